@@ -1,0 +1,59 @@
+"""Arrays of boxes: float32 (n, 4), xyxy, pixels; n = 0 is legal everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Boxes", "as_boxes", "box_area", "box_iou", "clip_boxes", "from_normalized", "to_normalized"]
+
+Boxes = npt.NDArray[np.float32]
+
+
+def as_boxes(boxes: npt.ArrayLike) -> Boxes:
+    """Return `boxes` as a float32 array of shape (n, 4); an empty list becomes (0, 4)."""
+    return np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def clip_boxes(boxes: npt.ArrayLike, width: int, height: int) -> Boxes:
+    """Clip xyxy pixel boxes (n, 4) to a picture of `width` x `height`."""
+    clipped = as_boxes(boxes).copy()
+    clipped[:, 0::2] = clipped[:, 0::2].clip(0, width)
+    clipped[:, 1::2] = clipped[:, 1::2].clip(0, height)
+    return clipped
+
+
+def box_area(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the areas (n,) in square pixels of xyxy boxes (n, 4); an inverted box has area 0."""
+    sides = (as_boxes(boxes)[:, 2:] - as_boxes(boxes)[:, :2]).clip(min=0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4); 0 where both areas are 0.
+
+    >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1], [5, 5, 6, 6]]).tolist()
+    [[0.5, 0.0]]
+    """
+    first, second = as_boxes(a)[:, None], as_boxes(b)[None]
+    sides = (np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])).clip(min=0)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = box_area(a)[:, None] + box_area(b)[None] - intersection
+    iou: npt.NDArray[np.float32] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return iou
+
+
+def to_normalized(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[np.float64]:
+    """Turn xyxy pixels (n, 4) into YOLO's xywh (n, 4): centre and size as shares of `width` and `height`.
+
+    >>> to_normalized([[0, 0, 50, 20]], 100, 40).tolist()
+    [[0.25, 0.25, 0.5, 0.5]]
+    """
+    x1, y1, x2, y2 = as_boxes(boxes).astype(np.float64).T
+    return np.stack([(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height], axis=1)
+
+
+def from_normalized(xywh: npt.ArrayLike, width: int, height: int) -> Boxes:
+    """Turn YOLO's normalised xywh (n, 4) into xyxy pixels float32 (n, 4)."""
+    cx, cy, w, h = np.asarray(xywh, dtype=np.float64).reshape(-1, 4).T
+    return as_boxes(np.stack([(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height], 1))

@@ -1,0 +1,41 @@
+"""The command `maskyolo`: one file per command, each parses, builds, calls one library function and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from maskyolo import __version__
+from maskyolo.errors import MaskyoloError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="maskyolo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"maskyolo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Face-mask detection in one forward pass: convert, train, detect."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; exit codes: 0, 1 a user's error told in one line on stderr, 2 usage, 130 Ctrl-C."""
+    try:
+        app(arguments)
+    except MaskyoloError as error:
+        print(f"maskyolo: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,103 @@
+"""What a data set is on disk: `images/{train,val,test}`, `labels/{train,val,test}`, `data.yaml`, `ledger.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from maskyolo.errors import DatasetError
+from maskyolo.images import IMAGE_SUFFIXES
+
+__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "format_data_yaml", "list_images", "load_dataset"]
+
+#: The two classes; a name's place is its class id everywhere: labels, `Detections.class_id`, JSONL, models.
+CLASS_NAMES = ("with_mask", "without_mask")
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set found on disk through its `data.yaml`.
+
+    Attributes:
+        yaml: the `data.yaml` itself.
+        root: the folder that `images` and `labels` are in.
+        names: class names by id.
+        splits: the folder of pictures (or the list file) of each split that the set has.
+    """
+
+    yaml: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: dict[str, Path]
+
+    def images(self, split: str) -> list[Path]:
+        """Return the pictures of a split, sorted.
+
+        Raises:
+            DatasetError: the set has no such split.
+        """
+        if split not in self.splits:
+            raise DatasetError(f"{self.yaml} has no split '{split}'; it has {', '.join(self.splits)}")
+        place = self.splits[split]
+        if place.is_file():
+            return [self.root / line.strip() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return list_images(place)
+
+    @staticmethod
+    def label_of(image: Path) -> Path:
+        """Return the label file of a picture: its last folder `images` becomes `labels`, its suffix `.txt`."""
+        parts = list(image.parts)
+        for place in range(len(parts) - 2, -1, -1):
+            if parts[place] == "images":
+                parts[place] = "labels"
+                break
+        return Path(*parts).with_suffix(".txt")
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """Return the files below `folder` whose suffix is a picture's, sorted by path."""
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def format_data_yaml(root: Path, splits: Sequence[str]) -> str:
+    """Return the text of the `data.yaml` of a set in the folder `root`; `path` is absolute, as Ultralytics reads a relative one wrongly."""
+    content = {"path": str(root.absolute())} | {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(CLASS_NAMES))}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def load_dataset(data: Path | str) -> Dataset:
+    """Load a `data.yaml` (or the folder that has one) and check that the folders it names are there.
+
+    Raises:
+        DatasetError: no such file, no YAML, no `names` or `train`, or a named folder is missing.
+    """
+    path = Path(data)
+    path = path / "data.yaml" if path.is_dir() else path
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"no data set at {data}: {path} does not exist; make one with `maskyolo convert FOLDER --out DIR`") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read data set {path}: {' '.join(str(error).split())}; correct the file") from error
+    if not isinstance(content, dict) or not content.get("names"):
+        raise DatasetError(f"{path} is not a data set: it names no classes; it needs `names`, `train` and `val`")
+    names = content["names"]
+    names = tuple(str(name) for name in (names.values() if isinstance(names, dict) else names))
+    root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
+    if not root.is_dir():  # the set was moved or copied: its own folder is meant
+        root = path.parent.resolve()
+    splits = {}
+    for split in SPLITS:
+        if content.get(split):
+            place = root / str(content[split])
+            if not place.exists():
+                raise DatasetError(f"{path}: the {split} pictures are not at {place}; correct `path` or `{split}` in it")
+            splits[split] = place
+    if "train" not in splits:
+        raise DatasetError(f"{path} names no `train` pictures; add the line `train: images/train`")
+    return Dataset(yaml=path.absolute(), root=root, names=names, splits=splits)

@@ -1,0 +1,79 @@
+"""YOLO label files: one line per box, `class cx cy w h`, the last four as shares of the picture's width and height."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
+from maskyolo.errors import DatasetError
+
+__all__ = ["Labels", "format_yolo", "parse_yolo", "read_yolo"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labelled boxes of one picture.
+
+    Attributes:
+        boxes: xyxy pixels, float32 (n, 4).
+        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask.
+    """
+
+    boxes: Boxes
+    class_ids: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.boxes) != len(self.class_ids):
+            raise ValueError(f"{len(self.boxes)} boxes, {len(self.class_ids)} class ids")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def format_yolo(labels: Labels, width: int, height: int) -> str:
+    """Return the text of a label file for a picture of `width` x `height`; boxes are clipped to it, none gives an empty text."""
+    rows = to_normalized(clip_boxes(labels.boxes, width, height), width, height)
+    return "".join(
+        f"{class_id} {' '.join(f'{value:.6f}' for value in row)}\n" for class_id, row in zip(labels.class_ids, rows, strict=True)
+    )
+
+
+def parse_yolo(text: str, width: int, height: int, name: str = "labels", classes: int = 2) -> Labels:
+    """Parse the text of a label file of a picture of `width` x `height`.
+
+    Raises:
+        DatasetError: a line without five numbers, an unknown class, or a box without area; `name` and the line are in it.
+    """
+    class_ids, rows = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            class_id, *xywh = (float(value) for value in line.split())
+        except ValueError:
+            raise DatasetError(f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line") from None
+        if len(xywh) != 4 or not np.isfinite([class_id, *xywh]).all():
+            raise DatasetError(f"{name}, line {number}: expected five numbers, found '{line.strip()[:60]}'; correct the line")
+        if class_id not in range(classes):
+            raise DatasetError(f"{name}, line {number}: class {class_id:g} is not one of 0 to {classes - 1}; correct the line")
+        if min(xywh[2:]) <= 0:
+            raise DatasetError(f"{name}, line {number}: a box of no width or height ({xywh[2]:g} x {xywh[3]:g}); remove the line")
+        class_ids.append(int(class_id))
+        rows.append(xywh)
+    return Labels(as_boxes(from_normalized(rows, width, height)), np.asarray(class_ids, dtype=np.int64))
+
+
+def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> Labels:
+    """Read a label file; a missing one means a picture without boxes, as for Ultralytics. Raises as `parse_yolo`."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read labels {path}: {error}; check the file") from error
+    return parse_yolo(text, width, height, name=str(path), classes=classes)

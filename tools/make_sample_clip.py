@@ -1,0 +1,45 @@
+"""Make `data/samples/street.mp4` from `data/samples/street.jpg`: 3 s of a slow pan and zoom, 640x360, 25 fps, H.264.
+
+Needs PyAV (`pip install av`). Run it in the repository's root: `python tools/make_sample_clip.py`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from PIL import Image
+
+SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
+WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 3
+START = (0.0, 40.0, 400.0)  # left, top, width of the view in the photo's pixels; its height follows from 16:9
+END = (110.0, 48.0, 240.0)
+
+
+def view(share: float) -> tuple[float, float, float, float]:
+    """Return the view xyxy in the photo's pixels at `share` (0 to 1) of the clip, eased at both ends."""
+    eased = share * share * (3 - 2 * share)
+    left, top, width = (first + (last - first) * eased for first, last in zip(START, END, strict=True))
+    return left, top, left + width, top + width * HEIGHT / WIDTH
+
+
+def main() -> None:
+    """Write the clip by way of a temporary name."""
+    photo = Image.open(SAMPLES / "street.jpg").convert("RGB")
+    target, part = SAMPLES / "street.mp4", SAMPLES / "street.part.mp4"
+    frames = FPS * SECONDS
+    with av.open(str(part), "w", options={"movflags": "faststart"}) as container:
+        container.flags |= av.container.Flags.bitexact.value  # no date, no version: the same bytes each time
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "slow", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = WIDTH, HEIGHT, "yuv420p", Fraction(1, FPS)
+        for number in range(frames):
+            picture = photo.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=view(number / (frames - 1)))
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode())
+    part.replace(target)
+    print(f"{target.name}: {frames} frames, {target.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,15 +6,29 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from maskyolo.errors import WeightsError, output_errors
 
-__all__ = ["Weights", "cache_folder", "fetch_weights", "find_weights", "load_manifest", "offline", "sha256_of"]
+__all__ = [
+    "Weights",
+    "WeightsFile",
+    "cache_folder",
+    "check_own_weights",
+    "fetch_weights",
+    "find_weights",
+    "load_manifest",
+    "locate_weights",
+    "offline",
+    "own_weights",
+    "sha256_of",
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,7 @@ class Weights:
     Attributes:
         name: what commands and messages call it.
         file: its usual file name, looked for in each folder.
+        used_by: the command that needs it, or empty when none does yet.
         sha256: the accepted checksums, as lower-case hex.
         wheel: path inside the site-packages folder of an installed package that carries it, or empty.
     """
@@ -31,10 +46,27 @@ class Weights:
     name: str
     description: str
     file: str
+    used_by: str
     license: str
     sha256: tuple[str, ...]
     url: str
     wheel: str = ""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The first file with the name of a weights entry among the places that `find_weights` looks in.
+
+    Attributes:
+        place: the kind of place it is in, such as `the cache`; empty when it is missing.
+        path: the file, or None when it is missing.
+        status: `ok`, `wrong` (another SHA-256, or not readable) or `missing`.
+    """
+
+    weights: Weights
+    place: str
+    path: Path | None
+    status: Literal["ok", "wrong", "missing"]
 
 
 @functools.cache
@@ -70,36 +102,94 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
     )
 
 
+def locate_weights(name: str, path: Path | str | None = None) -> WeightsFile:
+    """Tell where `find_weights` would find the weights `name` without a download, and whether the checksum is right.
+
+    Raises:
+        WeightsError: an unknown name.
+    """
+    weights = _entry(name)
+    for place, candidate in _places(weights, path):
+        if candidate and candidate.is_file():
+            try:
+                _verified(weights, candidate)
+            except WeightsError:
+                return WeightsFile(weights, place, candidate, "wrong")
+            return WeightsFile(weights, place, candidate, "ok")
+    return WeightsFile(weights, "", None, "missing")
+
+
+def own_weights() -> list[Path]:
+    """Return the model files that come with the package (`maskyolo/weights/`), sorted by name."""
+    folder = Path(__file__).parent / "weights"
+    return sorted(path for path in folder.glob("*") if path.suffix in (".onnx", ".pt"))
+
+
+def check_own_weights(path: Path) -> None:
+    """Check that a model file of `own_weights` loads: ONNX in OpenVINO, a PyTorch checkpoint as the zip archive that it is.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    mend = "reinstall maskyolo: pip install --force-reinstall --no-deps maskyolo"
+    if path.suffix == ".onnx":
+        import openvino
+
+        try:
+            openvino.Core().read_model(path)
+        except RuntimeError as error:
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "OpenVINO refuses it")
+            raise WeightsError(f"cannot load {path}: {reason[:120]}; {mend}") from error
+    else:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise WeightsError(f"cannot load {path}: {str(error).lower()}; {mend}") from error
+        if damaged:
+            raise WeightsError(f"cannot load {path}: {damaged} in it is damaged; {mend}")
+
+
 def fetch_weights(name: str, folder: Path | None = None, report: Callable[[str], None] | None = None) -> Path:
     """Download the weights `name` from their official address into `folder` (default: the user's cache), checked.
 
+    A right copy that is there already is kept; `report` is told the address before a download starts.
+
     Raises:
-        WeightsError: no network, or what came has the wrong checksum (then nothing is kept).
+        WeightsError: an unknown name, no network, the server refuses, or what came has the wrong checksum (nothing is kept then).
         OutputError: the folder cannot be written.
     """
     import pooch
+    import requests
 
     weights = _entry(name)
     folder = folder or cache_folder()
-    if report:
-        report(f"downloading {weights.file} from {weights.url}")
-    target = folder / weights.file
+    target, part = folder / weights.file, folder / f"{weights.file}.part"
     if target.is_file() and sha256_of(target) in weights.sha256:
         return target
-    part = f"{weights.file}.part"
+    if report:
+        report(f"downloading {weights.file} from {weights.url}")
+    pooch.get_logger().setLevel("ERROR")
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
         try:
-            pooch.get_logger().setLevel("ERROR")
-            pooch.retrieve(weights.url, known_hash=None, fname=part, path=folder)
-            _verified(weights, folder / part)
-            (folder / part).replace(target)
-        except OSError as error:  # requests' errors are OSErrors too
-            if type(error).__module__.startswith(("requests", "urllib3")):
-                raise WeightsError(f"cannot download weights '{name}' from {weights.url}: no connection; fetch it elsewhere, put it into {folder}") from error
-            raise
+            pooch.retrieve(weights.url, known_hash=None, fname=part.name, path=folder)
+            found = sha256_of(part)
+            if found not in weights.sha256:
+                raise WeightsError(
+                    f"cannot download weights '{name}': what came from {weights.url} has SHA-256 {found[:12]}…, expected "
+                    f"{weights.sha256[0][:12]}…; nothing was kept; fetch it elsewhere and put it into {folder}"
+                )
+            part.replace(target)
+        except requests.RequestException as error:
+            answer = getattr(error, "response", None)
+            reason = "no connection, or it broke off" if answer is None else f"the server answered {answer.status_code} {answer.reason}"
+            raise WeightsError(
+                f"cannot download weights '{name}' from {weights.url}: {reason}; try again, or fetch it elsewhere and put it into {folder}"
+            ) from error
         finally:
-            (folder / part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
     return target
 
 
@@ -154,9 +244,12 @@ def _verified(weights: Weights, path: Path) -> Path:
     try:
         found = sha256_of(path)
     except OSError as error:
-        raise WeightsError(f"cannot read weights '{weights.name}' at {path}: {(error.strerror or str(error)).lower()}; check the file") from error
+        raise WeightsError(
+            f"cannot read weights '{weights.name}' at {path}: {(error.strerror or str(error)).lower()}; check the file"
+        ) from error
     if found not in weights.sha256:
         raise WeightsError(
-            f"wrong weights '{weights.name}' at {path}: SHA-256 {found[:12]}…, expected {weights.sha256[0][:12]}…; delete the file and fetch it again"
+            f"wrong weights '{weights.name}' at {path}: SHA-256 {found[:12]}…, expected {weights.sha256[0][:12]}…; "
+            f"delete the file and run `maskyolo models --fetch {weights.name}`"
         )
     return path

@@ -1,0 +1,62 @@
+"""`maskyolo models`: the weights this version knows, where they are, and how to get the missing ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maskyolo.cli.options import examples
+
+__all__ = ["EXAMPLES", "models"]
+
+EXAMPLES = examples("maskyolo models", "maskyolo models --verify", "maskyolo models --fetch yolov8n", "maskyolo models --fetch all")
+
+
+def models(
+    fetch: Annotated[
+        str, typer.Option(metavar="NAME", help="Download these weights, or all that are missing, into the user's cache.")
+    ] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="Exit with 1 when a file has the wrong checksum or cannot be loaded.")] = False,
+) -> None:
+    """List model weights: the committed ones, and third-party ones with licence, size, checksum and where they were found."""
+    from maskyolo.errors import WeightsError
+    from maskyolo.manifest import check_own_weights, fetch_weights, load_manifest, locate_weights, own_weights
+
+    if fetch:
+        names = [name for name in load_manifest() if locate_weights(name).status != "ok"] if fetch == "all" else [fetch]
+        for name in names:
+            print(f"{name}: {fetch_weights(name, report=print)}")
+        if not names:
+            print("nothing to fetch: every file is there")
+        return
+
+    wrong = []
+    print("This project's (AGPL-3.0-or-later), in the package:")
+    for path in own_weights():
+        status = "there"
+        if verify:
+            try:
+                check_own_weights(path)
+                status = "ok"
+            except WeightsError as error:
+                wrong.append(path.name)
+                status = f"wrong ({error})"
+        print(f"  {path.name:<16} {_size(path.stat().st_size):>8}  {status:<7}  {path}")
+    print("Third-party:")
+    for name in load_manifest():
+        found = locate_weights(name)
+        weights = found.weights
+        size = _size(found.path.stat().st_size) if found.path else ""
+        print(f"  {name:<16} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}")
+        if found.path:
+            print(f"  {'':<16} {'':>8}  in {found.place}: {found.path}")
+        else:
+            print(f"  {'':<16} {'':>8}  get it: maskyolo models --fetch {name}")
+        wrong += [name] if found.status == "wrong" else []
+    if verify and wrong:
+        raise WeightsError(f"wrong weights: {', '.join(wrong)}; delete each file named above and run `maskyolo models --fetch NAME`")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

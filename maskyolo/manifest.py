@@ -131,7 +131,7 @@ def check_own_weights(path: Path) -> None:
     Raises:
         WeightsError: it does not.
     """
-    mend = "reinstall maskyolo: pip install --force-reinstall --no-deps maskyolo"
+    mend = "git checkout maskyolo/weights, or reinstall: pip install --force-reinstall --no-deps ."
     if path.suffix == ".onnx":
         import openvino
 

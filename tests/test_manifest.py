@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskyolo import manifest
+from maskyolo.cli import main
 from maskyolo.errors import OutputError, WeightsError
 from maskyolo.manifest import Weights, check_own_weights, fetch_weights, find_weights, load_manifest, locate_weights
 
@@ -191,6 +192,39 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(own_machine: Path) -> N
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt"])
 def test_own_weights_that_are_no_model_are_told(own_machine: Path, name: str) -> None:
     path = put(own_machine, name, b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(WeightsError, match=r"cannot load .*; reinstall") as caught:
+    with pytest.raises(WeightsError, match=r"cannot load .*; git checkout") as caught:
         check_own_weights(path)
     assert "\n" not in str(caught.value)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["models", *arguments])
+    told = capsys.readouterr()
+    return caught.value.code, told.out, told.err
+
+
+@pytest.mark.usefixtures("known")
+def test_the_command_fetches_what_is_missing_and_lists_it(own_machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys)
+    assert code == 0
+    assert "get it: maskyolo models --fetch good" in out
+    assert run(capsys, "--fetch", "good")[0] == 0
+    assert (own_machine / "cache" / "good.bin").read_bytes() == CONTENT
+    code, out, _ = run(capsys, "--verify")
+    assert code == 0
+    assert f"in the cache: {own_machine / 'cache' / 'good.bin'}" in out
+    code, _, err = run(capsys, "--fetch", "all")
+    assert code == 1
+    assert "cannot download weights 'broken'" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("known")
+def test_the_command_verifies(own_machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(own_machine / "cache", content=b"no")
+    assert run(capsys)[0] == 0
+    code, out, err = run(capsys, "--verify")
+    assert code == 1
+    assert "wrong" in out
+    assert err.startswith("maskyolo: wrong weights: good; ")

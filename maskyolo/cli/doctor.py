@@ -1,0 +1,38 @@
+"""`maskyolo doctor`: check the installation and say the mend."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskyolo.cli.options import Project, examples
+
+__all__ = ["EXAMPLES", "doctor"]
+
+EXAMPLES = examples("maskyolo doctor", "maskyolo doctor --json")
+
+
+def doctor(
+    project: Project = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Check the installation: versions, OpenCV, weights, devices, cameras; each problem with its mend, exit code 1 if one is serious."""
+    from maskyolo.doctor import diagnose
+    from maskyolo.errors import MaskyoloError
+
+    checks = diagnose(project)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            print(f"{check.status:<4}  {check.name:<{width}}  {check.found}")
+            if check.mend:
+                print(f"{'':<4}  {'':<{width}}  -> {check.mend}")
+    failed = [check.name for check in checks if check.status == "fail"]
+    if failed:
+        raise MaskyoloError(f"{len(failed)} of {len(checks)} checks failed ({', '.join(failed)}); do what stands after each arrow above")

@@ -1,0 +1,59 @@
+"""The folder of a run: `runs/<command>/<name>`, `<name>2`, … with the settings it was made with in `args.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskyolo.errors import OutputError, output_errors
+from maskyolo.images import write_atomic
+
+__all__ = ["new_run", "save_args"]
+
+
+def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
+    """Make the folder `project/name`, or `name2`, `name3`, … where that exists (numbered as Ultralytics does), and return it.
+
+    With `exist_ok` an existing folder of that name is used as it is.
+
+    Raises:
+        OutputError: the folder cannot be made: no permission, no space, a file in its place, or a name that leaves `project`.
+    """
+    project = Path(project)
+    if not name or Path(name).name != name:
+        raise OutputError(f"cannot make a run folder named '{name}': a name is one folder; give the folders before it with --project")
+    with output_errors(project / name):
+        project.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = project / (name if number == 1 else f"{name}{number}")
+            try:
+                folder.mkdir(exist_ok=exist_ok)
+            except FileExistsError:
+                if exist_ok:  # a file is in its place
+                    raise
+                number += 1
+            else:
+                return folder
+
+
+def save_args(folder: Path, args: Mapping[str, Any]) -> None:
+    """Write a run's settings to `folder/args.yaml`; what YAML has no type for, such as a path, is written as text.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_atomic(
+        folder / "args.yaml", yaml.safe_dump({key: _plain(value) for key, value in args.items()}, sort_keys=False, allow_unicode=True)
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types format clean
+.PHONY: help venv demo test lint types format docs clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,9 @@ types: $(VENV)/.dev ## check types, strictly
 
 format: $(VENV)/.dev ## mend style and format where it can be done by itself
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## write the README's tables of options anew from the commands' help
+	@$(BIN)/python tools/update_readme.py
 
 clean: ## remove the virtual environment and every cache; runs/ and data/ stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,0 +1,125 @@
+"""Every command and setting is documented: in its help, with examples, and in the README; and what is documented exists."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+
+from maskyolo.cli import app, main
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+SETTINGS = [(name, parameter) for name, command in COMMANDS.items() for parameter in command.params]
+
+
+def section(command: str) -> str:
+    """Return the README's text below the heading of a command, up to the next heading of that level or above."""
+    found = re.search(rf"^### `maskyolo {command}`\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, f"README.md has no heading '### `maskyolo {command}`'"
+    return found[1]
+
+
+def load_tool(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "tools" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def examples(text: str) -> Iterator[list[str]]:
+    """Return the arguments of each line of `text` that calls maskyolo; comments are cut off."""
+    for line in text.splitlines():
+        words = (
+            shlex.split(line.strip().removeprefix("$ "), comments=True) if line.strip().removeprefix("$ ").startswith("maskyolo ") else []
+        )
+        if words:
+            yield words[1:]
+
+
+def code_blocks(text: str) -> str:
+    return "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+HELP_EXAMPLES = [(name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")]
+README_EXAMPLES = list(examples(code_blocks(README)))
+
+
+def parse(words: list[str]) -> None:
+    """Parse as the command line does, types and choices included, without running the command."""
+    name, *arguments = words
+    if name == "--version":
+        return
+    COMMANDS[name].make_context(name, arguments)
+
+
+def test_the_commands_of_this_version_are_there() -> None:
+    assert {"convert", "train", "detect", "models", "doctor"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_an_example_of_itself(name: str) -> None:
+    assert COMMANDS[name].help
+    own = [words for command, words in HELP_EXAMPLES if command == name]
+    assert own, f"maskyolo {name} has no examples; give it epilog=examples(...)"
+    assert all(words[0] == name for words in own)
+
+
+@pytest.mark.parametrize(("name", "parameter"), SETTINGS, ids=[f"{name}-{parameter.name}" for name, parameter in SETTINGS])
+def test_every_setting_has_help_and_stands_in_the_readme(name: str, parameter: Any) -> None:
+    assert parameter.help, f"maskyolo {name}: {parameter.name} has no help"
+    shown = parameter.name.upper() if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
+    assert f"`{shown}`" in section(name), f"README.md, `maskyolo {name}`: no `{shown}`; run `make docs`"
+
+
+def test_the_readmes_tables_are_those_of_the_help() -> None:
+    assert load_tool("update_readme").render(README) == README, "run `make docs`"
+
+
+@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES, ids=" ".join)
+def test_every_example_parses(words: list[str]) -> None:
+    parse(words)
+
+
+def test_examples_were_found() -> None:
+    """The two tests above would hold for an empty list as well."""
+    assert len(HELP_EXAMPLES) >= len(COMMANDS)
+    assert {words[0] for words in README_EXAMPLES} >= set(COMMANDS)
+
+
+def test_an_example_with_an_unknown_option_does_not_parse() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        parse(["doctor", "--jsno"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_prints_the_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"  maskyolo {name}" in capsys.readouterr().out
+
+
+def test_links_in_the_readme_lead_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
+    links += re.findall(r'src="([^"]+)"', README)
+    root = Path(__file__).parent.parent
+    assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    """`maskyolo --help` is quick because commands import the library when they run."""
+    code = (
+        "import sys, maskyolo.cli; print(sorted({'cv2', 'torch', 'ultralytics', 'openvino', 'supervision', 'fiftyone'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "[]"

@@ -1,0 +1,45 @@
+"""Write the tables of options in README.md anew from the commands' help; `tests/test_docs.py` fails when they are stale.
+
+A table stands between `<!-- options: COMMAND -->` and `<!-- end -->`. Run it with the environment's Python: `make docs`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from maskyolo.cli import app
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def table(command: Any) -> str:
+    """Return a Markdown table of a command's arguments and options with their defaults and help."""
+    rows = ["| option | default | what |", "| --- | --- | --- |"]
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            name = f"`{parameter.name.upper()}`"
+        else:
+            name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+        default = parameter.default
+        shown = "required" if parameter.required else "" if default is None or default is False or default == "" else f"`{default}`"
+        rows.append(f"| {name} | {shown} | {' '.join((parameter.help or '').split()).replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+def render(text: str) -> str:
+    """Return the README's text with every table of options made anew."""
+    commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    return re.sub(
+        r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{table(commands[found[2]])}\n{found[3]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,96 @@
+"""OpenVINO on the CPU (or on another device it finds): reads ONNX as it is, and its own `.xml`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import openvino
+import yaml
+
+from maskyolo.backends import Tensor, parse_names
+from maskyolo.errors import MaskyoloError, WeightsError
+
+__all__ = ["OpenVinoBackend"]
+
+#: Compiled networks that are kept, one per input shape: pictures of one folder have a handful of shapes.
+SHAPES_KEPT = 16
+
+
+class OpenVinoBackend:
+    """A network in OpenVINO, compiled for each input shape at its first use.
+
+    Args:
+        path: a `.onnx` or `.xml` file.
+        device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
+
+    Raises:
+        WeightsError: damaged, or no YOLO detection network with class names.
+        MaskyoloError: OpenVINO does not find the device.
+    """
+
+    precision = "f32"
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self._core = openvino.Core()
+        self._device = "CPU" if device in ("auto", "cpu") else device.upper()
+        if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:
+            found = ", ".join(self._core.available_devices)
+            raise MaskyoloError(
+                f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
+            )
+        try:
+            self._model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
+        metadata = _metadata(self._model, path)
+        if metadata.get("task", "detect") != "detect" or "names" not in metadata:
+            found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
+            raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo export` or Ultralytics is needed")
+        self.names = parse_names(metadata["names"], path)
+        if len(self._model.inputs) != 1 or not _is_yolo(self._model, len(self.names)):
+            outputs = ", ".join(str(output.partial_shape) for output in self._model.outputs)
+            raise WeightsError(
+                f"wrong weights {path}: output {outputs}, not [n, {4 + len(self.names)}, anchors] of YOLOv8; export it without NMS"
+            )
+        size = self._model.inputs[0].partial_shape[2:]
+        self.shape = (size[0].get_length(), size[1].get_length()) if size.is_static else None
+        self._request = functools.lru_cache(SHAPES_KEPT)(self._compile)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run the network; see `Backend`."""
+        output: Tensor = self._request(batch.shape).infer([batch], share_inputs=True)[0]
+        return output
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        model = self._model
+        if self.shape is None:
+            model = model.clone()
+            model.reshape(shape)
+        settings = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
+        return self._core.compile_model(model, self._device, settings).create_infer_request()
+
+
+def _metadata(model: openvino.Model, path: Path) -> dict[str, str]:
+    """Return what Ultralytics' export says about a model: in the ONNX file, or in `metadata.yaml` beside an `.xml`."""
+    beside = path.with_name("metadata.yaml")
+    if path.suffix.lower() == ".xml" and beside.is_file():
+        try:
+            return {str(key): str(value) for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()}
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise WeightsError(f"wrong weights {path}: {beside.name} beside it cannot be read; export the model again") from error
+    keys = ("task", "names")
+    return {key: model.get_rt_info(["framework", key]).astype(str) for key in keys if model.has_rt_info(["framework", key])}
+
+
+def _is_yolo(model: openvino.Model, classes: int) -> bool:
+    picture, output = model.inputs[0].partial_shape, model.outputs[0].partial_shape
+    return (
+        picture.rank.is_static
+        and len(picture) == 4
+        and picture[1] == 3
+        and output.rank.is_static
+        and len(output) == 3
+        and output[1] == 4 + classes
+    )

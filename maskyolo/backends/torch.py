@@ -1,0 +1,65 @@
+"""PyTorch through Ultralytics: for `.pt` checkpoints, on the CPU, CUDA or MPS; needs `maskyolo[train]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskyolo.backends import Tensor
+from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend:
+    """A checkpoint of Ultralytics in PyTorch.
+
+    A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
+
+    Args:
+        path: a `.pt` file.
+        device: auto (the first GPU if there is one), cpu, 0, 1, … (a CUDA GPU), mps.
+
+    Raises:
+        DependencyError: PyTorch or Ultralytics is not installed.
+        WeightsError: damaged, or no YOLO detector.
+        MaskyoloError: PyTorch does not find the device.
+    """
+
+    precision = "f32"
+    shape: tuple[int, int] | None = None
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        try:
+            import torch
+            from ultralytics import YOLO
+        except ImportError as error:
+            raise DependencyError(f'cannot load {path} without PyTorch and Ultralytics; pip install "maskyolo[train]"') from error
+        if device == "auto":
+            device = "0" if torch.cuda.is_available() else "cpu"
+        try:
+            self._device = torch.device(f"cuda:{device}" if device.isdigit() else device)
+            torch.zeros(1, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise MaskyoloError(f"cannot compute on device '{device}': PyTorch does not find it; use --device cpu") from error
+        try:
+            model: Any = YOLO(path)
+            task, names, network = model.task, model.names, model.model.float().eval().fuse(verbose=False)
+        except Exception as error:  # unpickling runs whatever the file says
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise WeightsError(f"wrong weights {path}: not a checkpoint of Ultralytics ({reason}); download or train it again") from error
+        if task != "detect" or getattr(network, "end2end", False):
+            raise WeightsError(f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed")
+        self.names = tuple(str(names[place]) for place in range(len(names)))
+        self._network = network.to(self._device)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run the network; see `Backend`."""
+        import torch
+
+        with torch.inference_mode():
+            output = self._network(torch.from_numpy(batch).to(self._device))
+        output = output[0] if isinstance(output, (list, tuple)) else output
+        return np.asarray(output.float().cpu().numpy(), dtype=np.float32)

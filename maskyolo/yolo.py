@@ -1,0 +1,184 @@
+"""The single-stage detector: a picture in, `supervision.Detections` out, in one forward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.backends import Backend, Tensor, load_backend
+from maskyolo.boxes import Boxes, clip_boxes
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.images import ImageArray
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["STRIDE", "YoloDetector", "find_model", "letterbox", "load_detector", "network_shape", "postprocess"]
+
+#: Pixels between the anchors of YOLOv8's coarsest layer: the sides of its input are multiples of it.
+STRIDE = 32
+
+#: Grey of the letterbox's border, as in Ultralytics' training.
+BORDER = 114
+
+
+def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
+    """Return the (height, width) of the network's input for a picture: its longer side `imgsz`, both multiples of 32.
+
+    >>> network_shape(720, 1280, 640)
+    (384, 640)
+    """
+    scale = _ceil(imgsz) / max(height, width)
+    return _ceil(round(height * scale)), _ceil(round(width * scale))
+
+
+def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, float, tuple[int, int]]:
+    """Scale a picture into `shape` (height, width) with its aspect kept, centred on grey, as Ultralytics' `LetterBox` does.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        shape: sides of the network's input in pixels.
+
+    Returns:
+        The input, RGB float32 (1, 3, height, width) from 0 to 1; the scale; the (left, top) border in pixels.
+    """
+    height, width = image.shape[:2]
+    scale = min(shape[0] / height, shape[1] / width)
+    inner = (max(round(width * scale), 1), max(round(height * scale), 1))
+    left, top = round((shape[1] - inner[0]) / 2 - 0.1), round((shape[0] - inner[1]) / 2 - 0.1)
+    canvas = np.full((*shape, 3), BORDER, np.uint8)
+    place = canvas[top : top + inner[1], left : left + inner[0]]
+    if inner == (width, height):
+        place[:] = image
+    else:
+        cv2.resize(image, inner, dst=place, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), dtype=np.float32), scale, (left, top)
+
+
+def postprocess(
+    output: Tensor, conf: float = 0.25, iou: float = 0.5, max_det: int = 300
+) -> tuple[Boxes, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Turn one picture's output of a YOLOv8 head into boxes after class-agnostic NMS: a face has one state.
+
+    Args:
+        output: float32 (4 + classes, anchors): cx, cy, w, h in pixels of the input, then the score of each class.
+        conf: least score; a box is of the class that scores highest.
+        iou: boxes that overlap a better one by more are dropped.
+        max_det: most boxes that are kept.
+
+    Returns:
+        Boxes xyxy float32 (n, 4) in pixels of the input, confidences float32 (n,) in falling order, the network's class ids (n,).
+    """
+    scores = output[4:].max(axis=0)
+    likely = np.flatnonzero(scores > conf)
+    columns, scores = output[:, likely], scores[likely]
+    corner, size = columns[:2] - columns[2:4] / 2, columns[2:4]
+    rectangles = np.concatenate([corner, size]).T
+    kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), conf, iou), dtype=np.int64)[:max_det]
+    boxes = np.concatenate([corner, corner + size]).T[kept]
+    return boxes.astype(np.float32), scores[kept], columns[4:, kept].argmax(axis=0)
+
+
+class YoloDetector:
+    """Finds faces and says of each whether it wears a mask.
+
+    Args:
+        backend: the network.
+        imgsz: longer side in pixels that pictures are scaled to; rounded up to a multiple of 32.
+        conf: least confidence of a detection.
+        iou: overlap above which the less confident of two boxes is dropped.
+        max_det: most detections in a picture.
+
+    Raises:
+        WeightsError: the network has other classes than with_mask and without_mask.
+    """
+
+    def __init__(self, backend: Backend, imgsz: int = 640, conf: float = 0.25, iou: float = 0.5, max_det: int = 300) -> None:
+        if sorted(backend.names) != sorted(CLASS_NAMES):
+            found = ", ".join(backend.names[:4]) + (f" and {len(backend.names) - 4} more" if len(backend.names) > 4 else "")
+            raise WeightsError(f"wrong weights: classes {found}; a model with {' and '.join(CLASS_NAMES)} is needed")
+        self.backend = backend
+        self.imgsz, self.conf, self.iou, self.max_det = imgsz, conf, iou, max_det
+        self._class_ids = np.array([CLASS_NAMES.index(name) for name in backend.names])
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        """Detect in one picture.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+
+        Returns:
+            `supervision.Detections`: `xyxy` float32 (n, 4) in pixels, clipped to the picture; `confidence` float32 (n,);
+            `class_id` (n,), 0 = with_mask, 1 = without_mask; `data["class_name"]` (n,).
+        """
+        import supervision as sv
+
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise ValueError(f"a picture is BGR uint8 (H, W, 3), found {image.dtype} {image.shape}")
+        height, width = image.shape[:2]
+        batch, scale, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
+        boxes, confidence, own_ids = postprocess(self.backend(batch)[0], self.conf, self.iou, self.max_det)
+        class_ids = self._class_ids[own_ids]
+        return sv.Detections(
+            xyxy=clip_boxes((boxes - np.array([*border, *border], np.float32)) / np.float32(scale), width, height),
+            confidence=confidence,
+            class_id=class_ids,
+            data={"class_name": np.array(CLASS_NAMES)[class_ids]},
+        )
+
+
+def load_detector(
+    model: Path | str = "maskyolo-n", device: str = "auto", imgsz: int = 640, conf: float = 0.25, iou: float = 0.5, max_det: int = 300
+) -> YoloDetector:
+    """Load a detector, which turns a BGR picture into `supervision.Detections`.
+
+    Args:
+        model: the name of weights that come with the package, or the path of a `.onnx`, `.xml` (OpenVINO) or `.pt` file.
+            A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
+        device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
+        imgsz: longer side in pixels that pictures are scaled to.
+        conf: least confidence of a detection.
+        iou: overlap above which the less confident of two boxes is dropped.
+        max_det: most detections in a picture.
+
+    Raises:
+        WeightsError: no such model, damaged, no YOLO detector, or one with other classes.
+        DependencyError: a `.pt` file without `maskyolo[train]`.
+        MaskyoloError: the device is not there, or a setting is out of its range.
+    """
+    for name, value in (("conf", conf), ("iou", iou)):
+        if not 0 <= value <= 1:
+            raise MaskyoloError(f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1")
+    if imgsz < STRIDE:
+        raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network needs at least {STRIDE} pixels; give 320 to 1280")
+    path = find_model(model)
+    try:
+        return YoloDetector(load_backend(path, device), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
+    except WeightsError as error:
+        raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
+
+
+def find_model(model: Path | str) -> Path:
+    """Return the file of a model: a path that is there, or the `.onnx` of that name among the weights of the package.
+
+    Raises:
+        WeightsError: neither; the message lists the names there are.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    folder = Path(__file__).parent / "weights"
+    named = folder / f"{model}.onnx"
+    if path.name == str(model) and named.is_file():
+        return named
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.onnx"))) or "none"
+    raise WeightsError(f"no model '{model}': neither a file nor a name (names: {names}); give a .onnx, .xml or .pt file, or a name")
+
+
+def _ceil(pixels: int) -> int:
+    return max(-(-pixels // STRIDE), 1) * STRIDE

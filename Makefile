@@ -12,8 +12,8 @@ help: ## say what there is to make
 venv: $(VENV)/.plain ## make the virtual environment and install maskyolo as a user has it (no PyTorch)
 
 demo: $(VENV)/.plain ## detect masks on the sample pictures and clip with the committed weights
-	@$(BIN)/maskyolo detect --source data/samples --project runs/detect --name demo
-	@$(BIN)/maskyolo detect --source data/samples/street.mp4 --project runs/detect --name demo
+	$(BIN)/maskyolo detect --source data/samples --name demo
+	@echo "The pictures and the clip with their boxes are in the folder named above: green with a mask, red without."
 
 test: $(VENV)/.dev ## run the whole test suite (installs PyTorch and Ultralytics the first time)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -17,7 +17,7 @@ def as_boxes(boxes: npt.ArrayLike) -> Boxes:
 
 def clip_boxes(boxes: npt.ArrayLike, width: int, height: int) -> Boxes:
     """Clip xyxy pixel boxes (n, 4) to a picture of `width` x `height`."""
-    clipped = as_boxes(boxes).copy()
+    clipped: Boxes = as_boxes(boxes).copy()
     clipped[:, 0::2] = clipped[:, 0::2].clip(0, width)
     clipped[:, 1::2] = clipped[:, 1::2].clip(0, height)
     return clipped
@@ -25,8 +25,9 @@ def clip_boxes(boxes: npt.ArrayLike, width: int, height: int) -> Boxes:
 
 def box_area(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Return the areas (n,) in square pixels of xyxy boxes (n, 4); an inverted box has area 0."""
-    sides = (as_boxes(boxes)[:, 2:] - as_boxes(boxes)[:, :2]).clip(min=0)
-    return sides[:, 0] * sides[:, 1]
+    x1, y1, x2, y2 = as_boxes(boxes).T
+    areas: npt.NDArray[np.float32] = (x2 - x1).clip(min=0) * (y2 - y1).clip(min=0)
+    return areas
 
 
 def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:

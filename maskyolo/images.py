@@ -18,7 +18,9 @@ __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ImageArray", "decode_image", "is_pla
 ImageArray = npt.NDArray[np.uint8]
 
 #: File name endings that are taken for pictures when a folder is listed; what a file really is, its content decides.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"}
+)
 
 #: Pictures of more pixels are refused before they are decoded, as a 10 kB PNG can unpack to gigabytes. It is the size at which
 #: Pillow itself raises `DecompressionBombError`: twice its warning level, half a gigabyte as BGR.

@@ -55,7 +55,9 @@ def parse_yolo(text: str, width: int, height: int, name: str = "labels", classes
         try:
             class_id, *xywh = (float(value) for value in line.split())
         except ValueError:
-            raise DatasetError(f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line") from None
+            raise DatasetError(
+                f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line"
+            ) from None
         if len(xywh) != 4 or not np.isfinite([class_id, *xywh]).all():
             raise DatasetError(f"{name}, line {number}: expected five numbers, found '{line.strip()[:60]}'; correct the line")
         if class_id not in range(classes):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
+from maskyolo.cli import convert, detect, doctor, models
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -30,6 +31,12 @@ def _version(value: bool) -> None:
 @app.callback()
 def _app(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     """Face-mask detection in one forward pass: convert, train, detect."""
+
+
+app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
+app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
+app.command("models", epilog=models.EXAMPLES)(models.models)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:

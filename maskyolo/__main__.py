@@ -1,0 +1,5 @@
+"""`python -m maskyolo` is the command."""
+
+from maskyolo.cli import main
+
+main()

@@ -1,0 +1,86 @@
+"""`maskyolo convert`: class folders to a YOLO data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskyolo.cli.options import Seed, Strict, examples
+from maskyolo.cli.progress import progress_bar
+
+EXAMPLES = examples(
+    "maskyolo convert data/samples/folders --out data/mask",
+    "maskyolo convert photos --out data/mask --splits 0.9,0.1,0 --map covered=with_mask",
+)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="Folder that has the folders with_mask and without_mask in it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set to make; must not exist yet.")],
+    detector: Annotated[str, typer.Option(help="Face detector: ssd (several looks, for reliable boxes) or ssd-plain (one pass).")] = "ssd",
+    weights: Annotated[Path | None, typer.Option(help="The face detector's caffemodel, or the folder that has it.")] = None,
+    conf: Annotated[float, typer.Option(min=0, max=1, help="Least score of a face.")] = 0.5,
+    splits: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
+    seed: Seed = 0,
+    class_map: Annotated[
+        list[str] | None, typer.Option("--map", help="NAME=CLASS: what a folder means: with_mask, without_mask or ignore. Repeatable.")
+    ] = None,
+    scenes: Annotated[
+        int, typer.Option(min=0, help="Training pictures to compose of many of the photos' faces, for streets and crowds.")
+    ] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = 2,
+    strict: Strict = False,
+) -> None:
+    """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""
+    from maskyolo.convert import convert_dataset
+    from maskyolo.dataset import CLASS_NAMES
+    from maskyolo.ledger import STATUSES
+
+    with progress_bar("photos") as on_progress:
+        made = convert_dataset(
+            source,
+            out,
+            detector=detector,
+            weights=weights,
+            conf=conf,
+            splits=_numbers(splits),
+            seed=seed,
+            class_map=_pairs(class_map or []),
+            scenes=scenes,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    counts = made.counts()
+    print(f"{'':13}" + "".join(f"{status:>12}" for status in STATUSES) + f"{'all':>12}")
+    for name in CLASS_NAMES:
+        print(f"{name:13}" + "".join(f"{counts[name][status]:12}" for status in STATUSES) + f"{counts[name].total():12}")
+    unreadable = [row for row in made.rows if row.status == "unreadable"]
+    for row in unreadable[:20]:
+        typer.echo(f"maskyolo: unreadable: {row.source}: {row.reason}", err=True)
+    if len(unreadable) > 20:
+        typer.echo(f"maskyolo: … and {len(unreadable) - 20} more; see the ledger", err=True)
+    if made.scenes:
+        print(f"and {made.scenes} scenes composed of the training photos")
+    print(f"ledger: {made.folder / 'ledger.csv'}")
+    print(made.folder)
+    if strict and unreadable:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not a list of numbers such as 0.8,0.1,0.1", param_hint="--splits") from None
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator and value):
+            raise typer.BadParameter(f"'{text}' is not NAME=CLASS", param_hint="--map")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,70 @@
+"""Face detectors: a picture in, face boxes out; they know nothing of masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.images import ImageArray
+
+__all__ = ["FACE_DETECTORS", "FaceDetector", "Faces", "load_face_detector"]
+
+#: What `convert --detector` accepts.
+FACE_DETECTORS = ("ssd", "ssd-plain")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one picture, best score first.
+
+    Attributes:
+        boxes: xyxy pixels clipped to the picture, float32 (n, 4).
+        scores: the detector's confidence in 0..1, float32 (n,).
+    """
+
+    boxes: Boxes
+    scores: npt.NDArray[np.float32]
+
+    @classmethod
+    def none(cls) -> Faces:
+        """Return no faces: shapes (0, 4) and (0,)."""
+        return cls(as_boxes([]), np.zeros(0, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class FaceDetector(Protocol):
+    """What a face detector has: a name for the ledger and one method."""
+
+    name: str
+
+    def detect(self, image: ImageArray) -> Faces:
+        """Return the faces of a BGR uint8 picture (H, W, 3)."""
+        ...
+
+
+def load_face_detector(name: str = "ssd", weights: Path | str | None = None, conf: float = 0.5) -> FaceDetector:
+    """Load a face detector.
+
+    Args:
+        name: `ssd`, OpenCV's SSD over several looks at the picture (reliable boxes for labels), or `ssd-plain`, one pass at
+            300x300 as the projects of 2020 use it.
+        weights: the SSD's caffemodel or the folder that has it; by default it is looked for as `manifest.find_weights` says.
+        conf: least score of a face.
+
+    Raises:
+        ValueError: an unknown name.
+        WeightsError: weights missing, or with the wrong checksum.
+    """
+    if name not in FACE_DETECTORS:
+        raise ValueError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
+    from maskyolo.faces.ssd import MultiLookSsd, Ssd
+
+    ssd = Ssd(weights, conf=conf)
+    return ssd if name == "ssd-plain" else MultiLookSsd(ssd)

@@ -1,3 +1,22 @@
 """Face-mask detection in one forward pass: from two folders of photos to a YOLO detector for images, video and webcam."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskyolo.detection import detect
+    from maskyolo.yolo import load_detector
+
+__all__ = ["detect", "load_detector"]
+
 __version__ = "0.1.0"
+
+_HOMES = {"detect": "maskyolo.detection", "load_detector": "maskyolo.yolo"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the package offers when it is first used, so that `import maskyolo` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskyolo' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,97 @@
+"""`maskyolo detect`: boxes on pictures, videos, cameras and streams."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maskyolo.cli.options import Device, ExistOk, ImageSize, Name, Project, Strict, examples
+from maskyolo.cli.progress import progress_bar
+
+EXAMPLES = examples(
+    "maskyolo detect --source data/samples",
+    "maskyolo detect --source data/samples/street.mp4 --save-json street.jsonl",
+    "maskyolo detect --source 'data/samples/*.jpg' --no-save --save-txt --save-conf",
+    "maskyolo detect --source 0 --show",
+)
+
+
+def detect(
+    source: Annotated[
+        str, typer.Option(help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp).")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or its file: .onnx, .xml (OpenVINO) or .pt (only one that you trust).")
+    ] = "maskyolo-n",
+    conf: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a detection.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")] = 0.5,
+    imgsz: ImageSize = 640,
+    device: Device = "auto",
+    vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
+    max_det: Annotated[int, typer.Option(min=1, help="Most detections in a picture.")] = 300,
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
+    save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
+    save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
+    save_conf: Annotated[bool, typer.Option("--save-conf", help="Add the confidence to these.")] = False,
+    save_crop: Annotated[bool, typer.Option("--save-crop", help="Write each detection as a picture into the run's folder.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the frames in a window; q quits.")] = False,
+    project: Project = Path("runs/detect"),
+    name: Name = "predict",
+    exist_ok: ExistOk = False,
+    strict: Strict = False,
+) -> None:
+    """Find faces and say of each whether it wears a mask, one forward pass a frame."""
+    from maskyolo.dataset import CLASS_NAMES
+    from maskyolo.detection import Summary
+    from maskyolo.detection import detect as run
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    summary = Summary()
+    try:
+        with (
+            progress_bar("frames") as on_progress,
+            closing(
+                run(
+                    source,
+                    model=model,
+                    conf=conf,
+                    iou=iou,
+                    imgsz=imgsz,
+                    device=device,
+                    vid_stride=vid_stride,
+                    max_det=max_det,
+                    save=save,
+                    save_json=save_json,
+                    save_txt=save_txt,
+                    save_conf=save_conf,
+                    save_crop=save_crop,
+                    show=show,
+                    project=project,
+                    name=name,
+                    exist_ok=exist_ok,
+                    on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
+                    summary=summary,
+                )
+            ) as results,
+        ):
+            for _ in results:
+                on_progress(summary.frames, summary.total)
+    finally:  # also after Ctrl-C and errors: what is finished is on disk
+        if summary.frames:
+            print(f"{summary.frames} frames: " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
+        if summary.errors:
+            typer.echo(f"maskyolo: {len(summary.errors)} could not be read, or not to the end", err=True)
+        if save_json and summary.frames:
+            print(save_json)
+        if summary.folder:
+            print(summary.folder)
+    if strict and summary.errors:
+        raise typer.Exit(1)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

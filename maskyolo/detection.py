@@ -1,0 +1,204 @@
+"""Detect on any source and write results as they come: the library of `maskyolo detect`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from maskyolo.errors import ImageError, MaskyoloError, SourceError, output_errors
+from maskyolo.images import ImageArray
+from maskyolo.runs import new_run, save_args
+from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
+from maskyolo.sources import Picture, Source, display_name, open_sources
+from maskyolo.yolo import load_detector
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["Detector", "Summary", "detect"]
+
+
+class Detector(Protocol):
+    """Finds faces in a picture, BGR uint8 (H, W, 3), and says of each whether it wears a mask."""
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        """Return `xyxy` pixels, `confidence`, `class_id` and `data["class_name"]`."""
+        ...
+
+
+@dataclass
+class Summary:
+    """What a run of `detect` has done so far.
+
+    Attributes:
+        folder: the run's folder, or None if nothing is written into one.
+        frames: frames and pictures looked at.
+        total: how many there will be, where that is known.
+        counts: detections of each class name, over all frames.
+        errors: what could not be read, as (source, message).
+    """
+
+    folder: Path | None = None
+    frames: int = 0
+    total: int | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+
+
+def detect(
+    source: str | int | Path,
+    model: str | Path | Detector = "maskyolo-n",
+    conf: float = 0.25,
+    iou: float = 0.5,
+    imgsz: int = 640,
+    device: str = "auto",
+    vid_stride: int = 1,
+    max_det: int = 300,
+    save: bool = False,
+    save_json: Path | str | None = None,
+    save_txt: bool = False,
+    save_conf: bool = False,
+    save_crop: bool = False,
+    show: bool = False,
+    project: Path | str = "runs/detect",
+    name: str = "predict",
+    exist_ok: bool = False,
+    on_error: Callable[[str, MaskyoloError], None] | None = None,
+    summary: Summary | None = None,
+) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
+    """Detect on every frame of a source, one forward pass each, and write what is asked for as it goes.
+
+    The results are complete and closed when the iterator ends, is closed, or is left by an error or Ctrl-C.
+
+    Args:
+        source: picture, video, folder, glob, list (`.txt`), camera number or address; see `sources.open_sources`.
+        model: a model's name or file, see `yolo.load_detector`, or a detector that is loaded.
+        conf: least confidence of a detection.
+        iou: overlap above which the less confident of two boxes is dropped.
+        imgsz: longer side in pixels that pictures are scaled to.
+        device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
+        vid_stride: look at every n-th frame of a video or stream.
+        max_det: most detections in a picture.
+        save: write drawn pictures and videos into the run's folder.
+        save_json: write one line of JSON per frame to this file; see `sinks.JsonLines`.
+        save_txt: write YOLO label files into `labels/` of the run's folder.
+        save_conf: add the confidence to these.
+        save_crop: write each detection as a picture into `crops/` of the run's folder.
+        show: show the frames in a window; `q` quits.
+        project: folder the run's folder is made in, when the first frame has been read and something is to be written there.
+        name: name of the run's folder; a number is added if it exists.
+        exist_ok: write into an existing folder of that name instead.
+        on_error: told of each bad file of a batch, and of a video that broke off; without it they are logged as warnings.
+        summary: counts along.
+
+    Yields:
+        The frame, BGR uint8 (H, W, 3), as read; its detections, whose `metadata` holds source, frame, time, width, height.
+
+    Raises:
+        SourceError: there is nothing to read, or of all there is nothing can be read, or the only source broke off (what was
+            read before has been yielded and written).
+        ImageError: the only source is a picture that cannot be decoded.
+        WeightsError: the model cannot be loaded; see `yolo.load_detector`.
+        OutputError: a result cannot be written or shown.
+    """
+    if vid_stride < 1:
+        raise MaskyoloError(f"cannot take every {vid_stride}-th frame; give a --vid-stride of 1 or more")
+    settings: dict[str, Any] = {
+        "source": display_name(source),
+        "model": model if isinstance(model, (str, Path)) else type(model).__name__,
+        "conf": conf,
+        "iou": iou,
+        "imgsz": imgsz,
+        "device": device,
+        "vid_stride": vid_stride,
+        "max_det": max_det,
+        "save": save,
+        "save_json": save_json,
+        "save_txt": save_txt,
+        "save_conf": save_conf,
+        "save_crop": save_crop,
+        "show": show,
+    }
+    sources = open_sources(source)
+    detector: Detector = load_detector(model, device, imgsz, conf, iou, max_det) if isinstance(model, (str, Path)) else model
+    window = Window() if show else None
+    summary = Summary() if summary is None else summary
+
+    def sinks() -> Iterator[Sink]:
+        if save or save_txt or save_crop:
+            summary.folder = new_run(project, name, exist_ok)
+            save_args(summary.folder, settings)
+            if save_txt:
+                yield LabelFiles(_folder(summary.folder / "labels"), save_conf)
+            if save_crop:
+                yield Crops(_folder(summary.folder / "crops"))
+            if save:
+                yield Drawings(summary.folder)
+        if save_json is not None:
+            yield JsonLines(Path(save_json))
+        if window:
+            yield window
+
+    return _run(sources, detector, vid_stride, Sinks(sinks), on_error or _log, summary)
+
+
+def _run(
+    sources: list[Source],
+    detector: Detector,
+    vid_stride: int,
+    sinks: Sinks,
+    on_error: Callable[[str, MaskyoloError], None],
+    summary: Summary,
+) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
+    if all(isinstance(source, Picture) for source in sources):
+        summary.total = len(sources)
+    with closing(sinks):
+        for source in sources:
+            index = 0
+            try:
+                for frame in source.frames(vid_stride):
+                    index = frame.index + 1
+                    if len(sources) == 1:
+                        summary.total = frame.total
+                    detections = detector(frame.image)
+                    height, width = frame.image.shape[:2]
+                    detections.metadata |= {
+                        "source": frame.source,
+                        "frame": frame.index,
+                        "time": frame.time,
+                        "width": width,
+                        "height": height,
+                    }
+                    summary.frames += 1
+                    summary.counts.update(map(str, detections.data["class_name"]))
+                    sinks.write(Result(frame, detections))
+                    yield frame.image, detections
+            except (ImageError, SourceError) as error:
+                summary.errors.append((source.name, str(error)))
+                if len(sources) == 1 and not index:
+                    raise
+                sinks.fail(source.name, index, str(error))
+                if len(sources) == 1:
+                    raise
+                on_error(source.name, error)
+            except Quit:
+                return
+            sinks.finish()
+    if not summary.frames:
+        raise SourceError(f"none of the {len(sources)} files can be read; the first: {summary.errors[0][1]}")
+
+
+def _folder(path: Path) -> Path:
+    with output_errors(path):
+        path.mkdir(exist_ok=True)
+    return path
+
+
+def _log(source: str, error: MaskyoloError) -> None:
+    del source
+    logging.getLogger("maskyolo").warning("%s", error)

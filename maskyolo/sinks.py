@@ -1,0 +1,494 @@
+"""Where results go: drawn pictures and videos, JSONL, YOLO label files, crops, a window."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+
+from maskyolo.boxes import as_boxes
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import OutputError, output_errors
+from maskyolo.images import ImageArray, write_atomic, write_image
+from maskyolo.labels import Labels, format_yolo
+from maskyolo.sources import Frame
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = [
+    "Crops",
+    "Drawings",
+    "JsonLines",
+    "LabelFiles",
+    "Quit",
+    "Result",
+    "Sink",
+    "Sinks",
+    "VideoWriter",
+    "Window",
+    "draw",
+    "json_record",
+]
+
+#: Colours of the classes, as hex: green with a mask, red without; dark enough for white text.
+COLORS = ("#008c3a", "#d0021b")
+
+#: Formats that drawn pictures are written in; any other becomes JPEG.
+WRITABLE = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+
+
+class Quit(Exception):  # noqa: N818  not an error
+    """The user closed the window or pressed `q`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A frame and what was found in it."""
+
+    frame: Frame
+    detections: sv.Detections
+
+    @cached_property
+    def drawn(self) -> ImageArray:
+        """A copy of the frame with the detections drawn, made once for all sinks."""
+        return draw(self.frame.image, self.detections)
+
+
+class Sink(Protocol):
+    """Takes the results of one run in their order."""
+
+    def write(self, result: Result) -> None:
+        """Take one result.
+
+        Raises:
+            OutputError: no space left, no permission.
+        """
+        ...
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Take note that `source` could not be read from frame `index` on."""
+        ...
+
+    def finish(self) -> None:
+        """Complete what belongs to the source that has just ended."""
+        ...
+
+    def close(self) -> None:
+        """Complete everything; what was taken is on disk and whole afterwards."""
+        ...
+
+
+class _Sink:
+    """A sink that needs none of the rest of the protocol."""
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Take no note; see `Sink`."""
+
+    def finish(self) -> None:
+        """Have nothing to complete; see `Sink`."""
+
+    def close(self) -> None:
+        """Have nothing to complete; see `Sink`."""
+
+
+class Sinks:
+    """Several sinks as one, opened when the first result comes, so that a run that finds nothing to read leaves nothing behind.
+
+    Args:
+        make: opens the sinks one by one.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Sink]]) -> None:
+        self._make = make
+        self._sinks: list[Sink] | None = None
+        self._closing = ExitStack()
+
+    def write(self, result: Result) -> None:
+        """Hand a result to each sink; see `Sink`."""
+        for sink in self._open():
+            sink.write(result)
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Tell each sink; see `Sink`."""
+        for sink in self._open():
+            sink.fail(source, index, error)
+
+    def finish(self) -> None:
+        """Tell each sink; see `Sink`."""
+        for sink in self._sinks or []:
+            sink.finish()
+
+    def close(self) -> None:
+        """Close every sink, also when one of them cannot be; see `Sink`."""
+        self._closing.close()
+
+    def _open(self) -> list[Sink]:
+        if self._sinks is None:
+            self._sinks = []
+            for sink in self._make():
+                self._closing.callback(sink.close)
+                self._sinks.append(sink)
+        return self._sinks
+
+
+class _Names:
+    """Gives each source a name of its own in one folder: its stem, or `stem_2`, … where another source has it."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, bool], str] = {}
+        self._taken: set[tuple[str, bool]] = set()
+
+    def __call__(self, frame: Frame) -> str:
+        still = frame.kind == "image"
+        if (frame.source, still) not in self._names:
+            stem = name = _stem(frame)
+            number = 1
+            while (name.casefold(), still) in self._taken:
+                number += 1
+                name = f"{stem}_{number}"
+            self._taken.add((name.casefold(), still))
+            self._names[frame.source, still] = name
+        return self._names[frame.source, still]
+
+
+class Drawings(_Sink):
+    """Writes what is drawn: pictures under their own name, videos as `.mp4`, into `folder`.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = _Names()
+        self._video: VideoWriter | None = None
+
+    def write(self, result: Result) -> None:
+        """Write a picture or a video's next frame; see `Sink`."""
+        frame = result.frame
+        if frame.kind == "image":
+            suffix = Path(frame.source).suffix
+            path = self._folder / (self._name(frame) + (suffix if suffix.lower() in WRITABLE else ".jpg"))
+            if path.exists() and path.samefile(frame.source if Path(frame.source).exists() else self._folder):
+                raise OutputError(f"cannot write {path}: it is the source itself; choose another --project or --name")
+            write_image(path, result.drawn)
+            return
+        if self._video is None:
+            self._video = VideoWriter(self._folder / f"{self._name(frame)}.mp4", frame.rate, timed=frame.kind == "live")
+        self._video.write(result.drawn, frame.time)
+
+    def finish(self) -> None:
+        """Close the video of the source that ended; see `Sink`."""
+        if self._video:
+            video, self._video = self._video, None
+            video.close()
+
+    def close(self) -> None:
+        """Close the video that is open; see `Sink`."""
+        self.finish()
+
+
+class VideoWriter:
+    """Writes an H.264 MP4 that any player shows, by way of a temporary file that is moved into place by `close`.
+
+    Args:
+        path: the `.mp4` to write.
+        rate: frames a second.
+        timed: give each frame the time it is written with, as a camera's frames come unevenly, instead of its place.
+
+    Raises:
+        OutputError: no space left, no permission.
+    """
+
+    def __init__(self, path: Path, rate: Fraction, timed: bool = False) -> None:
+        import av
+
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._timed, self._pts, self._count = timed, -1, 0
+        self._base = Fraction(1, 1000) if timed else 1 / rate
+        with output_errors(path):
+            self._part.touch()
+            self._container = av.open(f"file:{self._part}", "w", format="mp4")
+        self._stream = self._container.add_stream(
+            "libx264", rate=rate.limit_denominator(100_000), options={"preset": "veryfast", "crf": "23"}
+        )
+        self._stream.pix_fmt = "yuv420p"
+        if timed:
+            self._stream.codec_context.time_base = self._base
+
+    def write(self, image: ImageArray, time: float = 0.0) -> None:
+        """Write one picture, BGR uint8 (H, W, 3); later ones are scaled to the first one's size, odd sides padded by a pixel."""
+        import av
+
+        height, width = image.shape[:2]
+        even = (width + width % 2, height + height % 2)
+        if not self._count:
+            self._stream.width, self._stream.height = even
+        size = (self._stream.width, self._stream.height)
+        if even != size:
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        elif even != (width, height):
+            image = np.asarray(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+        picture = av.VideoFrame.from_ndarray(image, format="bgr24")
+        self._pts = max(self._pts + 1, round(time / self._base)) if self._timed else self._count
+        picture.pts, picture.time_base = self._pts, self._base
+        self._count += 1
+        with output_errors(self._path):
+            self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        """Complete the file and move it into place."""
+        try:
+            with output_errors(self._path):
+                try:
+                    self._container.mux(self._stream.encode(None))
+                finally:
+                    self._container.close()
+                self._part.replace(self._path)
+        except BaseException:
+            self._part.unlink(missing_ok=True)
+            raise
+
+
+class JsonLines(_Sink):
+    """Writes one line of JSON per frame, each at once and whole, to `path + ".part"`; `close` moves that into place.
+
+    So the file of the final name is never half, and the temporary one is valid up to its last line at any moment, also
+    after a crash. A pipe or device (`/dev/stdout`) is written to as it is.
+
+    Args:
+        path: the file to write; one that exists is replaced by `close`.
+
+    Raises:
+        OutputError: no space left, no permission, no such folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        special = path.exists() and not path.is_file() and not path.is_dir()
+        self._part = path if special else path.with_name(path.name + ".part")
+        with output_errors(path):
+            if path.is_dir():
+                raise OutputError(f"cannot write {path}: it is a folder; give a file's name")
+            if not special:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("wb", buffering=0)
+        self._size = 0
+
+    def write(self, result: Result) -> None:
+        """Write a frame's line; see `Sink`."""
+        self._line(json_record(result))
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Write a line with `error` and without `detections`; see `Sink`."""
+        self._line({"source": source, "frame": index, "error": error})
+
+    def close(self) -> None:
+        """Move the file into place; see `Sink`."""
+        self._file.close()
+        if self._part != self._path:
+            with output_errors(self._path):
+                self._part.replace(self._path)
+
+    def _line(self, record: dict[str, Any]) -> None:
+        line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")  # a name may be no valid Unicode
+        with output_errors(self._path):
+            try:
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:]) or 0
+            except BaseException:
+                if self._file.seekable():
+                    self._file.truncate(self._size)
+                    self._file.seek(self._size)
+                raise
+        self._size += len(line)
+
+
+class LabelFiles(_Sink):
+    """Writes YOLO label files: `stem.txt` of a picture, `stem_FRAME.txt` of a video's frame; an empty one where nothing was found.
+
+    Args:
+        folder: an existing folder.
+        conf: add the confidence as a sixth number.
+    """
+
+    def __init__(self, folder: Path, conf: bool = False) -> None:
+        self._folder, self._conf = folder, conf
+        self._name = _Names()
+
+    def write(self, result: Result) -> None:
+        """Write a frame's file; see `Sink`."""
+        found, frame = result.detections, result.frame
+        height, width = frame.image.shape[:2]
+        text = format_yolo(Labels(as_boxes(found.xyxy), _ids(found)), width, height)
+        if self._conf:
+            text = "".join(f"{line} {value:.6f}\n" for line, value in zip(text.splitlines(), _confidences(found), strict=True))
+        write_atomic(self._folder / f"{self._name(frame)}{_place(frame)}.txt", text)
+
+
+class Crops(_Sink):
+    """Writes each detection as a picture of its own: `folder/CLASS/stem_NUMBER.jpg`, of a video `stem_FRAME_NUMBER.jpg`.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = _Names()
+        with output_errors(folder):
+            for name in CLASS_NAMES:
+                (folder / name).mkdir(exist_ok=True)
+
+    def write(self, result: Result) -> None:
+        """Write a frame's crops; see `Sink`."""
+        frame = result.frame
+        stem = self._name(frame) + _place(frame)
+        edges = np.concatenate([np.floor(result.detections.xyxy[:, :2]), np.ceil(result.detections.xyxy[:, 2:])], axis=1).astype(int)
+        for number, ((x1, y1, x2, y2), class_id) in enumerate(zip(edges, _ids(result.detections), strict=True), 1):
+            crop = frame.image[y1:y2, x1:x2]
+            if crop.size:
+                write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
+
+
+class Window(_Sink):
+    """Shows what is drawn; `q` or Esc quits, any other key goes on from a still picture.
+
+    Raises:
+        OutputError: no window can be opened here. A child process tries it first, as OpenCV ends the process that fails.
+    """
+
+    TITLE = "maskyolo (q quits)"
+
+    def __init__(self) -> None:
+        if reason := _no_window():
+            raise OutputError(f"cannot show a window: {reason}; run without --show and look at the saved pictures")
+        self._shape: tuple[int, ...] = ()
+
+    def write(self, result: Result) -> None:
+        """Show a frame; see `Sink`.
+
+        Raises:
+            Quit: the user has had enough.
+        """
+        image = result.drawn
+        if not self._shape:
+            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        if image.shape != self._shape:
+            self._shape = image.shape
+            scale = min(1280 / image.shape[1], 720 / image.shape[0], 1)
+            cv2.resizeWindow(self.TITLE, max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+        cv2.imshow(self.TITLE, image)
+        while True:
+            key = cv2.waitKey(50 if result.frame.kind == "image" else 1)
+            if key in (ord("q"), 27) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
+                raise Quit
+            if key != -1 or result.frame.kind != "image":
+                return
+
+    def close(self) -> None:
+        """Close the window; see `Sink`."""
+        if self._shape:
+            cv2.destroyAllWindows()
+
+
+def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
+    """Return a copy of a picture with the detections drawn: green with a mask, red without, labelled with the confidence.
+
+    Lines and text grow with the picture; a label stays inside it and is only the confidence where the whole would not fit.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        detections: as a `Detector` gives them.
+    """
+    import supervision as sv
+
+    drawn = image.copy()
+    if not len(detections):
+        return drawn
+    size = (image.shape[1], image.shape[0])
+    scale = max(sv.calculate_optimal_text_scale(size), 0.35)
+    thickness = max(sv.calculate_optimal_line_thickness(size), round(min(size) / 400)) if min(size) > 200 else 1
+    palette = sv.ColorPalette.from_hex(list(COLORS))
+    text_thickness = max(round(scale * 1.5), 1)
+    labels = []
+    for box, name, value in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), strict=True):
+        label = f"{name} {value:.2f}"
+        wide = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, text_thickness)[0][0]
+        labels.append(label if wide <= min(size[0], 3 * (box[2] - box[0])) else f"{value:.2f}")
+    boxes = sv.BoxAnnotator(color=palette, thickness=thickness)
+    texts = sv.LabelAnnotator(
+        color=palette, text_scale=scale, text_thickness=text_thickness, text_padding=max(round(scale * 8), 2), smart_position=True
+    )
+    texts.annotate(boxes.annotate(drawn, detections), detections, labels)  # both draw in place
+    return drawn
+
+
+def json_record(result: Result) -> dict[str, Any]:
+    """Return a result as the JSONL line holds it: box in pixels xyxy, `track_id` null where nothing is tracked."""
+    frame, found = result.frame, result.detections
+    tracks = [None] * len(found) if found.tracker_id is None else [int(track) for track in found.tracker_id]
+    return {
+        "source": frame.source,
+        "frame": frame.index,
+        "time": round(frame.time, 6),
+        "width": frame.image.shape[1],
+        "height": frame.image.shape[0],
+        "detections": [
+            {
+                "box": [round(float(side), 2) for side in box],
+                "class": CLASS_NAMES[class_id],
+                "class_id": int(class_id),
+                "confidence": round(float(value), 4),
+                "track_id": track,
+            }
+            for box, class_id, value, track in zip(found.xyxy, _ids(found), _confidences(found), tracks, strict=True)
+        ],
+    }
+
+
+def _ids(detections: sv.Detections) -> Any:
+    return np.zeros(0, np.int64) if detections.class_id is None else detections.class_id
+
+
+def _confidences(detections: sv.Detections) -> Any:
+    return np.zeros(0, np.float32) if detections.confidence is None else detections.confidence
+
+
+def _place(frame: Frame) -> str:
+    return "" if frame.kind == "image" else f"_{frame.index}"
+
+
+def _stem(frame: Frame) -> str:
+    """Return a name for a frame's source that every file system takes."""
+    if "://" in frame.source:
+        tail = frame.source.partition("://")[2].partition("?")[0].rstrip("/").rpartition("/")[2]
+        stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in Path(tail).stem)[:100]
+        return stem or "stream"
+    return f"camera{frame.source}" if frame.kind == "live" else Path(frame.source).stem
+
+
+def _no_window() -> str:
+    """Return why no window can be opened here, or nothing."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display ($DISPLAY is not set)"
+    attempt = "import cv2; cv2.namedWindow('maskyolo', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
+    try:
+        done = subprocess.run([sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "the display does not answer"
+    return "" if done.returncode == 0 else "OpenCV has no window system here or cannot reach the display"

@@ -1,0 +1,374 @@
+"""Frames from anywhere: pictures, folders, globs, list files, videos, cameras, network streams."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskyolo.errors import SourceError
+from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, read_image
+
+__all__ = ["VIDEO_SUFFIXES", "Camera", "Frame", "Picture", "Source", "Stream", "Video", "display_name", "open_sources"]
+
+#: File name endings that are taken for videos when a folder is listed; what a file really is, its content decides.
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".asf"}
+)
+
+#: Seconds after which an address that does not answer is given up.
+TIMEOUT = 10.0
+
+#: Most bytes of a picture that is fetched from an address.
+MAX_DOWNLOAD = 256 << 20
+
+Kind = Literal["image", "video", "live"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to look at.
+
+    Attributes:
+        image: BGR uint8 (H, W, 3).
+        source: the file, address or camera it is from, without any password.
+        index: its place in its source, counted from 0; frames that `vid_stride` leaves out are counted.
+        time: seconds since the source's first frame.
+        kind: a still picture, a frame of a video with an end, or of a camera or stream.
+        rate: frames a second that are yielded (so `vid_stride` lowers it); 0 for a still picture.
+        total: frames that its source will yield, where that is known.
+    """
+
+    image: ImageArray
+    source: str
+    index: int = 0
+    time: float = 0.0
+    kind: Kind = "image"
+    rate: Fraction = Fraction(0)
+    total: int | None = None
+
+
+class Source(Protocol):
+    """One thing that frames come from, opened anew by each call of `frames`."""
+
+    @property
+    def name(self) -> str:
+        """What messages and results call it."""
+        ...
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield its frames, of a video every `vid_stride`-th.
+
+        Raises:
+            ImageError: a picture that cannot be decoded.
+            SourceError: what cannot be opened, or broke off; everything before the break has been yielded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The path as it was given."""
+        return str(self.path)
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield the picture; see `Source`."""
+        del vid_stride
+        yield Frame(read_image(self.path), self.name, total=1)
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file; any that FFmpeg reads."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The path as it was given."""
+        return str(self.path)
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield the video's frames, upright; see `Source`."""
+        if not self.path.is_file():
+            raise SourceError(f"cannot read {self.path}: no such file; check the path")
+        if not os.access(self.path, os.R_OK):
+            raise SourceError(f"cannot read {self.path}: permission denied; change the file's permissions")
+        yield from _decode(f"file:{self.path}", self.name, vid_stride)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera of this machine by its index."""
+
+    index: int
+
+    @property
+    def name(self) -> str:
+        """The index as text."""
+        return str(self.index)
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield frames until the camera is gone; see `Source`."""
+        with _quiet_opencv():
+            camera = cv2.VideoCapture(self.index)
+        try:
+            if not camera.isOpened():
+                raise SourceError(
+                    f"cannot open camera {self.index}: none is there, it is in use, or not permitted; plug it in, or try another index"
+                )
+            rate = Fraction(camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
+            rate = rate if 1 <= rate <= 1000 else Fraction(30)
+            start, index = time.monotonic(), 0
+            while True:
+                with _quiet_opencv():
+                    there, image = camera.read()
+                if not there:
+                    found = f"it broke off after {index} frames" if index else "it gives no picture"
+                    raise SourceError(f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it")
+                if index % vid_stride == 0:
+                    yield Frame(np.asarray(image, np.uint8), self.name, index, time.monotonic() - start, "live", rate / vid_stride)
+                index += 1
+        finally:
+            camera.release()
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An address: a picture or video over HTTP(S), or a stream such as RTSP."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """The address without its password."""
+        return display_name(self.url)
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield the picture or the frames behind the address; see `Source`."""
+        if self.url.lower().startswith(("http:", "https:")):
+            data = self._picture()
+            if data is not None:
+                yield Frame(decode_image(data, self.name), self.name, total=1)
+                return
+        yield from _decode(
+            self.url, self.name, vid_stride, options={"rtsp_transport": "tcp"} if self.url.lower().startswith("rtsp") else {}
+        )
+
+    def _picture(self) -> bytes | None:
+        """Return the bytes if the server says that it is a picture."""
+        try:
+            request = urllib.request.Request(self.url, headers={"User-Agent": "maskyolo"})  # noqa: S310  http(s) only, see the caller
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+                if answer.headers.get_content_maintype() != "image":
+                    return None
+                data = answer.read(MAX_DOWNLOAD + 1)
+        except (OSError, ValueError) as error:  # URLError, HTTPError, timeouts; http.client's errors are not OSErrors
+            raise self._unreachable(error) from error
+        except Exception as error:
+            if not type(error).__module__.startswith("http"):
+                raise
+            raise self._unreachable(error) from error
+        if len(data) > MAX_DOWNLOAD:
+            raise SourceError(f"cannot read {self.name}: more than {MAX_DOWNLOAD >> 20} MB; download it first")
+        return bytes(data)
+
+    def _unreachable(self, error: Exception) -> SourceError:
+        reason = getattr(error, "reason", None) or error
+        return SourceError(f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}; check the address and the network")
+
+
+def open_sources(source: str | int | Path) -> list[Source]:
+    """Find what `source` means; nothing is opened yet.
+
+    A path that exists is that file or folder, whatever characters are in its name. A folder gives the pictures and videos
+    directly in it, by name. A number is a camera, `scheme://…` an address, a `.txt` file a list of any of these (one a line; a
+    relative path is looked for in the working folder, then beside the list), and anything else with `*`, `?` or `[` a glob
+    (`**` for folders in folders).
+
+    Raises:
+        SourceError: nothing there, an empty folder, a glob without a match, or an empty or unreadable list.
+    """
+    text = str(source)
+    path = Path(text)
+    if isinstance(source, int) or (text.isascii() and text.isdigit()):
+        return [Camera(int(text))]
+    if "://" in text:
+        return [Stream(text)]
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _in_list(path)
+    if path.exists():
+        return [_file(path)]
+    if glob.has_magic(text):
+        matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  Path.glob refuses absolute patterns
+        found = [_file(match) for match in matches if match.is_file() and _wanted(match)]
+        if not found:
+            raise SourceError(f"no picture or video matches {text}; check the pattern")
+        return found
+    raise SourceError(
+        f"no source '{text}': no such file or folder; give a picture, video, folder, glob, list (.txt), camera number or address"
+    )
+
+
+def display_name(source: str | int | Path) -> str:
+    """Return a source as it may be shown and stored: the password of an address becomes `***`."""
+    text = str(source)
+    if "://" not in text:
+        return text
+    parts = urllib.parse.urlsplit(text)
+    if not parts.password:
+        return text
+    return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def _file(path: Path) -> Source:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_picture(path)):
+        return Picture(path)
+    return Video(path)
+
+
+def _wanted(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_picture(path)
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell whether a file of an unknown name ending, such as `.jpg_640x480`, begins like a picture."""
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # noqa: BLE001  Pillow's plugins raise anything on what is no picture
+        return False
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    try:
+        found = [_file(path) for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path)]
+    except OSError as error:
+        raise SourceError(f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}; check its permissions") from error
+    if not found:
+        inside = any(path.is_dir() for path in folder.iterdir())
+        mend = f"for those in its folders give the glob '{folder / '**' / '*'}'" if inside else "check the path"
+        raise SourceError(f"no picture or video in {folder}; {mend}")
+    return found
+
+
+def _in_list(path: Path) -> list[Source]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"cannot read list {path}: {error}; it must be text in UTF-8 with a path on each line") from error
+    found: list[Source] = []
+    for line in lines:
+        beside = path.parent / line
+        entry = beside if not Path(line).exists() and beside.exists() else Path(line)
+        try:
+            is_list = entry.suffix.lower() == ".txt" and "://" not in line  # a list in a list could hold itself
+            found += [Video(entry)] if is_list else open_sources(line if "://" in line else str(entry))
+        except SourceError:
+            found.append(_file(entry))  # reported when its turn comes, as other bad files of a batch
+    if not found:
+        raise SourceError(f"the list {path} is empty; write a path on each line")
+    return found
+
+
+def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None = None) -> Iterator[Frame]:
+    """Yield the frames of whatever FFmpeg opens; raise a SourceError at the end if any of it was damaged or missing."""
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    try:
+        container = av.open(url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"cannot read {name}: {_reason(error)}; check that it is a video and can be reached") from error
+    with container:
+        if not container.streams.video:
+            raise SourceError(f"cannot read {name}: there is no picture in it, only {_contents(container)}; give a video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        live = container.duration is None and "://" in url
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        known = stream.frames or (0 if live or container.duration is None else round(container.duration / av.time_base * rate))
+        total = -(-known // vid_stride) if known else None
+        reformatter = VideoReformatter()
+        index = packets = damaged = 0
+        start: float | None = None
+        moment, error_text = 0.0, ""
+        packets_left = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets_left)
+            except StopIteration:
+                break
+            except (av.FFmpegError, OSError) as error:
+                error_text = _reason(error)
+                break
+            packets += packet.size > 0
+            damaged += packet.is_corrupt
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:
+                damaged += 1
+                continue
+            for picture in decoded:
+                now = picture.time
+                start = now if start is None else start
+                moment = index / float(rate) if now is None or start is None else now - start
+                if index % vid_stride == 0:
+                    image: Any = reformatter.reformat(picture, format="bgr24").to_ndarray()
+                    if picture.rotation % 360:
+                        image = np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90))
+                    yield Frame(image, name, index, moment, "live" if live else "video", rate / vid_stride, total)
+                index += 1
+        alone = len(container.streams) == 1 and container.duration is not None
+        short = packets < stream.frames or (alone and moment + 2 < (container.duration or 0) / av.time_base)
+    if error_text or damaged or short or not index:
+        found = (
+            "it has no frame that can be decoded"
+            if not index
+            else f"it is damaged or breaks off: {index} frames of {known or 'it'} were read"
+        )
+        raise SourceError(f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again")
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).lower()
+
+
+def _contents(container: Any) -> str:
+    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from writing its own warnings to stderr."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -19,5 +19,5 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any fil
 
 
 def examples(*lines: str) -> str:
-    """Return the epilog of a command's help: its examples, one a line; a test reads and runs them."""
-    return "Examples:\n\n" + "\n\n".join(f"    {line}" for line in lines)
+    r"""Return the epilog of a command's help: its examples, one a line and never wrapped (`\b`); a test reads and parses them."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

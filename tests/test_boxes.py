@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskyolo.boxes import as_boxes, box_area, box_iou, clip_boxes, from_normalized, to_normalized
+
+
+def test_no_boxes_keep_their_shape_everywhere() -> None:
+    for result in (as_boxes([]), clip_boxes([], 10, 10), from_normalized([], 10, 10), to_normalized([], 10, 10)):
+        assert result.shape == (0, 4)
+    assert box_area([]).shape == (0,)
+    assert box_iou([], [[0, 0, 1, 1]]).shape == (0, 1)
+
+
+def test_clip_moves_only_what_is_outside() -> None:
+    boxes = np.array([[-5, 2, 50, 60], [1, 2, 3, 4]], dtype=np.float32)
+    assert clip_boxes(boxes, 40, 30).tolist() == [[0, 2, 40, 30], [1, 2, 3, 4]]
+    assert boxes[0, 0] == -5, "the argument was changed"
+
+
+def test_iou_of_half_overlap_disjoint_and_empty_boxes() -> None:
+    iou = box_iou([[0, 0, 2, 2], [3, 3, 3, 3]], [[1, 0, 3, 2], [10, 10, 12, 12], [3, 3, 3, 3]])
+    assert iou == pytest.approx(np.array([[1 / 3, 0, 0], [0, 0, 0]]))
+
+
+def test_an_inverted_box_has_no_area() -> None:
+    assert box_area([[5, 5, 1, 9], [0, 0, 2, 3]]).tolist() == [0, 6]
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), max_size=5),
+)
+def test_normalising_and_back_is_exact_to_a_hundredth_of_a_pixel(width: int, height: int, shares: list[tuple[float, ...]]) -> None:
+    corners = as_boxes(shares) * np.float32([width, height, width, height])
+    boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], axis=1)
+    assert from_normalized(to_normalized(boxes, width, height), width, height) == pytest.approx(boxes, abs=0.01)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskyolo import images
+from maskyolo.errors import ImageError, OutputError
+from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_atomic, write_image
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def rgb(colours: ImageArray) -> Image.Image:
+    return Image.fromarray(colours[:, :, ::-1])
+
+
+def test_png_comes_back_as_bgr_to_the_bit(colours: ImageArray) -> None:
+    decoded = decode_image(encoded(rgb(colours), "PNG"))
+    assert decoded.dtype == np.uint8
+    assert np.array_equal(decoded, colours)
+    assert decoded.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_rotation_is_obeyed_in_every_format(colours: ImageArray, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+    options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode_image(encoded(rgb(colours), kind, exif=exif, **options))
+    assert decoded.shape == (40, 30, 3)
+    assert np.abs(decoded.astype(int) - np.rot90(colours, -1)).mean() < 6
+
+
+def test_alpha_is_laid_over_white(colours: ImageArray) -> None:
+    rgba = np.dstack([colours[:, :, ::-1], np.zeros(colours.shape[:2], np.uint8)])
+    rgba[:, 20:, 3] = 255
+    decoded = decode_image(encoded(Image.fromarray(rgba), "PNG"))
+    assert (decoded[:, :20] == 255).all()
+    assert np.array_equal(decoded[:, 20:], colours[:, 20:])
+
+
+def test_palette_with_a_transparent_colour_is_laid_over_white() -> None:
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((0, 0), 0)
+    decoded = decode_image(encoded(palette, "PNG", transparency=0))
+    assert decoded[0, 0].tolist() == [255, 255, 255]
+    assert decoded[1, 1].tolist() == [255, 0, 0]
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    decoded = decode_image(encoded(Image.fromarray(grey), "PNG"))
+    assert all(np.array_equal(decoded[:, :, channel], grey) for channel in range(3))
+
+
+def test_16_bit_is_scaled_not_clipped() -> None:
+    deep = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
+    decoded = decode_image(cv2.imencode(".png", deep)[1].tobytes())
+    assert np.array_equal(decoded[:, :, 0], np.arange(256).reshape(16, 16))
+
+
+def test_cmyk_jpeg_has_its_colours() -> None:
+    red = Image.new("RGB", (16, 16), (200, 30, 40)).convert("CMYK")
+    decoded = decode_image(encoded(red, "JPEG", quality=95))
+    assert np.abs(decoded.reshape(-1, 3).mean(0) - [40, 30, 200]).max() < 12
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    decoded = decode_image(encoded(first, "GIF", save_all=True, append_images=[second]))
+    assert decoded[0, 0].tolist() == [0, 0, 255]
+
+
+def test_one_pixel() -> None:
+    assert decode_image(encoded(Image.new("RGB", (1, 1), "white"), "PNG")).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [(b"", "empty"), (b"not a picture at all", "not a picture"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "x.png")],
+)
+def test_what_is_no_picture_is_one_line(data: bytes, found: str) -> None:
+    with pytest.raises(ImageError, match=found) as caught:
+        decode_image(data, "x.png")
+    assert "x.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_truncated_file_is_an_error_not_half_a_picture(kind: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8))
+    data = encoded(noise, kind)
+    with pytest.raises(ImageError, match=r"cannot decode cut\.jpg"):
+        decode_image(data[: len(data) // 2], "cut.jpg")
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
+    bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageError, match="megapixels"):
+        decode_image(bomb)
+
+
+def test_a_hundred_megapixels_are_read() -> None:
+    assert decode_image(encoded(Image.new("L", (10_000, 10_000)), "PNG")).shape == (10_000, 10_000, 3)
+
+
+def test_names_of_every_kind_are_read_and_written(tmp_path: Path, colours: ImageArray) -> None:
+    for name in ("a b [1].png", "маска-面具.png", "x.jpg_1088Wx1632H"):
+        (tmp_path / name).write_bytes(encoded(rgb(colours), "PNG"))
+        assert np.array_equal(read_image(tmp_path / name), colours)
+    write_image(tmp_path / "é [2].png", colours)
+    assert np.array_equal(read_image(tmp_path / "é [2].png"), colours)
+
+
+def test_a_missing_file_says_which(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        read_image(tmp_path / "gone.jpg")
+
+
+def test_plain_files_are_told_from_those_that_decoders_read_differently(colours: ImageArray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    assert is_plain_rgb(encoded(rgb(colours), "JPEG"))
+    assert is_plain_rgb(encoded(rgb(colours), "PNG"))
+    assert not is_plain_rgb(encoded(rgb(colours), "JPEG", exif=exif))
+    assert not is_plain_rgb(encoded(rgb(colours).convert("RGBA"), "PNG"))
+    assert not is_plain_rgb(encoded(rgb(colours).convert("CMYK"), "JPEG"))
+    assert not is_plain_rgb(encoded(rgb(colours), "WEBP"))
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(images.Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="no space left"):
+        write_atomic(target, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+    assert target.read_text() == "old"

@@ -409,7 +409,8 @@ class Window(_Sink):
 def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
     """Return a copy of a picture with the detections drawn: green with a mask, red without, labelled with the confidence.
 
-    Lines and text grow with the picture; a label stays inside it and is only the confidence where the whole would not fit.
+    Lines and text grow with the picture; a label stays inside it, and is only the confidence where the
+    whole would not fit; a picture too small for that has boxes only.
 
     Args:
         image: BGR uint8 (H, W, 3).
@@ -422,19 +423,23 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
         return drawn
     size = (image.shape[1], image.shape[0])
     scale = max(sv.calculate_optimal_text_scale(size), 0.35)
-    thickness = max(sv.calculate_optimal_line_thickness(size), round(min(size) / 400)) if min(size) > 200 else 1
-    palette = sv.ColorPalette.from_hex(list(COLORS))
+    thickness = max(sv.calculate_optimal_line_thickness(size), round(min(size) / 300)) if min(size) > 100 else 1
     text_thickness = max(round(scale * 1.5), 1)
+    palette = sv.ColorPalette.from_hex(list(COLORS))
+    sv.BoxAnnotator(color=palette, thickness=thickness).annotate(drawn, detections)
+
+    def fits(text: str, width: float) -> bool:
+        return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, text_thickness)[0][0] <= width
+
+    if not fits("0.00", size[0] / 2):  # a label would hide the face
+        return drawn
     labels = []
     for box, name, value in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), strict=True):
         label = f"{name} {value:.2f}"
-        wide = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, text_thickness)[0][0]
-        labels.append(label if wide <= min(size[0], 3 * (box[2] - box[0])) else f"{value:.2f}")
-    boxes = sv.BoxAnnotator(color=palette, thickness=thickness)
-    texts = sv.LabelAnnotator(
+        labels.append(label if fits(label, min(0.9 * size[0], 3 * (box[2] - box[0]))) else f"{value:.2f}")
+    sv.LabelAnnotator(
         color=palette, text_scale=scale, text_thickness=text_thickness, text_padding=max(round(scale * 8), 2), smart_position=True
-    )
-    texts.annotate(boxes.annotate(drawn, detections), detections, labels)  # both draw in place
+    ).annotate(drawn, detections, labels)
     return drawn
 
 

@@ -1,0 +1,212 @@
+"""The single-stage detector: geometry, NMS, class order, weights that are none, and real photos."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskyolo.backends import Tensor, load_backend, parse_names
+from maskyolo.boxes import box_iou
+from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import read_image
+from maskyolo.yolo import YoloDetector, find_model, letterbox, load_detector, network_shape, postprocess
+
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+
+
+class FakeBackend:
+    """Finds what it is told to, in pixels of the network's input."""
+
+    precision = "f32"
+
+    def __init__(self, columns: list[list[float]], names: tuple[str, ...] = ("with_mask", "without_mask")) -> None:
+        self.output = np.array(columns, np.float32).reshape(-1, 6).T[None]
+        self.names = names
+        self.shape: tuple[int, int] | None = None
+        self.seen: tuple[int, ...] = ()
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        self.seen = batch.shape
+        return self.output
+
+
+@pytest.fixture(scope="module")
+def detector() -> YoloDetector:
+    return load_detector()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "imgsz", "shape"),
+    [
+        (720, 1280, 640, (384, 640)),
+        (1280, 720, 640, (640, 384)),
+        (480, 640, 640, (480, 640)),
+        (1, 1, 640, (640, 640)),
+        (1, 10000, 640, (32, 640)),
+        (500, 500, 33, (64, 64)),
+    ],
+)
+def test_the_network_sees_no_more_border_than_it_must(height: int, width: int, imgsz: int, shape: tuple[int, int]) -> None:
+    assert network_shape(height, width, imgsz) == shape
+
+
+def test_letterbox_keeps_the_aspect_on_grey_and_gives_rgb() -> None:
+    image = np.zeros((50, 100, 3), np.uint8)
+    image[..., 0] = 255  # blue
+    batch, scale, (left, top) = letterbox(image, (64, 64))
+    assert batch.shape == (1, 3, 64, 64)
+    assert batch.dtype == np.float32
+    assert (scale, left, top) == (0.64, 0, 16)
+    assert batch[0, :, 32, 32].tolist() == [0, 0, 1]
+    assert batch[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
+    assert (batch[0, 2] == 1).sum() == 32 * 64
+
+
+def test_letterbox_of_an_extreme_aspect_keeps_a_pixel() -> None:
+    assert letterbox(np.zeros((1, 10000, 3), np.uint8), (32, 640))[0].shape == (1, 3, 32, 640)
+
+
+def test_one_face_has_one_state() -> None:
+    output = np.array(
+        [[50, 50, 20, 20, 0.9, 0.1], [51, 50, 20, 20, 0.2, 0.8], [90, 50, 20, 20, 0.1, 0.7], [10, 10, 5, 5, 0.1, 0.2]], np.float32
+    ).T
+    boxes, confidence, class_ids = postprocess(output, conf=0.25, iou=0.5)
+    assert boxes.tolist() == [[40, 40, 60, 60], [80, 40, 100, 60]]
+    assert confidence.tolist() == pytest.approx([0.9, 0.7])
+    assert class_ids.tolist() == [0, 1]
+    assert len(postprocess(output, conf=0.25, iou=0.95)[0]) == 3
+    assert len(postprocess(output, conf=0.25, iou=0.5, max_det=1)[0]) == 1
+
+
+def test_nothing_found_is_empty_arrays() -> None:
+    detections = YoloDetector(FakeBackend([[5, 5, 2, 2, 0.1, 0.1]]))(np.zeros((30, 40, 3), np.uint8))
+    assert detections.xyxy.shape == (0, 4)
+    assert detections.class_id is not None
+    assert detections.class_id.shape == detections.data["class_name"].shape == (0,)
+
+
+def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
+    backend = FakeBackend([[320, 192, 64, 32, 0.9, 0], [630, 380, 100, 100, 0.8, 0]])
+    detections = YoloDetector(backend)(np.zeros((720, 1280, 3), np.uint8))
+    assert backend.seen == (1, 3, 384, 640)
+    assert detections.xyxy[0] == pytest.approx([576, 328, 704, 392])  # scale 2, 12 pixels of border above
+    assert detections.xyxy[1] == pytest.approx([1160, 636, 1280, 720])
+
+
+def test_classes_are_told_apart_by_name_not_by_place() -> None:
+    backend = FakeBackend([[320, 320, 64, 32, 0.9, 0]], names=("without_mask", "with_mask"))
+    detections = YoloDetector(backend)(np.zeros((640, 640, 3), np.uint8))
+    assert detections.class_id is not None
+    assert detections.class_id.tolist() == [1]
+    assert detections.data["class_name"].tolist() == ["without_mask"]
+
+
+def test_a_network_of_one_size_gets_that_size() -> None:
+    backend = FakeBackend([])
+    backend.shape = (320, 320)
+    YoloDetector(backend, imgsz=640)(np.zeros((100, 200, 3), np.uint8))
+    assert backend.seen == (1, 3, 320, 320)
+
+
+def test_other_classes_are_the_wrong_weights() -> None:
+    with pytest.raises(WeightsError, match=r"cat, dog.*with_mask and without_mask"):
+        YoloDetector(FakeBackend([], names=("cat", "dog")))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)]
+)
+def test_what_is_no_bgr_picture_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="BGR"):
+        YoloDetector(FakeBackend([]))(image)
+
+
+def test_the_shipped_model_finds_the_faces_people_marked(detector: YoloDetector) -> None:
+    found = detector(read_image(SAMPLES / "portrait.jpg"))
+    assert found.data["class_name"].tolist() == ["with_mask"]
+    assert found.confidence is not None
+    assert found.confidence[0] > 0.5
+    photo = read_image(SAMPLES / "office.jpg")
+    found = detector(photo)
+    assert sorted(found.data["class_name"]) == ["with_mask", "with_mask", "without_mask", "without_mask"]
+    assert (found.xyxy >= 0).all()
+    assert (found.xyxy <= [photo.shape[1], photo.shape[0]] * 2).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 2), (33, 47)])
+def test_odd_shapes_are_looked_at(detector: YoloDetector, shape: tuple[int, int]) -> None:
+    assert detector(np.full((*shape, 3), 90, np.uint8)).xyxy.shape[1] == 4
+
+
+def test_the_same_photo_gives_the_same_numbers(detector: YoloDetector) -> None:
+    photo = read_image(SAMPLES / "queue.jpg")
+    assert (detector(photo).xyxy == detector(photo).xyxy).all()
+
+
+def test_a_checkpoint_gives_what_its_onnx_gives() -> None:
+    pytest.importorskip("ultralytics")
+    checkpoint = find_model("maskyolo-n").with_suffix(".pt")
+    if not checkpoint.is_file():
+        pytest.skip("no checkpoint beside the model")
+    for name in ("office.jpg", "queue.jpg"):
+        photo = read_image(SAMPLES / name)
+        ours, theirs = load_detector()(photo), load_detector(checkpoint, device="cpu")(photo)
+        assert len(ours) == len(theirs) > 0
+        assert (box_iou(ours.xyxy, theirs.xyxy).max(axis=1) > 0.95).all()
+
+
+def test_unknown_models_are_told_with_the_names_there_are() -> None:
+    with pytest.raises(WeightsError, match="maskyolo-n"):
+        load_detector("nothing-like-it")
+    with pytest.raises(WeightsError, match=r"nowhere/x\.onnx"):
+        load_detector("nowhere/x.onnx")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".bin", ""])
+def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"not a model at all")
+    with pytest.raises(WeightsError, match="model") as error:
+        load_detector(path)
+    assert "\n" not in str(error.value)
+
+
+def test_half_a_model_is_one_line(tmp_path: Path) -> None:
+    whole = find_model("maskyolo-n").read_bytes()
+    (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match=r"half\.onnx") as error:
+        load_detector(tmp_path / "half.onnx")
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_that_is_none_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    (tmp_path / "x.pt").write_bytes(b"not a model at all")
+    with pytest.raises(WeightsError, match=r"x\.pt") as error:
+        load_detector(tmp_path / "x.pt")
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_without_pytorch_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.pt").touch()
+    monkeypatch.setitem(__import__("sys").modules, "ultralytics", None)
+    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"$'):
+        load_backend(tmp_path / "x.pt")
+
+
+def test_a_device_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(MaskyoloError, match=r"'npu7'.*CPU"):
+        load_detector(device="npu7")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("conf", 1.5), ("iou", -1), ("imgsz", 0)])
+def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
+    with pytest.raises(MaskyoloError, match=setting):
+        load_detector(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_class_names_are_read_and_never_run() -> None:
+    assert parse_names("{0: 'with_mask', 1: 'without_mask'}", Path("x")) == ("with_mask", "without_mask")
+    for text in ("__import__('os').abort()", "{1: 'a'}", "[", "7"):
+        with pytest.raises(WeightsError, match="class names"):
+            parse_names(text, Path("x"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,13 +232,7 @@ def open_sources(source: str | int | Path) -> list[Source]:
 
 def display_name(source: str | int | Path) -> str:
     """Return a source as it may be shown and stored: the password of an address becomes `***`."""
-    text = str(source)
-    if "://" not in text:
-        return text
-    parts = urllib.parse.urlsplit(text)
-    if not parts.password:
-        return text
-    return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+    return re.sub(r"(://[^/:@]*):[^/]*@", r"\1:***@", str(source))
 
 
 def _file(path: Path) -> Source:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,8 @@ class OpenVinoBackend:
                 f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
             )
         try:
-            self._model = self._core.read_model(path)
+            with _quiet_stderr():
+                self._model = self._core.read_model(path)
         except RuntimeError as error:
             raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
         metadata = _metadata(self._model, path)
@@ -70,6 +74,23 @@ class OpenVinoBackend:
             model.reshape(shape)
         settings = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
         return self._core.compile_model(model, self._device, settings).create_infer_request()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep OpenVINO's ONNX parser, which is not Python, from writing to stderr; its error is raised all the same."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _metadata(model: openvino.Model, path: Path) -> dict[str, str]:

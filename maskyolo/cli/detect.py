@@ -83,12 +83,12 @@ def detect(
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:
             print(f"{summary.frames} frames: " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
-        if summary.errors:
-            typer.echo(f"maskyolo: {len(summary.errors)} could not be read, or not to the end", err=True)
         if save_json and summary.frames:
             print(save_json)
         if summary.folder:
             print(summary.folder)
+    if len(summary.errors) > 1:
+        typer.echo(f"maskyolo: {len(summary.errors)} sources could not be read, or not to their end", err=True)
     if strict and summary.errors:
         raise typer.Exit(1)
 

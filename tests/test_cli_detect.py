@@ -1,0 +1,120 @@
+"""`maskyolo detect` as it is typed: exit codes, what it prints, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from clips import make_clip, probe
+
+from maskyolo.cli import main
+
+
+def call(*words: str | Path) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(["detect", *map(str, words)])
+    return int(end.value.code or 0)
+
+
+def test_pictures_are_drawn_by_default_and_the_folder_is_printed_last(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("--source", samples / "office.jpg", "--project", tmp_path, "--save-json", tmp_path / "out.jsonl") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["1 frames: 2 with_mask, 2 without_mask", str(tmp_path / "out.jsonl"), str(tmp_path / "predict")]
+    assert err == ""
+    assert (tmp_path / "predict" / "office.jpg").is_file()
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["detections"]) == 4
+
+
+def test_a_video_keeps_its_length_and_rate(samples: Path, tmp_path: Path) -> None:
+    assert call("--source", samples / "street.mp4", "--project", tmp_path, "--imgsz", "160", "--save-json", tmp_path / "out.jsonl") == 0
+    assert probe(tmp_path / "predict" / "street.mp4") == probe(samples / "street.mp4")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(samples / "street.mp4")[0]
+
+
+def test_without_save_there_is_no_folder(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--source", samples / "portrait.jpg", "--no-save", "--project", tmp_path / "runs") == 0
+    assert capsys.readouterr().out == "1 frames: 1 with_mask, 0 without_mask\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bad_file_in_a_batch_is_told_and_only_strict_makes_it_fail(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "good.jpg").write_bytes((samples / "portrait.jpg").read_bytes())
+    assert call("--source", tmp_path, "--no-save") == 0
+    assert "bad.jpg" in capsys.readouterr().err
+    assert call("--source", tmp_path, "--no-save", "--strict") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--source", "gone.jpg"],
+        ["--source", "empty"],
+        ["--source", "text.mp4"],
+        ["--source", "97"],
+        ["--source", "text.mp4", "--model", "gone"],
+        ["--source", "photo.jpg", "--model", "text.onnx"],
+        ["--source", "photo.jpg", "--project", "text.mp4"],
+        ["--source", "photo.jpg", "--save-json", "empty"],
+        ["--source", "photo.jpg", "--device", "npu7"],
+        ["--source", "photo.jpg", "--show"],
+    ],
+    ids=" ".join,
+)
+def test_a_users_error_is_one_line_and_exit_one(
+    words: list[str], samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    Path("empty").mkdir()
+    for name in ("text.mp4", "text.onnx"):
+        Path(name).write_text("text")
+    Path("photo.jpg").write_bytes((samples / "portrait.jpg").read_bytes())
+    assert call(*words) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("maskyolo: ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_wrong_usage_is_exit_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call() == 2
+    assert call("--source", "x.jpg", "--conf", "7") == 2
+    assert "--source" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ctrl_c_closes_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
+    clip = make_clip(tmp_path / "c.mp4", frames=2000)
+    json_file = tmp_path / "out.jsonl"
+    words = ["--source", clip, "--imgsz", "160", "--project", tmp_path / "runs", "--save-json", json_file]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "maskyolo", "detect", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    part = tmp_path / "out.jsonl.part"
+    while running.poll() is None and not (part.is_file() and part.stat().st_size > 5000):
+        os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0.01)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    records = [json.loads(line) for line in json_file.read_text().splitlines()]
+    assert 10 < len(records) < 2000
+    assert probe(tmp_path / "runs" / "predict" / "c.mp4")[0] == len(records)
+    assert out.splitlines()[-1] == str(tmp_path / "runs" / "predict")
+    assert not list(tmp_path.rglob("*.part"))

@@ -1,0 +1,218 @@
+"""`detect()`: streams results, writes as it goes, and leaves everything whole however it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+from clips import make_clip, probe
+from PIL import Image
+
+import maskyolo
+from maskyolo.detection import Summary, detect
+from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
+from maskyolo.images import ImageArray
+
+
+def one_face(image: ImageArray) -> sv.Detections:
+    """Find one masked face in the upper left quarter of anything."""
+    height, width = image.shape[:2]
+    return sv.Detections(
+        xyxy=np.array([[0, 0, width / 2, height / 2]], np.float32),
+        confidence=np.array([0.9], np.float32),
+        class_id=np.array([0]),
+        data={"class_name": np.array(["with_mask"])},
+    )
+
+
+def run(source: Any, folder: Path, **settings: Any) -> list[dict[str, Any]]:
+    """Detect with everything written; return the lines of JSON."""
+    for _ in detect(source, model=one_face, project=folder, save_json=folder / "out.jsonl", **settings):
+        pass
+    return lines(folder / "out.jsonl")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 30), "gray").save(folder / name)
+    return folder
+
+
+def test_results_stream_with_what_they_are_of(photos: Path) -> None:
+    results = list(detect(photos, model=one_face))
+    assert [frame.shape for frame, _ in results] == [(30, 40, 3)] * 2
+    assert [found.metadata for _, found in results] == [
+        {"source": str(photos / name), "frame": 0, "time": 0.0, "width": 40, "height": 30} for name in ("a.jpg", "b.jpg")
+    ]
+
+
+def test_nothing_is_written_unless_asked_for(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(list(detect(photos, model=one_face))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_the_frames_given_are_not_drawn_on(photos: Path, tmp_path: Path) -> None:
+    ((frame, _),) = detect(photos / "a.jpg", model=one_face, save=True, project=tmp_path / "runs")
+    assert len(np.unique(frame)) == 1
+
+
+def test_everything_asked_for_is_written(photos: Path, tmp_path: Path) -> None:
+    make_clip(photos / "c.mp4", frames=5)
+    summary = Summary()
+    records = run(photos, tmp_path, save=True, save_txt=True, save_crop=True, summary=summary)
+    assert [(Path(record["source"]).name, record["frame"]) for record in records] == [("a.jpg", 0), ("b.jpg", 0)] + [
+        ("c.mp4", i) for i in range(5)
+    ]
+    folder = tmp_path / "predict"
+    assert summary == Summary(folder=folder, frames=7, total=None, counts=summary.counts, errors=[])
+    assert summary.counts == {"with_mask": 7}
+    assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "args.yaml", "b.jpg", "c.mp4", "crops", "labels"]
+    assert len(list((folder / "labels").iterdir())) == len(list((folder / "crops" / "with_mask").iterdir())) == 7
+    assert probe(folder / "c.mp4")[:2] == (5, 25)
+
+
+def test_the_total_is_told_where_it_is_known(photos: Path, tmp_path: Path) -> None:
+    summary = Summary()
+    next(detect(photos, model=one_face, summary=summary))
+    assert summary.total == 2
+    next(detect(make_clip(tmp_path / "c.mp4", frames=7), model=one_face, vid_stride=2, summary=summary))
+    assert summary.total == 4
+
+
+def test_bad_files_of_a_batch_are_told_and_skipped(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (photos / "aa.jpg").write_bytes(b"no picture")
+    (photos / "z.mp4").write_bytes(b"no video")
+    told: list[str] = []
+    records = run(photos, tmp_path, on_error=lambda source, error: told.append(Path(source).name))
+    assert told == ["aa.jpg", "z.mp4"]
+    assert ["error" in record for record in records] == [False, True, False, True]
+    assert all("detections" not in record for record in records if "error" in record)
+    list(detect(photos, model=one_face))
+    assert len(caplog.records) == 2
+
+
+def test_a_batch_of_nothing_but_bad_files_is_an_error(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"none of the 2.*a\.jpg"):
+        list(detect(tmp_path, model=one_face, on_error=lambda *_: None))
+
+
+def test_one_bad_source_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(ImageError):
+        run(tmp_path / "a.jpg", tmp_path / "out", save=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_breaks_off_keeps_what_was_read(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match="breaks off"):
+        run(tmp_path / "cut.mp4", tmp_path, save=True)
+    *records, last = lines(tmp_path / "out.jsonl")
+    assert 5 < len(records) < 40
+    assert last["frame"] == len(records)
+    assert "breaks off" in last["error"]
+    assert probe(tmp_path / "predict" / "cut.mp4")[0] == len(records)
+
+
+@pytest.mark.parametrize("how", ["close", "interrupt", "forget"])
+def test_leaving_early_closes_everything(tmp_path: Path, how: str) -> None:
+    clip = make_clip(tmp_path / "c.mp4", frames=20)
+    calls = 0
+
+    def detector(image: ImageArray) -> sv.Detections:
+        nonlocal calls
+        calls += 1
+        if how == "interrupt" and calls == 6:
+            raise KeyboardInterrupt
+        return one_face(image)
+
+    results = detect(clip, model=detector, save=True, project=tmp_path, save_json=tmp_path / "out.jsonl")
+    for _ in range(5):
+        next(results)
+    if how == "close":
+        results.close()
+    elif how == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    else:
+        del results
+    assert len(lines(tmp_path / "out.jsonl")) == 5
+    assert probe(tmp_path / "predict" / "c.mp4")[0] == 5
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file"):
+        list(detect(photos, model=one_face, save=True, project=tmp_path / "file"))
+
+
+def test_odd_pictures_are_looked_at(tmp_path: Path) -> None:
+    folder = tmp_path / "odd [1] ü"
+    folder.mkdir()
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    Image.new("CMYK", (30, 20)).save(folder / "cmyk.jpg")
+    Image.new("I;16", (30, 20)).save(folder / "deep.png")
+    Image.new("L", (30, 20)).save(folder / "grey.tif")
+    Image.new("RGBA", (30, 20)).save(folder / "alpha.webp")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(folder / "turned.jpg", exif=exif)
+    records = run(folder, tmp_path, save=True)
+    assert {Path(record["source"]).name: (record["width"], record["height"]) for record in records} == {
+        "pixel.png": (1, 1),
+        "cmyk.jpg": (30, 20),
+        "deep.png": (30, 20),
+        "grey.tif": (30, 20),
+        "alpha.webp": (30, 20),
+        "turned.jpg": (20, 30),
+    }
+    assert len(list((tmp_path / "predict").iterdir())) == 7
+
+
+def test_a_picture_of_a_hundred_megapixels_is_looked_at(tmp_path: Path) -> None:
+    Image.new("RGB", (10000, 10000)).save(tmp_path / "big.png", compress_level=1)
+    ((frame, found),) = detect(tmp_path / "big.png", model=one_face)
+    assert frame.shape == (10000, 10000, 3)
+    assert found.xyxy.tolist() == [[0, 0, 5000, 5000]]
+
+
+def test_a_stride_below_one_is_refused(photos: Path) -> None:
+    with pytest.raises(MaskyoloError, match="--vid-stride"):
+        detect(photos, model=one_face, vid_stride=0)
+
+
+def test_the_package_offers_both_lazily(samples: Path) -> None:
+    assert [len(found) for _, found in maskyolo.detect(source=samples / "portrait.jpg", model=maskyolo.load_detector())] == [1]
+    assert callable(maskyolo.detect)
+    with pytest.raises(AttributeError):
+        _ = maskyolo.nothing_like_it  # type: ignore[attr-defined]
+
+
+def test_detecting_imports_nothing_heavy(samples: Path) -> None:
+    code = f"""
+import sys, maskyolo
+assert not {{"cv2", "numpy", "supervision", "openvino"}} & set(sys.modules), "import maskyolo is not light"
+for frame, found in maskyolo.detect(source={str(samples / "portrait.jpg")!r}):
+    assert len(found) == 1
+print(*({{"torch", "ultralytics", "matplotlib", "fiftyone"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
-from maskyolo.cli import convert, detect, doctor, models
+from maskyolo.cli import convert, detect, doctor, models, train
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ def _app(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
+app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -1,0 +1,120 @@
+"""The trainer: Ultralytics' own, with what it lacks on a CPU and after a kill; imported only where Ultralytics is.
+
+It stands in a module of its own because the processes for several GPUs import it by name.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.torch_utils import strip_optimizer
+
+__all__ = ["DetectorTraining", "cpu_has_bf16", "strip_checkpoints"]
+
+
+def cpu_has_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); elsewhere autocast would slow training down."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def strip_checkpoints(weights: Path) -> None:
+    """Turn the checkpoints of a training that is over into models: averaged weights in fp16, no optimizer; once more does no harm.
+
+    `last.pt` is moved into place after `best.pt`, so that at every moment there is a whole file of each.
+    """
+    for place in (weights / "best.pt", weights / "last.pt"):
+        if place.is_file():
+            strip_optimizer(place, s=_part(place))
+            _part(place).replace(place)
+
+
+class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
+    """Ultralytics' trainer with bfloat16 on CPUs that have it, loader processes there too, and checkpoints no kill can spoil.
+
+    Its name avoids the word by which Ultralytics adds its upload and logging integrations. It ends with the last epoch:
+    `maskyolo.train` makes models, report and plots of the checkpoints, in one way for all devices and resumed runs.
+    """
+
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """Note the number of loader processes asked for, which Ultralytics sets to 0 on a CPU."""
+        super().check_resume(overrides)
+        self.asked_workers = self.args.workers
+
+    def train(self) -> None:
+        """Train; with several GPUs Ultralytics empties `save_dir` before it starts its processes, so it is given another to empty."""
+        if not self.ddp:
+            super().train()
+            return
+        folder, self.save_dir = self.save_dir, Path(tempfile.mkdtemp())
+        try:
+            super().train()
+        finally:
+            self.save_dir = folder
+
+    def _setup_train(self) -> None:
+        self.args.workers = self.asked_workers
+        on_cpu = self.device.type == "cpu"
+        if on_cpu:  # Ultralytics leaves a core idle
+            torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        super()._setup_train()
+        if on_cpu and self.args.amp and cpu_has_bf16():
+            self.amp = True  # on a CPU autocast means bfloat16; validation and the averaged weights stay float32
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.model.criterion = _Float32Loss(self.model.init_criterion())
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Lay the pictures out as the network has its weights."""
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu" and self.amp:
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def save_model(self) -> bool:
+        """Write the checkpoints beside their places and move them there, the best one first, so that a kill leaves whole files."""
+        places = self.best, self.last
+        self.best, self.last = _part(self.best), _part(self.last)
+        try:
+            saved = bool(super().save_model())
+        finally:
+            self.best, self.last = places
+        for place in places:
+            if _part(place).exists():
+                _part(place).replace(place)
+        return saved
+
+    def final_eval(self) -> None:
+        """Leave the checkpoints as they are; see the class."""
+
+    def plot_metrics(self) -> None:
+        """Leave the curves to `maskyolo.train`; see the class."""
+
+
+class _Float32Loss:
+    """The loss of a network that ran in bfloat16, reckoned in float32: bfloat16 would round boxes to pixels."""
+
+    def __init__(self, criterion: Any) -> None:
+        self.criterion = criterion
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return self.criterion(_to_float32(preds), batch)
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float()
+    if isinstance(value, dict):
+        return {key: _to_float32(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_to_float32(item) for item in value)
+    return value
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")

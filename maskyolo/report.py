@@ -1,0 +1,105 @@
+"""The report of a detector on a split of a data set: per class precision, recall, F1 and support, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["ClassScores", "Report"]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of a class, or an average of classes; all from 0 to 1, None where the split has no box of the class.
+
+    Attributes:
+        support: number of labelled boxes.
+        map50: average precision at IoU 0.5.
+        map50_95: mean of the average precisions at IoU 0.5, 0.55, …, 0.95.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    map50: float | None
+    map50_95: float | None
+
+
+_COLUMNS = ("precision", "recall", "f1", "map50", "map50_95")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a detector reaches on a split.
+
+    Attributes:
+        data: the data set's `data.yaml`.
+        split: the split's name.
+        images: number of its pictures.
+        confidence: the confidence at which precision, recall and F1 hold (a detection counts when it is at least as sure).
+        iou: the overlap with a labelled box of its class from which a detection counts as right.
+        classes: scores by class name, in the order of the class ids.
+    """
+
+    data: str
+    split: str
+    images: int
+    confidence: float
+    iou: float
+    classes: dict[str, ClassScores]
+
+    def macro(self) -> ClassScores:
+        """Return the plain mean over the classes that have boxes."""
+        found = [scores for scores in self.classes.values() if scores.support]
+        return _mean(found, [1.0] * len(found))
+
+    def weighted(self) -> ClassScores:
+        """Return the mean over the classes, weighted by their support."""
+        found = [scores for scores in self.classes.values() if scores.support]
+        return _mean(found, [scores.support for scores in found])
+
+    def json(self) -> dict[str, Any]:
+        """Return the report as a mapping of plain values."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "confidence": self.confidence,
+            "iou": self.iou,
+            "classes": {name: asdict(scores) for name, scores in self.classes.items()},
+            "macro avg": asdict(self.macro()),
+            "weighted avg": asdict(self.weighted()),
+        }
+
+    def table(self) -> str:
+        """Return the report as text, laid out as scikit-learn's `classification_report`."""
+        rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted()}
+        width = max(len(name) for name in rows)
+        lines = [f"{'':{width}}  precision    recall  f1-score   support     mAP50  mAP50-95", ""]
+        for name, scores in rows.items():
+            if name == "macro avg":
+                lines.append("")
+            cells = [_cell(scores.precision), _cell(scores.recall), _cell(scores.f1), f"{scores.support:10d}", _cell(scores.map50)]
+            lines.append(f"{name:>{width}} {''.join(cells)}{_cell(scores.map50_95)}")
+        lines += [
+            "",
+            f"{self.images} pictures of the {self.split} split of {self.data}.",
+            f"Precision, recall and F1 at confidence {self.confidence:.2f} (where the mean F1 is best) and IoU {self.iou:g}.",
+            "The split is of the same set as the training pictures: other cameras and places give other figures.",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None) -> str:
+    return f"{'-':>10}" if value is None else f"{value:10.3f}"
+
+
+def _mean(scores: Sequence[ClassScores], weights: Sequence[float]) -> ClassScores:
+    total = sum(weights)
+    means = {
+        column: sum(weight * (getattr(row, column) or 0.0) for row, weight in zip(scores, weights, strict=True)) / total if total else None
+        for column in _COLUMNS
+    }
+    return ClassScores(support=sum(row.support for row in scores), **means)

@@ -1,5 +1,6 @@
 """Face-mask detection in one forward pass: from two folders of photos to a YOLO detector for images, video and webcam."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
 __all__ = ["detect", "load_detector"]
 
 __version__ = "0.1.0"
+
+# Importing OpenVINO reports the import to Google Analytics and leaves a client id in ~/intel, unasked; without this package it does not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {"detect": "maskyolo.detection", "load_detector": "maskyolo.yolo"}
 

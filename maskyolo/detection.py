@@ -174,9 +174,9 @@ def _run(
                         "width": width,
                         "height": height,
                     }
+                    sinks.write(Result(frame, detections))
                     summary.frames += 1
                     summary.counts.update(map(str, detections.data["class_name"]))
-                    sinks.write(Result(frame, detections))
                     yield frame.image, detections
             except (ImageError, SourceError) as error:
                 summary.errors.append((source.name, str(error)))

@@ -418,7 +418,7 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
     """
     import supervision as sv
 
-    drawn = image.copy()
+    drawn: ImageArray = image.copy()
     if not len(detections):
         return drawn
     size = (image.shape[1], image.shape[0])

@@ -37,7 +37,7 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
     return _ceil(round(height * scale)), _ceil(round(width * scale))
 
 
-def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, float, tuple[int, int]]:
+def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, tuple[float, float], tuple[int, int]]:
     """Scale a picture into `shape` (height, width) with its aspect kept, centred on grey, as Ultralytics' `LetterBox` does.
 
     Args:
@@ -45,7 +45,8 @@ def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, float,
         shape: sides of the network's input in pixels.
 
     Returns:
-        The input, RGB float32 (1, 3, height, width) from 0 to 1; the scale; the (left, top) border in pixels.
+        The input, RGB float32 (1, 3, height, width) from 0 to 1; the scales of x and y, which differ as sides are
+        whole pixels; the (left, top) border in pixels.
     """
     height, width = image.shape[:2]
     scale = min(shape[0] / height, shape[1] / width)
@@ -57,7 +58,11 @@ def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, float,
         place[:] = image
     else:
         cv2.resize(image, inner, dst=place, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), dtype=np.float32), scale, (left, top)
+    return (
+        np.asarray(cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), dtype=np.float32),
+        (inner[0] / width, inner[1] / height),
+        (left, top),
+    )
 
 
 def postprocess(
@@ -121,11 +126,11 @@ class YoloDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(f"a picture is BGR uint8 (H, W, 3), found {image.dtype} {image.shape}")
         height, width = image.shape[:2]
-        batch, scale, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
+        batch, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
         boxes, confidence, own_ids = postprocess(self.backend(batch)[0], self.conf, self.iou, self.max_det)
         class_ids = self._class_ids[own_ids]
         return sv.Detections(
-            xyxy=clip_boxes((boxes - np.array([*border, *border], np.float32)) / np.float32(scale), width, height),
+            xyxy=clip_boxes((boxes - np.array([*border, *border], np.float32)) / np.array([*scales, *scales], np.float32), width, height),
             confidence=confidence,
             class_id=class_ids,
             data={"class_name": np.array(CLASS_NAMES)[class_ids]},

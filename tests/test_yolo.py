@@ -53,10 +53,10 @@ def test_the_network_sees_no_more_border_than_it_must(height: int, width: int, i
 def test_letterbox_keeps_the_aspect_on_grey_and_gives_rgb() -> None:
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 255  # blue
-    batch, scale, (left, top) = letterbox(image, (64, 64))
+    batch, scales, (left, top) = letterbox(image, (64, 64))
     assert batch.shape == (1, 3, 64, 64)
     assert batch.dtype == np.float32
-    assert (scale, left, top) == (0.64, 0, 16)
+    assert (scales, left, top) == ((0.64, 0.64), 0, 16)
     assert batch[0, :, 32, 32].tolist() == [0, 0, 1]
     assert batch[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
     assert (batch[0, 2] == 1).sum() == 32 * 64
@@ -91,6 +91,11 @@ def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
     assert backend.seen == (1, 3, 384, 640)
     assert detections.xyxy[0] == pytest.approx([576, 328, 704, 392])  # scale 2, 12 pixels of border above
     assert detections.xyxy[1] == pytest.approx([1160, 636, 1280, 720])
+
+
+def test_a_box_around_the_whole_picture_is_the_whole_picture() -> None:
+    backend = FakeBackend([[320, 240, 640, 458, 0.9, 0]])  # 366 rows become 457.5, so 458
+    assert YoloDetector(backend)(np.zeros((366, 512, 3), np.uint8)).xyxy[0] == pytest.approx([0, 0, 512, 366], abs=1e-3)
 
 
 def test_classes_are_told_apart_by_name_not_by_place() -> None:

@@ -1,13 +1,14 @@
 """Compose training scenes: many faces of a set's own photos, small and large, in one picture.
 
-Folder photos mostly show one large face; streets show many small ones. And in the folders nearly every small or blurred face is a
-masked one, so a detector learns size and sharpness in place of the mask. A scene takes both classes equally often, at sizes drawn
-from one distribution, blurs and compresses both alike, on a background that is cut from the set too: nothing but the mask tells
-the class.
+Folder photos mostly show one large face; streets show many small ones. And the two folders differ in more than masks: in size,
+sharpness, shape of the crop, hair and shoulders around the face. A detector learns all that in place of the mask. So a scene takes
+both classes equally often, at sizes drawn from one distribution, blurs and compresses both alike, and sets every face into the head
+and shoulders of another photo whose class is drawn apart: nothing but the mask tells the class.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class SceneStyle:
         face_size: smallest and largest face, the root of its box's area; drawn evenly on a logarithmic scale.
         enlarged: most that a face is scaled up, so that no scene shows a blur that the camera did not make.
         quality: least and most JPEG quality.
+        real: share of scenes that are a real photo, as it is, with every face exchanged.
+        far: faces of such a photo are at most this share of its longer side.
     """
 
     width: int = 640
@@ -49,6 +52,8 @@ class SceneStyle:
     face_size: tuple[float, float] = (12, 170)
     enlarged: float = 1.2
     quality: tuple[int, int] = (45, 96)
+    real: float = 0.35
+    far: float = 0.4
 
 
 def write_scenes(
@@ -114,6 +119,9 @@ def compose_scene(
     Returns:
         The scene BGR uint8 (H, W, 3), its labels, and the JPEG quality to write it with.
     """
+    quality = int(rng.integers(*style.quality, endpoint=True))
+    if rng.random() < style.real and (photo := _far_photo(portraits, style.far, rng)):
+        return *_exchanged(portraits, photo, faces, style, rng), quality
     width = style.width
     height = int(width * rng.uniform(9 / 16, 1))
     scene = _background(portraits, rng, width, height)
@@ -123,18 +131,19 @@ def compose_scene(
     shares = rng.random(rng.integers(*style.faces, endpoint=True))
     for size in np.sort(smallest * (largest / smallest) ** shares):  # the far ones first, so that near ones stand before them
         class_id = int(rng.integers(2))
-        big_enough = [face for face in faces[class_id] if face[0] * style.enlarged >= size]
-        if not big_enough:
+        donor = _choose(faces[class_id], size / style.enlarged, rng)
+        body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)  # of either class, so that it tells nothing
+        if donor is None or body is None:
             continue
-        _, portrait, box = big_enough[rng.integers(len(big_enough))]
-        patch, face = _cut(portraits[portrait], box, size, rng)
+        portrait = _with_face(portraits[body[0]], body[1], portraits[donor[0]], donor[1], rng)
+        patch, face = _cut(portrait, body[1], size, rng)
         for _ in range(8):
             x = rng.uniform(-0.4 * size, width - 0.6 * size) - face[0]
             y = rng.uniform(-0.4 * size, height - 0.6 * size) - face[1]
             there = as_boxes(np.add(face, [x, y, x, y]))
             cover = as_boxes([x, y, x + patch.shape[1], y + patch.shape[0]])
             if _most_covered(placed, cover) < 0.25:
-                alpha = _oval(patch, face, rng) if rng.random() < 0.5 else _soft_edges(patch, rng)
+                alpha = _oval(patch, face, rng, (0.65, 1.0)) if rng.random() < 0.5 else _soft_edges(patch, rng)
                 _paste(scene, patch, alpha, round(x), round(y))
                 placed = np.concatenate([placed, there])
                 class_ids.append(class_id)
@@ -142,7 +151,7 @@ def compose_scene(
     scene = _as_a_camera(scene, rng)
     boxes = clip_boxes(placed, width, height)
     seen = box_area(boxes) > 0.5 * box_area(placed)
-    return scene, Labels(boxes[seen], np.asarray(class_ids, dtype=np.int64)[seen]), int(rng.integers(*style.quality, endpoint=True))
+    return scene, Labels(boxes[seen], np.asarray(class_ids, dtype=np.int64)[seen]), quality
 
 
 def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:
@@ -164,6 +173,58 @@ def _index(portraits: Sequence[Portrait]) -> dict[int, list[tuple[float, int, in
         for place, (size, class_id) in enumerate(zip(np.sqrt(box_area(portrait.labels.boxes)), portrait.labels.class_ids, strict=True)):
             faces.setdefault(int(class_id), []).append((float(size), number, place))
     return {class_id: sorted(found) for class_id, found in faces.items()}
+
+
+def _far_photo(portraits: Sequence[Portrait], far: float, rng: np.random.Generator) -> Portrait | None:
+    """Find a photo whose faces are all far away, or None where a few dozen tries find none."""
+    for _ in range(50):
+        photo = portraits[int(rng.integers(len(portraits)))]
+        if len(photo.labels) and np.sqrt(box_area(photo.labels.boxes)).max() < far * max(photo.image.shape[:2]):
+            return photo
+    return None
+
+
+def _exchanged(
+    portraits: Sequence[Portrait],
+    photo: Portrait,
+    faces: dict[int, list[tuple[float, int, int]]],
+    style: SceneStyle,
+    rng: np.random.Generator,
+) -> tuple[ImageArray, Labels]:
+    """Exchange every face of a photo for another, of a class drawn anew; one that finds no donor keeps its own."""
+    class_ids = photo.labels.class_ids.copy()
+    for place, size in enumerate(np.sqrt(box_area(photo.labels.boxes))):
+        class_id = int(rng.integers(2))
+        donor = _choose(faces[class_id], size / style.enlarged, rng)
+        if donor is not None:
+            photo = _with_face(photo, place, portraits[donor[0]], donor[1], rng)
+            class_ids[place] = class_id
+    return _as_a_camera(photo.image, rng), Labels(photo.labels.boxes, class_ids)
+
+
+def _choose(faces: list[tuple[float, int, int]], least: float, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Choose a face of at least the given size; return the numbers of its portrait and of its box, or None if there is none."""
+    first = bisect_left(faces, (least,))
+    return faces[int(rng.integers(first, len(faces)))][1:] if first < len(faces) else None
+
+
+def _with_face(body: Portrait, place: int, donor: Portrait, box: int, rng: np.random.Generator) -> Portrait:
+    """Lay the donor's face over the body's face at `place`, scaled to its box, in an oval that covers what was there."""
+    x1, y1, x2, y2 = (float(value) for value in body.labels.boxes[place])
+    u1, v1, u2, v2 = (float(value) for value in donor.labels.boxes[box])
+    mirrored = rng.random() < 0.5
+    margin = 0.3
+    left, right = max(0, int(u1 - margin * (u2 - u1))), min(donor.image.shape[1], int(u2 + margin * (u2 - u1)) + 1)
+    top, bottom = max(0, int(v1 - margin * (v2 - v1))), min(donor.image.shape[0], int(v2 + margin * (v2 - v1)) + 1)
+    scale_x, scale_y = (x2 - x1) / (u2 - u1), (y2 - y1) / (v2 - v1)
+    patch = _resized(donor.image[top:bottom, left:right], max(2, round((right - left) * scale_x)), max(2, round((bottom - top) * scale_y)))
+    face = ((u1 - left) * scale_x, (v1 - top) * scale_y, (u2 - left) * scale_x, (v2 - top) * scale_y)
+    if mirrored:
+        patch = patch[:, ::-1]
+        face = (patch.shape[1] - face[2], face[1], patch.shape[1] - face[0], face[3])
+    image = body.image.copy()
+    _paste(image, patch, _oval(patch, face, rng, (0.62, 0.75)), round(x1 - face[0]), round(y1 - face[1]))
+    return Portrait(image, body.labels)
 
 
 def _background(portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int) -> ImageArray:
@@ -204,8 +265,9 @@ def _cut(portrait: Portrait, box: int, size: float, rng: np.random.Generator) ->
     left, top = max(0, int(x1 - margins[0])), max(0, int(y1 - margins[1]))
     right, bottom = min(image.shape[1], int(x2 + margins[2]) + 1), min(image.shape[0], int(y2 + margins[3]) + 1)
     scale = size / face
+    stretched = np.sqrt(rng.uniform(0.8, 1.25))
     patch = image[top:bottom, left:right]
-    width, height = max(2, round(patch.shape[1] * scale)), max(2, round(patch.shape[0] * scale))
+    width, height = max(2, round(patch.shape[1] * scale * stretched)), max(2, round(patch.shape[0] * scale / stretched))
     patch = _resized(patch, width, height)
     mirrored = rng.random() < 0.5
     patch = patch[:, ::-1] if mirrored else patch
@@ -230,11 +292,13 @@ def _soft_edges(patch: ImageArray, rng: np.random.Generator) -> npt.NDArray[np.f
     return alpha
 
 
-def _oval(patch: ImageArray, face: tuple[float, float, float, float], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return the opacity (H, W, 1) in 0..1 that leaves of a patch the head alone: an oval around its face's box, soft at the rim."""
+def _oval(
+    patch: ImageArray, face: tuple[float, float, float, float], rng: np.random.Generator, radius: tuple[float, float]
+) -> npt.NDArray[np.float32]:
+    """Return the opacity (H, W, 1) in 0..1 that leaves of a patch an oval around its face, soft at the rim; radius in sides of the box."""
     height, width = patch.shape[:2]
     x1, y1, x2, y2 = face
-    radius_x, radius_y = rng.uniform(0.6, 0.85) * (x2 - x1), rng.uniform(0.6, 0.85) * (y2 - y1)
+    radius_x, radius_y = rng.uniform(*radius) * (x2 - x1), rng.uniform(*radius) * (y2 - y1)
     away_x = (np.arange(width) + 0.5 - (x1 + x2) / 2) / radius_x
     away_y = (np.arange(height) + 0.5 - (y1 + y2) / 2) / radius_y
     rim = rng.uniform(0.05, 0.25)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from maskyolo._ultralytics import import_ultralytics, silenced
 from maskyolo.backends import Tensor
-from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.errors import MaskyoloError, WeightsError
 
 __all__ = ["TorchBackend"]
 
@@ -32,11 +33,9 @@ class TorchBackend:
     shape: tuple[int, int] | None = None
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        try:
-            import torch
-            from ultralytics import YOLO
-        except ImportError as error:
-            raise DependencyError(f'cannot load {path} without PyTorch and Ultralytics; pip install "maskyolo[train]"') from error
+        ultralytics = import_ultralytics(f"the model {path}")
+        import torch
+
         if device == "auto":
             device = "0" if torch.cuda.is_available() else "cpu"
         try:
@@ -45,8 +44,9 @@ class TorchBackend:
         except (RuntimeError, AssertionError) as error:
             raise MaskyoloError(f"cannot compute on device '{device}': PyTorch does not find it; use --device cpu") from error
         try:
-            model: Any = YOLO(path)
-            task, names, network = model.task, model.names, model.model.float().eval().fuse(verbose=False)
+            with silenced():
+                model: Any = ultralytics.YOLO(path)
+                task, names, network = model.task, model.names, model.model.float().eval().fuse(verbose=False)
         except Exception as error:  # unpickling runs whatever the file says
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise WeightsError(f"wrong weights {path}: not a checkpoint of Ultralytics ({reason}); download or train it again") from error

@@ -14,6 +14,8 @@ import torch
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from maskyolo._ultralytics import no_downloads
+
 __all__ = ["DetectorTraining", "cpu_has_bf16", "strip_checkpoints"]
 
 
@@ -41,6 +43,11 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     `maskyolo.train` makes models, report and plots of the checkpoints, in one way for all devices and resumed runs.
     """
 
+    save_dir: Path
+    best: Path
+    last: Path
+    model: Any
+
     def check_resume(self, overrides: dict[str, Any]) -> None:
         """Note the number of loader processes asked for, which Ultralytics sets to 0 on a CPU."""
         super().check_resume(overrides)
@@ -62,7 +69,8 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         on_cpu = self.device.type == "cpu"
         if on_cpu:  # Ultralytics leaves a core idle
             torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        super()._setup_train()
+        with no_downloads():
+            super()._setup_train()
         if on_cpu and self.args.amp and cpu_has_bf16():
             self.amp = True  # on a CPU autocast means bfloat16; validation and the averaged weights stay float32
             self.model = self.model.to(memory_format=torch.channels_last)

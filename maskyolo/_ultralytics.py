@@ -13,7 +13,7 @@ from typing import Any
 from maskyolo.errors import DependencyError
 from maskyolo.manifest import cache_folder
 
-__all__ = ["import_ultralytics", "silenced"]
+__all__ = ["import_ultralytics", "no_downloads", "silenced"]
 
 #: Read by Ultralytics when it is first imported; processes it starts itself (several GPUs) inherit them.
 _ENVIRONMENT = {
@@ -49,7 +49,8 @@ def import_ultralytics(what: str = "training") -> ModuleType:
         if key in utils.SETTINGS:
             dict.__setitem__(utils.SETTINGS, key, False)  # its own method would write the settings file
     _place_fonts(Path(utils.USER_CONFIG_DIR))
-    return ultralytics
+    module: ModuleType = ultralytics
+    return module
 
 
 @contextmanager
@@ -69,6 +70,22 @@ def silenced() -> Iterator[None]:
     finally:
         LOGGER.setLevel(level)
         TQDM.__init__ = begin
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Let Ultralytics' downloads fail at once: before it trains on a GPU it would fetch a model to try 16-bit floats with."""
+    from ultralytics.utils import downloads
+
+    def refused(url: Any, *_: Any, **__: Any) -> None:
+        raise ConnectionError(f"no download of {url}: maskyolo trains offline")
+
+    original = downloads.safe_download, downloads.get_github_assets
+    downloads.safe_download = downloads.get_github_assets = refused
+    try:
+        yield
+    finally:
+        downloads.safe_download, downloads.get_github_assets = original
 
 
 def _place_fonts(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import yaml
 
 from maskyolo._ultralytics import import_ultralytics, silenced
 from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
-from maskyolo.errors import DatasetError, MaskyoloError, OutputError, WeightsError, output_errors
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError, output_errors
 from maskyolo.images import write_atomic
 from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights, load_manifest
@@ -76,6 +78,7 @@ def train_detector(
     name: str = "train",
     exist_ok: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train a YOLOv8 detector on a YOLO data set; settings that are None come from the recipe, then from Ultralytics.
 
@@ -102,6 +105,7 @@ def train_detector(
         name: of the run's folder; numbered if it exists.
         exist_ok: use an existing folder of that name; an earlier run's results in it are removed.
         on_progress: called after each batch and each epoch (not with several GPUs, which train in processes of their own).
+        on_warning: called with a line about pictures that cannot be used and are left out.
 
     Raises:
         DatasetError: no set, no or wrong labels, other classes, or no box of a class.
@@ -128,7 +132,7 @@ def train_detector(
         folder = find_run(resume, project)
         if data is not None:
             _write_data(_checked(load_dataset(data)), folder)
-        return _resume(folder, free, on_progress)
+        return _resume(folder, free, _Listener(folder, on_progress, on_warning))
     if data is None:
         raise MaskyoloError("no data set given; give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(recipe or "detector") | given | free
@@ -141,7 +145,7 @@ def train_detector(
     with output_errors(folder):
         _write_data(dataset, folder)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
-        _run(args | {"model": start, "data": str(folder / "data.yaml")} | place, folder, on_progress)
+        _run(args | {"model": start, "data": str(folder / "data.yaml")} | place, folder, _Listener(folder, on_progress, on_warning))
     return _finish(folder, free["device"])
 
 
@@ -211,7 +215,49 @@ def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
     return folder
 
 
-def _run(args: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None] | None, cfg: Any = None) -> None:
+class _Listener:
+    """Turns the callbacks of Ultralytics' trainer into ours."""
+
+    def __init__(self, folder: Path, on_progress: Callable[[Progress], None] | None, on_warning: Callable[[str], None] | None) -> None:
+        self.folder, self.on_progress, self.on_warning = folder, on_progress, on_warning
+        self.begun, self.batch = 0.0, 0
+
+    def callbacks(self) -> dict[str, Callable[[Any], None]]:
+        """Return a method for each event of the trainer."""
+        return {
+            "on_pretrain_routine_end": self._ready,
+            "on_train_epoch_start": self._epoch_begins,
+            "on_train_batch_end": self._batch_ends,
+            "on_fit_epoch_end": self._epoch_ends,
+        }
+
+    def _ready(self, trainer: Any) -> None:
+        dataset = load_dataset(self.folder / "data.yaml")
+        for split, loader in (("train", trainer.train_loader), ("val", trainer.test_loader)):
+            used = {Path(file).name for file in loader.dataset.im_files}
+            left_out = [image for image in dataset.images(split) if image.name not in used]
+            if left_out and self.on_warning:
+                self.on_warning(f"{len(left_out)} {split} pictures cannot be read and are left out, for instance {left_out[0]}")
+
+    def _epoch_begins(self, _: Any) -> None:
+        self.begun, self.batch = time.monotonic(), 0
+
+    def _batch_ends(self, trainer: Any) -> None:
+        self.batch += 1
+        self._tell(trainer, {})
+
+    def _epoch_ends(self, trainer: Any) -> None:
+        found = {key.removeprefix("metrics/").removesuffix("(B)"): value for key, value in trainer.metrics.items() if "metrics/" in key}
+        self._tell(trainer, found)
+
+    def _tell(self, trainer: Any, metrics: dict[str, float]) -> None:
+        if self.on_progress:
+            losses = {key: float(value) for key, value in trainer.tloss.items()}
+            place = (trainer.epoch + 1, trainer.epochs, self.batch, len(trainer.train_loader))
+            self.on_progress(Progress(self.folder, *place, losses, metrics, time.monotonic() - self.begun))
+
+
+def _run(args: dict[str, Any], folder: Path, listener: _Listener, cfg: Any = None) -> None:
     """Run Ultralytics' trainer with these settings; its errors that a user can mend become ours."""
     from ultralytics.utils import DEFAULT_CFG
 
@@ -219,49 +265,20 @@ def _run(args: dict[str, Any], folder: Path, on_progress: Callable[[Progress], N
 
     with silenced(), _mended(folder):
         trainer = DetectorTraining(cfg=cfg or DEFAULT_CFG, overrides=args)
-        if on_progress and not trainer.ddp:  # callbacks would have to travel to other processes
-            for event, callback in _callbacks(folder, on_progress).items():
+        if trainer.ddp:
+            _check_several_gpus()
+        else:  # callbacks would have to travel to the other processes
+            for event, callback in listener.callbacks().items():
                 trainer.add_callback(event, callback)
         trainer.train()
 
 
-def _callbacks(folder: Path, on_progress: Callable[[Progress], None]) -> dict[str, Callable[[Any], None]]:
-    begun = batch = 0.0
-
-    def tell(trainer: Any, metrics: dict[str, float] | None = None) -> None:
-        losses = {key: float(value) for key, value in (trainer.tloss or {}).items()}
-        state = Progress(
-            folder,
-            trainer.epoch + 1,
-            trainer.epochs,
-            int(batch),
-            len(trainer.train_loader),
-            losses,
-            metrics or {},
-            time.monotonic() - begun,
-        )
-        on_progress(state)
-
-    def epoch_begins(_: Any) -> None:
-        nonlocal begun, batch
-        begun, batch = time.monotonic(), 0
-
-    def batch_ends(trainer: Any) -> None:
-        nonlocal batch
-        batch += 1
-        tell(trainer)
-
-    def epoch_ends(trainer: Any) -> None:
-        prefix = "metrics/"
-        tell(
-            trainer,
-            {key.removeprefix(prefix).removesuffix("(B)"): value for key, value in trainer.metrics.items() if key.startswith(prefix)},
-        )
-
-    return {"on_train_epoch_start": epoch_begins, "on_train_batch_end": batch_ends, "on_fit_epoch_end": epoch_ends}
+def _check_several_gpus() -> None:
+    if importlib.util.find_spec("cloudpickle") is None:
+        raise DependencyError('training on several GPUs needs cloudpickle; run: pip install "cloudpickle>=3.1.1"')
 
 
-def _resume(folder: Path, free: dict[str, Any], on_progress: Callable[[Progress], None] | None) -> TrainResult:
+def _resume(folder: Path, free: dict[str, Any], listener: _Listener) -> TrainResult:
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
@@ -275,10 +292,10 @@ def _resume(folder: Path, free: dict[str, Any], on_progress: Callable[[Progress]
     with output_errors(folder):
         if not last.is_file():  # stopped in its first epoch: begin again, with the same settings
             (folder / "results.csv").unlink(missing_ok=True)
-            _run(args | free | place | {"resume": False}, folder, on_progress, cfg)
+            _run(args | free | place | {"resume": False}, folder, listener, cfg)
         elif 0 <= (epoch := _last_epoch(last)) < args["epochs"] - 1:
             _trim_results(folder / "results.csv", epoch + 1)
-            _run(free | place | {"resume": str(last)}, folder, on_progress, cfg)
+            _run(free | place | {"resume": str(last)}, folder, listener, cfg)
     return _finish(folder, free["device"])
 
 
@@ -348,7 +365,10 @@ def _export(model: Any, weights: Path) -> Path:
 
 
 def _report(validator: Any, dataset: Dataset) -> Report:
-    """Read the report off Ultralytics' curves at the confidence of the best mean F1 (its own choice, `ap_per_class`)."""
+    """Read the report off Ultralytics' curves at the confidence of the best mean F1 (its own choice, `ap_per_class`).
+
+    Its curves run straight between the scores of neighbouring detections, which is exact enough for sets of more than a handful.
+    """
     from ultralytics.utils.metrics import smooth
 
     metrics, box = validator.metrics, validator.metrics.box
@@ -489,6 +509,10 @@ def _mended(folder: Path) -> Iterator[None]:
     """Turn errors of PyTorch and Ultralytics that a user can mend into ours."""
     try:
         yield
+    except subprocess.CalledProcessError as error:
+        raise MaskyoloError(
+            f"a process of the training on several GPUs failed (exit code {error.returncode}); what it said is above"
+        ) from error
     except RuntimeError as error:
         text = " ".join(str(error).split())
         if "PytorchStreamWriter" in text or "No space left" in text:

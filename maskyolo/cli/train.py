@@ -71,6 +71,7 @@ def train(
                 name=name,
                 exist_ok=exist_ok,
                 on_progress=report,
+                on_warning=lambda line: typer.echo(f"maskyolo: {line}", err=True),
             )
         except KeyboardInterrupt:
             where = f"; continue with: maskyolo train --resume {_relative(report.folder)}" if report.folder else ""
@@ -89,16 +90,19 @@ class _Lines:
         self.folder: Path | None = None
         self.begun = 0.0
         self.first = 0
+        self.seconds = 0.0
 
     def __call__(self, now: Progress) -> None:
         if self.folder is None:
             self.folder, self.begun, self.first = now.folder, time.monotonic(), now.epoch
             typer.echo(f"training in {_relative(now.folder)}, {now.epochs} epochs of {now.batches} batches", err=True)
         self.bar((now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
-        if now.metrics:
+        if not now.metrics:
+            self.seconds = now.seconds
+        else:
             values = [f"{name} {value:.3f}" for name, value in (now.losses | now.metrics).items()]
             left = (time.monotonic() - self.begun) / (now.epoch - self.first + 1) * (now.epochs - now.epoch)
-            rate = f"{now.batches / now.seconds:.2f} batches/s" if now.seconds else ""
+            rate = f"{now.batches / self.seconds:.2f} batches/s" if self.seconds else ""
             print(f"epoch {now.epoch}/{now.epochs}  {'  '.join(values)}  {rate}  {_clock(left)} left", file=sys.stderr, flush=True)
 
 

@@ -1,0 +1,457 @@
+"""Real trainings of a tiny network input on a dozen generated pictures; what is learnt does not matter here."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from maskyolo.backends import load_backend
+from maskyolo.cli import main
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
+from maskyolo.train import Progress, TrainResult, _mended, _report, _trim_results, find_recipe, find_run, load_recipe, train_detector
+
+#: Small enough for a second or two per run; workers 0 keeps all of it in this process.
+TINY: dict[str, Any] = {"model": "yolov8n.yaml", "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu"}
+
+
+def make_set(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 8), ("val", 4)):
+        images, labels = folder / "images" / split, folder / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for place in range(number):
+            image = rng.integers(0, 60, (96, 96, 3), dtype=np.uint8)
+            image[20:70, 30:75] = (200, 200, 40) if place % 2 else (60, 80, 220)
+            cv2.imwrite(str(images / f"{place}.jpg"), image)
+            (labels / f"{place}.txt").write_text(f"{place % 2} 0.546875 0.46875 0.46875 0.520833\n")
+    content = {"path": str(folder), "train": "images/train", "val": "images/val", "names": {0: "with_mask", 1: "without_mask"}}
+    (folder / "data.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_set(tmp_path_factory.mktemp("set") / "tiny")
+
+
+@pytest.fixture
+def own_set(tiny_set: Path, tmp_path: Path) -> Path:
+    """A copy whose data.yaml still names the place it was copied from."""
+    return shutil.copytree(tiny_set, tmp_path / "own", ignore=shutil.ignore_patterns("*.cache"))
+
+
+@pytest.fixture(scope="session")
+def run(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, list[Progress]]:
+    told: list[Progress] = []
+    project = tmp_path_factory.mktemp("runs")
+    return train_detector(tiny_set, epochs=2, project=project, on_progress=told.append, **TINY), told
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def epochs_of(folder: Path) -> list[int]:
+    return [int(row["epoch"]) for row in rows(folder)]
+
+
+FINISHED = ("weights/best.pt", "weights/last.pt", "weights/best.onnx", "report.txt", "report.json", "results.csv", "curves.png")
+PLOTS = ("args.yaml", "data.yaml", "confusion_matrix.png", "BoxPR_curve.png")
+
+
+def assert_finished(folder: Path, epochs: int) -> None:
+    assert [name for name in FINISHED + PLOTS if not (folder / name).is_file()] == []
+    assert epochs_of(folder) == list(range(1, epochs + 1))
+    assert not list(folder.rglob("*.part"))
+
+
+def test_a_run_leaves_weights_report_and_plots(run: tuple[TrainResult, list[Progress]]) -> None:
+    result, _ = run
+    assert_finished(result.folder, epochs=2)
+    report = json.loads((result.folder / "report.json").read_text())
+    assert report == result.report.json()
+    assert {name: scores["support"] for name, scores in report["classes"].items()} == {"with_mask": 2, "without_mask": 2}
+    assert report["images"] == 4
+    assert (result.folder / "report.txt").read_text() == result.report.table()
+
+
+def test_progress_is_told_after_each_batch_and_epoch(run: tuple[TrainResult, list[Progress]]) -> None:
+    _, told = run
+    assert [(now.epoch, now.batch, bool(now.metrics)) for now in told] == [
+        (1, 1, False), (1, 2, False), (1, 2, True), (2, 1, False), (2, 2, False), (2, 2, True),
+    ]  # fmt: skip
+    assert set(told[0].losses) == {"box_loss", "cls_loss", "dfl_loss"}
+    assert set(told[2].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
+
+
+def test_the_onnx_takes_any_size_and_knows_the_classes(run: tuple[TrainResult, list[Progress]]) -> None:
+    backend = load_backend(run[0].onnx)
+    assert backend.names == ("with_mask", "without_mask")
+    assert backend(np.zeros((1, 3, 64, 96), dtype=np.float32)).shape == (1, 6, 8 * 12 + 4 * 6 + 2 * 3)
+    assert backend(np.zeros((2, 3, 32, 32), dtype=np.float32)).shape == (2, 6, 16 + 4 + 1)
+
+
+def test_the_checkpoints_need_no_maskyolo(run: tuple[TrainResult, list[Progress]]) -> None:
+    """They are plain Ultralytics models; nothing of the trainer is pickled into them."""
+    assert not [name for name in ("best.pt", "last.pt") if b"maskyolo._" in (run[0].folder / "weights" / name).read_bytes()]
+
+
+def test_the_same_seed_gives_the_same_losses(run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+
+    def stop(now: Progress) -> None:
+        told.append(now)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=stop, **TINY)
+    assert told[0].losses == pytest.approx(run[1][0].losses, rel=1e-3)
+
+
+def test_a_copied_set_is_trained_from_its_new_place(own_set: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"path": str(tmp_path / "gone")}
+    (own_set / "data.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(own_set, epochs=1, project=tmp_path, on_progress=interrupt, **TINY)
+    assert yaml.safe_load((tmp_path / "train" / "data.yaml").read_text())["path"] == str(own_set)
+
+
+def interrupt(_: Progress) -> None:
+    raise KeyboardInterrupt
+
+
+def in_epoch(epoch: int) -> Any:
+    def stop(now: Progress) -> None:
+        if now.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_run_stopped_in_its_second_epoch_is_continued(tiny_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=in_epoch(2), **TINY)
+    folder = tmp_path / "train"
+    assert epochs_of(folder) == [1]
+    assert not (folder / "report.json").exists()
+    moved = folder.rename(tmp_path / "moved")
+    told: list[Progress] = []
+    result = train_detector(resume="latest", project=tmp_path, device="cpu", workers=0, on_progress=told.append)
+    assert result.folder == moved
+    assert {now.epoch for now in told} == {2}
+    assert_finished(moved, epochs=2)
+    assert not folder.exists()
+
+
+KILLED = """
+import os, signal, sys
+from maskyolo.train import train_detector
+def kill(now):
+    if now.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+train_detector(sys.argv[1], "yolov8n.yaml", epochs=3, imgsz=64, batch=4, workers=1, device="cpu", project=sys.argv[2], on_progress=kill)
+"""
+
+
+def test_a_killed_run_is_continued(tiny_set: Path, tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, tiny_set, tmp_path], check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert epochs_of(tmp_path / "train") == [1]
+    result = train_detector(resume=tmp_path / "train" / "weights" / "last.pt", device="cpu", workers=0)
+    assert_finished(result.folder, epochs=3)
+
+
+def test_a_run_killed_after_its_last_epoch_is_only_finished(
+    run: tuple[TrainResult, list[Progress]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(run[0].folder, tmp_path / "train")
+    for name in ("report.json", "report.txt", "curves.png", "weights/best.onnx"):
+        (folder / name).unlink()
+    monkeypatch.setattr("maskyolo.train._run", lambda *_, **__: pytest.fail("trained again"))
+    assert train_detector(resume=folder, device="cpu").report.classes == run[0].report.classes
+    assert_finished(folder, epochs=2)
+
+
+def test_a_run_stopped_in_its_first_epoch_begins_again(tiny_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(tiny_set, epochs=1, project=tmp_path, on_progress=interrupt, **TINY)
+    assert_finished(train_detector(resume=tmp_path / "train", device="cpu").folder, epochs=1)
+
+
+def test_a_row_without_its_checkpoint_is_dropped(tmp_path: Path) -> None:
+    results = tmp_path / "results.csv"
+    results.write_text("epoch,time\n1,2\n2,4\n3,6\n4,")
+    _trim_results(results, 2)
+    assert results.read_text() == "epoch,time\n1,2\n2,4\n"
+
+
+def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maskyolo._trainer import DetectionTrainer, DetectorTraining
+
+    def half(self: Any) -> bool:
+        self.last.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(DetectionTrainer, "save_model", half)
+    trainer = DetectorTraining.__new__(DetectorTraining)
+    trainer.best, trainer.last = tmp_path / "best.pt", tmp_path / "last.pt"
+    trainer.last.write_bytes(b"whole")
+    with pytest.raises(OSError, match="No space"):
+        trainer.save_model()
+    assert (tmp_path / "last.pt").read_bytes() == b"whole"
+    assert trainer.last == tmp_path / "last.pt"
+
+
+OFFLINE = """
+import os, sys
+def guard(event, arguments):
+    if event == "socket.getaddrinfo" or (event == "socket.connect" and isinstance(arguments[1], tuple)):
+        os.write(2, f"connection attempt: {event} {arguments[1:]}".encode())
+        os._exit(99)
+sys.addaudithook(guard)
+from maskyolo.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_ultralytics(tiny_set: Path, tmp_path: Path) -> None:
+    options = {"model": "yolov8n.yaml", "imgsz": 64, "batch": 4, "epochs": 1, "device": "cpu", "project": "runs", "name": "once"}
+    words = ["train", *(f"--{key}={value}" for key, value in options.items()), "--data"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "PYTEST"))}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "WANDB_API_KEY": "x", "ULTRALYTICS_API_KEY": "x"}
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *words, tiny_set], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert_finished(tmp_path / "runs" / "once", epochs=1)
+    assert done.stdout.splitlines()[0].split()[0] == "precision"
+    assert done.stdout.splitlines()[-1] == "runs/once"
+    assert [line.split("  ")[0] for line in done.stderr.splitlines()] == ["training in runs/once, 1 epochs of 2 batches", "epoch 1/1"]
+    assert not (tmp_path / ".config" / "Ultralytics").exists()
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_continue(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(on_progress: Any, **_: Any) -> None:
+        on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("maskyolo.train.train_detector", stopped)
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--data", str(tiny_set)])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "maskyolo: stopped; continue with: maskyolo train --resume runs/train"
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_bfloat16_gives_the_losses_of_float32(
+    bf16: bool, run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    dtypes = set()
+    original = torch.nn.Conv2d.forward
+
+    def noted(self: Any, x: Any) -> Any:
+        out = original(self, x)
+        dtypes.add(out.dtype) if self.training else None
+        return out
+
+    told: list[Progress] = []
+
+    def stop(now: Progress) -> None:
+        told.append(now)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maskyolo._trainer.cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=stop, **TINY)
+    assert dtypes == ({torch.bfloat16, torch.float32} if bf16 else {torch.float32}) or dtypes == {torch.bfloat16}
+    assert told[0].losses == pytest.approx(run[1][0].losses, rel=0.02)
+
+
+def test_the_report_is_read_off_at_the_best_mean_f1(tiny_set: Path) -> None:
+    """3 of 4 boxes of class 0 found, one false one less sure than those; none of class 1 is there."""
+    from ultralytics.utils.metrics import DetMetrics
+
+    from maskyolo.dataset import load_dataset
+
+    metrics = DetMetrics({0: "with_mask", 1: "without_mask"})
+    right = np.array([[True] * 10] * 3 + [[False] * 10])
+    metrics.stats = {
+        "tp": [right], "conf": [np.array([0.9, 0.8, 0.7, 0.1])], "pred_cls": [np.zeros(4)],
+        "target_cls": [np.zeros(4)], "target_img": [np.zeros(1)],
+    }  # fmt: skip
+    metrics.process()
+    report = _report(SimpleNamespace(metrics=metrics, dataloader=SimpleNamespace(dataset=range(4))), load_dataset(tiny_set))
+    scores = report.classes["with_mask"]
+    assert (scores.precision, scores.recall, scores.f1) == pytest.approx((1.0, 0.75, 6 / 7), abs=0.02)  # the curves are interpolated
+    assert scores.support == 4
+    assert 0.1 < report.confidence < 0.7
+    assert report.classes["without_mask"].support == 0
+    assert report.classes["without_mask"].precision is None
+
+
+def test_recipes_by_name_and_path(tmp_path: Path) -> None:
+    assert load_recipe("detector")["imgsz"] == 416
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("epochs: 5\nmosaic: 0.5\n")
+    assert load_recipe(mine) == {"epochs": 5, "mosaic": 0.5}
+    with pytest.raises(MaskyoloError, match=r"no recipe 'nothing'.*names: .*detector"):
+        find_recipe("nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochz: 5", "epochz cannot be set there"),
+        ("data: x", "data cannot be set there"),
+        ("- 1", "is no list"),
+        ("a: [", "cannot read recipe"),
+    ],
+)
+def test_wrong_recipes_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(MaskyoloError, match=message):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("epochs: 7\nimgsz: 96\ndegrees: 3\namp: false\nworkers: 0\n")
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(
+            tiny_set, "yolov8n.yaml", tmp_path / "r.yaml", imgsz=64, batch=4, device="cpu", project=tmp_path, on_progress=interrupt
+        )
+    args = yaml.safe_load((tmp_path / "train" / "args.yaml").read_text())
+    assert (args["epochs"], args["imgsz"], args["degrees"], args["amp"]) == (7, 64, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"data": "nowhere"}, DatasetError, "no data set at nowhere"),
+        ({"data": None}, MaskyoloError, "no data set given"),
+        ({"imgsz": 100}, MaskyoloError, "imgsz 100 is not a multiple of 32; use 96"),
+        ({"epochs": 0}, MaskyoloError, "epochs 0 is not a whole number of at least 1"),
+        ({"cache": "cloud"}, MaskyoloError, "give ram, disk or none"),
+        ({"device": "97"}, MaskyoloError, "cannot train on device '97'"),
+        ({"device": "gpu"}, MaskyoloError, "cannot train on device 'gpu'"),
+        ({"model": "yolov9000"}, WeightsError, "no weights 'yolov9000' to start from"),
+        ({"model": "nothing.yaml"}, WeightsError, "no architecture 'nothing.yaml'"),
+        ({"model": __file__}, WeightsError, "wrong weights .*not a checkpoint"),
+        ({"resume": "latest"}, MaskyoloError, "nothing to resume: .*no unfinished run"),
+        ({"resume": "nowhere"}, MaskyoloError, "nothing to resume at nowhere"),
+        ({"name": "../up"}, OutputError, "a name is one folder"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line_before_anything_is_made(
+    options: dict[str, Any], error: type[MaskyoloError], message: str, tiny_set: Path, tmp_path: Path
+) -> None:
+    settings = {"data": tiny_set, "epochs": 1, "project": tmp_path / "runs", **TINY} | options
+    if "resume" in options:
+        settings = {"project": tmp_path / "runs"} | options
+    with pytest.raises(error, match=message) as caught:
+        train_detector(**settings)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "runs").glob("*")) if (tmp_path / "runs").exists() else True
+
+
+def remove(folder: Path, pattern: str) -> None:
+    for path in list(folder.glob(pattern)):
+        path.unlink()
+
+
+def rename_class(folder: Path) -> None:
+    text = (folder / "data.yaml").read_text()
+    (folder / "data.yaml").write_text(text.replace("without_mask", "bare"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: remove(folder, "images/train/*"), "the train split has no pictures"),
+        (lambda folder: remove(folder, "labels/val/*"), "none of the 4 val pictures has a label file"),
+        (lambda folder: [path.write_text("") for path in (folder / "labels/train").iterdir()], "labels of the train split are all empty"),
+        (lambda folder: remove(folder, "labels/train/[1357].txt"), "no box of without_mask"),
+        (lambda folder: (folder / "labels/train/0.txt").write_text("7 .5 .5 .1 .1"), "0.txt, line 1: class 7"),
+        (rename_class, "the first two must be with_mask, without_mask"),
+    ],
+    ids=["no-pictures", "no-labels", "empty-labels", "empty-class", "wrong-class-id", "other-names"],
+)
+def test_sets_that_cannot_be_trained_on_are_refused(spoil: Any, message: str, own_set: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"path": str(own_set)}
+    (own_set / "data.yaml").write_text(yaml.safe_dump(content))
+    spoil(own_set)
+    with pytest.raises(DatasetError, match=message):
+        train_detector(own_set, epochs=1, project=tmp_path / "runs", **TINY)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_is_not_resumed(run: tuple[TrainResult, list[Progress]]) -> None:
+    with pytest.raises(MaskyoloError, match="the run is finished"):
+        find_run(run[0].folder)
+    with pytest.raises(MaskyoloError, match="no unfinished run"):
+        find_run("latest", run[0].folder.parent)
+
+
+def test_a_resumed_run_keeps_its_settings() -> None:
+    with pytest.raises(MaskyoloError, match="leave out --epochs, --model"):
+        train_detector(resume="latest", epochs=3, model="yolov8n")
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no space left"), _mended(tmp_path):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file write failed")
+
+
+def test_without_ultralytics_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch, tiny_set: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
+        train_detector(tiny_set)
+
+
+def test_pictures_that_cannot_be_read_are_told(own_set: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"path": str(own_set)}
+    (own_set / "data.yaml").write_text(yaml.safe_dump(content))
+    (own_set / "images" / "train" / "0.jpg").write_bytes(b"no picture")
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(own_set, epochs=1, project=tmp_path, on_progress=interrupt, on_warning=lines.append, **TINY)
+    assert [line.split(", ")[0] for line in lines] == ["1 train pictures cannot be read and are left out"]
+    assert "0.jpg" in lines[0]
+
+
+def test_downloads_of_ultralytics_fail_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ultralytics.utils import downloads
+
+    from maskyolo._ultralytics import no_downloads
+
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("looked up a host"))
+    for file in ("yolo26n.pt", "nothing-known.pt"):
+        with pytest.raises(ConnectionError, match="maskyolo trains offline"), no_downloads():
+            downloads.attempt_download_asset(tmp_path / file)
+
+
+def test_the_processes_for_several_gpus_can_import_the_trainer() -> None:
+    """Ultralytics' launcher pickles the class by its module and name."""
+    import pickle
+
+    from maskyolo._trainer import DetectorTraining
+
+    assert pickle.loads(pickle.dumps(DetectorTraining)) is DetectorTraining

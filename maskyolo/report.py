@@ -35,7 +35,7 @@ class Report:
     """What a detector reaches on a split.
 
     Attributes:
-        data: the data set's `data.yaml`.
+        data: the data set's folder.
         split: the split's name.
         images: number of its pictures.
         confidence: the confidence at which precision, recall and F1 hold (a detection counts when it is at least as sure).

@@ -357,7 +357,8 @@ def _export(model: Any, weights: Path) -> Path:
     try:
         shutil.copyfile(weights / "best.pt", scratch / "best.pt")
         model.ckpt_path = model.model.pt_path = str(scratch / "best.pt")
-        made = Path(model.export(format="onnx", dynamic=True, simplify=True, device="cpu", verbose=False))
+        # not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose telemetry marks the home folder
+        made = Path(model.export(format="onnx", dynamic=True, simplify=False, device="cpu", verbose=False))
         made.replace(onnx)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -387,7 +388,7 @@ def _report(validator: Any, dataset: Dataset) -> Report:
         else:
             classes[name] = ClassScores(None, None, None, 0, None, None)
     confidence = round(float(box.px[place]), 4)
-    return Report(str(dataset.yaml), "val", len(validator.dataloader.dataset), confidence, 0.5, classes)
+    return Report(str(dataset.root), "val", len(validator.dataloader.dataset), confidence, 0.5, classes)
 
 
 def _find_start(model: str) -> str:

@@ -518,6 +518,10 @@ def _mended(folder: Path) -> Iterator[None]:
         text = " ".join(str(error).split())
         if "PytorchStreamWriter" in text or "No space left" in text:
             raise OutputError(f"cannot write {folder}: no space left on the device; free some and resume the run") from error
+        if "DataLoader worker" in text:
+            raise MaskyoloError(
+                f"a process that loads pictures ended ({text[:90]}); continue with --resume {folder}, with --workers 0 if it comes again"
+            ) from error
         if "out of memory" in text.lower():
             raise MaskyoloError("out of memory in training; use a smaller --batch or --imgsz, or --cache none") from error
         raise

@@ -425,6 +425,11 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file write failed")
 
 
+def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MaskyoloError, match="a process that loads pictures ended .*--resume"), _mended(tmp_path):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+
+
 def test_without_ultralytics_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch, tiny_set: Path) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):

@@ -426,7 +426,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(MaskyoloError, match="a process that loads pictures ended .*--resume"), _mended(tmp_path):
+    with pytest.raises(MaskyoloError, match=r"a process that loads pictures ended .*--resume"), _mended(tmp_path):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
 
 

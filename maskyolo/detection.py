@@ -144,7 +144,7 @@ def detect(
         if window:
             yield window
 
-    return _run(sources, detector, vid_stride, Sinks(sinks), on_error or _log, summary)
+    return _run(sources, detector, vid_stride, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
 
 
 def _run(
@@ -154,6 +154,7 @@ def _run(
     sinks: Sinks,
     on_error: Callable[[str, MaskyoloError], None],
     summary: Summary,
+    record: bool,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     if all(isinstance(source, Picture) for source in sources):
         summary.total = len(sources)
@@ -180,7 +181,7 @@ def _run(
                     yield frame.image, detections
             except (ImageError, SourceError) as error:
                 summary.errors.append((source.name, str(error)))
-                if len(sources) == 1 and not index:
+                if len(sources) == 1 and not index and not record:  # nothing to read: leave nothing behind
                     raise
                 sinks.fail(source.name, index, str(error))
                 if len(sources) == 1:

@@ -13,7 +13,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskyolo.errors import ImageError, output_errors
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ImageArray", "decode_image", "is_plain_rgb", "read_image", "write_atomic", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "ImageArray",
+    "decode_image",
+    "is_plain_rgb",
+    "open_picture",
+    "read_image",
+    "write_atomic",
+    "write_image",
+]
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -25,6 +35,9 @@ IMAGE_SUFFIXES = frozenset(
 #: Pictures of more pixels are refused before they are decoded, as a 10 kB PNG can unpack to gigabytes. It is the size at which
 #: Pillow itself raises `DecompressionBombError`: twice its warning level, half a gigabyte as BGR.
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+
+#: Pillow's own `Image.open`, bound before Ultralytics puts a function of its own in its place, which may run pip.
+open_picture = Image.open
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # between one and two times that level is fine here
 
@@ -109,7 +122,7 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
 
 
 def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data))
+    return open_picture(io.BytesIO(data))
 
 
 def _to_rgb8(image: Image.Image) -> Image.Image:

@@ -16,10 +16,9 @@ from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from maskyolo.errors import SourceError
-from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, read_image
+from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
 
 __all__ = ["VIDEO_SUFFIXES", "Camera", "Frame", "Picture", "Source", "Stream", "Video", "display_name", "open_sources"]
 
@@ -251,7 +250,7 @@ def _wanted(path: Path) -> bool:
 def _is_picture(path: Path) -> bool:
     """Tell whether a file of an unknown name ending, such as `.jpg_640x480`, begins like a picture."""
     try:
-        with Image.open(path):
+        with open_picture(path):
             return True
     except Exception:  # noqa: BLE001  Pillow's plugins raise anything on what is no picture
         return False

@@ -216,3 +216,13 @@ print(*({{"torch", "ultralytics", "matplotlib", "fiftyone"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
+
+
+def test_a_single_unreadable_input_gets_its_line_of_json_too(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        list(detect(tmp_path / "broken.jpg", model=one_face, save_json=tmp_path / "out.jsonl"))
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert "broken.jpg" in record["error"]
+    assert "detections" not in record

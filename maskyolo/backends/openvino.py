@@ -51,7 +51,7 @@ class OpenVinoBackend:
         metadata = _metadata(self._model, path)
         if metadata.get("task", "detect") != "detect" or "names" not in metadata:
             found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
-            raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo export` or Ultralytics is needed")
+            raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
         self.names = parse_names(metadata["names"], path)
         if len(self._model.inputs) != 1 or not _is_yolo(self._model, len(self.names)):
             outputs = ", ".join(str(output.partial_shape) for output in self._model.outputs)

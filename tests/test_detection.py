@@ -115,7 +115,7 @@ def test_a_batch_of_nothing_but_bad_files_is_an_error(tmp_path: Path) -> None:
 def test_one_bad_source_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(ImageError):
-        run(tmp_path / "a.jpg", tmp_path / "out", save=True)
+        list(detect(tmp_path / "a.jpg", model=one_face, project=tmp_path / "out", save=True))
     assert not (tmp_path / "out").exists()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskyolo.boxes import box_iou
-from maskyolo.errors import WeightsError
+from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.faces import FaceDetector, load_face_detector
 from maskyolo.faces import ssd as ssd_module
 from maskyolo.faces.ssd import MultiLookSsd, Ssd
@@ -132,5 +132,5 @@ def test_missing_weights_say_what_is_needed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_detector() -> None:
-    with pytest.raises(ValueError, match="choose from ssd"):
+    with pytest.raises(MaskyoloError, match="choose from ssd"):
         load_face_detector("yunet9000")

@@ -38,20 +38,24 @@ def convert(
     from maskyolo.dataset import CLASS_NAMES
     from maskyolo.ledger import STATUSES
 
-    with progress_bar("photos") as on_progress:
-        made = convert_dataset(
-            source,
-            out,
-            detector=detector,
-            weights=weights,
-            conf=conf,
-            splits=_numbers(splits),
-            seed=seed,
-            class_map=_pairs(class_map or []),
-            scenes=scenes,
-            workers=workers,
-            on_progress=on_progress,
-        )
+    try:
+        with progress_bar("photos") as on_progress:
+            made = convert_dataset(
+                source,
+                out,
+                detector=detector,
+                weights=weights,
+                conf=conf,
+                splits=_numbers(splits),
+                seed=seed,
+                class_map=_pairs(class_map or []),
+                scenes=scenes,
+                workers=workers,
+                on_progress=on_progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there", err=True)
+        raise
     counts = made.counts()
     print(f"{'':13}" + "".join(f"{status:>12}" for status in STATUSES) + f"{'all':>12}")
     for name in CLASS_NAMES:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
 __all__ = ["FACE_DETECTORS", "FaceDetector", "Faces", "load_face_detector"]
@@ -59,11 +60,11 @@ def load_face_detector(name: str = "ssd", weights: Path | str | None = None, con
         conf: least score of a face.
 
     Raises:
-        ValueError: an unknown name.
+        MaskyoloError: an unknown name.
         WeightsError: weights missing, or with the wrong checksum.
     """
     if name not in FACE_DETECTORS:
-        raise ValueError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
+        raise MaskyoloError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
     from maskyolo.faces.ssd import MultiLookSsd, Ssd
 
     ssd = Ssd(weights, conf=conf)

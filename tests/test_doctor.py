@@ -138,7 +138,7 @@ def test_no_display_is_information(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "status"),
-    [("ssd", None, "fail"), ("ssd", b"no", "fail"), ("yolov8n", None, "warn"), ("yolov8n", b"no", "fail"), ("yunet", None, "ok")],
+    [("ssd", None, "fail"), ("ssd", b"no", "fail"), ("yolov8n", None, "warn"), ("yolov8n", b"no", "fail"), ("yunet", None, "fail")],
 )
 def test_missing_and_wrong_weights(
     name: str, content: bytes | None, status: str, versions: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

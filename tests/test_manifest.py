@@ -93,6 +93,11 @@ def test_the_installed_wheel_carries_the_ssd(name: str) -> None:
     assert find_weights(name) == found.path
 
 
+def test_yunet_comes_with_the_package() -> None:
+    found = locate_weights("yunet")
+    assert (found.place, found.status) == ("the package maskyolo", "ok")
+
+
 @pytest.mark.usefixtures("known")
 def test_places_are_looked_in_in_order(own_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKYOLO_MODELS", str(own_machine / "models"))

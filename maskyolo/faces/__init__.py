@@ -16,7 +16,7 @@ from maskyolo.images import ImageArray
 __all__ = ["FACE_DETECTORS", "FaceDetector", "Faces", "load_face_detector"]
 
 #: What `convert --detector` accepts.
-FACE_DETECTORS = ("ssd", "ssd-plain")
+FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,17 @@ class Faces:
     Attributes:
         boxes: xyxy pixels clipped to the picture, float32 (n, 4).
         scores: the detector's confidence in 0..1, float32 (n,).
+        origins: the detector that made each box, where several were asked; empty where only one was.
+        agreed: whether the second opinion sees the face too, bool (n,); None where nobody was asked.
+        landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the picture), left eye, tip of the nose, right and left
+            corner of the mouth; None from detectors that know none. They may lie outside the picture.
     """
 
     boxes: Boxes
     scores: npt.NDArray[np.float32]
+    origins: tuple[str, ...] = ()
+    agreed: npt.NDArray[np.bool_] | None = None
+    landmarks: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def none(cls) -> Faces:
@@ -54,10 +61,10 @@ def load_face_detector(name: str = "ssd", weights: Path | str | None = None, con
     """Load a face detector.
 
     Args:
-        name: `ssd`, OpenCV's SSD over several looks at the picture (reliable boxes for labels), or `ssd-plain`, one pass at
-            300x300 as the projects of 2020 use it.
-        weights: the SSD's caffemodel or the folder that has it; by default it is looked for as `manifest.find_weights` says.
-        conf: least score of a face.
+        name: `ssd`, OpenCV's SSD over several looks at the picture (reliable boxes for labels); `ssd-plain`, one pass at 300x300
+            as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
+        weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
+        conf: least score of a face; Haar has no scores.
 
     Raises:
         MaskyoloError: an unknown name.
@@ -65,6 +72,14 @@ def load_face_detector(name: str = "ssd", weights: Path | str | None = None, con
     """
     if name not in FACE_DETECTORS:
         raise MaskyoloError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
+    if name == "haar":
+        from maskyolo.faces.haar import Haar
+
+        return Haar()
+    if name == "yunet":
+        from maskyolo.faces.yunet import YuNet
+
+        return YuNet(weights, conf)
     from maskyolo.faces.ssd import MultiLookSsd, Ssd
 
     ssd = Ssd(weights, conf=conf)

@@ -26,14 +26,14 @@ from PIL import Image
 from maskyolo.boxes import as_boxes
 from maskyolo.dataset import CLASS_NAMES, SPLITS, format_data_yaml
 from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
-from maskyolo.faces import FaceDetector, load_face_detector
+from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic
 from maskyolo.labels import Labels, format_yolo
 from maskyolo.ledger import LedgerRow, write_ledger
 from maskyolo.scenes import write_scenes
 from maskyolo.splits import assign_splits, group_near_copies
 
-__all__ = ["CLASS_FOLDERS", "Conversion", "Photo", "convert_dataset", "find_photos"]
+__all__ = ["CLASS_FOLDERS", "Conversion", "Photo", "convert_dataset", "convert_photos", "find_photos"]
 
 #: Folder names that mean a class, compared without case, spaces and signs.
 CLASS_FOLDERS: Mapping[str, str] = {
@@ -47,11 +47,20 @@ _JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Photo:
-    """A file in a class folder: where it is, its path relative to the source folder, and the folder's class."""
+    """A picture to convert.
+
+    Attributes:
+        path: where it is.
+        source: its path relative to the source folder, with forward slashes; its name in the ledger.
+        class_name: what its folder stands for; of a photo with given labels the class of its largest face, empty if it has none.
+        labels: boxes in pixels of the upright picture, where the source has them: they are used as they are and no face is
+            looked for. None for a photo of a class folder.
+    """
 
     path: Path
     source: str
     class_name: str
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +124,44 @@ def convert_dataset(
         OutputError: `out` exists, or cannot be written.
         WeightsError: the face detector's weights are missing or wrong.
     """
-    source, out = Path(source), Path(out)
+    _shares(splits)  # the user's error, if any, comes before any work
+    return convert_photos(
+        find_photos(source, class_map),
+        out,
+        detector=detector,
+        weights=weights,
+        conf=conf,
+        splits=splits,
+        seed=seed,
+        scenes=scenes,
+        workers=workers,
+        on_progress=on_progress,
+    )
+
+
+def convert_photos(
+    photos: Sequence[Photo],
+    out: Path | str,
+    *,
+    detector: str = "ssd",
+    weights: Path | str | None = None,
+    conf: float = 0.5,
+    splits: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    scenes: int = 0,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Convert photos from anywhere; arguments and errors are those of `convert_dataset`.
+
+    Photos that come with labels keep these (status `kept`, detector `given`), in the others faces are looked for. Every `source`
+    must be there once.
+    """
+    out = Path(out)
     shares = _shares(splits)
-    photos = find_photos(source, class_map)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"cannot write the data set to {out}: it exists; choose another folder or remove it")
-    load_face_detector(detector, weights, conf)  # the user's error, if any, comes before any work
+    load_face_detector(detector, weights, conf)  # before any work, too
     part = out.with_name(out.name + ".part")
     with output_errors(part):
         if (part / "images.all").exists():  # interrupted in its last second, while files were being moved
@@ -138,10 +179,8 @@ def convert_dataset(
         rows = _settle(rows, shares, seed)
         write_ledger(part / "ledger.csv", rows)
         for name in CLASS_NAMES:
-            if not any(row.status == "kept" and row.class_name == name for row in rows):
-                raise DatasetError(
-                    f"no face found in any '{name}' photo of {source}; {part / 'ledger.csv'} says why for each; correct the photos"
-                )
+            if not any(row.status == "kept" and name in row.classes for row in rows):
+                raise DatasetError(f"no face found in any '{name}' photo; {part / 'ledger.csv'} says why for each; correct the photos")
         if scenes:
             train = [(part / "images" / Path(row.image).name, _labels_of(row)) for row in rows if row.split == "train"]
             write_scenes(
@@ -213,7 +252,7 @@ def _plain(folder: str) -> str:
 
 
 def _process_all(
-    photos: list[Photo],
+    photos: Sequence[Photo],
     part: Path,
     settings: dict[str, object],
     load: Callable[[], FaceDetector],
@@ -250,7 +289,7 @@ def _process_all(
     return rows
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[Photo], LedgerRow], photos: list[Photo], ahead: int) -> Iterator[LedgerRow]:
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[Photo], LedgerRow], photos: Sequence[Photo], ahead: int) -> Iterator[LedgerRow]:
     """Map with a bounded number of photos under way, so that memory stays flat and Ctrl-C is quick."""
     waiting: list[Future[LedgerRow]] = []
     for photo in photos:
@@ -290,16 +329,23 @@ def _process(photo: Photo, part: Path, detector: FaceDetector, done: Mapping[str
     except ImageError as error:
         return replace(row, reason=str(error))
     height, width = image.shape[:2]
-    faces = detector.detect(image)
+    if photo.labels is None:
+        faces = detector.detect(image)
+        class_ids = np.full(len(faces), CLASS_NAMES.index(photo.class_name), dtype=np.int64)
+    else:
+        faces = Faces(photo.labels.boxes, np.ones(len(photo.labels), dtype=np.float32))
+        class_ids = photo.labels.class_ids
     row = replace(
         row,
         width=width,
         height=height,
+        detector=detector.name if photo.labels is None else "given",
         phash=str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)))),
         boxes=tuple(tuple(round(float(value), 2) for value in box) for box in faces.boxes),
         scores=tuple(round(float(score), 4) for score in faces.scores),
+        classes=tuple(CLASS_NAMES[class_id] for class_id in class_ids),
     )
-    if not len(faces):
+    if not len(faces) and photo.labels is None:
         return replace(row, status="no_face", reason="no face found")
     plain = is_plain_rgb(data)
     name = f"{photo.class_name}_{_slug(photo.path.stem)}_{hashlib.sha256(photo.source.encode()).hexdigest()[:8]}"
@@ -308,12 +354,12 @@ def _process(photo: Photo, part: Path, detector: FaceDetector, done: Mapping[str
         data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
     write_atomic(part / "labels" / f"{name}.txt", format_yolo(_labels_of(row), width, height))
     write_atomic(part / "images" / f"{name}{suffix}", data)
-    reason = f"{len(faces)} faces, all given the folder's class" if len(faces) > 1 else ""
+    reason = f"{len(faces)} faces, all given the folder's class" if len(faces) > 1 and photo.labels is None else ""
     return replace(row, status="kept", reason=reason, image=f"images/{name}{suffix}")
 
 
 def _labels_of(row: LedgerRow) -> Labels:
-    return Labels(as_boxes(row.boxes), np.full(len(row.boxes), CLASS_NAMES.index(row.class_name), dtype=np.int64))
+    return Labels(as_boxes(row.boxes), np.array([CLASS_NAMES.index(name) for name in row.classes], dtype=np.int64))
 
 
 def _slug(stem: str) -> str:

@@ -36,6 +36,7 @@ class LedgerRow:
         detector: which face detector made the boxes.
         boxes: xyxy pixels of the faces in the upright picture; also of photos that were not kept.
         scores: their confidences, in the same order.
+        classes: the class of each box, in the same order.
     """
 
     source: str
@@ -52,6 +53,7 @@ class LedgerRow:
     detector: str = ""
     boxes: tuple[tuple[float, ...], ...] = ()
     scores: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain values, the class under its column's name."""
@@ -63,10 +65,11 @@ class LedgerRow:
         row: dict[str, Any] = {("class_name" if name == "class" else name): value for name, value in values.items()}
         for name in ("width", "height", "group"):
             row[name] = int(row[name])
-        for name in ("boxes", "scores"):
+        for name in ("boxes", "scores", "classes"):
             row[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
         row["boxes"] = tuple(tuple(float(value) for value in box) for box in row["boxes"])
         row["scores"] = tuple(float(value) for value in row["scores"])
+        row["classes"] = tuple(row["classes"])
         return cls(**row)
 
 
@@ -74,13 +77,13 @@ _COLUMNS = ["class" if field.name == "class_name" else field.name for field in f
 
 
 def format_ledger(rows: list[LedgerRow]) -> str:
-    """Return the text of a `ledger.csv`: a header and one line per row; boxes and scores are JSON lists."""
+    """Return the text of a `ledger.csv`: a header and one line per row; boxes, scores and classes are JSON lists."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         values = row.to_dict()
-        writer.writerow({**values, "boxes": json.dumps(values["boxes"]), "scores": json.dumps(values["scores"])})
+        writer.writerow({**values, **{name: json.dumps(values[name]) for name in ("boxes", "scores", "classes")}})
     return text.getvalue()
 
 

@@ -28,7 +28,7 @@ METADATA_KEY = "maskyolo"
 #: Most crops in one batch: memory stays below half a gigabyte however many faces a picture has.
 MAX_BATCH = 64
 
-_MODELS = "a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py is needed"
+_NEEDED = "a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py is needed"
 
 
 @dataclass(frozen=True)
@@ -121,31 +121,31 @@ class Classifier:
     """
 
     def __init__(self, path: Path | str, device: str = "auto") -> None:
-        from maskyolo.backends.openvino import open_network
+        from maskyolo.backends.openvino import OpenVinoNetwork
 
         path = Path(path)
-        network = open_network(path, device)
-        text = network.metadata(METADATA_KEY)
-        if text is None:
-            found = "a YOLO detector" if network.metadata("task") else "a network without crop settings"
-            raise WeightsError(f"wrong weights {path}: {found}; {_MODELS}")
+        network = OpenVinoNetwork(path, device)
+        metadata = network.metadata(METADATA_KEY, "task")
+        if METADATA_KEY not in metadata:
+            found = "a YOLO model" if "task" in metadata else "a network without crop settings"
+            raise WeightsError(f"wrong weights {path}: {found}; {_NEEDED}")
         try:
-            self.settings = CropSettings.from_json(text)
+            self.settings = CropSettings.from_json(metadata[METADATA_KEY])
         except (ValueError, TypeError) as error:
-            raise WeightsError(f"wrong weights {path}: its crop settings cannot be used: {error}; {_MODELS}") from error
-        size, classes = self.settings.size, len(CLASS_NAMES)
-        if network.input_shape[1:] != (3, size, size) or network.output_shape[1:] != (classes,):
-            found = f"input {network.input_shape}, output {network.output_shape}"
-            raise WeightsError(f"wrong weights {path}: {found}, not (n, 3, {size}, {size}) and (n, {classes}); {_MODELS}")
+            raise WeightsError(f"wrong weights {path}: its crop settings cannot be used: {error}; {_NEEDED}") from error
+        expected = [f"[?,3,{self.settings.size},{self.settings.size}]", f"[?,{len(CLASS_NAMES)}]"]
+        shapes = [str(port.partial_shape) for port in (*network.model.inputs, *network.model.outputs)]
+        if shapes != expected:
+            raise WeightsError(f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}")
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
-        self._infer: Any = network.compile()
+        self._request: Any = network.compile()
 
     def __call__(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
         """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture."""
         found = np.empty((len(boxes), len(self._order)), np.float32)
         for start in range(0, len(boxes), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)
-            found[part] = self._infer(preprocess(image, boxes[part], self.settings))[:, self._order]
+            found[part] = self._request.infer([preprocess(image, boxes[part], self.settings)], share_inputs=True)[0][:, self._order]
         return found
 
 

@@ -15,14 +15,69 @@ import yaml
 from maskyolo.backends import Tensor, parse_names
 from maskyolo.errors import MaskyoloError, WeightsError
 
-__all__ = ["OpenVinoBackend"]
+__all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
 
 #: Compiled networks that are kept, one per input shape: pictures of one folder have a handful of shapes.
 SHAPES_KEPT = 16
 
 
+class OpenVinoNetwork:
+    """A network as OpenVINO reads it from a file, not yet compiled for a device.
+
+    Args:
+        path: a `.onnx` or `.xml` file.
+        device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
+
+    Attributes:
+        model: OpenVINO's model.
+
+    Raises:
+        WeightsError: damaged.
+        MaskyoloError: OpenVINO does not find the device.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self._path = path
+        self._core = openvino.Core()
+        self._device = "CPU" if device in ("auto", "cpu") else device.upper()
+        if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:
+            found = ", ".join(self._core.available_devices)
+            raise MaskyoloError(
+                f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
+            )
+        try:
+            with _quiet_stderr():
+                self.model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
+
+    def metadata(self, *keys: str) -> dict[str, str]:
+        """Return what the export says about the model under these keys: in the ONNX file, or in `metadata.yaml` beside an `.xml`.
+
+        Raises:
+            WeightsError: `metadata.yaml` cannot be read.
+        """
+        beside = self._path.with_name("metadata.yaml")
+        if self._path.suffix.lower() == ".xml" and beside.is_file():
+            try:
+                found = {str(key): str(value) for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()}
+            except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+                raise WeightsError(f"wrong weights {self._path}: {beside.name} beside it cannot be read; export the model again") from error
+            return {key: found[key] for key in keys if key in found}
+        return {key: self.model.get_rt_info(["framework", key]).astype(str) for key in keys if self.model.has_rt_info(["framework", key])}
+
+    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "f32") -> Any:
+        """Compile for an input of `shape`, or for the model's own, and return OpenVINO's infer request."""
+        model = self.model
+        if shape is not None:
+            model = model.clone()
+            model.reshape(shape)
+        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        return self._core.compile_model(model, self._device, settings).create_infer_request()
+
+
 class OpenVinoBackend:
-    """A network in OpenVINO, compiled for each input shape at its first use.
+    """A YOLO detection network in OpenVINO, compiled for each input shape at its first use.
 
     Args:
         path: a `.onnx` or `.xml` file.
@@ -36,29 +91,20 @@ class OpenVinoBackend:
     precision = "f32"
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        self._core = openvino.Core()
-        self._device = "CPU" if device in ("auto", "cpu") else device.upper()
-        if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:
-            found = ", ".join(self._core.available_devices)
-            raise MaskyoloError(
-                f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
-            )
-        try:
-            with _quiet_stderr():
-                self._model = self._core.read_model(path)
-        except RuntimeError as error:
-            raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
-        metadata = _metadata(self._model, path)
+        self._network = OpenVinoNetwork(path, device)
+        model, metadata = self._network.model, self._network.metadata("task", "names", "maskyolo")
         if metadata.get("task", "detect") != "detect" or "names" not in metadata:
             found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
+            if "maskyolo" in metadata:
+                raise WeightsError(f"wrong weights {path}: a classifier of face crops; add --pipeline two-stage, or give a YOLO detector")
             raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
         self.names = parse_names(metadata["names"], path)
-        if len(self._model.inputs) != 1 or not _is_yolo(self._model, len(self.names)):
-            outputs = ", ".join(str(output.partial_shape) for output in self._model.outputs)
+        if len(model.inputs) != 1 or not _is_yolo(model, len(self.names)):
+            outputs = ", ".join(str(output.partial_shape) for output in model.outputs)
             raise WeightsError(
                 f"wrong weights {path}: output {outputs}, not [n, {4 + len(self.names)}, anchors] of YOLOv8; export it without NMS"
             )
-        size = self._model.inputs[0].partial_shape[2:]
+        size = model.inputs[0].partial_shape[2:]
         self.shape = (size[0].get_length(), size[1].get_length()) if size.is_static else None
         self._request = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
@@ -68,12 +114,7 @@ class OpenVinoBackend:
         return output
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
-        model = self._model
-        if self.shape is None:
-            model = model.clone()
-            model.reshape(shape)
-        settings = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
-        return self._core.compile_model(model, self._device, settings).create_infer_request()
+        return self._network.compile(shape if self.shape is None else None, self.precision)
 
 
 @contextmanager
@@ -91,18 +132,6 @@ def _quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _metadata(model: openvino.Model, path: Path) -> dict[str, str]:
-    """Return what Ultralytics' export says about a model: in the ONNX file, or in `metadata.yaml` beside an `.xml`."""
-    beside = path.with_name("metadata.yaml")
-    if path.suffix.lower() == ".xml" and beside.is_file():
-        try:
-            return {str(key): str(value) for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()}
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-            raise WeightsError(f"wrong weights {path}: {beside.name} beside it cannot be read; export the model again") from error
-    keys = ("task", "names")
-    return {key: model.get_rt_info(["framework", key]).astype(str) for key in keys if model.has_rt_info(["framework", key])}
 
 
 def _is_yolo(model: openvino.Model, classes: int) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,18 @@ from maskyolo.manifest import find_weights, load_manifest
 from maskyolo.report import ClassScores, Report
 from maskyolo.runs import new_run
 
-__all__ = ["Progress", "TrainResult", "find_recipe", "find_run", "load_recipe", "train_detector"]
+__all__ = [
+    "Progress",
+    "TrainResult",
+    "check_dataset",
+    "clear_run",
+    "find_device",
+    "find_recipe",
+    "find_run",
+    "load_recipe",
+    "read_recipe",
+    "train_detector",
+]
 
 
 @dataclass(frozen=True)
@@ -124,24 +135,24 @@ def train_detector(
     free = {key: value for key, value in {"workers": workers}.items() if value is not None} | cache_setting
     given = {key: value for key, value in settings.items() if value is not None}
     import_ultralytics("maskyolo train")
-    free["device"] = _find_device(device)
+    free["device"] = find_device(device)
     if resume is not None:
         fixed = [*given, *(key for key, value in (("model", model), ("recipe", recipe)) if value is not None)]
         if fixed:
             raise MaskyoloError(f"a resumed run keeps its own settings; leave out {', '.join('--' + key for key in fixed)}")
         folder = find_run(resume, project)
         if data is not None:
-            _write_data(_checked(load_dataset(data)), folder)
+            _write_data(check_dataset(load_dataset(data)), folder)
         return _resume(folder, free, _Listener(folder, on_progress, on_warning))
     if data is None:
         raise MaskyoloError("no data set given; give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(recipe or "detector") | given | free
     _check_settings(args)
-    dataset = _checked(load_dataset(data))
+    dataset = check_dataset(load_dataset(data))
     start = _find_start(str(model or args.pop("model", "yolov8n")))
     args.pop("model", None)
     folder = new_run(project, name, exist_ok).absolute()
-    _clear(folder)
+    clear_run(folder)
     with output_errors(folder):
         _write_data(dataset, folder)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
@@ -173,6 +184,19 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
     Raises:
         MaskyoloError: no such recipe, no YAML mapping, or a setting Ultralytics does not have or that the run's options own.
     """
+    import_ultralytics("reading a recipe")
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    owned = {"task", "mode", "data", "project", "name", "exist_ok", "resume", "save_dir", "save", "val", "plots"}
+    return read_recipe(recipe, set(DEFAULT_CFG_DICT) - owned)
+
+
+def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]:
+    """Return the settings of a recipe, all of which must be among `settings`; see `find_recipe`.
+
+    Raises:
+        MaskyoloError: no such recipe, no YAML mapping, or another setting.
+    """
     path = find_recipe(recipe)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -182,11 +206,7 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise MaskyoloError(f"recipe {path} is no list of 'name: value' lines; see configs/detector.yaml")
-    import_ultralytics("reading a recipe")
-    from ultralytics.utils import DEFAULT_CFG_DICT
-
-    owned = {"task", "mode", "data", "project", "name", "exist_ok", "resume", "save_dir", "save", "val", "plots"}
-    unknown = sorted(str(key) for key in content if key not in DEFAULT_CFG_DICT or key in owned)
+    unknown = sorted(str(key) for key in content if key not in settings)
     if unknown:
         raise MaskyoloError(f"recipe {path}: {', '.join(unknown)} cannot be set there; correct the name or remove the line")
     return content
@@ -285,7 +305,7 @@ def _resume(folder: Path, free: dict[str, Any], listener: _Listener) -> TrainRes
     data = folder / "data.yaml"
     if not data.is_file():
         raise MaskyoloError(f"cannot resume {folder}: its data.yaml is missing; give the set with --data")
-    _checked(load_dataset(data))
+    check_dataset(load_dataset(data))
     last = folder / "weights" / "last.pt"
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
@@ -422,8 +442,12 @@ def _find_start(model: str) -> str:
     return str(found.absolute())
 
 
-def _find_device(device: str) -> str:
-    """Return Ultralytics' name of a device that is there."""
+def find_device(device: str) -> str:
+    """Return Ultralytics' name of a device that is there.
+
+    Raises:
+        MaskyoloError: it is not.
+    """
     import torch
 
     gpus = torch.cuda.device_count()
@@ -455,8 +479,12 @@ def _check_settings(args: dict[str, Any]) -> None:
         raise MaskyoloError(f"a wrong setting: {' '.join(str(error).split())}") from error
 
 
-def _checked(dataset: Dataset) -> Dataset:
-    """Check that a set can be trained on: our classes, pictures in train and val, labels that hold, boxes of each class."""
+def check_dataset(dataset: Dataset) -> Dataset:
+    """Check that a set can be trained on: our classes, pictures in train and val, labels that hold, boxes of each class.
+
+    Raises:
+        DatasetError: it cannot.
+    """
     if dataset.names[: len(CLASS_NAMES)] != CLASS_NAMES:
         found = ", ".join(dataset.names)
         raise DatasetError(
@@ -498,7 +526,7 @@ def _write_data(dataset: Dataset, folder: Path) -> None:
     write_atomic(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def _clear(folder: Path) -> None:
+def clear_run(folder: Path) -> None:
     """Remove what an earlier run left in a folder that is used again, so that nothing of it passes for the new one's."""
     for pattern in ("report.*", "curves.png", "results.csv", "weights/*.pt", "weights/*.onnx", "weights/*.part"):
         for path in folder.glob(pattern):

@@ -1,0 +1,356 @@
+"""Turn a mask classifier that Keras saved as HDF5 (`mask_detector.model`, `.h5`) into ONNX, without Keras or TensorFlow.
+
+The layers' settings stand in the file as JSON and their weights as arrays, so h5py and onnx suffice. Layers are turned one by one,
+so MobileNetV2, ResNet50 and whatever else is made of the layers in `_LAYERS` is read alike. What they compute is that of
+https://keras.io/api/layers, and of Keras 2 as well as of Keras 3's HDF5 format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.classifier import METADATA_KEY, CropSettings
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import write_atomic
+
+__all__ = ["SCALINGS", "convert_keras"]
+
+_OPSET = 17
+
+#: How Keras' `preprocess_input` scales pixels for an architecture, as the mean and standard deviation of R, G, B in 0..1; `tf` is
+#: MobileNetV2's, `caffe` ResNet50's (which also wants BGR), `unit` a plain division by 255. From keras/src/applications/imagenet_utils.py.
+SCALINGS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+_Array = npt.NDArray[np.float32]
+
+
+def convert_keras(
+    model: Path | str, out: Path | str, scaling: str = "tf", names: tuple[str, ...] = CLASS_NAMES, margin: float = 0.0
+) -> CropSettings:
+    """Convert a Keras classifier of face crops into an ONNX file for `--pipeline two-stage`.
+
+    Args:
+        model: HDF5 file with settings and weights, as `model.save("mask_detector.model", save_format="h5")` makes it.
+        out: the `.onnx` file to write.
+        scaling: one of `SCALINGS`: what the training did to its pixels.
+        names: class names in the order of the outputs; scikit-learn's `LabelBinarizer` and Keras' `flow_from_directory` sort them.
+        margin: added on each side of a face before it is cut out, as a share of its width and height.
+
+    Returns:
+        What was written into the ONNX file about its crops.
+
+    Raises:
+        DependencyError: h5py or onnx is not installed.
+        WeightsError: not an HDF5 model of Keras, a layer that is not known, or not a classifier of two classes.
+        MaskyoloError: an unknown scaling, or other class names than ours.
+        OutputError: `out` cannot be written.
+    """
+    if scaling not in SCALINGS:
+        raise MaskyoloError(f"unknown scaling '{scaling}'; choose from {', '.join(SCALINGS)}")
+    if sorted(names) != sorted(CLASS_NAMES):
+        raise MaskyoloError(f"cannot convert with the classes {', '.join(names)}: give {' and '.join(CLASS_NAMES)} in the model's order")
+    try:
+        import onnx
+    except ImportError as error:
+        raise _missing("onnx") from error
+    path = Path(model)
+    config, weights = _read(path)
+    graph = _Graph(path, weights)
+    size, output = graph.build(config, bgr=scaling == "caffe")
+    mean, std = SCALINGS[scaling]
+    settings = CropSettings(arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names))
+    graph.nodes[-1].output[0] = "probabilities"
+    proto = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            "mask_classifier",
+            [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 3, size, size])],
+            [onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["n", len(CLASS_NAMES)])],
+            graph.initializers,
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        ir_version=8,
+        producer_name="maskyolo",
+    )
+    if graph.nodes[-1].op_type != "Softmax" or graph.units.get(output) != len(CLASS_NAMES):
+        raise WeightsError(f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes; give a mask classifier")
+    onnx.helper.set_model_props(proto, {METADATA_KEY: settings.to_json()})
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(f"cannot convert {path}: its layers do not fit together: {reason}; give the file as Keras saved it") from error
+    write_atomic(out, proto.SerializeToString())
+    return settings
+
+
+def _missing(package: str) -> DependencyError:
+    return DependencyError(f'converting a Keras model needs the package {package}, which is not installed; pip install "maskyolo[keras]"')
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, _Array]]]:
+    """Return the model's settings, and of each of its layers the weights by their paths, such as `Conv1/kernel:0`."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise _missing("h5py") from error
+    if path.is_dir():
+        raise WeightsError(
+            f"cannot convert {path}: a folder, TensorFlow's SavedModel; save it as HDF5 where TensorFlow is: "
+            f"tf.keras.models.load_model('{path.name}').save('{path.stem}.h5')"
+        )
+    if not path.is_file():
+        raise WeightsError(f"cannot convert {path}: no such file; give a .model or .h5 file")
+    try:
+        with h5py.File(path) as file:
+            text = file.attrs["model_config"]
+            config = json.loads(text if isinstance(text, str) else bytes(text).decode())
+            weights = {
+                name: {_text(key): np.asarray(group[_text(key)], np.float32) for key in group.attrs.get("weight_names", ())}
+                for name, group in file["model_weights"].items()
+                if isinstance(group, h5py.Group)
+            }
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        found = "weights alone" if isinstance(error, KeyError) else "not HDF5, or damaged"
+        raise WeightsError(
+            f"cannot convert {path}: {found}; a model saved by Keras with its layers (model.save('x.h5')) is needed"
+        ) from error
+    return config, weights
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+class _Graph:
+    """ONNX nodes as they grow: every method takes names of tensors (n, channels, height, width) or (n, features) and returns one."""
+
+    def __init__(self, path: Path, weights: dict[str, dict[str, _Array]]) -> None:
+        self.path, self.weights = path, weights
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        #: Features of the tensors that have lost their height and width.
+        self.units: dict[str, int] = {}
+
+    def build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
+        """Add every layer of a model; return the side of its input in pixels and the name of its output."""
+        layers = list(_layers(config))
+        shape = next((shape for shape in map(_input_shape, layers) if shape), None)
+        if not shape or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
+            raise WeightsError(f"cannot convert {self.path}: its input is {shape}, not a square RGB picture of one size")
+        start = self.op("Gather", ["images"], [np.array([2, 1, 0])], axis=1) if bgr else "images"
+        return shape[0], self.model(config, [start], "")
+
+    def model(self, config: dict[str, Any], inputs: list[str], outer: str) -> str:
+        """Add the layers of a model or of one nested in it (`outer`, under whose name its weights stand); return its output."""
+        tensors: dict[str, str] = {}
+        last, unread = inputs[0], iter(inputs)
+        for layer in _layers(config):
+            kind, settings = layer["class_name"], layer["config"]
+            name = settings.get("name", layer.get("name", ""))
+            sources = list(_histories(layer.get("inbound_nodes", [])))
+            if len(layer.get("inbound_nodes", [])) > 1:
+                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is used more than once, which is not supported")
+            given = [tensors[source] for source in sources] or [last]
+            if kind == "InputLayer":
+                last = next(unread)
+            elif "layers" in settings:
+                last = self.model(layer, given, outer or name)
+            elif kind in _LAYERS:
+                try:
+                    last = _LAYERS[kind](_Layer(self, settings, self.weights_of(name, outer), given))
+                except (KeyError, NotImplementedError) as error:
+                    raise WeightsError(f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported") from error
+            else:
+                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is a {kind}, which is not supported")
+            tensors[name] = last
+        ends = list(_histories(config["config"].get("output_layers", [])) if isinstance(config["config"], dict) else [])
+        return tensors[ends[0]] if ends else last
+
+    def weights_of(self, name: str, outer: str) -> dict[str, _Array]:
+        """Return the weights of a layer by their own names, such as `kernel`."""
+        found = self.weights.get(outer or name, {})
+        parts = {key: key.split(":")[0].split("/") for key in found}
+        return {words[-1]: found[key] for key, words in parts.items() if not outer or name in words[:-1]}
+
+    def op(self, kind: str, inputs: list[str], weights: list[npt.NDArray[Any]] | None = None, **attributes: Any) -> str:
+        """Add a node; `weights` become inputs after `inputs`."""
+        import onnx
+
+        output = f"{kind}_{len(self.nodes)}"
+        stored = [onnx.numpy_helper.from_array(array, f"{output}_{place}") for place, array in enumerate(weights or [])]
+        self.initializers += stored
+        self.nodes.append(onnx.helper.make_node(kind, [*inputs, *(tensor.name for tensor in stored)], [output], name=output, **attributes))
+        if len(inputs) == 1 and inputs[0] in self.units:
+            self.units[output] = self.units[inputs[0]]
+        return output
+
+    def activation(self, name: Any, tensor: str) -> str:
+        """Add an activation by Keras' name."""
+        if name in (None, "linear"):
+            return tensor
+        if name == "relu6":
+            return self.op("Clip", [tensor], [np.float32(0), np.float32(6)])
+        if name not in _ACTIVATIONS:
+            raise NotImplementedError(f"activation {name}")
+        attributes: dict[str, Any] = {"axis": 1} if name == "softmax" else {}
+        return self.op(_ACTIVATIONS[name], [tensor], **attributes)
+
+    def flatten(self, tensor: str) -> str:
+        """Add what makes (n, features) of (n, channels, height, width), in Keras' order, whose channels stand last."""
+        if tensor in self.units:
+            return tensor
+        flat = self.op("Flatten", [self.op("Transpose", [tensor], perm=[0, 2, 3, 1])])
+        self.units[flat] = 0
+        return flat
+
+
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax": "Softmax"}
+
+
+def _input_shape(layer: dict[str, Any]) -> list[Any]:
+    settings = layer["config"]
+    return list(settings.get("batch_input_shape") or settings.get("batch_shape") or [None])[1:]
+
+
+def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the layers of a model in the file's order, in which a layer stands after those it reads."""
+    settings = config["config"]
+    yield from settings["layers"] if isinstance(settings, dict) else settings  # a list: Sequential before Keras 2.2.3
+
+
+def _histories(value: Any) -> Iterator[str]:
+    """Yield the names of the layers that a layer reads: `[name, 0, 0, {}]` in Keras 2, `keras_history` in Keras 3."""
+    if isinstance(value, dict):
+        if "keras_history" in value:
+            yield value["keras_history"][0]
+        else:
+            for inner in value.values():
+                yield from _histories(inner)
+    elif isinstance(value, list):
+        if len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int):
+            yield value[0]
+        else:
+            for inner in value:
+                yield from _histories(inner)
+
+
+@dataclass
+class _Layer:
+    """A layer to add: what Keras' file says of it, and the names of the tensors it reads."""
+
+    graph: _Graph
+    config: dict[str, Any]
+    weights: dict[str, _Array]
+    inputs: list[str]
+
+    def op(self, kind: str, weights: list[npt.NDArray[Any]] | None = None, **attributes: Any) -> str:
+        """Add an ONNX node that reads the layer's inputs."""
+        return self.graph.op(kind, self.inputs, weights, **attributes)
+
+    def window(self) -> dict[str, Any]:
+        """Return ONNX's attributes of a sliding window; Keras' `same` pads more at the end, as ONNX' SAME_UPPER does."""
+        self.check_channels_last()
+        return {"strides": self.config["strides"], "auto_pad": {"same": "SAME_UPPER", "valid": "VALID"}[self.config["padding"]]}
+
+    def check_channels_last(self) -> None:
+        if self.config.get("data_format") not in (None, "channels_last"):
+            raise NotImplementedError(f"data_format {self.config['data_format']}")
+
+
+def _convolve(layer: _Layer, kernel: _Array, group: int) -> str:
+    weights = [np.ascontiguousarray(kernel)] + ([layer.weights["bias"]] if "bias" in layer.weights else [])
+    window = layer.window() | {"dilations": layer.config.get("dilation_rate", [1, 1]), "kernel_shape": kernel.shape[2:]}
+    return layer.graph.activation(layer.config.get("activation"), layer.op("Conv", weights, group=group, **window))
+
+
+def _conv(layer: _Layer) -> str:
+    return _convolve(layer, layer.weights["kernel"].transpose(3, 2, 0, 1), layer.config.get("groups", 1))
+
+
+def _depthwise(layer: _Layer) -> str:
+    kernel = layer.weights["depthwise_kernel" if "depthwise_kernel" in layer.weights else "kernel"]  # the latter in Keras 3
+    height, width, channels, multiplier = kernel.shape
+    return _convolve(layer, kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width), channels)
+
+
+def _batch_norm(layer: _Layer) -> str:
+    axis = layer.config["axis"]
+    axis = axis[0] if isinstance(axis, list) else axis
+    if axis not in ((1, -1) if layer.inputs[0] in layer.graph.units else (3, -1)):
+        raise NotImplementedError(f"axis {axis}")
+    mean, variance = layer.weights["moving_mean"], layer.weights["moving_variance"]
+    gamma, beta = layer.weights.get("gamma", np.ones_like(mean)), layer.weights.get("beta", np.zeros_like(mean))
+    return layer.op("BatchNormalization", [gamma, beta, mean, variance], epsilon=layer.config["epsilon"])
+
+
+def _relu(layer: _Layer) -> str:
+    if layer.config.get("threshold") or layer.config.get("negative_slope"):
+        raise NotImplementedError("a threshold or negative slope")
+    if layer.config.get("max_value") is None:
+        return layer.op("Relu")
+    return layer.op("Clip", [np.float32(0), np.float32(layer.config["max_value"])])
+
+
+def _zero_padding(layer: _Layer) -> str:
+    layer.check_channels_last()
+    (top, bottom), (left, right) = layer.config["padding"]
+    return layer.op("Pad", [np.array([0, 0, top, left, 0, 0, bottom, right])])
+
+
+def _dense(layer: _Layer) -> str:
+    if layer.inputs[0] not in layer.graph.units:
+        raise NotImplementedError("an input that is not flat")
+    kernel = layer.weights["kernel"]
+    tensor = layer.op("Gemm", [kernel, layer.weights.get("bias", np.zeros(kernel.shape[1], np.float32))])
+    layer.graph.units[tensor] = kernel.shape[1]
+    return layer.graph.activation(layer.config["activation"], tensor)
+
+
+def _flatten(layer: _Layer) -> str:
+    return layer.graph.flatten(layer.inputs[0])
+
+
+def _pool(kind: str) -> Callable[[_Layer], str]:
+    return lambda layer: layer.op(kind, kernel_shape=layer.config["pool_size"], **layer.window())
+
+
+def _global_pool(kind: str) -> Callable[[_Layer], str]:
+    def add(layer: _Layer) -> str:
+        layer.check_channels_last()
+        pooled = layer.op(kind)
+        return pooled if layer.config.get("keepdims") else layer.graph.flatten(pooled)
+
+    return add
+
+
+_LAYERS: dict[str, Callable[[_Layer], str]] = {
+    "Activation": lambda layer: layer.graph.activation(layer.config["activation"], layer.inputs[0]),
+    "Add": lambda layer: layer.op("Sum"),
+    "AveragePooling2D": _pool("AveragePool"),
+    "BatchNormalization": _batch_norm,
+    "Conv2D": _conv,
+    "Dense": _dense,
+    "DepthwiseConv2D": _depthwise,
+    "Dropout": lambda layer: layer.inputs[0],
+    "Flatten": _flatten,
+    "GlobalAveragePooling2D": _global_pool("GlobalAveragePool"),
+    "GlobalMaxPooling2D": _global_pool("GlobalMaxPool"),
+    "MaxPooling2D": _pool("MaxPool"),
+    "ReLU": _relu,
+    "Softmax": lambda layer: layer.graph.activation("softmax", layer.inputs[0]),
+    "ZeroPadding2D": _zero_padding,
+}

@@ -5,7 +5,6 @@ It stands in a module of its own because the processes for several GPUs import i
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,10 @@ import torch
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo._ultralytics import no_downloads
 
-__all__ = ["DetectorTraining", "cpu_has_bf16", "strip_checkpoints"]
-
-
-def cpu_has_bf16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); elsewhere autocast would slow training down."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+__all__ = ["DetectorTraining", "strip_checkpoints"]
 
 
 def strip_checkpoints(weights: Path) -> None:
@@ -68,7 +62,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.args.workers = self.asked_workers
         on_cpu = self.device.type == "cpu"
         if on_cpu:  # Ultralytics leaves a core idle
-            torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+            use_all_cores()
         with no_downloads():
             super()._setup_train()
         if on_cpu and self.args.amp and cpu_has_bf16():

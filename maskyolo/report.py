@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,9 +73,9 @@ class Report:
             "weighted avg": asdict(self.weighted()),
         }
 
-    def table(self) -> str:
-        """Return the report as text, laid out as scikit-learn's `classification_report`."""
-        rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted()}
+    def lines(self, more: Mapping[str, ClassScores] | None = None) -> list[str]:
+        """Return the scores laid out as scikit-learn's `classification_report`, rows of `more` at the end."""
+        rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted(), **(more or {})}
         width = max(len(name) for name in rows)
         lines = [f"{'':{width}}  precision    recall  f1-score   support     mAP50  mAP50-95", ""]
         for name, scores in rows.items():
@@ -83,7 +83,12 @@ class Report:
                 lines.append("")
             cells = [_cell(scores.precision), _cell(scores.recall), _cell(scores.f1), f"{scores.support:10d}", _cell(scores.map50)]
             lines.append(f"{name:>{width}} {''.join(cells)}{_cell(scores.map50_95)}")
-        lines += [
+        return lines
+
+    def table(self) -> str:
+        """Return the report of a training as text."""
+        lines = [
+            *self.lines(),
             "",
             f"{self.images} pictures of the {self.split} split of {self.data}.",
             f"Precision, recall and F1 at confidence {self.confidence:.2f} (where the mean F1 is best) and IoU {self.iou:g}.",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
-from maskyolo.cli import convert, detect, doctor, models, train
+from maskyolo.cli import convert, detect, doctor, models, train, val
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -35,6 +35,7 @@ def _app(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("val", epilog=val.EXAMPLES)(val.val)
 app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

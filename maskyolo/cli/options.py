@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "ExistOk", "ImageSize", "Name", "Project", "Seed", "Strict", "examples"]
+__all__ = [
+    "Device",
+    "ExistOk",
+    "ImageList",
+    "ImageSize",
+    "Images",
+    "LabelledData",
+    "LabelsFolder",
+    "MaxDetections",
+    "Name",
+    "NmsIou",
+    "Project",
+    "ReportConfidence",
+    "Seed",
+    "Split",
+    "Strict",
+    "examples",
+]
 
 Project = Annotated[Path, typer.Option(help="Folder the run's folder is made in.")]
 Name = Annotated[str, typer.Option(help="Name of the run's folder; a number is added if it exists.")]
@@ -16,6 +33,19 @@ Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, 0 (first
 ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random; the same seed gives the same result.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any file was bad (they are reported and skipped either way).")]
+
+LabelledData = Annotated[Path | None, typer.Option("--data", help="A data set's data.yaml, or its folder.")]
+Split = Annotated[str, typer.Option(help="Which split of the data set: train, val or test.")]
+Images = Annotated[Path | None, typer.Option(help="Instead of --data: a folder of pictures.")]
+LabelsFolder = Annotated[
+    Path | None, typer.Option("--labels", help="The folder of their labels: YOLO .txt or Pascal VOC .xml of the same names.")
+]
+ImageList = Annotated[Path | None, typer.Option("--list", help="A file that names the pictures to take of these, one a line.")]
+ReportConfidence = Annotated[
+    float, typer.Option("--conf", min=0, max=1, help="Confidence from which detections count for precision, recall and confusion.")
+]
+NmsIou = Annotated[float, typer.Option("--iou", min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")]
+MaxDetections = Annotated[int, typer.Option("--max-det", min=1, help="Most detections in a picture.")]
 
 
 def examples(*lines: str) -> str:

@@ -1,0 +1,83 @@
+"""`maskyolo val`: precision, recall and average precision of a detector on labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskyolo.cli.options import (
+    Device,
+    ExistOk,
+    ImageList,
+    Images,
+    ImageSize,
+    LabelledData,
+    LabelsFolder,
+    MaxDetections,
+    Name,
+    NmsIou,
+    Project,
+    ReportConfidence,
+    Seed,
+    Split,
+    Strict,
+    examples,
+)
+from maskyolo.cli.progress import progress_bar
+
+EXAMPLES = examples(
+    "maskyolo val --data data/mask/data.yaml",
+    "maskyolo val --images data/samples --labels data/samples/annotations",
+    "maskyolo val --data data/mask --split test --model runs/train/train/weights/best.onnx",
+)
+
+
+def val(
+    data: LabelledData = None,
+    split: Split = "val",
+    images: Images = None,
+    labels: LabelsFolder = None,
+    image_list: ImageList = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or its file: .onnx, .xml (OpenVINO) or .pt (only one that you trust).")
+    ] = "maskyolo-n",
+    conf: ReportConfidence = 0.25,
+    iou: NmsIou = 0.5,
+    imgsz: ImageSize = 640,
+    device: Device = "auto",
+    max_det: MaxDetections = 300,
+    seed: Seed = 0,
+    project: Project = Path("runs/val"),
+    name: Name = "val",
+    exist_ok: ExistOk = False,
+    strict: Strict = False,
+) -> None:
+    """Measure a detector on labelled pictures, end to end: a face that is not found is an error."""
+    from maskyolo.evaluate import evaluate
+
+    with progress_bar("pictures") as on_progress:
+        found = evaluate(
+            data=data,
+            split=split,
+            images=images,
+            labels=labels,
+            image_list=image_list,
+            model=model,
+            conf=conf,
+            iou=iou,
+            imgsz=imgsz,
+            device=device,
+            max_det=max_det,
+            seed=seed,
+            project=project,
+            name=name,
+            exist_ok=exist_ok,
+            on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
+            on_progress=on_progress,
+        )
+    print(found.table())
+    print(found.folder)
+    if strict and found.unreadable:
+        raise typer.Exit(1)

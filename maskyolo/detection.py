@@ -15,7 +15,7 @@ from maskyolo.images import ImageArray
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
 from maskyolo.sources import Picture, Source, display_name, open_sources
-from maskyolo.yolo import load_detector
+from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -52,13 +52,17 @@ class Summary:
 
 def detect(
     source: str | int | Path,
-    model: str | Path | Detector = "maskyolo-n",
+    model: str | Path | Detector | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
     imgsz: int = 640,
     device: str = "auto",
     vid_stride: int = 1,
     max_det: int = 300,
+    pipeline: str = "yolo",
+    detector: str | None = None,
+    face: Path | str | None = None,
+    face_conf: float | None = None,
     save: bool = False,
     save_json: Path | str | None = None,
     save_txt: bool = False,
@@ -77,13 +81,17 @@ def detect(
 
     Args:
         source: picture, video, folder, glob, list (`.txt`), camera number or address; see `sources.open_sources`.
-        model: a model's name or file, see `yolo.load_detector`, or a detector that is loaded.
+        model: a model's name or file, by default the package's own, see `yolo.load_detector`; or a detector that is loaded.
         conf: least confidence of a detection.
         iou: overlap above which the less confident of two boxes is dropped.
         imgsz: longer side in pixels that pictures are scaled to.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         vid_stride: look at every n-th frame of a video or stream.
         max_det: most detections in a picture.
+        pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
+        detector: face detector of `two-stage`; see `yolo.load_detector`.
+        face: its weights, or the folder that has them.
+        face_conf: least score of a face in `two-stage`.
         save: write drawn pictures and videos into the run's folder.
         save_json: write one line of JSON per frame to this file; see `sinks.JsonLines`.
         save_txt: write YOLO label files into `labels/` of the run's folder.
@@ -108,6 +116,7 @@ def detect(
     """
     if vid_stride < 1:
         raise MaskyoloError(f"cannot take every {vid_stride}-th frame; give a --vid-stride of 1 or more")
+    model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
     settings: dict[str, Any] = {
         "source": display_name(source),
         "model": model if isinstance(model, (str, Path)) else type(model).__name__,
@@ -117,6 +126,10 @@ def detect(
         "device": device,
         "vid_stride": vid_stride,
         "max_det": max_det,
+        "pipeline": pipeline,
+        "detector": detector,
+        "face": face,
+        "face_conf": face_conf,
         "save": save,
         "save_json": save_json,
         "save_txt": save_txt,
@@ -125,7 +138,11 @@ def detect(
         "show": show,
     }
     sources = open_sources(source)
-    detector: Detector = load_detector(model, device, imgsz, conf, iou, max_det) if isinstance(model, (str, Path)) else model
+    loaded: Detector = (
+        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf)
+        if isinstance(model, (str, Path))
+        else model
+    )
     window = Window() if show else None
     summary = Summary() if summary is None else summary
 
@@ -144,7 +161,7 @@ def detect(
         if window:
             yield window
 
-    return _run(sources, detector, vid_stride, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
+    return _run(sources, loaded, vid_stride, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
 
 
 def _run(

@@ -17,6 +17,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "ImageArray",
+    "check_picture",
     "decode_image",
     "is_plain_rgb",
     "open_picture",
@@ -40,6 +41,16 @@ MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 open_picture = Image.open
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # between one and two times that level is fine here
+
+
+def check_picture(image: ImageArray) -> None:
+    """Check that an array is a picture as the library takes them.
+
+    Raises:
+        ValueError: it is not BGR uint8 (H, W, 3), or it has no pixels.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"a picture is BGR uint8 (H, W, 3), found {image.dtype} {image.shape}")
 
 
 def read_image(path: Path | str) -> ImageArray:

@@ -13,15 +13,23 @@ from maskyolo.backends import Backend, Tensor, load_backend
 from maskyolo.boxes import Boxes, clip_boxes
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
+from maskyolo.images import ImageArray, check_picture
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["STRIDE", "YoloDetector", "find_model", "letterbox", "load_detector", "network_shape", "postprocess"]
+    from maskyolo.two_stage import TwoStageDetector
+
+__all__ = ["DEFAULT_MODELS", "STRIDE", "YoloDetector", "find_model", "letterbox", "load_detector", "network_shape", "postprocess"]
 
 #: Pixels between the anchors of YOLOv8's coarsest layer: the sides of its input are multiples of it.
 STRIDE = 32
+
+#: The pipelines, and the weights of the package that each takes by default.
+DEFAULT_MODELS = {"yolo": "maskyolo-n", "two-stage": "mobilenet_v2"}
+
+#: Endings of models that Keras saves.
+KERAS_SUFFIXES = (".model", ".h5", ".hdf5", ".keras")
 
 #: Grey of the letterbox's border, as in Ultralytics' training.
 BORDER = 114
@@ -123,8 +131,7 @@ class YoloDetector:
         """
         import supervision as sv
 
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(f"a picture is BGR uint8 (H, W, 3), found {image.dtype} {image.shape}")
+        check_picture(image)
         height, width = image.shape[:2]
         batch, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
         boxes, confidence, own_ids = postprocess(self.backend(batch)[0], self.conf, self.iou, self.max_det)
@@ -138,30 +145,61 @@ class YoloDetector:
 
 
 def load_detector(
-    model: Path | str = "maskyolo-n", device: str = "auto", imgsz: int = 640, conf: float = 0.25, iou: float = 0.5, max_det: int = 300
-) -> YoloDetector:
+    model: Path | str | None = None,
+    device: str = "auto",
+    imgsz: int = 640,
+    conf: float = 0.25,
+    iou: float = 0.5,
+    max_det: int = 300,
+    pipeline: str = "yolo",
+    detector: str | None = None,
+    face: Path | str | None = None,
+    face_conf: float | None = None,
+) -> YoloDetector | TwoStageDetector:
     """Load a detector, which turns a BGR picture into `supervision.Detections`.
 
     Args:
-        model: the name of weights that come with the package, or the path of a `.onnx`, `.xml` (OpenVINO) or `.pt` file.
+        model: the name of weights that come with the package (by default those of `DEFAULT_MODELS`), or the path of a `.onnx`,
+            `.xml` (OpenVINO) or `.pt` file; `two-stage` takes a `.onnx` file.
             A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: longer side in pixels that pictures are scaled to; `yolo` only.
         conf: least confidence of a detection.
-        iou: overlap above which the less confident of two boxes is dropped.
+        iou: overlap above which the less confident of two boxes is dropped; `yolo` only.
         max_det: most detections in a picture.
+        pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
+        detector: face detector of `two-stage`, one of `faces.FACE_DETECTORS`; by default `ssd-plain`, as in the projects of 2020.
+        face: its weights, or the folder that has them; by default looked for as `manifest.find_weights` says.
+        face_conf: least score of a face in `two-stage`; by default 0.5, as in the projects of 2020.
 
     Raises:
-        WeightsError: no such model, damaged, no YOLO detector, or one with other classes.
+        WeightsError: no such model, damaged, none for this pipeline, or one with other classes.
         DependencyError: a `.pt` file without `maskyolo[train]`.
-        MaskyoloError: the device is not there, or a setting is out of its range.
+        MaskyoloError: the device is not there, a setting is out of its range, or it belongs to the other pipeline.
     """
-    for name, value in (("conf", conf), ("iou", iou)):
+    for name, value in (("conf", conf), ("iou", iou), ("face_conf", face_conf or 0)):
         if not 0 <= value <= 1:
             raise MaskyoloError(f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1")
     if imgsz < STRIDE:
         raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network needs at least {STRIDE} pixels; give 320 to 1280")
-    path = find_model(model)
+    if pipeline not in DEFAULT_MODELS:
+        raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}")
+    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model)
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        raise WeightsError(
+            f"cannot load {path}: a model of Keras; convert it once: python tools/convert_keras.py {path} --out {path.stem}.onnx, "
+            f"then detect with --pipeline two-stage --model {path.stem}.onnx"
+        )
+    if pipeline == "two-stage":
+        from maskyolo.classifier import Classifier
+        from maskyolo.faces import load_face_detector
+        from maskyolo.two_stage import TwoStageDetector
+
+        faces = load_face_detector(detector or "ssd-plain", face, 0.5 if face_conf is None else face_conf)
+        return TwoStageDetector(faces, Classifier(path, device), conf, max_det)
+    for name, given in (("detector", detector), ("face", face), ("face-conf", face_conf)):
+        if given is not None:
+            raise MaskyoloError(f"cannot use --{name} in one forward pass: it belongs to --pipeline two-stage; add that or leave it out")
     try:
         return YoloDetector(load_backend(path, device), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     except WeightsError as error:

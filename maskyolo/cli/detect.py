@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Device, ExistOk, ImageSize, Name, Project, Strict, examples
+from maskyolo.cli.options import Device, ExistOk, ImageSize, Name, Pipeline, Project, Strict, examples
 from maskyolo.cli.progress import progress_bar
 
 EXAMPLES = examples(
@@ -17,22 +17,36 @@ EXAMPLES = examples(
     "maskyolo detect --source data/samples/street.mp4 --save-json street.jsonl",
     "maskyolo detect --source 'data/samples/*.jpg' --no-save --save-txt --save-conf",
     "maskyolo detect --source 0 --show",
+    "maskyolo detect --source data/samples --pipeline two-stage",
 )
 
 
 def detect(
     source: Annotated[
-        str, typer.Option(help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp).")
+        str,
+        typer.Option(
+            "--source", "--image", help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp)."
+        ),
     ],
     model: Annotated[
-        str, typer.Option(help="Name of a model, or its file: .onnx, .xml (OpenVINO) or .pt (only one that you trust).")
-    ] = "maskyolo-n",
-    conf: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a detection.")] = 0.25,
+        str | None,
+        typer.Option(
+            help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt (only one that "
+            "you trust)."
+        ),
+    ] = None,
+    conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")] = 0.5,
     imgsz: ImageSize = 640,
     device: Device = "auto",
     vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
     max_det: Annotated[int, typer.Option(min=1, help="Most detections in a picture.")] = 300,
+    pipeline: Pipeline = "yolo",
+    detector: Annotated[
+        str | None, typer.Option(help="Face detector of two-stage: ssd-plain (the default), ssd (several looks), yunet or haar.")
+    ] = None,
+    face: Annotated[Path | None, typer.Option(help="Weights of that face detector, or the folder that has them.")] = None,
+    face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
     save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
     save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
@@ -44,7 +58,7 @@ def detect(
     exist_ok: ExistOk = False,
     strict: Strict = False,
 ) -> None:
-    """Find faces and say of each whether it wears a mask, one forward pass a frame."""
+    """Find faces and say of each whether it wears a mask, one forward pass a frame, or with --pipeline two-stage as in 2020."""
     from maskyolo.dataset import CLASS_NAMES
     from maskyolo.detection import Summary
     from maskyolo.detection import detect as run
@@ -64,6 +78,10 @@ def detect(
                     device=device,
                     vid_stride=vid_stride,
                     max_det=max_det,
+                    pipeline=pipeline,
+                    detector=detector,
+                    face=face,
+                    face_conf=face_conf,
                     save=save,
                     save_json=save_json,
                     save_txt=save_txt,

@@ -18,6 +18,7 @@ __all__ = [
     "MaxDetections",
     "Name",
     "NmsIou",
+    "Pipeline",
     "Project",
     "ReportConfidence",
     "Seed",
@@ -31,6 +32,7 @@ Name = Annotated[str, typer.Option(help="Name of the run's folder; a number is a
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into an existing folder of that name instead of adding a number.")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")]
 ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
+Pipeline = Annotated[str, typer.Option(help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face).")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random; the same seed gives the same result.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any file was bad (they are reported and skipped either way).")]
 

@@ -1,0 +1,66 @@
+"""The two-stage path of the projects of 2020: find the faces, then classify a crop of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import Boxes
+from maskyolo.classifier import Classifier
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.faces import FaceDetector
+from maskyolo.images import ImageArray, check_picture
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["TwoStageDetector"]
+
+
+class TwoStageDetector:
+    """Finds faces with one network and says with another of each whether it wears a mask.
+
+    The confidence of a detection is the face's score times the probability of its class, so that, as with one network, it is low
+    when either is in doubt. Haar has no scores; its faces count as sure.
+
+    Args:
+        face_detector: the first stage.
+        classifier: the second stage.
+        conf: least confidence of a detection.
+        max_det: most detections in a picture.
+    """
+
+    def __init__(self, face_detector: FaceDetector, classifier: Classifier, conf: float = 0.25, max_det: int = 300) -> None:
+        self.face_detector, self.classifier = face_detector, classifier
+        self.conf, self.max_det = conf, max_det
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        """Detect in one picture.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+
+        Returns:
+            `supervision.Detections` as `yolo.YoloDetector` gives them, the most confident first.
+        """
+        import supervision as sv
+
+        check_picture(image)
+        faces = self.face_detector.detect(image)
+        probabilities = self.classify(image, faces.boxes)
+        class_ids = probabilities.argmax(axis=1)
+        confidence = faces.scores * probabilities.max(axis=1)
+        order = np.argsort(-confidence, kind="stable")
+        kept = order[confidence[order] > self.conf][: self.max_det]
+        return sv.Detections(
+            xyxy=faces.boxes[kept],
+            confidence=confidence[kept],
+            class_id=class_ids[kept],
+            data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]},
+        )
+
+    def classify(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
+        """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture: the second stage."""
+        return self.classifier(image, boxes)

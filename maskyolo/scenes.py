@@ -2,8 +2,9 @@
 
 Folder photos mostly show one large face; streets show many small ones. And the two folders differ in more than masks: in size,
 sharpness, shape of the crop, hair and shoulders around the face. A detector learns all that in place of the mask. So a scene takes
-both classes equally often, at sizes drawn from one distribution, blurs and compresses both alike, and sets every face into the head
-and shoulders of another photo whose class is drawn apart: nothing but the mask tells the class.
+both classes equally often, at sizes drawn from one distribution, blurs and compresses both alike, and sets most faces into the head
+and shoulders of another photo whose class is drawn apart, in that photo's light: little but the mask tells the class. The others stay
+in their own, so that no seam becomes the mark of a face.
 """
 
 from __future__ import annotations
@@ -39,20 +40,26 @@ class SceneStyle:
 
     Attributes:
         width: of every scene; the height is drawn between 9/16 of it and all of it.
-        faces: least and most faces put into a scene (those that find no room are left out).
+        empty: share of scenes without a face.
+        faces: least and most faces put into any other (those that find no room are left out).
         face_size: smallest and largest face, the root of its box's area; drawn evenly on a logarithmic scale.
         enlarged: most that a face is scaled up, so that no scene shows a blur that the camera did not make.
+        natural: share of faces that stay in their own photo's head and shoulders.
+        coarse: share of scenes that are shrunk, to half at most, as cameras of few pixels would have taken them.
         quality: least and most JPEG quality.
         real: share of scenes that are a real photo, as it is, with every face exchanged.
         far: faces of such a photo are at most this share of its longer side.
     """
 
     width: int = 640
-    faces: tuple[int, int] = (3, 24)
-    face_size: tuple[float, float] = (12, 170)
+    empty: float = 0.04
+    faces: tuple[int, int] = (1, 28)
+    face_size: tuple[float, float] = (12, 200)
     enlarged: float = 1.2
+    natural: float = 0.4
+    coarse: float = 0.4
     quality: tuple[int, int] = (45, 96)
-    real: float = 0.35
+    real: float = 0.25
     far: float = 0.4
 
 
@@ -121,37 +128,10 @@ def compose_scene(
     """
     quality = int(rng.integers(*style.quality, endpoint=True))
     if rng.random() < style.real and (photo := _far_photo(portraits, style.far, rng)):
-        return *_exchanged(portraits, photo, faces, style, rng), quality
-    width = style.width
-    height = int(width * rng.uniform(9 / 16, 1))
-    scene = _background(portraits, rng, width, height)
-    placed: Boxes = as_boxes([])
-    class_ids = []
-    smallest, largest = style.face_size
-    shares = rng.random(rng.integers(*style.faces, endpoint=True))
-    for size in np.sort(smallest * (largest / smallest) ** shares):  # the far ones first, so that near ones stand before them
-        class_id = int(rng.integers(2))
-        donor = _choose(faces[class_id], size / style.enlarged, rng)
-        body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)  # of either class, so that it tells nothing
-        if donor is None or body is None:
-            continue
-        portrait = _with_face(portraits[body[0]], body[1], portraits[donor[0]], donor[1], rng)
-        patch, face = _cut(portrait, body[1], size, rng)
-        for _ in range(8):
-            x = rng.uniform(-0.4 * size, width - 0.6 * size) - face[0]
-            y = rng.uniform(-0.4 * size, height - 0.6 * size) - face[1]
-            there = as_boxes(np.add(face, [x, y, x, y]))
-            cover = as_boxes([x, y, x + patch.shape[1], y + patch.shape[0]])
-            if _most_covered(placed, cover) < 0.25:
-                alpha = _oval(patch, face, rng, (0.65, 1.0)) if rng.random() < 0.5 else _soft_edges(patch, rng)
-                _paste(scene, patch, alpha, round(x), round(y))
-                placed = np.concatenate([placed, there])
-                class_ids.append(class_id)
-                break
-    scene = _as_a_camera(scene, rng)
-    boxes = clip_boxes(placed, width, height)
-    seen = box_area(boxes) > 0.5 * box_area(placed)
-    return scene, Labels(boxes[seen], np.asarray(class_ids, dtype=np.int64)[seen]), quality
+        scene, labels = _exchanged(portraits, photo, faces, style, rng)
+    else:
+        scene, labels = _crowd(portraits, faces, style, rng)
+    return *_as_a_camera(scene, labels, style, rng), quality
 
 
 def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:
@@ -170,6 +150,8 @@ def _resized(image: ImageArray, width: int, height: int) -> ImageArray:
 def _index(portraits: Sequence[Portrait]) -> dict[int, list[tuple[float, int, int]]]:
     faces: dict[int, list[tuple[float, int, int]]] = {0: [], 1: []}
     for number, portrait in enumerate(portraits):
+        if len(portrait.labels) > 1:  # the others would stand unlabelled in whatever is cut around one
+            continue
         for place, (size, class_id) in enumerate(zip(np.sqrt(box_area(portrait.labels.boxes)), portrait.labels.class_ids, strict=True)):
             faces.setdefault(int(class_id), []).append((float(size), number, place))
     return {class_id: sorted(found) for class_id, found in faces.items()}
@@ -182,6 +164,43 @@ def _far_photo(portraits: Sequence[Portrait], far: float, rng: np.random.Generat
         if len(photo.labels) and np.sqrt(box_area(photo.labels.boxes)).max() < far * max(photo.image.shape[:2]):
             return photo
     return None
+
+
+def _crowd(
+    portraits: Sequence[Portrait], faces: dict[int, list[tuple[float, int, int]]], style: SceneStyle, rng: np.random.Generator
+) -> tuple[ImageArray, Labels]:
+    """Put people of drawn classes and sizes before a background, the far ones first, so that near ones stand before them."""
+    width = style.width
+    height = int(width * rng.uniform(9 / 16, 1))
+    scene = _patchwork(portraits, rng, width, height) if rng.random() < 0.7 else _background(portraits, rng, width, height)
+    placed: Boxes = as_boxes([])
+    class_ids: list[int] = []
+    smallest, largest = style.face_size
+    count = 0 if rng.random() < style.empty else int(rng.integers(*style.faces, endpoint=True))
+    for size in np.sort(smallest * (largest / smallest) ** rng.random(count)):
+        class_id = int(rng.integers(2))
+        chosen = _choose(faces[class_id], size / style.enlarged, rng)
+        if chosen is None:
+            continue
+        portrait, box = portraits[chosen[0]], chosen[1]
+        if rng.random() >= style.natural:
+            body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)  # of either class, so that it tells nothing
+            if body is not None:
+                portrait, box = _with_face(portraits[body[0]], body[1], portrait, box, rng), body[1]
+        patch, face = _cut(portrait, box, size, rng)
+        for _ in range(8):
+            x = rng.uniform(-0.4 * size, width - 0.6 * size) - face[0]
+            y = rng.uniform(-0.4 * size, height - 0.6 * size) - face[1]
+            cover = as_boxes([x, y, x + patch.shape[1], y + patch.shape[0]])
+            if _most_covered(placed, cover) < 0.25:
+                alpha = _oval(patch, face, rng, (0.65, 1.0)) if rng.random() < 0.3 else _soft_edges(patch, rng)
+                _paste(scene, patch, alpha, round(x), round(y))
+                placed = np.concatenate([placed, as_boxes(np.add(face, [x, y, x, y]))])
+                class_ids.append(class_id)
+                break
+    boxes = clip_boxes(placed, width, height)
+    seen = box_area(boxes) > 0.5 * box_area(placed)
+    return scene, Labels(boxes[seen], np.asarray(class_ids, dtype=np.int64)[seen])
 
 
 def _exchanged(
@@ -199,7 +218,7 @@ def _exchanged(
         if donor is not None:
             photo = _with_face(photo, place, portraits[donor[0]], donor[1], rng)
             class_ids[place] = class_id
-    return _as_a_camera(photo.image, rng), Labels(photo.labels.boxes, class_ids)
+    return photo.image, Labels(photo.labels.boxes, class_ids)
 
 
 def _choose(faces: list[tuple[float, int, int]], least: float, rng: np.random.Generator) -> tuple[int, int] | None:
@@ -219,12 +238,30 @@ def _with_face(body: Portrait, place: int, donor: Portrait, box: int, rng: np.ra
     scale_x, scale_y = (x2 - x1) / (u2 - u1), (y2 - y1) / (v2 - v1)
     patch = _resized(donor.image[top:bottom, left:right], max(2, round((right - left) * scale_x)), max(2, round((bottom - top) * scale_y)))
     face = ((u1 - left) * scale_x, (v1 - top) * scale_y, (u2 - left) * scale_x, (v2 - top) * scale_y)
+    patch = _lit_alike(patch, face, body, place, rng)
     if mirrored:
         patch = patch[:, ::-1]
         face = (patch.shape[1] - face[2], face[1], patch.shape[1] - face[0], face[3])
     image = body.image.copy()
     _paste(image, patch, _oval(patch, face, rng, (0.62, 0.75)), round(x1 - face[0]), round(y1 - face[1]))
     return Portrait(image, body.labels)
+
+
+def _lit_alike(
+    patch: ImageArray, face: tuple[float, float, float, float], body: Portrait, place: int, rng: np.random.Generator
+) -> ImageArray:
+    """Bring the light and tint of a face's upper part, which no mask hides, near to those of the face it will cover."""
+    own, other = _forehead(patch, face), _forehead(body.image, tuple(body.labels.boxes[place].tolist()))
+    if not own.size or not other.size:
+        return patch
+    gain = ((other.mean((0, 1)) + 8) / (own.mean((0, 1)) + 8)).clip(0.5, 2) ** rng.random()
+    return np.asarray((patch * gain.astype(np.float32)).clip(0, 255), dtype=np.uint8)
+
+
+def _forehead(image: ImageArray, face: tuple[float, ...]) -> ImageArray:
+    x1, y1, x2, y2 = face
+    side = 0.2 * (x2 - x1)
+    return image[max(0, int(y1)) : max(0, int(y1 + 0.45 * (y2 - y1))), max(0, int(x1 + side)) : max(0, int(x2 - side))]
 
 
 def _background(portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int) -> ImageArray:
@@ -240,6 +277,27 @@ def _background(portraits: Sequence[Portrait], rng: np.random.Generator, width: 
         patch = _resized(strip, w, h)
         x, y = int(rng.integers(-w // 3, width - w // 2)), int(rng.integers(-h // 3, height - h // 2))
         _paste(scene, patch, _soft_edges(patch, rng), x, y)
+    return scene
+
+
+def _patchwork(portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int) -> ImageArray:
+    """Cover a canvas with rows of photos' parts that show no face, in their own proportions: hair, clothes, walls, streets."""
+    scene = _resized(_resized(portraits[int(rng.integers(len(portraits)))].image, 10, 8), width, height)
+    y = 0
+    while y < height:
+        row = int(rng.integers(height // 8, height // 2))
+        x = 0
+        while x < width:
+            part = _faceless(portraits[int(rng.integers(len(portraits)))], rng)
+            if min(part.shape[:2]) < 16:
+                x += row // 4
+                continue
+            scale = min(max(row / part.shape[0], 0.3), 2.5)
+            part = _resized(part, max(4, round(part.shape[1] * scale)), max(4, round(part.shape[0] * scale)))[:row]
+            part = part[:, ::-1] if rng.random() < 0.5 else part
+            _paste(scene, part, _soft_edges(part, rng), x, y)
+            x += part.shape[1]
+        y += row
     return scene
 
 
@@ -261,7 +319,8 @@ def _cut(portrait: Portrait, box: int, size: float, rng: np.random.Generator) ->
     image = portrait.image
     x1, y1, x2, y2 = (float(value) for value in portrait.labels.boxes[box])
     face = np.sqrt((x2 - x1) * (y2 - y1))
-    margins = rng.uniform(0.08, [0.8, 0.7, 0.8, 1.6]) * face  # more below: shoulders
+    most = np.array([0.8, 0.7, 0.8, 1.6]) * (3 if rng.random() < 0.5 else 1)  # more below: shoulders
+    margins = rng.uniform(0.08, most) * face
     left, top = max(0, int(x1 - margins[0])), max(0, int(y1 - margins[1]))
     right, bottom = min(image.shape[1], int(x2 + margins[2]) + 1), min(image.shape[0], int(y2 + margins[3]) + 1)
     scale = size / face
@@ -318,14 +377,22 @@ def _paste(scene: ImageArray, patch: ImageArray, alpha: npt.NDArray[np.float32],
     under[:] = (part * patch[top:bottom, left:right] + (1 - part) * under + 0.5).astype(np.uint8)
 
 
-def _as_a_camera(scene: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """Blur and add noise to the whole scene, now and then, as cameras do."""
+def _as_a_camera(scene: ImageArray, labels: Labels, style: SceneStyle, rng: np.random.Generator) -> tuple[ImageArray, Labels]:
+    """Expose the whole scene longer or shorter, shrink it, blur it and add noise, now and then, as cameras do."""
+    height, width = scene.shape[:2]
+    if rng.random() < style.coarse:
+        shrunk = rng.uniform(0.5, 1)
+        scene = _resized(scene, max(1, round(width * shrunk)), max(1, round(height * shrunk)))
+        scale = np.array([scene.shape[1] / width, scene.shape[0] / height] * 2, dtype=np.float32)
+        labels = Labels(labels.boxes * scale, labels.class_ids)
     result = scene.astype(np.float32)
+    if rng.random() < 0.4:
+        result = 255 * (result / 255) ** np.float32(np.exp(rng.uniform(-0.5, 0.8)))  # a gamma; above 1 it darkens
     if rng.random() < 0.25:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)
     if rng.random() < 0.4:
         result += rng.normal(0, rng.uniform(2, 10), (*scene.shape[:2], 1)).astype(np.float32)
-    return result.clip(0, 255).astype(np.uint8)
+    return result.clip(0, 255).astype(np.uint8), labels
 
 
 def _most_covered(boxes: Boxes, covers: Boxes) -> float:

@@ -1,0 +1,147 @@
+"""The part of a photo that a covering is drawn in: layers, edges, lines, patterns and relief; and the drawing laid into the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface, obstacle
+from maskyolo.coverings.light import Light
+from maskyolo.errors import MaskyoloError
+from maskyolo.images import ImageArray
+
+__all__ = ["Canvas", "draw"]
+
+_FINE = 44.0  # pixels a unit below which a covering is drawn larger and shrunk
+_FINEST = 150.0  # … above which it is drawn smaller and enlarged
+
+Extent = tuple[float, float, float, float]
+
+
+class Canvas:
+    """A drawing over one face, at a resolution fit for it.
+
+    Attributes:
+        camera: from coordinates of the mean face to pixels of the canvas.
+        skin: RGB in 0..1 of the face's skin in full light.
+        below: the photo's own pixels in place of the canvas, RGB in 0..1 of full light.
+        colour: what is drawn, RGB in 0..1 as in full light, times alpha.
+        alpha: how much it covers.
+    """
+
+    def __init__(self, below: FloatArray, camera: Camera, skin: FloatArray) -> None:
+        self.below = below
+        self.camera = camera
+        self.skin = skin
+        self.scale = camera.scale
+        height, width = below.shape[:2]
+        self.xs = np.broadcast_to(np.arange(width, dtype=np.float32), (height, width))
+        self.ys = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], (height, width))
+        self.colour: FloatArray = np.zeros((height, width, 3), dtype=np.float32)
+        self.alpha: FloatArray = np.zeros((height, width), dtype=np.float32)
+
+    def surface(self, surface: Surface) -> tuple[FloatArray, FloatArray]:
+        """Return x and y on a surface for every pixel, see `Camera.on_surface`."""
+        return self.camera.on_surface(self.xs, self.ys, surface)
+
+    def plane(self, depth: float = 0.7) -> tuple[FloatArray, FloatArray]:
+        """Return x and y for every pixel, of a plane in front of the face."""
+        return self.camera.on_plane(self.xs, self.ys, depth)
+
+    def inside(self, distance: FloatArray, soft: float = 1.0) -> FloatArray:
+        """Turn distances to an edge in units, positive inside, into alpha; the edge is `soft` pixels wide."""
+        alpha = distance * (self.scale / soft) + 0.5
+        return np.asarray(np.clip(alpha, 0, 1, out=alpha), dtype=np.float32)
+
+    def lay(self, colour: FloatArray, alpha: FloatArray) -> None:
+        """Lay a layer, RGB (H, W, 3) or (3,), over what is there."""
+        rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+        if not len(rows):
+            return
+        there = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        above = alpha[there][..., None]
+        self.colour[there] *= 1 - above
+        self.colour[there] += above * (colour if colour.ndim == 1 else colour[there])
+        self.alpha[there] += above[..., 0] * (1 - self.alpha[there])
+
+    def line(self, points: npt.ArrayLike, width: float, colour: FloatArray) -> None:
+        """Lay a parabola through three points (3, 3), `width` in units."""
+        first, middle, last = self.camera.project(points)
+        along = np.linspace(0, 1, 16)[:, None]
+        curve = first * (1 - along) * (1 - 2 * along) + middle * 4 * along * (1 - along) + last * along * (2 * along - 1)
+        thick = max(1, round(width * self.scale))
+        drawn = np.zeros(self.alpha.shape, dtype=np.uint8)
+        cv2.polylines(drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4)
+        self.lay(colour, drawn.astype(np.float32) * (min(1.0, width * self.scale / thick) / 255))
+
+    def sample(self, tile: ImageArray, x: FloatArray, y: FloatArray, period: float) -> FloatArray:
+        """Repeat a square tile every `period` units over x and y: RGB or grey in 0..1."""
+        side = int(np.clip(period * self.scale, 2, tile.shape[0]))
+        shrunk = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA)
+        wrapped = cv2.copyMakeBorder(shrunk, 0, 1, 0, 1, cv2.BORDER_WRAP)
+        repeat = side / period
+        at_x, at_y = np.mod(x * repeat, side), np.mod(y * repeat, side)
+        return np.asarray(cv2.remap(wrapped, at_x, at_y, cv2.INTER_LINEAR), dtype=np.float32) / 255
+
+
+def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, extent: Extent, paint: Callable[[Canvas], None]) -> ImageArray:
+    """Paint on a canvas over a face and lay it into a copy of the photo, in the photo's light.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        landmarks: five landmarks, float32 (5, 2).
+        rng: of the light's strength, the shadow and the noise.
+        extent: least and greatest x, least and greatest y in units of the mean face that the canvas has room for.
+        paint: lays layers on the canvas.
+
+    Raises:
+        MaskyoloError: nothing can be drawn on this face.
+    """
+    landmarks = np.asarray(landmarks, dtype=np.float32).reshape(5, 2)
+    if reason := obstacle(landmarks):
+        raise MaskyoloError(f"cannot draw on this face: {reason}; choose another")
+    camera = Camera.fit(landmarks)
+    left, top, right, bottom = _region(camera, extent, image)
+    if right - left < 2 or bottom - top < 2:
+        return np.array(image)
+    part = image[top:bottom, left:right]
+    zoom = min(max(_FINE / camera.scale, 1.0), 8.0) if camera.scale < _FINEST else _FINEST / camera.scale
+    zoom = np.ceil(zoom) if zoom > 1 else zoom
+    size = max(1, round(part.shape[1] * zoom)), max(1, round(part.shape[0] * zoom))
+    light = Light.of(image, camera, landmarks, _region(camera, (-1.6, 1.6, -1.0, 2.6), image))
+    below = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)[..., ::-1] / 255
+    canvas = Canvas(
+        (below / light.white[::-1]).astype(np.float32),
+        camera.zoomed(size[0] / part.shape[1], size[1] / part.shape[0], left, top),
+        light.skin,
+    )
+    paint(canvas)
+    layer = np.dstack([canvas.colour, canvas.alpha])
+    if zoom != 1:
+        method = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
+        layer = np.asarray(cv2.resize(layer, (part.shape[1], part.shape[0]), interpolation=method), dtype=np.float32)
+    if light.blur > 0.3:
+        layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), light.blur), dtype=np.float32)
+    colour, alpha = layer[..., :3], layer[..., 3]
+    lit = light.shine(colour, left, top, rng.uniform(0.9, 1.06))
+    fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 0.05 * camera.scale))
+    fallen = cv2.warpAffine(
+        fallen, np.array([[1, 0, 0], [0, 1, 0.04 * camera.scale]]), fallen.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+    )
+    shadow = 1 - rng.uniform(0.1, 0.35) * fallen
+    noise = cv2.GaussianBlur(rng.standard_normal(alpha.shape, dtype=np.float32), (0, 0), 0.6) * (2 * light.noise)
+    done = part * (shadow * (1 - alpha))[..., None] + lit + (noise * alpha)[..., None]
+    result: ImageArray = image.copy()
+    result[top:bottom, left:right] = np.clip(done + 0.5, 0, 255).astype(np.uint8)
+    return result
+
+
+def _region(camera: Camera, extent: Extent, image: ImageArray) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the part of a picture that a stretch of the mean face may cover."""
+    pixels = camera.project([[x, y, z] for x in extent[:2] for y in extent[2:] for z in (0.8, -0.3)])
+    left, top = np.maximum(0, np.floor(pixels.min(0))).astype(int)
+    right, bottom = np.minimum((image.shape[1], image.shape[0]), np.ceil(pixels.max(0)) + 1).astype(int)
+    return int(left), int(top), int(right), int(bottom)

@@ -1,0 +1,113 @@
+"""What a photo says of its light on a face, its sharpness and its noise, so that what is drawn looks taken with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface
+from maskyolo.images import ImageArray
+
+__all__ = ["Light"]
+
+_CELLS = 12  # cells of the brightness grid in a unit of the face
+# What `_blur_of` compares, for pictures of eyes blurred by these sigmas; measured on sharp photos.
+_SHARPNESS = (0.3, 0.4, 0.55, 0.75, 1.0)
+_SIGMAS = (2.5, 1.8, 1.2, 0.7, 0.0)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A photo's light on one face.
+
+    Attributes:
+        ratio: brightness over that of the cheeks, smooth, on a coarse grid.
+        place: matrix (2, 3) from cells of the grid to pixels of the photo.
+        white: BGR in 0..1 that something white has in this light.
+        grey: 1 for a photo without colours, 0 for one with.
+        skin: RGB in 0..1 that the cheeks have in full light.
+        blur: sigma in pixels of the photo's blur.
+        noise: sigma of its noise, of 255.
+    """
+
+    ratio: FloatArray
+    place: FloatArray
+    white: FloatArray
+    grey: float
+    skin: FloatArray
+    blur: float
+    noise: float
+
+    @classmethod
+    def of(cls, image: ImageArray, camera: Camera, landmarks: Landmarks, region: tuple[int, int, int, int]) -> Light:
+        """Look at the pixels of a face; `region` is left, top, right, bottom of the part around it."""
+        left, top, right, bottom = region
+        part = image[top:bottom, left:right]
+        cell = max(1.0, camera.scale / _CELLS)
+        width, height = max(2, round(part.shape[1] / cell)), max(2, round(part.shape[0] / cell))
+        cell_x, cell_y = part.shape[1] / width, part.shape[0] / height
+        small = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32) / 255
+        luma = small @ np.array([0.114, 0.587, 0.299], dtype=np.float32)
+        xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        x, y = camera.on_surface((xs + 0.5) * cell_x + left - 0.5, (ys + 0.5) * cell_y + top - 0.5, Surface())
+        face = (np.abs(x) < 0.85) & (y > -0.45) & (y < 1.75)
+        cheeks = (np.abs(x) > 0.3) & (np.abs(x) < 0.75) & (y > 0.35) & (y < 0.95)
+        if not cheeks.any():
+            face = cheeks = np.ones_like(face)
+        weight = np.where(face, np.float32(1), np.float32(0.002))
+        sigma = 0.38 * camera.scale / cell
+        smooth = cv2.GaussianBlur(luma * weight, (0, 0), sigma) / cv2.GaussianBlur(weight, (0, 0), sigma)
+        level = max(float(np.median(luma[cheeks])), 0.04)
+        colour = np.median(small[cheeks], axis=0)
+        # Something white would be brighter than skin by half, unless the skin is dark; then the photo's brightest parts tell more.
+        full = float(np.clip(0.55 * 1.45 * level + 0.45 * max(float(np.percentile(luma, 97)), level), 0.25, 1.0))
+        bright = small[luma >= np.percentile(luma, 75)].mean(0)
+        tint = np.clip(1 + 0.3 * (bright / max(float(bright.mean()), 0.05) - 1), 0.85, 1.15)
+        spread = float((small.max(-1) - small.min(-1))[face].mean())
+        return cls(
+            ratio=np.clip(smooth / level, 0.35, 1.5).astype(np.float32),
+            place=np.array([[cell_x, 0, left + cell_x / 2 - 0.5], [0, cell_y, top + cell_y / 2 - 0.5]], dtype=np.float32),
+            white=(full * tint).astype(np.float32),
+            grey=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
+            skin=np.clip(colour[::-1] / full, 0.03, 1).astype(np.float32),
+            blur=_blur_of(_around_eyes(image, landmarks)),
+            noise=_noise_of(part),
+        )
+
+    def shine(self, colour: FloatArray, left: int, top: int, strength: float) -> FloatArray:
+        """Light a layer, RGB (H, W, 3) in 0..1 times its alpha, that starts at pixel (left, top): BGR in 0..255."""
+        place = self.place - np.array([[0, 0, left], [0, 0, top]], dtype=np.float32)
+        size = colour.shape[1], colour.shape[0]
+        ratio = np.asarray(cv2.warpAffine(self.ratio, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        lit = colour[..., ::-1] * (self.white * np.float32(255 * strength)) * (np.float32(0.15) + np.float32(0.85) * ratio)[..., None]
+        if self.grey:
+            lit = lit + np.float32(self.grey) * (lit.mean(-1, keepdims=True) - lit)
+        return np.asarray(np.minimum(lit, np.float32(252)), dtype=np.float32)
+
+
+def _around_eyes(image: ImageArray, landmarks: Landmarks) -> FloatArray:
+    middle, reach = landmarks[:2].mean(0), float(np.linalg.norm(landmarks[1] - landmarks[0]))
+    around = np.array([0.9 * reach, 0.5 * reach])
+    left, top = np.maximum(0, middle - around).astype(int)
+    right, bottom = np.maximum(0, middle + around).astype(int)
+    return np.asarray(image[top:bottom, left:right, 1], dtype=np.float32)
+
+
+def _blur_of(grey: FloatArray) -> float:
+    """Estimate the sigma of a blur from how much blurring once more changes (after Crete et al. 2007, doi:10.1117/12.702790)."""
+    if min(grey.shape) < 8:
+        return 0.0
+    once, twice = cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.GaussianBlur(grey, (0, 0), 2.0)
+    fine, coarse = float(np.abs(grey - once).mean()), float(np.abs(once - twice).mean())
+    return float(np.interp(fine / max(coarse, 1e-3), _SHARPNESS, _SIGMAS))
+
+
+def _noise_of(part: ImageArray) -> float:
+    """Estimate the sigma of noise (Immerkær 1996, doi:10.1006/cviu.1996.0060), by the median so that edges do not count."""
+    if min(part.shape[:2]) < 5:
+        return 0.0
+    grey = part[..., 1].astype(np.float32)
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+    return float(min(12.0, np.median(np.abs(cv2.filter2D(grey, -1, kernel)[::2, ::2])) * 1.4826 / 6))

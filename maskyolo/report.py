@@ -1,4 +1,4 @@
-"""The report of a detector on a split of a data set: per class precision, recall, F1 and support, as text and as JSON."""
+"""Reports of a detector and of a classifier on a split of a data set: precision, recall, F1 and support, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["ClassScores", "Report"]
+__all__ = ["ClassScores", "ClassificationReport", "Report"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,31 @@ class ClassScores:
     recall: float | None
     f1: float | None
     support: int
-    map50: float | None
-    map50_95: float | None
+    map50: float | None = None
+    map50_95: float | None = None
 
 
 _COLUMNS = ("precision", "recall", "f1", "map50", "map50_95")
 
 
+class _Averages:
+    """The averages of scores by class name."""
+
+    classes: dict[str, ClassScores]
+
+    def macro(self) -> ClassScores:
+        """Return the plain mean over the classes that have boxes."""
+        found = [scores for scores in self.classes.values() if scores.support]
+        return _mean(found, [1.0] * len(found))
+
+    def weighted(self) -> ClassScores:
+        """Return the mean over the classes, weighted by their support."""
+        found = [scores for scores in self.classes.values() if scores.support]
+        return _mean(found, [scores.support for scores in found])
+
+
 @dataclass(frozen=True)
-class Report:
+class Report(_Averages):
     """What a detector reaches on a split.
 
     Attributes:
@@ -49,16 +65,6 @@ class Report:
     confidence: float
     iou: float
     classes: dict[str, ClassScores]
-
-    def macro(self) -> ClassScores:
-        """Return the plain mean over the classes that have boxes."""
-        found = [scores for scores in self.classes.values() if scores.support]
-        return _mean(found, [1.0] * len(found))
-
-    def weighted(self) -> ClassScores:
-        """Return the mean over the classes, weighted by their support."""
-        found = [scores for scores in self.classes.values() if scores.support]
-        return _mean(found, [scores.support for scores in found])
 
     def json(self) -> dict[str, Any]:
         """Return the report as a mapping of plain values."""
@@ -95,6 +101,69 @@ class Report:
             "The split is of the same set as the training pictures: other cameras and places give other figures.",
         ]
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class ClassificationReport(_Averages):
+    """What a classifier of face crops makes of a split's labelled boxes.
+
+    Attributes:
+        data: the data set's folder.
+        split: the split's name.
+        images: number of its pictures.
+        confusion: for each class by name, how many of its faces were taken for each class.
+    """
+
+    data: str
+    split: str
+    images: int
+    confusion: dict[str, dict[str, int]]
+
+    @property
+    def classes(self) -> dict[str, ClassScores]:  # type: ignore[override]
+        """Precision, recall, F1 and support by class name."""
+        scores = {}
+        for name, row in self.confusion.items():
+            right, support, taken = row[name], sum(row.values()), sum(other[name] for other in self.confusion.values())
+            precision, recall = right / taken if taken else 0.0, right / support if support else None
+            f1 = 2 * right / (taken + support) if support else None
+            scores[name] = ClassScores(precision if support else None, recall, f1, support)
+        return scores
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the faces whose class was told rightly."""
+        return sum(row[name] for name, row in self.confusion.items()) / max(1, sum(sum(row.values()) for row in self.confusion.values()))
+
+    def json(self) -> dict[str, Any]:
+        """Return the report as a mapping of plain values."""
+        rows = {"macro avg": self.macro(), "weighted avg": self.weighted()}
+        return {
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "classes": {name: _plain(scores) for name, scores in self.classes.items()},
+            **{name: _plain(scores) for name, scores in rows.items()},
+            "confusion": self.confusion,
+        }
+
+    def table(self) -> str:
+        """Return the report as text, laid out as scikit-learn's `classification_report`."""
+        rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted()}
+        width = max(len(name) for name in rows)
+        faces = self.macro().support
+        lines = [f"{'':{width}}  precision    recall  f1-score   support", ""]
+        for name, scores in rows.items():
+            if name == "macro avg":
+                lines += ["", f"{'accuracy':>{width}} {'':20}{_cell(self.accuracy)}{faces:10d}"]
+            lines.append(f"{name:>{width}} {_cell(scores.precision)}{_cell(scores.recall)}{_cell(scores.f1)}{scores.support:10d}")
+        lines += ["", f"{faces} faces in {self.images} pictures of the {self.split} split of {self.data}, by their labelled boxes."]
+        return "\n".join(lines) + "\n"
+
+
+def _plain(scores: ClassScores) -> dict[str, Any]:
+    return {column: value for column, value in asdict(scores).items() if not column.startswith("map50")}
 
 
 def _cell(value: float | None) -> str:

@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskyolo.detection import detect
     from maskyolo.evaluate import evaluate
+    from maskyolo.synthesize import synthesize_masks
     from maskyolo.yolo import load_detector
 
-__all__ = ["detect", "evaluate", "load_detector"]
+__all__ = ["detect", "evaluate", "load_detector", "synthesize_masks"]
 
 __version__ = "0.1.0"
 
 # Importing OpenVINO reports the import to Google Analytics and leaves a client id in ~/intel, unasked; without this package it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-_HOMES = {"detect": "maskyolo.detection", "evaluate": "maskyolo.evaluate", "load_detector": "maskyolo.yolo"}
+_HOMES = {
+    "detect": "maskyolo.detection",
+    "evaluate": "maskyolo.evaluate",
+    "load_detector": "maskyolo.yolo",
+    "synthesize_masks": "maskyolo.synthesize",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
-from maskyolo.cli import convert, detect, doctor, models, train, val
+from maskyolo.cli import convert, detect, doctor, models, synthesize, train, val
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ def _app(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
+app.command("synthesize", epilog=synthesize.EXAMPLES)(synthesize.synthesize)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("val", epilog=val.EXAMPLES)(val.val)
 app.command("detect", epilog=detect.EXAMPLES)(detect.detect)

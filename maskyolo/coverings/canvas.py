@@ -68,14 +68,16 @@ class Canvas:
         self.alpha[there] += above[..., 0] * (1 - self.alpha[there])
 
     def line(self, points: npt.ArrayLike, width: float, colour: FloatArray) -> None:
-        """Lay a parabola through three points (3, 3), `width` in units."""
+        """Lay a parabola through three points (3, 3), `width` in units; it fades away towards the last."""
         first, middle, last = self.camera.project(points)
         along = np.linspace(0, 1, 16)[:, None]
         curve = first * (1 - along) * (1 - 2 * along) + middle * 4 * along * (1 - along) + last * along * (2 * along - 1)
         thick = max(1, round(width * self.scale))
         drawn = np.zeros(self.alpha.shape, dtype=np.uint8)
         cv2.polylines(drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4)
-        self.lay(colour, drawn.astype(np.float32) * (min(1.0, width * self.scale / thick) / 255))
+        way = (last - first) / max(float(np.sum((last - first) ** 2)), 1e-6)
+        left = 1 - (self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way))  # of the way to the last point
+        self.lay(colour, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255))
 
     def sample(self, tile: ImageArray, x: FloatArray, y: FloatArray, period: float) -> FloatArray:
         """Repeat a square tile every `period` units over x and y: RGB or grey in 0..1."""

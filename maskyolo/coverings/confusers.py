@@ -224,14 +224,14 @@ def _round(colour: FloatArray, across: FloatArray, rng: np.random.Generator) -> 
 
 
 def _skin(canvas: Canvas, rng: np.random.Generator) -> FloatArray:
-    return np.clip(canvas.skin * rng.uniform(0.88, 1.06) + rng.normal(0, 0.012, 3), 0.03, 1).astype(np.float32)
+    return np.clip(canvas.skin * rng.uniform(0.95, 1.08) + rng.normal(0, 0.012, 3), 0.03, 1).astype(np.float32)
 
 
 def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: float, place: tuple[float, float], skin: FloatArray) -> None:
     """Lay a hand with its fingers at a place; it comes from below, turned by `angle` degrees to a side (-1 or 1)."""
     length = rng.uniform(2.3, 2.9)
     thumb = one_side(rng)
-    spread = rng.uniform(0.4, 1.6)
+    spread = rng.uniform(-0.2, 1.2)
     capsules = list(_PALM)
     tips = []
     for x, y, reach, lean in _FINGERS:
@@ -239,7 +239,7 @@ def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: floa
         second = first + math.radians(rng.normal(0, 5))
         joint = x + 0.5 * reach * math.sin(first), y + 0.5 * reach * math.cos(first)
         tip = joint[0] + 0.5 * reach * math.sin(second), joint[1] + 0.5 * reach * math.cos(second)
-        capsules += [(x, y, 0.05, *joint, 0.045), (*joint, 0.045, *tip, 0.036)]
+        capsules += [(x, y, 0.056, *joint, 0.05), (*joint, 0.05, *tip, 0.04)]
         tips.append(tip)
     capsules += _THUMB
     capsules += [(0.0, -0.7, 0.13, 0.0, 0.04, 0.115)]
@@ -317,5 +317,5 @@ def _lay_skin(canvas: Canvas, height: FloatArray, edge: FloatArray, skin: FloatA
     light_x, light_y = rng.uniform(-0.35, 0.35), rng.uniform(0.2, 0.5)
     facing = (0.85 - light_x * slope_x + light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
     facing = np.clip(facing, -0.2, 1)[..., None]
-    warm = np.array([0.62, 0.5, 0.46], dtype=np.float32)  # light that has gone through skin is red
-    canvas.lay(skin * (warm + (1.04 - warm) * facing), canvas.inside(edge, 1.5))
+    warm = np.array([0.68, 0.56, 0.52], dtype=np.float32)  # light that has gone through skin is red
+    canvas.lay(skin * (warm + (1.06 - warm) * facing), canvas.inside(edge, 1.5))

@@ -23,7 +23,7 @@ class Light:
     """A photo's light on one face.
 
     Attributes:
-        ratio: brightness over that of the cheeks, smooth, on a coarse grid.
+        ratio: brightness over that of the face, smooth, on a coarse grid.
         place: matrix (2, 3) from cells of the grid to pixels of the photo.
         white: BGR in 0..1 that something white has in this light.
         grey: 1 for a photo without colours, 0 for one with.
@@ -60,14 +60,16 @@ class Light:
         sigma = 0.38 * camera.scale / cell
         smooth = cv2.GaussianBlur(luma * weight, (0, 0), sigma) / cv2.GaussianBlur(weight, (0, 0), sigma)
         level = max(float(np.median(luma[cheeks])), 0.04)
+        usual = 0.3 * level + 0.7 * float(smooth[face].mean())  # lips, nostrils and stubble are darker than the light
         colour = np.median(small[cheeks], axis=0)
         # Something white would be brighter than skin by half, unless the skin is dark; then the photo's brightest parts tell more.
-        full = float(np.clip(0.55 * 1.45 * level + 0.45 * max(float(np.percentile(luma, 97)), level), 0.25, 1.0))
+        over_skin = 1.5 * level
+        full = float(np.clip(max(over_skin, 0.5 * (over_skin + float(np.percentile(luma, 97)))), 0.25, 1.0))
         bright = small[luma >= np.percentile(luma, 75)].mean(0)
-        tint = np.clip(1 + 0.3 * (bright / max(float(bright.mean()), 0.05) - 1), 0.85, 1.15)
+        tint = np.clip(1 + 0.25 * (bright / max(float(bright.mean()), 0.05) - 1), 0.85, 1.15)
         spread = float((small.max(-1) - small.min(-1))[face].mean())
         return cls(
-            ratio=np.clip(smooth / level, 0.35, 1.5).astype(np.float32),
+            ratio=np.clip(smooth / usual, 0.35, 1.4).astype(np.float32),
             place=np.array([[cell_x, 0, left + cell_x / 2 - 0.5], [0, cell_y, top + cell_y / 2 - 0.5]], dtype=np.float32),
             white=(full * tint).astype(np.float32),
             grey=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
@@ -81,10 +83,10 @@ class Light:
         place = self.place - np.array([[0, 0, left], [0, 0, top]], dtype=np.float32)
         size = colour.shape[1], colour.shape[0]
         ratio = np.asarray(cv2.warpAffine(self.ratio, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        lit = colour[..., ::-1] * (self.white * np.float32(255 * strength)) * (np.float32(0.15) + np.float32(0.85) * ratio)[..., None]
+        lit = colour[..., ::-1] * (self.white * np.float32(255 * strength)) * (np.float32(0.2) + np.float32(0.8) * ratio)[..., None]
         if self.grey:
             lit = lit + np.float32(self.grey) * (lit.mean(-1, keepdims=True) - lit)
-        return np.asarray(np.minimum(lit, np.float32(252)), dtype=np.float32)
+        return np.asarray(np.minimum(lit, 252), dtype=np.float32)
 
 
 def _around_eyes(image: ImageArray, landmarks: Landmarks) -> FloatArray:

@@ -23,14 +23,14 @@ PATTERNS = ("plain", "stripes", "check", "dots", "flowers", "camouflage", "print
 
 #: Colours of masks, RGB.
 COLOURS = {
-    "white": (244, 244, 243),
-    "blue": (160, 200, 226),
-    "green": (146, 201, 186),
-    "pink": (236, 178, 192),
+    "white": (247, 247, 247),
+    "blue": (134, 190, 232),
+    "green": (140, 212, 192),
+    "pink": (244, 176, 196),
     "lilac": (190, 176, 216),
     "grey": (139, 142, 146),
     "beige": (214, 192, 164),
-    "black": (34, 34, 37),
+    "black": (38, 38, 41),
     "navy": (36, 48, 92),
     "red": (176, 36, 44),
     "orange": (226, 124, 48),
@@ -130,7 +130,7 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     surface = Surface(0.6, rng.uniform(0.8, 1.0), rng.uniform(0.3, 0.4))
     x, y = _worn(canvas, surface, rng)
     across = np.abs(x)
-    side, high, low = rng.uniform(0.84, 0.98), rng.uniform(0.2, 0.36), rng.uniform(1.75, 2.1)
+    side, high, low = rng.uniform(0.86, 1.04), rng.uniform(0.2, 0.36), rng.uniform(1.78, 2.15)
     top = _peak(x, high, rng.uniform(0.2, 0.36), 1.5)
     bottom = low - rng.uniform(0.35, 0.65) * x * x
     down = (y - top) / np.maximum(bottom - top, 0.2)
@@ -141,7 +141,7 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     depth = rng.uniform(0.08, 0.2)
     for pleat in np.linspace(0.3, 0.68, int(rng.integers(2, 5))) + rng.normal(0, 0.015):
         shade += _pleat(down, pleat + rng.normal(0, 0.01), rng.uniform(0.016, 0.03), depth)
-    shade += _creases(x, y, rng, int(rng.integers(2, 6)), side, 0.09)
+    shade += _creases(x, y, rng, int(rng.integers(2, 6)), side, 0.14) + _rumpled(canvas, x, y, rng, 0.09)
     shade -= 0.12 * (_ridge(edge, 0.07, 0.012) + _ridge(y - top, 0.14, 0.015) * rng.uniform(0, 0.6))
     cloth = _shaded(colour, shade)
     if rng.random() < 0.3 and style.colour != "white":  # a white border
@@ -153,7 +153,8 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     surface = Surface(rng.uniform(0.62, 0.72), rng.uniform(0.9, 1.1), rng.uniform(0.36, 0.46), 0.95)
     x, y = _worn(canvas, surface, rng)
     across = np.abs(x)
-    side, high, low = rng.uniform(0.9, 1.06), rng.uniform(0.22, 0.4), rng.uniform(1.72, 2.1)
+    one_piece = rng.random() < 0.25  # the ear loops are cut of the same cloth
+    side, high, low = rng.uniform(0.9, 1.06) + 0.12 * one_piece, rng.uniform(0.22, 0.4), rng.uniform(1.72, 2.1)
     top_end, bottom_end = rng.uniform(0.55, 0.72), rng.uniform(1.05, 1.4)
     reach = np.minimum(across / side, 1.1)
     top = _peak(x, high, (top_end - high) / side, 1.0)
@@ -161,11 +162,14 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
     colour = _dye(style.colour, rng)
     loop = colour if rng.random() < 0.6 else _loop_colour(style, rng)
-    _ear_loops(canvas, surface, (side - 0.04, top_end + 0.07), (side - 0.04, bottom_end - 0.08), rng.uniform(0.04, 0.08), loop)
+    if one_piece:
+        edge = np.minimum(edge, np.hypot(across - side, y - 0.5 * (top_end + bottom_end)) - rng.uniform(0.1, 0.2))
+    else:
+        _ear_loops(canvas, surface, (side - 0.04, top_end + 0.07), (side - 0.04, bottom_end - 0.08), rng.uniform(0.035, 0.07), loop)
     shade = _lit(x, y, surface, rng)
     if rng.random() < 0.7:  # a seam along the middle
         shade += rng.uniform(0.02, 0.07) * np.tanh(x / 0.15) - 0.14 * _ridge(x, 0, 0.012)
-    shade += _creases(x, y, rng, int(rng.integers(2, 7)), side, 0.1)
+    shade += _creases(x, y, rng, int(rng.integers(2, 7)), side, 0.15) + _rumpled(canvas, x, y, rng, 0.08)
     shade -= rng.uniform(0.03, 0.15) * _ridge(edge, rng.uniform(0.05, 0.09), 0.01)
     dyed = colour
     if style.pattern not in ("plain", "print"):
@@ -191,7 +195,7 @@ def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     shade += 0.1 * _ridge(x, -0.02, 0.015) - 0.16 * _ridge(x, 0.012, 0.012)
     stitches = 0.6 + 0.4 * np.sign(np.sin((x + y) * 60))
     shade -= 0.13 * stitches * _ridge(edge, rng.uniform(0.05, 0.08), 0.012)
-    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.05)
+    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(canvas, x, y, rng, 0.05)
     clip = np.maximum(np.abs(y - top - 0.13) - 0.04, across - 0.32)
     shade += 0.05 * np.clip(-clip * 20, -1, 1) * (clip < 0.05)
     canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
@@ -215,7 +219,7 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     shade = _lit(x, y, surface, rng)
     shade -= rng.uniform(0.04, 0.1) * canvas.inside(upper - y, 3) + rng.uniform(0.08, 0.18) * canvas.inside(y - lower, 3)
     shade -= 0.12 * (_ridge(y - upper, 0, 0.014) + _ridge(y - lower, 0, 0.014) + _ridge(edge, 0.06, 0.012))
-    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.05)
+    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(canvas, x, y, rng, 0.05)
     canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
 
 
@@ -278,12 +282,12 @@ def _lit(x: FloatArray, y: FloatArray, surface: Surface, rng: np.random.Generato
     slope_y = (2 * surface.tall) * (y - surface.middle)
     light_x, light_y, light_z = rng.uniform(-0.3, 0.3), rng.uniform(-0.6, -0.25), 0.8
     facing = (light_z + light_x * slope_x + light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
-    return np.asarray(0.66 + 0.4 * np.clip(facing, -0.3, 1), dtype=np.float32)
+    return np.asarray(0.72 + 0.36 * np.clip(facing, -0.4, 1), dtype=np.float32)
 
 
 def _shaded(colour: FloatArray, shade: FloatArray) -> FloatArray:
     """Return a colour in this brightness; dark cloth shows its folds by what it reflects."""
-    shaded: FloatArray = colour * shade[..., None] + 0.05 * np.maximum(shade - 0.7, 0)[..., None]
+    shaded: FloatArray = colour * shade[..., None] + 0.07 * np.maximum(shade - 0.65, 0)[..., None]
     return shaded
 
 
@@ -309,6 +313,13 @@ def _creases(x: FloatArray, y: FloatArray, rng: np.random.Generator, count: int,
     return shade
 
 
+def _rumpled(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator, depth: float) -> FloatArray:
+    """Return the change of brightness at irregular dents."""
+    cells = np.tile(rng.integers(0, 256, (6, 9), dtype=np.uint8), (2, 2))
+    dents = np.asarray(cv2.resize(cells, (128, 128), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return (canvas.sample(dents, x, y, 3.2) - 0.5) * (2 * rng.uniform(0.2, 1) * depth)
+
+
 def _ear_loops(
     canvas: Canvas, surface: Surface, upper: tuple[float, float], lower: tuple[float, float], width: float, colour: FloatArray
 ) -> None:
@@ -325,7 +336,7 @@ def _strap(canvas: Canvas, surface: Surface, start: tuple[float, float], end: li
         if facing > 0.15:
             first, last = np.array(surface.at(x, y)), np.array([sign * end[0], end[1], end[2]])
             between = 0.5 * (first + last) + [sign * 0.05, 0, 0.06]
-            canvas.line([first, between, last], width, colour * 0.85)
+            canvas.line([first, between, last], width, colour * 0.93)
 
 
 def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator) -> None:

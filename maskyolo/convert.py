@@ -30,6 +30,7 @@ from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic
 from maskyolo.labels import Labels, format_yolo
 from maskyolo.ledger import LedgerRow, write_ledger
+from maskyolo.origins import SYNTHESIS, Origin, read_origins
 from maskyolo.scenes import write_scenes
 from maskyolo.splits import assign_splits, group_near_copies
 
@@ -41,7 +42,7 @@ CLASS_FOLDERS: Mapping[str, str] = {
     **dict.fromkeys(("withoutmask", "nomask", "unmasked", "without", "nonmask", "notmasked", "bare", "bareface"), "without_mask"),
 }
 
-_LITTER = {"thumbs.db", "desktop.ini"}
+_LITTER = {"thumbs.db", "desktop.ini", SYNTHESIS}
 _JOURNAL = "journal.jsonl"
 
 
@@ -55,12 +56,14 @@ class Photo:
         class_name: what its folder stands for; of a photo with given labels the class of its largest face, empty if it has none.
         labels: boxes in pixels of the upright picture, where the source has them: they are used as they are and no face is
             looked for. None for a photo of a class folder.
+        origin: the photo it was made from, if `synthesize` made it.
     """
 
     path: Path
     source: str
     class_name: str
     labels: Labels | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def convert_photos(
                 on_progress(done, total)
 
         rows = _process_all(photos, part, settings, lambda: load_face_detector(detector, weights, conf), workers, report)
-        rows = _settle(rows, shares, seed)
+        rows = _settle(rows, shares, seed, {photo.source: photo.origin for photo in photos if photo.origin})
         write_ledger(part / "ledger.csv", rows)
         for name in CLASS_NAMES:
             if not any(row.status == "kept" and name in row.classes for row in rows):
@@ -213,7 +216,7 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None) 
     wrong = [name for name in known.values() if name not in (*CLASS_NAMES, "ignore")]
     if wrong:
         raise DatasetError(f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_NAMES)}, ignore")
-    photos, unknown = [], Counter[str]()
+    photos, unknown, origins = [], Counter[str](), read_origins(source)
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         if not path.is_file() or path.name.lower() in _LITTER or any(part.startswith(".") for part in relative.parts):
@@ -222,7 +225,8 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None) 
         if not classes:
             unknown[relative.parent.as_posix()] += 1
         elif classes[0] != "ignore":
-            photos.append(Photo(path, relative.as_posix(), classes[0]))
+            name = relative.as_posix()
+            photos.append(Photo(path, name, classes[0], origin=origins.get(name)))
     if not photos:
         found = ", ".join(sorted(unknown)[:5]) or "nothing"
         raise DatasetError(f"no class folders in {source}: found files in {found}; sort the photos into with_mask and without_mask")
@@ -368,8 +372,11 @@ def _slug(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", ascii_stem).strip("-")[:60] or "photo"
 
 
-def _settle(rows: list[LedgerRow], shares: dict[str, float], seed: int) -> list[LedgerRow]:
-    """Set aside exact copies, number the groups of near-copies, and deal the kept photos out to the splits."""
+def _settle(rows: list[LedgerRow], shares: dict[str, float], seed: int, origins: Mapping[str, Origin]) -> list[LedgerRow]:
+    """Set aside exact copies and originals, number the groups of near-copies, and deal the kept photos out to the splits.
+
+    A made photo is in one group with its original and the near-copies of that, whether the original is here or not.
+    """
     firsts: dict[str, LedgerRow] = {}
     settled = []
     for row in rows:
@@ -386,8 +393,22 @@ def _settle(rows: list[LedgerRow], shares: dict[str, float], seed: int) -> list[
         else row
         for row in settled
     ]
+    copies = [(origins[row.source], row.source) for row in settled if row.status == "kept" and row.source in origins]
+    masked = {origin.sha256: source for origin, source in copies if origin.left_out}
+    settled = [
+        replace(row, status="original", reason=f"{masked[row.sha256]} is the same photo with a drawn mask", image="")
+        if row.status == "kept" and row.sha256 in masked
+        else row
+        for row in settled
+    ]
     hashed = [place for place, row in enumerate(settled) if row.phash]
-    for place, group in zip(hashed, group_near_copies([settled[place].phash for place in hashed]), strict=True):
+    originals = {origin.sha256: origin.phash for origin in origins.values()}
+    numbers = {sha256: len(hashed) + number for number, sha256 in enumerate(originals)}
+    links = [
+        (number, numbers[origins[settled[place].source].sha256]) for number, place in enumerate(hashed) if settled[place].source in origins
+    ]
+    groups = group_near_copies([*(settled[place].phash for place in hashed), *originals.values()], links=links)
+    for place, group in zip(hashed, groups[: len(hashed)], strict=True):
         settled[place] = replace(settled[place], group=int(group))
     kept = [place for place, row in enumerate(settled) if row.status == "kept"]
     rows_kept = [settled[place] for place in kept]

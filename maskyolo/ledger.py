@@ -5,38 +5,67 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import as_boxes, box_area
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
 
-__all__ = ["STATUSES", "LedgerRow", "format_ledger", "read_ledger", "write_ledger"]
+__all__ = ["SIZES", "STATUSES", "LedgerRow", "format_ledger", "read_ledger", "size_class", "write_ledger"]
 
-#: What can become of a photo; only `kept` ones are in the data set.
-STATUSES = ("kept", "no_face", "duplicate", "ambiguous", "unreadable")
+#: What can become of a photo; only `kept` and `corrected` ones are in the data set.
+STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "excluded", "unreadable")
+
+#: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
+#: that the detector sees.
+SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
+
+_JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
+
+
+def size_class(boxes: npt.ArrayLike, width: int, height: int) -> str:
+    """Return the size class of the largest of xyxy boxes (n, 4) in a picture of `width` x `height`; empty if there is none.
+
+    A face's side is the root of its box's area.
+
+    >>> size_class([[0, 0, 50, 50]], 640, 480), size_class([[0, 0, 50, 50]], 100, 100)
+    ('medium', 'large')
+    """
+    sides = np.sqrt(box_area(boxes)) * 640 / max(width, height, 1)
+    return next(name for name in reversed(SIZES) if sides.max() >= SIZES[name]) if len(sides) else ""
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What became of one source photo.
+    """What became of one source photo. The lists of boxes and what is known of them are all in the same order.
 
     Attributes:
         source: its path relative to the converted folder, with forward slashes.
         class_name: the class its folder stands for (column `class` in the file).
         status: one of `STATUSES`.
         reason: why, in words; empty for a plain case.
-        image: its picture in the data set, relative to the set's folder; empty unless kept.
-        split: train, val or test; empty unless kept.
-        width, height: of the upright picture, in pixels.
+        image: its picture in the data set, relative to the set's folder; empty if it is not in the set.
+        split: train, val or test; empty if it is not in the set.
+        width: of the upright picture, in pixels.
+        height: of the upright picture, in pixels.
         sha256: of the source file; empty if it could not be read.
         phash: 64-bit perceptual hash as 16 hex digits (imagehash's `phash`).
-        group: number shared by all near-copies; a group is never split. -1 if unreadable.
-        detector: which face detector made the boxes.
-        boxes: xyxy pixels of the faces in the upright picture; also of photos that were not kept.
-        scores: their confidences, in the same order.
-        classes: the class of each box, in the same order.
+        group: number shared by all near-copies; a group is never split. -1 if the photo was not hashed.
+        detector: which face detector looked; `given` if the source has boxes.
+        boxes: xyxy pixels of the faces in the upright picture; also of photos that are not in the set.
+        scores: their confidences.
+        classes: the class of each box; `ignore` for a face that is painted over in the set's picture.
+        origins: who drew each box: the name of a face detector, `given`, or `human`.
+        deciders: who decided each class: `folder`, `given`, `human`, the name of a detector of masks, or `nobody`.
+        agreed: for each box whether the second opinion saw the face, too; empty where nobody was asked.
+        size: size class of the largest face, one of `SIZES`; empty if there is none.
+        phash_mirrored: perceptual hash of the mirrored picture.
     """
 
     source: str
@@ -54,6 +83,49 @@ class LedgerRow:
     boxes: tuple[tuple[float, ...], ...] = ()
     scores: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    deciders: tuple[str, ...] = ()
+    agreed: tuple[bool, ...] = ()
+    size: str = ""
+    phash_mirrored: str = ""
+
+    @property
+    def in_set(self) -> bool:
+        """Whether the photo is in the data set."""
+        return bool(self.image)
+
+    def corrected(self, boxes: npt.ArrayLike, classes: Sequence[str], reason: str = "") -> LedgerRow:
+        """Return the row as a person corrected it: status `corrected`, with these boxes (n, 4) in pixels and their classes (n).
+
+        A box that was there before (within half a pixel) keeps its score and origin, and its class's decider if the class is the same;
+        everything else is `human`. `convert --update` keeps such a row: its boxes, its classes, its picture and its split. The label
+        file in the set must be written with the same boxes; where both differ, the label file is believed.
+        """
+        scores, origins, deciders, agreed = [], [], [], []
+        old = as_boxes(self.boxes)
+        for box, name in zip(as_boxes(boxes), classes, strict=True):
+            same = np.flatnonzero(np.abs(old - box).max(axis=1) < 0.5)
+            place = int(same[0]) if len(same) else None
+            scores.append(1.0 if place is None else self.scores[place])
+            origins.append("human" if place is None else self.origins[place])
+            deciders.append("human" if place is None or self.classes[place] != name else self.deciders[place])
+            agreed.append(True if place is None else self.agreed[place] if self.agreed else True)
+        return replace(
+            self,
+            status="corrected",
+            reason=reason,
+            boxes=_plain_boxes(boxes),
+            scores=tuple(scores),
+            classes=tuple(classes),
+            origins=tuple(origins),
+            deciders=tuple(deciders),
+            agreed=tuple(agreed) if self.agreed else (),
+            size=size_class(boxes, self.width, self.height),
+        )
+
+    def removed(self, reason: str = "taken out by hand") -> LedgerRow:
+        """Return the row of a photo that a person took out of the set: `corrected`, without a picture; it stays out."""
+        return replace(self, status="corrected", reason=reason, image="", split="")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain values, the class under its column's name."""
@@ -65,29 +137,32 @@ class LedgerRow:
         row: dict[str, Any] = {("class_name" if name == "class" else name): value for name, value in values.items()}
         for name in ("width", "height", "group"):
             row[name] = int(row[name])
-        for name in ("boxes", "scores", "classes"):
-            row[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+        for name in _JSON_COLUMNS:
+            row[name] = tuple(json.loads(row[name]) if isinstance(row[name], str) else row[name])
         row["boxes"] = tuple(tuple(float(value) for value in box) for box in row["boxes"])
         row["scores"] = tuple(float(value) for value in row["scores"])
-        row["classes"] = tuple(row["classes"])
         return cls(**row)
 
 
 _COLUMNS = ["class" if field.name == "class_name" else field.name for field in fields(LedgerRow)]
 
 
-def format_ledger(rows: list[LedgerRow]) -> str:
-    """Return the text of a `ledger.csv`: a header and one line per row; boxes, scores and classes are JSON lists."""
+def _plain_boxes(boxes: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(value), 2) for value in box) for box in as_boxes(boxes))
+
+
+def format_ledger(rows: Sequence[LedgerRow]) -> str:
+    """Return the text of a `ledger.csv`: a header and one line per row; what there is once per box are JSON lists."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         values = row.to_dict()
-        writer.writerow({**values, **{name: json.dumps(values[name]) for name in ("boxes", "scores", "classes")}})
+        writer.writerow({**values, **{name: json.dumps(values[name]) for name in _JSON_COLUMNS}})
     return text.getvalue()
 
 
-def write_ledger(path: Path | str, rows: list[LedgerRow]) -> None:
+def write_ledger(path: Path | str, rows: Sequence[LedgerRow]) -> None:
     """Write a `ledger.csv`. Raises OutputError."""
     write_atomic(path, format_ledger(rows))
 

@@ -1,26 +1,73 @@
-"""Split a data set so that no photo of one split has a near-copy in another."""
+"""Split a data set so that no photo of one split has a near-copy in another, and check it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+import cv2
+import imagehash
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps
 
-__all__ = ["NEAR_COPY", "assign_splits", "group_near_copies"]
+from maskyolo.images import ImageArray
+
+__all__ = ["NEAR_COPY", "assign_splits", "find_leaks", "group_near_copies", "near_copies", "perceptual_hashes", "random_leaks"]
 
 #: Two pictures whose 64-bit perceptual hashes differ in at most this many bits are taken for copies of each other.
 NEAR_COPY = 6
 
 
-def group_near_copies(hashes: Sequence[str], distance: int = NEAR_COPY) -> npt.NDArray[np.int64]:
+def perceptual_hashes(image: ImageArray) -> tuple[str, str]:
+    """Return the perceptual hash (imagehash's `phash`, 64 bits as 16 hex digits) of a BGR picture and that of the picture mirrored."""
+    small = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).resize((32, 32), Image.Resampling.LANCZOS)
+    return str(imagehash.phash(small)), str(imagehash.phash(ImageOps.mirror(small)))
+
+
+def near_copies(
+    hashes: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY, to: Sequence[str] | None = None
+) -> npt.NDArray[np.int64]:
+    """Find all pairs of pictures that are near-copies of each other.
+
+    Args:
+        hashes: perceptual hashes (n) as hex digits, all of one length.
+        mirrored: hashes of the same pictures mirrored (n), to find mirrored copies as well.
+        distance: most bits that near-copies differ in.
+        to: hashes (m) of other pictures, to compare with these instead of with each other.
+
+    Returns:
+        Pairs of places int64 (k, 2), in order; without `to` the first of a pair is the lower.
+
+    >>> near_copies(["ff00", "00ff", "ff01"], distance=1).tolist()
+    [[0, 2]]
+    """
+    if not hashes or (to is not None and not to):
+        return np.zeros((0, 2), dtype=np.int64)
+    others = _bits(hashes if to is None else to)
+    pairs = []
+    for start in range(0, len(hashes), 1024):  # in blocks: all pairs of 50,000 pictures at once would be 10 GB
+        near = _within(_bits(hashes[start : start + 1024]), others, distance)
+        if mirrored is not None:
+            near |= _within(_bits(mirrored[start : start + 1024]), others, distance)
+        pairs.append(np.argwhere(near) + [start, 0])
+    found = np.concatenate(pairs)
+    if to is not None:
+        return found
+    return np.unique(np.sort(found[found[:, 0] != found[:, 1]], axis=1), axis=0)
+
+
+def group_near_copies(
+    hashes: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY, keys: Sequence[Hashable] | None = None
+) -> npt.NDArray[np.int64]:
     """Group pictures that are near-copies, directly or by way of others.
 
     Args:
-        hashes: perceptual hashes as hex digits, all of one length.
+        hashes: perceptual hashes (n) as hex digits, all of one length.
+        mirrored: hashes of the same pictures mirrored (n).
         distance: most bits that near-copies differ in.
+        keys: pictures of the same key (n) belong together whatever they look like.
 
     Returns:
         Group numbers int64 (n,), counted from 0 in the order of each group's first picture.
@@ -33,23 +80,48 @@ def group_near_copies(hashes: Sequence[str], distance: int = NEAR_COPY) -> npt.N
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    bits = np.unpackbits(np.array([list(bytes.fromhex(value)) for value in hashes], dtype=np.uint8), axis=1).astype(np.float32)
-    firsts, seconds = [], []
-    for start in range(0, len(bits), 1024):  # in blocks: all pairs of 50,000 pictures at once would be 10 GB
-        block = bits[start : start + 1024]
-        differing = block.sum(1)[:, None] + bits.sum(1)[None] - 2 * block @ bits.T
-        first, second = np.nonzero(differing <= distance)
-        firsts.append(first + start)
-        seconds.append(second)
-    pairs = np.concatenate(firsts), np.concatenate(seconds)
-    _, groups = connected_components(coo_matrix((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(len(bits), len(bits))), directed=False)
+    first_of: dict[Hashable, int] = {}
+    related = [(first_of.setdefault(key, place), place) for place, key in enumerate(keys or [])]
+    pairs = np.concatenate([near_copies(hashes, mirrored, distance), np.asarray(related, dtype=np.int64).reshape(-1, 2)])
+    graph = coo_matrix((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(hashes), len(hashes)))
+    _, groups = connected_components(graph, directed=False)
     _, first_seen, numbers = np.unique(groups, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first_seen))
     return order[numbers].astype(np.int64)
 
 
+def find_leaks(
+    hashes: Sequence[str], splits: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY
+) -> list[tuple[int, int]]:
+    """Find near-copies that stand in different splits: pairs of places; none if the splits do not leak.
+
+    Args:
+        hashes: perceptual hashes of the pictures (n).
+        splits: the split of each (n).
+        mirrored: hashes of the same pictures mirrored (n).
+        distance: most bits that near-copies differ in.
+    """
+    return [(one, two) for one, two in near_copies(hashes, mirrored, distance).tolist() if splits[one] != splits[two]]
+
+
+def random_leaks(pairs: int, counts: Iterable[int]) -> float:
+    """Return how many of `pairs` pairs of near-copies a plain random split into parts of these sizes would part, on average.
+
+    >>> random_leaks(10, [80, 10, 10])
+    3.4343434343434343
+    """
+    sizes = list(counts)
+    total = sum(sizes)
+    return pairs * (1 - sum(size * (size - 1) for size in sizes) / (total * (total - 1))) if total > 1 else 0.0
+
+
 def assign_splits(
-    groups: Sequence[int], strata: Sequence[Hashable], fractions: dict[str, float], seed: int = 0, keys: Sequence[str] | None = None
+    groups: Sequence[int],
+    strata: Sequence[Hashable],
+    fractions: dict[str, float],
+    seed: int = 0,
+    keys: Sequence[str] | None = None,
+    fixed: Mapping[int, str] | None = None,
 ) -> list[str]:
     """Give every photo a split: whole groups only, each stratum divided in the given proportions.
 
@@ -62,10 +134,12 @@ def assign_splits(
         fractions: share of each split, such as `{"train": 0.8, "val": 0.1, "test": 0.1}`; they sum to 1.
         seed: another seed gives another division.
         keys: stable names of the photos (n); by default their places.
+        fixed: groups whose split is settled.
 
     Returns:
         The split of each photo (n). Every split with a share gets a group of each stratum, as long as there are enough.
     """
+    fixed = fixed or {}
     names = [str(place) for place in range(len(groups))] if keys is None else keys
     members: dict[int, list[int]] = defaultdict(list)
     for place, group in enumerate(groups):
@@ -76,14 +150,26 @@ def assign_splits(
     splits = [""] * len(groups)
     wanted = {split: share for split, share in fractions.items() if share > 0}
     for stratum in by_stratum.values():
-        stratum.sort(key=lambda places: hashlib.sha256(f"{seed}/{names[places[0]]}".encode()).digest())
         total = sum(len(places) for places in stratum)
-        given = dict.fromkeys(wanted, 0)
-        for places in stratum:
+        given = dict.fromkeys((*wanted, *fixed.values()), 0)
+        settled = [places for places in stratum if groups[places[0]] in fixed]
+        open_ones = [places for places in stratum if groups[places[0]] not in fixed]
+        open_ones.sort(key=lambda places: hashlib.sha256(f"{seed}/{names[places[0]]}".encode()).digest())
+        for places in settled + open_ones:
             empty = [split for split in wanted if not given[split]]
             choice = empty or list(wanted)  # first one group to each, then to whoever lacks most
-            split = max(choice, key=lambda name: wanted[name] * total - given[name])
+            split = fixed.get(groups[places[0]]) or max(choice, key=lambda name: wanted[name] * total - given[name])
             given[split] += len(places)
             for place in places:
                 splits[place] = split
     return splits
+
+
+def _bits(hashes: Sequence[str]) -> npt.NDArray[np.float32]:
+    return np.unpackbits(np.array([list(bytes.fromhex(value)) for value in hashes], dtype=np.uint8), axis=1).astype(np.float32)
+
+
+def _within(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32], distance: int) -> npt.NDArray[np.bool_]:
+    differing = one.sum(1)[:, None] + two.sum(1)[None] - 2 * one @ two.T
+    near: npt.NDArray[np.bool_] = differing <= distance
+    return near

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,17 @@ import yaml
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES
 
-__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "format_data_yaml", "list_images", "load_dataset"]
+__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "class_of", "format_data_yaml", "list_images", "load_dataset", "plain_name"]
 
 #: The two classes; a name's place is its class id everywhere: labels, `Detections.class_id`, JSONL, models.
 CLASS_NAMES = ("with_mask", "without_mask")
 
 SPLITS = ("train", "val", "test")
+
+_WITH = ("withmask", "mask", "masked", "with", "masks", "facemask", "facewithmask", "maskon", "maskedface", "wearingmask", "goodmask")
+_WITHOUT = ("withoutmask", "nomask", "unmasked", "without", "nonmask", "notmasked", "bare", "bareface", "facenomask", "nofacemask")
+_WITHOUT += ("maskoff", "facewithoutmask", "unmaskedface", "notwearingmask", "nomaskface")
+_SPELLINGS = {**dict.fromkeys(_WITH, "with_mask"), **dict.fromkeys(_WITHOUT, "without_mask")}
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,28 @@ class Dataset:
         return Path(*parts).with_suffix(".txt")
 
 
+def plain_name(name: str) -> str:
+    """Return a class's or folder's name without case, spaces and signs, for comparison."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def class_of(name: str) -> str:
+    """Return the class that a name means in one of its usual spellings, or an empty string.
+
+    >>> class_of("No Mask"), class_of("face_mask"), class_of("helmet")
+    ('without_mask', 'with_mask', '')
+    """
+    return _SPELLINGS.get(plain_name(name), "")
+
+
 def list_images(folder: Path | str) -> list[Path]:
     """Return the files below `folder` whose suffix is a picture's, sorted by path."""
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def format_data_yaml(root: Path, splits: Sequence[str]) -> str:
+def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:
     """Return the text of the `data.yaml` of a set in the folder `root`; `path` is absolute, as Ultralytics reads a relative one wrongly."""
-    content = {"path": str(root.absolute())} | {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(CLASS_NAMES))}
+    content = {"path": str(root.absolute())} | {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(names))}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

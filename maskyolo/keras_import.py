@@ -147,9 +147,8 @@ class _Graph:
 
     def build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
         """Add every layer of a model; return the side of its input in pixels and the name of its output."""
-        layers = list(_layers(config))
-        shape = next((shape for shape in map(_input_shape, layers) if shape), None)
-        if not shape or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
+        shape = next(_input_shapes(config), None)
+        if shape is None or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
             raise WeightsError(f"cannot convert {self.path}: its input is {shape}, not a square RGB picture of one size")
         start = self.op("Gather", ["images"], [np.array([2, 1, 0])], axis=1) if bgr else "images"
         return shape[0], self.model(config, [start], "")
@@ -161,21 +160,21 @@ class _Graph:
         for layer in _layers(config):
             kind, settings = layer["class_name"], layer["config"]
             name = settings.get("name", layer.get("name", ""))
-            sources = list(_histories(layer.get("inbound_nodes", [])))
-            if len(layer.get("inbound_nodes", [])) > 1:
+            nodes = layer.get("inbound_nodes", [])
+            if len(nodes) > 1:
                 raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is used more than once, which is not supported")
-            given = [tensors[source] for source in sources] or [last]
-            if kind == "InputLayer":
-                last = next(unread)
-            elif "layers" in settings:
-                last = self.model(layer, given, outer or name)
-            elif kind in _LAYERS:
-                try:
-                    last = _LAYERS[kind](_Layer(self, settings, self.weights_of(name, outer), given))
-                except (KeyError, NotImplementedError) as error:
-                    raise WeightsError(f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported") from error
-            else:
+            if kind not in _LAYERS and kind != "InputLayer" and "layers" not in settings:
                 raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is a {kind}, which is not supported")
+            try:
+                given = [tensors[source] for source in _histories(nodes)] or [last]
+                if kind == "InputLayer":
+                    last = next(unread)
+                elif "layers" in settings:
+                    last = self.model(layer, given, outer or name)
+                else:
+                    last = _LAYERS[kind](_Layer(self, settings, self.weights_of(name, outer), given))
+            except (KeyError, NotImplementedError) as error:
+                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported") from error
             tensors[name] = last
         ends = list(_histories(config["config"].get("output_layers", [])) if isinstance(config["config"], dict) else [])
         return tensors[ends[0]] if ends else last
@@ -221,9 +220,15 @@ class _Graph:
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax": "Softmax"}
 
 
-def _input_shape(layer: dict[str, Any]) -> list[Any]:
-    settings = layer["config"]
-    return list(settings.get("batch_input_shape") or settings.get("batch_shape") or [None])[1:]
+def _input_shapes(config: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yield (height, width, channels) wherever a layer of a model, or of one in it, says what goes in."""
+    for layer in _layers(config):
+        settings = layer["config"]
+        shape = settings.get("batch_input_shape") or settings.get("batch_shape")
+        if shape:
+            yield shape[1:]
+        if "layers" in settings:
+            yield from _input_shapes(layer)
 
 
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:

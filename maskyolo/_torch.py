@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
+
+from maskyolo.backends import usable_cpus
 
 __all__ = ["cpu_has_bf16", "use_all_cores"]
 
@@ -17,4 +17,4 @@ def cpu_has_bf16() -> bool:
 
 def use_all_cores() -> None:
     """Let PyTorch compute on every core this process may use."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(usable_cpus())

@@ -141,7 +141,7 @@ class Classifier:
         if shapes != expected:
             raise WeightsError(f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}")
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
-        self._request: Any = network.compile()
+        self._request: Any = network.compile().create_infer_request()
 
     def __call__(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
         """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from maskyolo.errors import ImageError, MaskyoloError, SourceError, output_errors
+from maskyolo.backends import usable_cpus
+from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray
+from maskyolo.pipeline import Ended, Found, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
-from maskyolo.sources import Picture, Source, display_name, open_sources
+from maskyolo.sources import Picture, Source, Video, display_name, open_sources
 from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Summary:
     Attributes:
         folder: the run's folder, or None if nothing is written into one.
         frames: frames and pictures looked at.
+        dropped: frames of cameras and streams passed over, as newer ones were there.
         total: how many there will be, where that is known.
         counts: detections of each class name, over all frames.
         errors: what could not be read, as (source, message).
@@ -45,6 +48,7 @@ class Summary:
 
     folder: Path | None = None
     frames: int = 0
+    dropped: int = 0
     total: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[tuple[str, str]] = field(default_factory=list)
@@ -58,6 +62,7 @@ def detect(
     imgsz: int = 640,
     device: str = "auto",
     vid_stride: int = 1,
+    reconnect: float = 60.0,
     max_det: int = 300,
     pipeline: str = "yolo",
     detector: str | None = None,
@@ -87,6 +92,7 @@ def detect(
         imgsz: longer side in pixels that pictures are scaled to.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         vid_stride: look at every n-th frame of a video or stream.
+        reconnect: seconds for which a camera or stream that breaks off is tried again; 0 ends the run there, infinity never.
         max_det: most detections in a picture.
         pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
         detector: face detector of `two-stage`; see `yolo.load_detector`.
@@ -125,6 +131,7 @@ def detect(
         "imgsz": imgsz,
         "device": device,
         "vid_stride": vid_stride,
+        "reconnect": reconnect,
         "max_det": max_det,
         "pipeline": pipeline,
         "detector": detector,
@@ -139,7 +146,7 @@ def detect(
     }
     sources = open_sources(source)
     loaded: Detector = (
-        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf)
+        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources))
         if isinstance(model, (str, Path))
         else model
     )
@@ -161,13 +168,14 @@ def detect(
         if window:
             yield window
 
-    return _run(sources, loaded, vid_stride, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
+    return _run(sources, loaded, vid_stride, reconnect, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
 
 
 def _run(
     sources: list[Source],
     detector: Detector,
     vid_stride: int,
+    reconnect: float,
     sinks: Sinks,
     on_error: Callable[[str, MaskyoloError], None],
     summary: Summary,
@@ -175,40 +183,53 @@ def _run(
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     if all(isinstance(source, Picture) for source in sources):
         summary.total = len(sources)
-    with closing(sinks):
-        for source in sources:
-            index = 0
-            try:
-                for frame in source.frames(vid_stride):
-                    index = frame.index + 1
-                    if len(sources) == 1:
-                        summary.total = frame.total
-                    detections = detector(frame.image)
-                    height, width = frame.image.shape[:2]
-                    detections.metadata |= {
-                        "source": frame.source,
-                        "frame": frame.index,
-                        "time": frame.time,
-                        "width": width,
-                        "height": height,
-                    }
-                    sinks.write(Result(frame, detections))
-                    summary.frames += 1
-                    summary.counts.update(map(str, detections.data["class_name"]))
-                    yield frame.image, detections
-            except (ImageError, SourceError) as error:
-                summary.errors.append((source.name, str(error)))
-                if len(sources) == 1 and not index and not record:  # nothing to read: leave nothing behind
-                    raise
-                sinks.fail(source.name, index, str(error))
+
+    def drop(frames: int) -> None:
+        summary.dropped += frames
+
+    with closing(sinks), closing(results(sources, detector, vid_stride, reconnect, drop)) as events:
+        for event in events:
+            source = event.source
+            if isinstance(event, Found):
+                frame, detections = event.frame, event.detections
                 if len(sources) == 1:
-                    raise
-                on_error(source.name, error)
-            except Quit:
-                return
-            sinks.finish()
+                    summary.total = frame.total
+                height, width = frame.image.shape[:2]
+                detections.metadata |= {
+                    "source": frame.source,
+                    "frame": frame.index,
+                    "time": frame.time,
+                    "width": width,
+                    "height": height,
+                }
+                try:
+                    sinks.write(Result(frame, detections))
+                except Quit:
+                    return
+                summary.frames += 1
+                summary.counts.update(map(str, detections.data["class_name"]))
+                yield frame.image, detections
+            elif isinstance(event, Interrupted):
+                on_error(source.name, event.error)
+            elif isinstance(event, Ended):
+                sinks.finish()
+            else:
+                summary.errors.append((source.name, str(event.error)))
+                if len(sources) == 1 and not event.index and not record:  # nothing to read: leave nothing behind
+                    raise event.error
+                sinks.fail(source.name, event.index, str(event.error))
+                if len(sources) == 1:
+                    raise event.error
+                on_error(source.name, event.error)
+                sinks.finish()
     if not summary.frames:
         raise SourceError(f"none of the {len(sources)} files can be read; the first: {summary.errors[0][1]}")
+
+
+def _streams(sources: list[Source]) -> int:
+    """Return how many frames to infer at once: one a core for files, one alone where the answer to each is waited for."""
+    many = len(sources) > 1 or isinstance(sources[0], Video)
+    return usable_cpus() if many and all(isinstance(source, (Picture, Video)) for source in sources) else 1
 
 
 def _folder(path: Path) -> Path:

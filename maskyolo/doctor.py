@@ -21,6 +21,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from maskyolo import __version__
+from maskyolo.backends import usable_cpus
 from maskyolo.errors import WeightsError
 from maskyolo.manifest import check_own_weights, load_manifest, locate_weights, offline, own_weights
 
@@ -194,7 +195,7 @@ def _check_third_party_weights() -> Iterator[Check]:
 
 def _check_processor() -> Iterator[Check]:
     name, flags = _processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cpus()
     fast = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
     yield Check("processor", "ok", f"{name}, {cores} core{'s' if cores > 1 else ''}{': ' if fast else ''}{' '.join(fast)}")
 

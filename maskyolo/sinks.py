@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -368,6 +369,8 @@ class Crops(_Sink):
 class Window(_Sink):
     """Shows what is drawn; `q` or Esc quits, any other key goes on from a still picture.
 
+    A frame of a camera or stream says how long ago it was taken.
+
     Raises:
         OutputError: no window can be opened here. A child process tries it first, as OpenCV ends the process that fails.
     """
@@ -392,6 +395,9 @@ class Window(_Sink):
             self._shape = image.shape
             scale = min(1280 / image.shape[1], 720 / image.shape[0], 1)
             cv2.resizeWindow(self.TITLE, max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+        if result.frame.kind == "live":
+            latency = f"{1000 * (time.monotonic() - result.frame.taken):.0f} ms"
+            image = cv2.putText(image.copy(), latency, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
         cv2.imshow(self.TITLE, image)
         while True:
             key = cv2.waitKey(50 if result.frame.kind == "image" else 1)

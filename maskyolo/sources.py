@@ -48,6 +48,7 @@ class Frame:
         kind: a still picture, a frame of a video with an end, or of a camera or stream.
         rate: frames a second that are yielded (so `vid_stride` lowers it); 0 for a still picture.
         total: frames that its source will yield, where that is known.
+        taken: `time.monotonic()` when a camera or stream gave it.
     """
 
     image: ImageArray
@@ -57,6 +58,7 @@ class Frame:
     kind: Kind = "image"
     rate: Fraction = Fraction(0)
     total: int | None = None
+    taken: float = 0.0
 
 
 class Source(Protocol):
@@ -144,7 +146,8 @@ class Camera:
                     found = f"it broke off after {index} frames" if index else "it gives no picture"
                     raise SourceError(f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it")
                 if index % vid_stride == 0:
-                    yield Frame(np.asarray(image, np.uint8), self.name, index, time.monotonic() - start, "live", rate / vid_stride)
+                    now = time.monotonic()
+                    yield Frame(np.asarray(image, np.uint8), self.name, index, now - start, "live", rate / vid_stride, taken=now)
                 index += 1
         finally:
             camera.release()
@@ -333,7 +336,7 @@ def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None
                     image: Any = reformatter.reformat(picture, format="bgr24").to_ndarray()
                     if picture.rotation % 360:
                         image = np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90))
-                    yield Frame(image, name, index, moment, "live" if live else "video", rate / vid_stride, total)
+                    yield Frame(image, name, index, moment, "live" if live else "video", rate / vid_stride, total, time.monotonic())
                 index += 1
         alone = len(container.streams) == 1 and container.duration is not None
         short = packets < stream.frames or (alone and moment + 2 < (container.duration or 0) / av.time_base)

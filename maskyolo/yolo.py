@@ -119,6 +119,11 @@ class YoloDetector:
         self.imgsz, self.conf, self.iou, self.max_det = imgsz, conf, iou, max_det
         self._class_ids = np.array([CLASS_NAMES.index(name) for name in backend.names])
 
+    @property
+    def workers(self) -> int:
+        """How many threads may call the detector at once, and should, to keep every core busy."""
+        return self.backend.streams
+
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect in one picture.
 
@@ -155,6 +160,7 @@ def load_detector(
     detector: str | None = None,
     face: Path | str | None = None,
     face_conf: float | None = None,
+    streams: int = 1,
 ) -> YoloDetector | TwoStageDetector:
     """Load a detector, which turns a BGR picture into `supervision.Detections`.
 
@@ -171,6 +177,8 @@ def load_detector(
         detector: face detector of `two-stage`, one of `faces.FACE_DETECTORS`; by default `ssd-plain`, as in the projects of 2020.
         face: its weights, or the folder that has them; by default looked for as `manifest.find_weights` says.
         face_conf: least score of a face in `two-stage`; by default 0.5, as in the projects of 2020.
+        streams: frames inferred at once by threads of the caller, each on its share of the cores: more frames a second, and each
+            takes longer; `yolo` in OpenVINO only.
 
     Raises:
         WeightsError: no such model, damaged, none for this pipeline, or one with other classes.
@@ -201,7 +209,7 @@ def load_detector(
         if given is not None:
             raise MaskyoloError(f"cannot use --{name} in one forward pass: it belongs to --pipeline two-stage; add that or leave it out")
     try:
-        return YoloDetector(load_backend(path, device), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
+        return YoloDetector(load_backend(path, device, streams), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     except WeightsError as error:
         raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from maskyolo.errors import WeightsError
 
-__all__ = ["Backend", "Tensor", "load_backend", "parse_names"]
+__all__ = ["Backend", "Tensor", "load_backend", "parse_names", "usable_cpus"]
 
 Tensor = npt.NDArray[np.float32]
 
@@ -23,11 +24,13 @@ class Backend(Protocol):
         names: class names by the network's own class id.
         shape: the only (height, width) in pixels it takes, or None if any multiple of 32 will do.
         precision: what it computes in, for instance "f32".
+        streams: how many threads may call it at once.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, int] | None
     precision: str
+    streams: int
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Turn RGB pictures, float32 (n, 3, height, width) from 0 to 1, into float32 (n, 4 + classes, anchors).
@@ -37,7 +40,7 @@ class Backend(Protocol):
         ...
 
 
-def load_backend(path: Path | str, device: str = "auto") -> Backend:
+def load_backend(path: Path | str, device: str = "auto", streams: int = 1) -> Backend:
     """Load a network by its file: `.onnx` and `.xml` (OpenVINO) run in OpenVINO, `.pt` in PyTorch.
 
     A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
@@ -54,12 +57,17 @@ def load_backend(path: Path | str, device: str = "auto") -> Backend:
     if suffix in (".onnx", ".xml"):
         from maskyolo.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(path, device)
+        return OpenVinoBackend(path, device, streams)
     if suffix == ".pt":
         from maskyolo.backends.torch import TorchBackend
 
         return TorchBackend(path, device)
     raise WeightsError(f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file")
+
+
+def usable_cpus() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_names(text: str, path: Path) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import LifoQueue
 from typing import Any
 
 import openvino
@@ -66,14 +68,16 @@ class OpenVinoNetwork:
             return {key: found[key] for key in keys if key in found}
         return {key: self.model.get_rt_info(["framework", key]).astype(str) for key in keys if self.model.has_rt_info(["framework", key])}
 
-    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "f32") -> Any:
-        """Compile for an input of `shape`, or for the model's own, and return OpenVINO's infer request."""
+    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "f32", streams: int = 1) -> Any:
+        """Compile for an input of `shape`, or for the model's own, with the cores shared among `streams` inferences at once."""
         model = self.model
         if shape is not None:
             model = model.clone()
             model.reshape(shape)
-        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        return self._core.compile_model(model, self._device, settings).create_infer_request()
+        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
+        if streams > 1 and self._device == "CPU":
+            settings["NUM_STREAMS"] = str(streams)
+        return self._core.compile_model(model, self._device, settings)
 
 
 class OpenVinoBackend:
@@ -82,6 +86,7 @@ class OpenVinoBackend:
     Args:
         path: a `.onnx` or `.xml` file.
         device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
+        streams: how many threads may call it at once, each on its share of the cores.
 
     Raises:
         WeightsError: damaged, or no YOLO detection network with class names.
@@ -90,7 +95,8 @@ class OpenVinoBackend:
 
     precision = "f32"
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, device: str = "auto", streams: int = 1) -> None:
+        self.streams = streams
         self._network = OpenVinoNetwork(path, device)
         model, metadata = self._network.model, self._network.metadata("task", "names", "maskyolo")
         if metadata.get("task", "detect") != "detect" or "names" not in metadata:
@@ -106,15 +112,26 @@ class OpenVinoBackend:
             )
         size = model.inputs[0].partial_shape[2:]
         self.shape = (size[0].get_length(), size[1].get_length()) if size.is_static else None
-        self._request = functools.lru_cache(SHAPES_KEPT)(self._compile)
+        self._compiling = threading.Lock()
+        self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Run the network; see `Backend`."""
-        output: Tensor = self._request(batch.shape).infer([batch], share_inputs=True)[0]
+        with self._compiling:
+            requests = self._requests(batch.shape)
+        request = requests.get()
+        try:
+            output: Tensor = request.infer([batch], share_inputs=True)[0]
+        finally:
+            requests.put(request)
         return output
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        return self._network.compile(shape if self.shape is None else None, self.precision)
+    def _compile(self, shape: tuple[int, ...]) -> LifoQueue[Any]:
+        compiled = self._network.compile(shape if self.shape is None else None, self.precision, self.streams)
+        requests: LifoQueue[Any] = LifoQueue()
+        for _ in range(self.streams):
+            requests.put(compiled.create_infer_request())
+        return requests
 
 
 @contextmanager

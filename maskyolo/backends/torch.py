@@ -30,6 +30,7 @@ class TorchBackend:
     """
 
     precision = "f32"
+    streams = 1
     shape: tuple[int, int] | None = None
 
     def __init__(self, path: Path, device: str = "auto") -> None:

@@ -40,6 +40,9 @@ def detect(
     imgsz: ImageSize = 640,
     device: Device = "auto",
     vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
+    reconnect: Annotated[
+        float, typer.Option(min=0, help="Seconds for which a camera or stream that breaks off is tried again (inf: for ever).")
+    ] = 60,
     max_det: Annotated[int, typer.Option(min=1, help="Most detections in a picture.")] = 300,
     pipeline: Pipeline = "yolo",
     detector: Annotated[
@@ -77,6 +80,7 @@ def detect(
                     imgsz=imgsz,
                     device=device,
                     vid_stride=vid_stride,
+                    reconnect=reconnect,
                     max_det=max_det,
                     pipeline=pipeline,
                     detector=detector,
@@ -101,6 +105,8 @@ def detect(
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:
             print(f"{summary.frames} frames: " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
+        if summary.dropped:
+            print(f"{summary.dropped} frames passed over to keep up")
         if save_json and summary.frames:
             print(save_json)
         if summary.folder:

@@ -1,0 +1,231 @@
+"""Reading, inference and writing at the same time: frames are read ahead in one thread, looked at in a few, and come out in order.
+
+Files give every frame once. Of a camera or stream only the newest frame counts: whoever is slower than it never lags behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from maskyolo.errors import ImageError, SourceError
+from maskyolo.sources import Frame, Source
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from maskyolo.detection import Detector
+
+__all__ = ["Ended", "Event", "Failed", "Found", "Interrupted", "results"]
+
+#: Frames read ahead, and the bytes of pixels from which fewer are.
+AHEAD = 4
+MOST_BYTES = 96 << 20
+
+#: Seconds between two tries to reach a camera or stream again: the first, and the most; each wait is twice the one before.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A frame and what is in it."""
+
+    source: Source
+    frame: Frame
+    detections: sv.Detections
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A camera or stream broke off and is tried again."""
+
+    source: Source
+    error: SourceError
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A source could not be read, or not from frame `index` on."""
+
+    source: Source
+    index: int
+    error: SourceError | ImageError
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A source was read to its end."""
+
+    source: Source
+
+
+Event = Found | Interrupted | Failed | Ended
+
+
+def results(
+    sources: Sequence[Source],
+    detector: Detector,
+    vid_stride: int = 1,
+    reconnect: float = 0.0,
+    on_dropped: Callable[[int], None] | None = None,
+) -> Generator[Event, None, None]:
+    """Yield what is found in every frame of every source, in order, and how each source ends.
+
+    Frames of files go to as many threads at once as the detector says that it takes (`detector.workers`; without that it is
+    called in this thread only). Close the iterator to stop early: the thread that reads is gone within a second, unless a
+    camera's driver holds it.
+
+    Args:
+        sources: what to read, one after the other.
+        detector: finds faces in a picture.
+        vid_stride: look at every n-th frame of a video.
+        reconnect: seconds for which a camera or stream that broke off is tried again before it counts as failed.
+        on_dropped: told how many frames of a camera or stream were passed over, each time some were.
+    """
+    workers = getattr(detector, "workers", 1)
+    stop = threading.Event()
+    ahead = _ReadAhead(_read(sources, vid_stride, reconnect, stop), stop, on_dropped)
+    pool = ThreadPoolExecutor(workers) if workers > 1 else None
+    pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
+
+    def first() -> Event:
+        item, future = pending.popleft()
+        if not isinstance(item, _Read):
+            return item
+        return Found(item.source, item.frame, future.result() if future else detector(item.frame.image))
+
+    try:
+        for item in ahead:
+            pending.append((item, pool.submit(detector, item.frame.image) if pool and isinstance(item, _Read) else None))
+            room = 0 if pool is None or _is_live(item) else workers
+            while len(pending) > room or (len(pending) > 1 and _bytes(item for item, _ in pending) > MOST_BYTES):
+                yield first()
+        while pending:
+            yield first()
+    finally:
+        ahead.close()
+        if pool:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Read:
+    source: Source
+    frame: Frame
+
+
+_Item = _Read | Interrupted | Failed | Ended
+
+
+def _read(sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event) -> Iterator[_Item]:
+    """Yield the frames of each source, and how it ended."""
+    for source in sources:
+        index = 0
+        try:
+            for item in _again(source, vid_stride, reconnect, stop):
+                if isinstance(item, _Read):
+                    index = item.frame.index + 1
+                yield item
+        except (ImageError, SourceError) as error:
+            yield Failed(source, index, error)
+        else:
+            yield Ended(source)
+
+
+def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Event) -> Iterator[_Read | Interrupted]:
+    """Yield a source's frames; a camera or stream that breaks off is opened anew, its frames numbered and timed on."""
+    index, begun, wait = 0, 0.0, FIRST_WAIT
+    lost: float | None = None
+    while True:
+        earlier, live, error = index, lost is not None, None
+        try:
+            for frame in source.frames(vid_stride):
+                now = time.monotonic()
+                begun, lost, wait, live = begun or now, None, FIRST_WAIT, frame.kind == "live"
+                index = earlier + frame.index + 1
+                yield _Read(source, replace(frame, index=index - 1, time=now - begun) if earlier else frame)
+        except SourceError as broken:
+            error = broken
+        lost = time.monotonic() if lost is None else lost
+        if not live or time.monotonic() - lost >= reconnect:
+            if error:
+                raise error
+            return
+        if wait == FIRST_WAIT:
+            yield Interrupted(source, SourceError(f"{error or source.name + ' ended'}; trying again for {reconnect:g} s"))
+        if stop.wait(min(wait, reconnect)):
+            return
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
+class _ReadAhead:
+    """Iterates over items that a thread of its own takes from `items`, some ahead; frames of live sources only while they are new."""
+
+    def __init__(self, items: Iterator[_Item], stop: threading.Event, on_dropped: Callable[[int], None] | None) -> None:
+        self._items, self._stop, self._on_dropped = items, stop, on_dropped
+        self._ready: deque[_Item] = deque()
+        self._changed = threading.Condition()
+        self._over = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._fill, name="maskyolo-reader", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[_Item]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready or self._over)
+                if not self._ready:
+                    break
+                item = self._ready.popleft()
+                self._changed.notify_all()
+            yield item
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        """Stop the thread; one that a driver holds ends with the process."""
+        self._stop.set()
+        with self._changed:
+            self._ready.clear()
+            self._changed.notify_all()
+        self._thread.join(timeout=1)
+
+    def _fill(self) -> None:
+        try:
+            for item in self._items:
+                if self._stop.is_set():
+                    break
+                self._put(item)
+        except BaseException as error:  # noqa: BLE001  raised where the items are taken
+            self._error = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def _put(self, item: _Item) -> None:
+        with self._changed:
+            if _is_live(item):
+                fresh = [other for other in self._ready if not _is_live(other)]
+                if self._on_dropped and len(fresh) < len(self._ready):
+                    self._on_dropped(len(self._ready) - len(fresh))
+                self._ready = deque(fresh)
+            self._ready.append(item)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stop.is_set() or _is_live(item) or self._has_room())
+
+    def _has_room(self) -> bool:
+        return len(self._ready) < AHEAD and (len(self._ready) < 2 or _bytes(self._ready) < MOST_BYTES)
+
+
+def _is_live(item: _Item) -> bool:
+    return isinstance(item, _Read) and item.frame.kind == "live"
+
+
+def _bytes(items: Iterable[_Item]) -> int:
+    return sum(item.frame.image.nbytes for item in items if isinstance(item, _Read))

@@ -1,0 +1,193 @@
+"""Frames come once and in order from files, and only the newest from live sources, however slow or fast anything is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from maskyolo import pipeline
+from maskyolo.errors import SourceError
+from maskyolo.images import ImageArray
+from maskyolo.pipeline import Ended, Failed, Found, Interrupted, results
+from maskyolo.sources import Frame, Kind
+
+
+@dataclass
+class Made:
+    """A source of made frames; what `then` does after frame `index` may wait or raise."""
+
+    count: int
+    kind: Kind = "video"
+    then: Callable[[int], None] = lambda index: None
+    name: str = "made"
+    opened: int = 0
+    made: list[int] = field(default_factory=list)
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        self.opened += 1
+        for index in range(self.count):
+            self.made.append(index)
+            yield Frame(np.full((4, 4, 3), index, np.uint8), self.name, index, float(index), self.kind)
+            self.then(index)
+
+
+class Eye:
+    """A detector that takes several frames at once; `look` is told each frame's grey."""
+
+    def __init__(self, look: Callable[[int], None] = lambda grey: None, workers: int = 2) -> None:
+        self.look, self.workers = look, workers
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        self.look(int(image[0, 0, 0]))
+        return sv.Detections(xyxy=np.zeros((1, 4), np.float32), confidence=np.array([image[0, 0, 0]], np.float32))
+
+
+def greys(events: list[pipeline.Event]) -> list[int]:
+    assert all(event.detections.confidence[0] == event.frame.image[0, 0, 0] for event in events if isinstance(event, Found))
+    return [int(event.frame.image[0, 0, 0]) for event in events if isinstance(event, Found)]
+
+
+def test_frames_keep_their_order_when_later_ones_are_done_first() -> None:
+    second_done = threading.Event()
+
+    def look(grey: int) -> None:
+        if grey == 0:
+            assert second_done.wait(10), "two frames are looked at at once"
+        if grey == 1:
+            second_done.set()
+
+    events = list(results([Made(20), Made(3, name="other")], Eye(look)))
+    assert greys(events) == [*range(20), *range(3)]
+    assert [place for place, event in enumerate(events) if isinstance(event, Ended)] == [20, 24]
+
+
+def test_a_detector_that_says_nothing_of_threads_is_called_in_the_callers_only() -> None:
+    threads = set()
+
+    def look(image: ImageArray) -> sv.Detections:
+        threads.add(threading.current_thread())
+        return Eye()(image)
+
+    assert greys(list(results([Made(5)], look))) == [*range(5)]
+    assert threads == {threading.current_thread()}
+
+
+def test_little_is_read_ahead_of_a_slow_detector() -> None:
+    source = Made(1000)
+    events = results([source], Eye())
+    for _ in range(3):
+        next(events)
+    events.close()
+    assert 3 <= len(source.made) <= 3 + 2 + pipeline.AHEAD + 2
+
+
+def test_closing_ends_the_reading_thread() -> None:
+    events = results([Made(10**9)], Eye())
+    next(events)
+    assert "maskyolo-reader" in {thread.name for thread in threading.enumerate()}
+    events.close()
+    assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_a_live_source_the_newest_frame_is_taken_and_the_passed_over_are_counted(workers: int) -> None:
+    first_seen, nine_made = threading.Event(), threading.Event()
+
+    def then(index: int) -> None:
+        if index == 0:
+            assert first_seen.wait(10)
+        if index == 9:
+            nine_made.set()
+
+    def look(grey: int) -> None:
+        first_seen.set()
+        assert grey or nine_made.wait(10)
+
+    dropped: list[int] = []
+    source = Made(11, "live", then)
+    events = list(results([source], Eye(look, workers), on_dropped=dropped.append))
+    seen = greys(events)
+    assert seen[0] == 0
+    assert seen[-1] == 10
+    assert len(seen) <= 3, "the frames made meanwhile are passed over"
+    assert len(seen) + sum(dropped) == 11
+
+
+def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.0)
+    seen = threading.Semaphore(0)
+
+    def then(index: int) -> None:
+        seen.acquire(timeout=10)  # each frame is looked at before the next is made
+        if index == 2 and source.opened <= 2:
+            raise SourceError("camera made broke off")
+
+    source = Made(3, "live", then)
+    events = []
+    stream = results([source], Eye(lambda grey: seen.release()), reconnect=60)
+    for event in stream:
+        events.append(event)
+        if sum(isinstance(event, Interrupted) for event in events) == 3:
+            break
+    stream.close()
+    found = [event.frame for event in events if isinstance(event, Found)]
+    assert [frame.index for frame in found] == [*range(9)]
+    assert [frame.time for frame in found[3:]] == sorted(frame.time for frame in found[3:])
+    told = [str(event.error) for event in events if isinstance(event, Interrupted)]
+    assert told == ["camera made broke off; trying again for 60 s"] * 2 + ["made ended; trying again for 60 s"]
+
+
+def test_a_camera_that_stays_away_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.001)
+
+    def then(index: int) -> None:
+        if index == 1:
+            raise SourceError("camera made broke off")
+
+    class Unplugged(Made):
+        def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+            if self.opened:
+                self.opened += 1
+                raise SourceError("cannot open camera made")
+            yield from super().frames(vid_stride)
+
+    source = Unplugged(5, "live", then)
+    events = list(results([source], Eye(), reconnect=0.05))
+    assert source.opened >= 3
+    assert isinstance(events[-1], Failed)
+    assert (events[-1].index, str(events[-1].error)) == (2, "cannot open camera made")
+
+
+@pytest.mark.parametrize("kind", ["live", "video"])
+def test_what_cannot_be_opened_or_is_a_file_is_not_tried_again(kind: Kind) -> None:
+    def then(index: int) -> None:
+        raise SourceError("it broke")
+
+    source = Made(0 if kind == "live" else 3, kind, then)
+    *_, last = results([source], Eye(), reconnect=60)
+    assert source.opened == 1
+    assert isinstance(last, Ended if kind == "live" else Failed)
+
+
+def test_any_other_error_of_a_source_is_raised_where_results_are_taken() -> None:
+    def then(index: int) -> None:
+        raise ZeroDivisionError
+
+    events = results([Made(3, then=then)], Eye())
+    with pytest.raises(ZeroDivisionError):
+        list(events)
+
+
+def test_an_error_of_the_detector_is_raised_and_nothing_is_left_running() -> None:
+    def look(grey: int) -> None:
+        if grey == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(results([Made(10**9)], Eye(look)))
+    assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}

@@ -11,7 +11,10 @@ import numpy.typing as npt
 from maskyolo.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
 from maskyolo.errors import DatasetError
 
-__all__ = ["Labels", "format_yolo", "parse_yolo", "read_yolo"]
+__all__ = ["IGNORE", "Labels", "format_yolo", "parse_yolo", "read_yolo"]
+
+#: Class id of a box that stands for nothing to learn: `convert` paints it over and writes no line for it.
+IGNORE = -1
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Labels:
 
     Attributes:
         boxes: xyxy pixels, float32 (n, 4).
-        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask.
+        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask; `IGNORE` for what is to be painted over.
     """
 
     boxes: Boxes

@@ -20,7 +20,7 @@ from maskyolo.images import write_atomic
 __all__ = ["SIZES", "STATUSES", "LedgerRow", "format_ledger", "read_ledger", "size_class", "write_ledger"]
 
 #: What can become of a photo; only `kept` and `corrected` ones are in the data set.
-STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "excluded", "unreadable")
+STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "original", "excluded", "unreadable")
 
 #: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
 #: that the detector sees.

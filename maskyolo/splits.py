@@ -59,7 +59,10 @@ def near_copies(
 
 
 def group_near_copies(
-    hashes: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY, keys: Sequence[Hashable] | None = None
+    hashes: Sequence[str],
+    mirrored: Sequence[str] | None = None,
+    distance: int = NEAR_COPY,
+    links: Sequence[tuple[int, int]] = (),
 ) -> npt.NDArray[np.int64]:
     """Group pictures that are near-copies, directly or by way of others.
 
@@ -67,7 +70,7 @@ def group_near_copies(
         hashes: perceptual hashes (n) as hex digits, all of one length.
         mirrored: hashes of the same pictures mirrored (n).
         distance: most bits that near-copies differ in.
-        keys: pictures of the same key (n) belong together whatever they look like.
+        links: places of pictures that belong together whatever they look like.
 
     Returns:
         Group numbers int64 (n,), counted from 0 in the order of each group's first picture.
@@ -80,9 +83,7 @@ def group_near_copies(
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    first_of: dict[Hashable, int] = {}
-    related = [(first_of.setdefault(key, place), place) for place, key in enumerate(keys or [])]
-    pairs = np.concatenate([near_copies(hashes, mirrored, distance), np.asarray(related, dtype=np.int64).reshape(-1, 2)])
+    pairs = np.concatenate([near_copies(hashes, mirrored, distance), np.asarray(links, dtype=np.int64).reshape(-1, 2)])
     graph = coo_matrix((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(hashes), len(hashes)))
     _, groups = connected_components(graph, directed=False)
     _, first_seen, numbers = np.unique(groups, return_index=True, return_inverse=True)

@@ -189,6 +189,8 @@ def _check_third_party_weights() -> Iterator[Check]:
             yield Check(f"weights {name}", "fail", f"missing; maskyolo {weights.used_by} needs it", mend)
         elif weights.used_by == "train" and _version("ultralytics"):
             yield Check(f"weights {name}", "warn", "missing; maskyolo train starts from it", fetch)
+        elif weights.used_by == "train --pipeline two-stage":
+            yield Check(f"weights {name}", "ok", f"not there; only maskyolo {weights.used_by} starts from it", fetch)
         else:
             yield Check(f"weights {name}", "ok", "not there; not needed for what is installed", fetch)
 

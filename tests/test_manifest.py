@@ -74,7 +74,7 @@ def test_every_entry_is_complete(name: str) -> None:
     assert weights.url.startswith("https://")
     assert weights.license
     assert weights.description
-    assert weights.used_by in ("", "convert", "train")
+    assert weights.used_by in ("", "convert", "train", "train --pipeline two-stage")
     assert weights.sha256
     assert all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in weights.sha256)
 

@@ -1,0 +1,255 @@
+"""The networks of the two-stage path's training, in PyTorch; imported only where PyTorch and torchvision are."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import psutil
+import torch
+import torchvision
+from onnx import numpy_helper
+from torch import nn
+
+from maskyolo._torch import cpu_has_bf16, use_all_cores
+from maskyolo.backends import Tensor
+from maskyolo.classifier import METADATA_KEY, CropSettings
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.images import write_atomic
+
+__all__ = ["Features", "assemble", "compute_features", "export_onnx", "fit", "load_backbone"]
+
+
+class Features(NamedTuple):
+    """What the frozen layers made of crops, float16 (n, ...) on the CPU, and the crops' class ids, int64 (n,)."""
+
+    values: torch.Tensor
+    class_ids: torch.Tensor
+
+
+def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
+    """Return the blocks of a torchvision backbone, from the picture to the last map of features, with weights from a file.
+
+    Raises:
+        WeightsError: no file of weights, or those of another architecture.
+    """
+    network = getattr(torchvision.models, arch)(weights=None)
+    mend = f"give torchvision's ImageNet weights of {arch}, or run `maskyolo models --fetch {arch}`"
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"wrong weights {weights}: not a file of PyTorch weights; {mend}") from error
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise WeightsError(f"wrong weights {weights}: not those of {arch}; {mend}") from error
+    if arch == "mobilenet_v2":
+        return list(network.features)
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    return [stem, *network.layer1, *network.layer2, *network.layer3, *network.layer4]
+
+
+def assemble(blocks: list[nn.Module], size: int, unfreeze: int, dropout: float) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return the frozen layers and those that learn: the last `unfreeze` blocks and the 2020 projects' head, without its softmax.
+
+    The head: mean over the map, dense 128 with ReLU, dropout, dense 2.
+    """
+    split = len(blocks) - unfreeze
+    with torch.inference_mode():
+        channels = nn.Sequential(*blocks).eval()(torch.zeros(1, 3, size, size)).shape[1]
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    head = [nn.Linear(channels, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, len(CLASS_NAMES))]
+    if not unfreeze:
+        return nn.Sequential(*blocks, *pool), nn.Sequential(*head)
+    return nn.Sequential(*blocks[:split]), nn.Sequential(*blocks[split:], *pool, *head)
+
+
+def compute_features(
+    frozen: nn.Module, batches: Iterable[tuple[Tensor, list[int]]], total: int, device: torch.device, on_batch: Callable[[int], None]
+) -> Features:
+    """Run crops, in batches of float32 (n, 3, size, size) with their class ids, through the frozen layers.
+
+    Args:
+        frozen: the layers.
+        batches: the crops.
+        total: most crops there will be.
+        device: where to compute.
+        on_batch: called with the number of crops done.
+
+    Raises:
+        MaskyoloError: the memory does not suffice for the features.
+    """
+    use_all_cores()
+    compute = _runner(frozen.eval(), device)
+    values = torch.empty(0)
+    class_ids: list[int] = []
+    for crops, ids in batches:
+        made = compute(crops)
+        if not class_ids:
+            values = _room(total, made.shape[1:])
+        values[len(class_ids) : len(class_ids) + len(ids)] = made
+        class_ids += ids
+        on_batch(len(class_ids))
+    return Features(values[: len(class_ids)], torch.tensor(class_ids, dtype=torch.int64))
+
+
+def fit(
+    learning: nn.Module,
+    train: Features,
+    val: Features,
+    device: torch.device,
+    *,
+    epochs: int,
+    batch: int,
+    optimizer: str,
+    lr0: float,
+    decay: float,
+    on_batch: Callable[[int, int, float], None],
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> None:
+    """Train the learning layers on features, and leave them with the weights of the epoch that has the least loss on val.
+
+    Batch normalisation keeps its ImageNet statistics, as is usual for a few unfrozen blocks (Keras' guide to transfer learning).
+
+    Args:
+        learning: the layers, changed in place.
+        train: what they learn from.
+        val: what they are measured on.
+        device: where to compute.
+        epochs: passes over `train`.
+        batch: crops in a step.
+        optimizer: adam or rmsprop.
+        lr0: learning rate at the start.
+        decay: of the learning rate with the steps, lr0 / (1 + decay * steps), as Keras' optimizers of 2020 had it.
+        on_batch: called with the epoch, the batch and the running mean of the loss.
+        on_epoch: called with the epoch and loss, accuracy, val_loss and val_accuracy.
+    """
+    learning = learning.to(device).to(memory_format=torch.channels_last)
+    kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[optimizer]
+    steps = kind(learning.parameters(), lr=lr0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(steps, lambda step: 1 / (1 + decay * step))
+    best, least = copy.deepcopy(learning.state_dict()), float("inf")
+    for epoch in range(1, epochs + 1):
+        learning.train()
+        for module in learning.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        total, right, seen = 0.0, 0, 0
+        for number, rows in enumerate(torch.split(torch.randperm(len(train.class_ids)), batch), 1):
+            class_ids = train.class_ids[rows].to(device)
+            with _autocast(device, learning):
+                logits = learning(train.values[rows].to(device).float())
+            loss = nn.functional.cross_entropy(logits.float(), class_ids)
+            steps.zero_grad()
+            torch.autograd.backward(loss)
+            steps.step()
+            schedule.step()
+            total, seen = total + loss.item() * len(rows), seen + len(rows)
+            right += int((logits.argmax(1) == class_ids).sum())
+            on_batch(epoch, number, total / seen)
+        val_loss, val_accuracy = _measure(learning, val, device)
+        on_epoch(epoch, {"loss": total / seen, "accuracy": right / seen, "val_loss": val_loss, "val_accuracy": val_accuracy})
+        if val_loss < least:
+            best, least = copy.deepcopy(learning.state_dict()), val_loss
+    learning.load_state_dict(best)
+
+
+def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bool) -> None:
+    """Write a classifier as ONNX with its settings: `images` float32 (n, 3, size, size) to `probabilities` (n, 2).
+
+    Args:
+        network: crops to logits.
+        settings: go into the file.
+        path: of the file.
+        half: keep the weights as float16, which are cast to float32 when the file is loaded.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    whole = nn.Sequential(network, nn.Softmax(dim=1)).eval().float().cpu()
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # PyTorch's newer exporter would need a package more
+        torch.onnx.export(
+            whole,
+            (torch.zeros(1, 3, settings.size, settings.size),),
+            f"{folder}/classifier.onnx",
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_axes={"images": {0: "n"}, "probabilities": {0: "n"}},
+            dynamo=False,
+        )
+        model = onnx.load(f"{folder}/classifier.onnx")
+    if half:
+        _halve(model)
+    onnx.helper.set_model_props(model, {METADATA_KEY: settings.to_json()})
+    write_atomic(path, model.SerializeToString())
+
+
+def _halve(model: Any) -> None:
+    """Keep weights as float16, each cast to float32 where it is used."""
+    casts = []
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and len(weights.dims) > 1:
+            name, values = weights.name, numpy_helper.to_array(weights)
+            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _measure(learning: nn.Module, features: Features, device: torch.device) -> tuple[float, float]:
+    """Return mean loss and accuracy."""
+    learning.eval()
+    loss, right = 0.0, 0
+    with torch.inference_mode(), _autocast(device, learning):
+        for values, class_ids in zip(torch.split(features.values, 64), torch.split(features.class_ids, 64), strict=True):
+            logits = learning(values.to(device).float()).float().cpu()
+            loss += float(nn.functional.cross_entropy(logits, class_ids, reduction="sum"))
+            right += int((logits.argmax(1) == class_ids).sum())
+    return loss / len(features.class_ids), right / len(features.class_ids)
+
+
+def _runner(frozen: nn.Module, device: torch.device) -> Callable[[Tensor], torch.Tensor]:
+    """Return a function that runs crops through layers: on a CPU in OpenVINO, in a fraction of PyTorch's time."""
+    if device.type == "cpu" and len(list(frozen.parameters())):
+        import openvino
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing takes sizes for constants, which they are
+            model = openvino.convert_model(frozen, example_input=torch.zeros(2, 3, 64, 64))
+        request = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        return lambda crops: torch.from_numpy(request.infer([crops], share_inputs=True)[0])
+    network = frozen.to(device)
+
+    def run(crops: Tensor) -> torch.Tensor:
+        with torch.inference_mode(), _autocast(device, network):
+            return network(torch.from_numpy(crops).to(device))  # type: ignore[no-any-return]
+
+    return run
+
+
+def _autocast(device: torch.device, network: nn.Module) -> Any:
+    """Compute convolutions in bfloat16 on CPUs and GPUs that multiply it in hardware; a mere head stays in float32."""
+    hardware = {"cpu": cpu_has_bf16, "cuda": torch.cuda.is_bf16_supported}
+    convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return torch.autocast(device.type, torch.bfloat16, enabled=convolves and hardware.get(device.type, bool)())
+
+
+def _room(number: int, shape: Iterable[int]) -> torch.Tensor:
+    size = 2 * number * int(np.prod(list(shape)))
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise MaskyoloError(
+            f"the frozen layers' features of {number} crops need {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; "
+            "set `crops` lower in the recipe, or unfreeze fewer blocks"
+        )
+    return torch.empty((number, *shape), dtype=torch.float16)

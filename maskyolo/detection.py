@@ -68,6 +68,8 @@ def detect(
     detector: str | None = None,
     face: Path | str | None = None,
     face_conf: float | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
     save: bool = False,
     save_json: Path | str | None = None,
     save_txt: bool = False,
@@ -98,6 +100,8 @@ def detect(
         detector: face detector of `two-stage`; see `yolo.load_detector`.
         face: its weights, or the folder that has them.
         face_conf: least score of a face in `two-stage`.
+        backend: what runs the network: auto, openvino, onnxruntime or torch.
+        precision: what it computes in: fp32 or bf16.
         save: write drawn pictures and videos into the run's folder.
         save_json: write one line of JSON per frame to this file; see `sinks.JsonLines`.
         save_txt: write YOLO label files into `labels/` of the run's folder.
@@ -137,6 +141,8 @@ def detect(
         "detector": detector,
         "face": face,
         "face_conf": face_conf,
+        "backend": backend,
+        "precision": precision,
         "save": save,
         "save_json": save_json,
         "save_txt": save_txt,
@@ -146,7 +152,7 @@ def detect(
     }
     sources = open_sources(source)
     loaded: Detector = (
-        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources))
+        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision)
         if isinstance(model, (str, Path))
         else model
     )

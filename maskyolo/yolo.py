@@ -161,6 +161,8 @@ def load_detector(
     face: Path | str | None = None,
     face_conf: float | None = None,
     streams: int = 1,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> YoloDetector | TwoStageDetector:
     """Load a detector, which turns a BGR picture into `supervision.Detections`.
 
@@ -178,7 +180,9 @@ def load_detector(
         face: its weights, or the folder that has them; by default looked for as `manifest.find_weights` says.
         face_conf: least score of a face in `two-stage`; by default 0.5, as in the projects of 2020.
         streams: frames inferred at once by threads of the caller, each on its share of the cores: more frames a second, and each
-            takes longer; `yolo` in OpenVINO only.
+            takes longer; `yolo` only, and not in PyTorch.
+        backend: what runs the network, one of `backends.BACKENDS`; `yolo` only.
+        precision: what it computes in, one of `backends.PRECISIONS`; `yolo` only.
 
     Raises:
         WeightsError: no such model, damaged, none for this pipeline, or one with other classes.
@@ -209,7 +213,7 @@ def load_detector(
         if given is not None:
             raise MaskyoloError(f"cannot use --{name} in one forward pass: it belongs to --pipeline two-stage; add that or leave it out")
     try:
-        return YoloDetector(load_backend(path, device, streams), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
+        return YoloDetector(load_backend(path, device, streams, backend, precision), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     except WeightsError as error:
         raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.errors import WeightsError
+from maskyolo.errors import MaskyoloError, WeightsError
 
-__all__ = ["Backend", "Tensor", "load_backend", "parse_names", "usable_cpus"]
+__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Tensor", "check_yolo", "load_backend", "parse_names", "usable_cpus"]
+
+#: What `--backend` accepts, and `--precision`.
+BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
+PRECISIONS = ("fp32", "bf16")
 
 Tensor = npt.NDArray[np.float32]
 
@@ -40,29 +46,83 @@ class Backend(Protocol):
         ...
 
 
-def load_backend(path: Path | str, device: str = "auto", streams: int = 1) -> Backend:
+def load_backend(path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "fp32") -> Backend:
     """Load a network by its file: `.onnx` and `.xml` (OpenVINO) run in OpenVINO, `.pt` in PyTorch.
 
     A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
 
+    Args:
+        path: a `.onnx`, `.xml` or `.pt` file.
+        device: auto, cpu, 0 (first GPU), mps.
+        streams: how many threads will call it at once, each on its share of the cores.
+        backend: one of `BACKENDS`; `auto` takes ONNX Runtime for a `.onnx` file where OpenVINO is not to be had, or for a CUDA GPU.
+        precision: what the network computes in, one of `PRECISIONS`. `bf16` is quicker on CPUs that have it in hardware, and a
+            little less exact; OpenVINO only.
+
     Raises:
-        WeightsError: no such file, damaged, of an unknown kind, or no YOLO detection network with class names.
-        DependencyError: `.pt` without `maskyolo[train]`.
-        MaskyoloError: the device is not there.
+        WeightsError: no such file, damaged, of an unknown kind or not for this backend, or no YOLO detection network with class names.
+        DependencyError: the backend is not installed.
+        MaskyoloError: no such backend or precision, or the device is not there.
     """
     path = Path(path)
+    for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise MaskyoloError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
     if not path.is_file():
         raise WeightsError(f"cannot load weights {path}: no such file; give a .onnx, .xml or .pt file, or a model's name")
     suffix = path.suffix.lower()
-    if suffix in (".onnx", ".xml"):
-        from maskyolo.backends.openvino import OpenVinoBackend
-
-        return OpenVinoBackend(path, device, streams)
-    if suffix == ".pt":
+    if suffix not in _READ_BY:
+        raise WeightsError(f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file")
+    if backend == "auto":
+        backend = _READ_BY[suffix][0]
+        if suffix == ".onnx" and (device.isdigit() or importlib.util.find_spec("openvino") is None):
+            backend = "onnxruntime"
+    elif backend not in _READ_BY[suffix]:
+        raise WeightsError(f"cannot load weights {path} with {backend}: '{suffix}' is read by {' or '.join(_READ_BY[suffix])}")
+    if precision != "fp32" and backend != "openvino":
+        raise MaskyoloError(f"cannot compute in {precision} with {backend}; use --backend openvino, or leave out --precision")
+    if backend == "torch":
         from maskyolo.backends.torch import TorchBackend
 
         return TorchBackend(path, device)
-    raise WeightsError(f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file")
+    if backend == "onnxruntime":
+        from maskyolo.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(path, device, streams)
+    from maskyolo.backends.openvino import OpenVinoBackend
+
+    return OpenVinoBackend(path, device, streams, precision)
+
+
+#: The backends that read each kind of file, the usual one first.
+_READ_BY = {".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",), ".pt": ("torch",)}
+
+
+def check_yolo(
+    metadata: Mapping[str, str], inputs: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], path: Path
+) -> tuple[str, ...]:
+    """Return the class names of a YOLOv8 detection network, after checking that it is one.
+
+    Args:
+        metadata: what the export says about it: `task` and `names`.
+        inputs: the shapes of its inputs, 0 for a side that is free.
+        outputs: the same of its outputs.
+        path: its file, for the messages.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    if metadata.get("task", "detect") != "detect" or "names" not in metadata:
+        if "maskyolo" in metadata:
+            raise WeightsError(f"wrong weights {path}: a classifier of face crops; add --pipeline two-stage, or give a YOLO detector")
+        found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
+        raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
+    names = parse_names(metadata["names"], path)
+    pictures = len(inputs) == 1 and len(inputs[0]) == 4 and inputs[0][1] == 3
+    if not pictures or len(outputs[0]) != 3 or outputs[0][1] != 4 + len(names):
+        shapes = ", ".join(str([side or "?" for side in shape]) for shape in outputs)
+        raise WeightsError(f"wrong weights {path}: output {shapes}, not [n, {4 + len(names)}, anchors] of YOLOv8; export it without NMS")
+    return names
 
 
 def usable_cpus() -> int:

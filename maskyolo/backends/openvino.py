@@ -14,10 +14,13 @@ from typing import Any
 import openvino
 import yaml
 
-from maskyolo.backends import Tensor, parse_names
+from maskyolo.backends import Tensor, check_yolo
 from maskyolo.errors import MaskyoloError, WeightsError
 
 __all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
+
+#: OpenVINO's names of `backends.PRECISIONS`.
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 #: Compiled networks that are kept, one per input shape: pictures of one folder have a handful of shapes.
 SHAPES_KEPT = 16
@@ -87,31 +90,21 @@ class OpenVinoBackend:
         path: a `.onnx` or `.xml` file.
         device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
         streams: how many threads may call it at once, each on its share of the cores.
+        precision: what it computes in, one of `backends.PRECISIONS`.
 
     Raises:
         WeightsError: damaged, or no YOLO detection network with class names.
         MaskyoloError: OpenVINO does not find the device.
     """
 
-    precision = "f32"
-
-    def __init__(self, path: Path, device: str = "auto", streams: int = 1) -> None:
-        self.streams = streams
+    def __init__(self, path: Path, device: str = "auto", streams: int = 1, precision: str = "fp32") -> None:
+        self.streams, self.precision = streams, _PRECISIONS[precision]
         self._network = OpenVinoNetwork(path, device)
-        model, metadata = self._network.model, self._network.metadata("task", "names", "maskyolo")
-        if metadata.get("task", "detect") != "detect" or "names" not in metadata:
-            found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
-            if "maskyolo" in metadata:
-                raise WeightsError(f"wrong weights {path}: a classifier of face crops; add --pipeline two-stage, or give a YOLO detector")
-            raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
-        self.names = parse_names(metadata["names"], path)
-        if len(model.inputs) != 1 or not _is_yolo(model, len(self.names)):
-            outputs = ", ".join(str(output.partial_shape) for output in model.outputs)
-            raise WeightsError(
-                f"wrong weights {path}: output {outputs}, not [n, {4 + len(self.names)}, anchors] of YOLOv8; export it without NMS"
-            )
-        size = model.inputs[0].partial_shape[2:]
-        self.shape = (size[0].get_length(), size[1].get_length()) if size.is_static else None
+        model = self._network.model
+        inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
+        self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)
+        height, width = inputs[0][2:]
+        self.shape = (height, width) if height and width else None
         self._compiling = threading.Lock()
         self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
@@ -151,13 +144,6 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _is_yolo(model: openvino.Model, classes: int) -> bool:
-    picture, output = model.inputs[0].partial_shape, model.outputs[0].partial_shape
-    return (
-        picture.rank.is_static
-        and len(picture) == 4
-        and picture[1] == 3
-        and output.rank.is_static
-        and len(output) == 3
-        and output[1] == 4 + classes
-    )
+def _static(shape: openvino.PartialShape) -> list[int]:
+    """Return the sides of a shape, 0 for those that are free."""
+    return [side.get_length() if side.is_static else 0 for side in shape] if shape.rank.is_static else []

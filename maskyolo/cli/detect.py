@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Device, ExistOk, ImageSize, Name, Pipeline, Project, Strict, examples
+from maskyolo.cli.options import Backend, Device, ExistOk, ImageSize, Name, Pipeline, Precision, Project, Strict, examples
 from maskyolo.cli.progress import progress_bar
 
 EXAMPLES = examples(
@@ -50,6 +50,8 @@ def detect(
     ] = None,
     face: Annotated[Path | None, typer.Option(help="Weights of that face detector, or the folder that has them.")] = None,
     face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
+    backend: Backend = "auto",
+    precision: Precision = "fp32",
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
     save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
     save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
@@ -86,6 +88,8 @@ def detect(
                     detector=detector,
                     face=face,
                     face_conf=face_conf,
+                    backend=backend,
+                    precision=precision,
                     save=save,
                     save_json=save_json,
                     save_txt=save_txt,

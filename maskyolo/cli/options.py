@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Backend",
     "Device",
     "ExistOk",
     "ImageList",
@@ -19,6 +20,7 @@ __all__ = [
     "Name",
     "NmsIou",
     "Pipeline",
+    "Precision",
     "Project",
     "ReportConfidence",
     "Seed",
@@ -31,6 +33,8 @@ Project = Annotated[Path, typer.Option(help="Folder the run's folder is made in.
 Name = Annotated[str, typer.Option(help="Name of the run's folder; a number is added if it exists.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into an existing folder of that name instead of adding a number.")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")]
+Backend = Annotated[str, typer.Option(help="What runs the network: auto (by the file's kind), openvino, onnxruntime or torch.")]
+Precision = Annotated[str, typer.Option(help="What the network computes in: fp32, or bf16 where the CPU has it (OpenVINO).")]
 ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
 Pipeline = Annotated[str, typer.Option(help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face).")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random; the same seed gives the same result.")]

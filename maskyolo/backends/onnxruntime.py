@@ -1,0 +1,72 @@
+"""ONNX Runtime: the same networks where OpenVINO is not to be had, or on a CUDA GPU with `onnxruntime-gpu`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskyolo.backends import Tensor, check_yolo, usable_cpus
+from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+
+__all__ = ["OnnxRuntimeBackend"]
+
+
+class OnnxRuntimeBackend:
+    """A YOLO detection network in ONNX Runtime.
+
+    Args:
+        path: a `.onnx` file.
+        device: auto or cpu, or the number of a CUDA GPU.
+        streams: how many threads may call it at once, each on its share of the cores.
+
+    Raises:
+        DependencyError: ONNX Runtime is not installed.
+        WeightsError: damaged, or no YOLO detection network with class names.
+        MaskyoloError: ONNX Runtime does not find the device.
+    """
+
+    precision = "f32"
+
+    def __init__(self, path: Path, device: str = "auto", streams: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise DependencyError('ONNX Runtime is not installed; run: pip install "maskyolo[onnxruntime]"') from error
+        onnxruntime.disable_telemetry_events()
+        self.streams = streams
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # its errors are raised as well
+        options.intra_op_num_threads = max(usable_cpus() // streams, 1)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(path, options, providers=[_provider(device, onnxruntime)])
+        except Exception as error:  # a class of its own for each kind, without a common one
+            reason = " ".join(str(error).split())[:120]
+            raise WeightsError(f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again") from error
+        inputs, outputs = ([_static(port.shape) for port in ports] for ports in (self._session.get_inputs(), self._session.get_outputs()))
+        self.names = check_yolo(self._session.get_modelmeta().custom_metadata_map, inputs, outputs, path)
+        height, width = inputs[0][2:]
+        self.shape = (height, width) if height and width else None
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run the network; see `Backend`."""
+        return np.asarray(self._session.run(None, {self._input: batch})[0], dtype=np.float32)
+
+
+def _provider(device: str, onnxruntime: Any) -> Any:
+    if device in ("auto", "cpu"):
+        return "CPUExecutionProvider"
+    found = onnxruntime.get_available_providers()
+    if device.isdigit() and "CUDAExecutionProvider" in found:
+        return "CUDAExecutionProvider", {"device_id": device}
+    raise MaskyoloError(
+        f"cannot compute on device '{device}': ONNX Runtime offers {', '.join(name.removesuffix('ExecutionProvider') for name in found)}; "
+        "use --device cpu, or install onnxruntime-gpu for CUDA"
+    )
+
+
+def _static(shape: list[Any]) -> list[int]:
+    """Return the sides of a shape, 0 for those that are free."""
+    return [side if isinstance(side, int) else 0 for side in shape]

@@ -1,0 +1,106 @@
+"""Every backend gives the same boxes on real photos, and says in a line what it cannot do."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+from test_classifier import make_classifier
+
+import maskyolo
+from maskyolo.backends import load_backend
+from maskyolo.boxes import box_iou
+from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import read_image
+
+ROOT = Path(__file__).parent.parent
+PHOTOS = sorted((ROOT / "data" / "samples").glob("*.jpg"))
+ONNX = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
+
+
+def found(model: str = "maskyolo-n", **settings: Any) -> list[sv.Detections]:
+    detector = maskyolo.load_detector(model, **settings)
+    return [detector(read_image(path)) for path in PHOTOS]
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[sv.Detections]:
+    return found()
+
+
+def assert_same(ours: list[sv.Detections], expected: list[sv.Detections], within: float) -> None:
+    assert sum(map(len, expected)) > 20
+    for one, other in zip(ours, expected, strict=True):
+        assert one.confidence is not None
+        assert other.confidence is not None
+        sure, others_sure = (each.confidence > 0.25 + within for each in (one, other))
+        for these, those, chosen in ((one, other, sure), (other, one, others_sure)):
+            if chosen.any():
+                overlaps = box_iou(these.xyxy[chosen], those.xyxy)
+                partner = overlaps.argmax(axis=1)
+                assert overlaps.max(axis=1).min() > 0.95
+                assert np.abs(these.confidence[chosen] - those.confidence[partner]).max() <= within
+                assert (these.class_id[chosen] == those.class_id[partner]).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"backend": "onnxruntime"}, {"backend": "onnxruntime", "streams": 2}, {"streams": 2}, {"model": str(ONNX.with_suffix(".pt"))}],
+    ids=["ONNX Runtime", "ONNX Runtime, two streams", "OpenVINO, two streams", "PyTorch"],
+)
+def test_backends_agree_on_real_photos(settings: dict[str, Any], expected: list[sv.Detections]) -> None:
+    assert_same(found(**settings), expected, within=0.02)
+
+
+def test_threads_may_share_a_backend() -> None:
+    detector = maskyolo.load_detector(streams=2)
+    images = [read_image(path) for path in PHOTOS] * 2
+    alone = [detector(image) for image in images]
+    with ThreadPoolExecutor(detector.workers) as pool:  # type: ignore[union-attr]
+        together = list(pool.map(detector, images))
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.xyxy, other.xyxy)
+
+
+def test_bf16_is_asked_of_openvino() -> None:
+    assert load_backend(ONNX, precision="bf16").precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "told"),
+    [
+        ({"backend": "tensorrt"}, MaskyoloError, "unknown backend 'tensorrt'; choose from auto, openvino"),
+        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose from fp32"),
+        ({"backend": "torch"}, WeightsError, "'.onnx' is read by openvino or onnxruntime"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, MaskyoloError, "cannot compute in bf16 with onnxruntime"),
+        ({"backend": "onnxruntime", "device": "mps"}, MaskyoloError, "cannot compute on device 'mps': ONNX Runtime offers"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_told(settings: dict[str, Any], error: type[MaskyoloError], told: str) -> None:
+    with pytest.raises(error, match=told.replace(".", r"\.")):
+        load_backend(ONNX, **settings)
+
+
+def test_onnx_runtime_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[onnxruntime\]"'):
+        load_backend(ONNX, backend="onnxruntime")
+
+
+def test_without_openvino_an_onnx_file_runs_in_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert type(load_backend(ONNX)).__name__ == "OnnxRuntimeBackend"
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_files_that_are_no_detector_are_told(backend: str, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(WeightsError, match=r"wrong weights .*text\.onnx"):
+        load_backend(tmp_path / "text.onnx", backend=backend)
+    with pytest.raises(WeightsError, match="a classifier of face crops"):
+        load_backend(make_classifier(tmp_path / "classifier.onnx"), backend=backend)

@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo._ultralytics import no_downloads
+from maskyolo.trust import record_own
 
 __all__ = ["DetectorTraining", "strip_checkpoints"]
 
@@ -27,6 +28,7 @@ def strip_checkpoints(weights: Path) -> None:
     for place in (weights / "best.pt", weights / "last.pt"):
         if place.is_file():
             strip_optimizer(place, s=_part(place))
+            record_own(_part(place))
             _part(place).replace(place)
 
 
@@ -87,6 +89,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.best, self.last = places
         for place in places:
             if _part(place).exists():
+                record_own(_part(place))
                 _part(place).replace(place)
         return saved
 

@@ -70,6 +70,7 @@ def detect(
     face_conf: float | None = None,
     backend: str = "auto",
     precision: str = "fp32",
+    trust: bool = False,
     save: bool = False,
     save_json: Path | str | None = None,
     save_txt: bool = False,
@@ -102,6 +103,7 @@ def detect(
         face_conf: least score of a face in `two-stage`.
         backend: what runs the network: auto, openvino, onnxruntime or torch.
         precision: what it computes in: fp32 or bf16.
+        trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
         save: write drawn pictures and videos into the run's folder.
         save_json: write one line of JSON per frame to this file; see `sinks.JsonLines`.
         save_txt: write YOLO label files into `labels/` of the run's folder.
@@ -152,7 +154,7 @@ def detect(
     }
     sources = open_sources(source)
     loaded: Detector = (
-        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision)
+        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision, trust)
         if isinstance(model, (str, Path))
         else model
     )

@@ -24,6 +24,7 @@ from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights, load_manifest
 from maskyolo.report import ClassScores, Report
 from maskyolo.runs import new_run
+from maskyolo.trust import check_trust
 
 __all__ = [
     "Progress",
@@ -85,6 +86,7 @@ def train_detector(
     patience: int | None = None,
     cache: str | None = None,
     resume: Path | str | None = None,
+    trust: bool = False,
     project: Path | str = "runs/train",
     name: str = "train",
     exist_ok: bool = False,
@@ -112,6 +114,7 @@ def train_detector(
         cache: ram, disk or none: where decoded pictures are kept.
         resume: an unfinished run to continue: its folder, its `last.pt`, or "latest" for the newest in `project`. Its own
             settings hold; only `data`, `device`, `workers` and `cache` can be changed.
+        trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
         project: folder the run's folder is made in.
         name: of the run's folder; numbered if it exists.
         exist_ok: use an existing folder of that name; an earlier run's results in it are removed.
@@ -143,13 +146,14 @@ def train_detector(
         folder = find_run(resume, project)
         if data is not None:
             _write_data(check_dataset(load_dataset(data)), folder)
-        return _resume(folder, free, _Listener(folder, on_progress, on_warning))
+        return _resume(folder, free, trust, _Listener(folder, on_progress, on_warning))
     if data is None:
         raise MaskyoloError("no data set given; give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(recipe or "detector") | given | free
     _check_settings(args)
+    _check_weights(args, trust)
     dataset = check_dataset(load_dataset(data))
-    start = _find_start(str(model or args.pop("model", "yolov8n")))
+    start = _find_start(str(model or args.pop("model", "yolov8n")), trust)
     args.pop("model", None)
     folder = new_run(project, name, exist_ok).absolute()
     clear_run(folder)
@@ -298,7 +302,7 @@ def _check_several_gpus() -> None:
         raise DependencyError('training on several GPUs needs cloudpickle; run: pip install "cloudpickle>=3.1.1"')
 
 
-def _resume(folder: Path, free: dict[str, Any], listener: _Listener) -> TrainResult:
+def _resume(folder: Path, free: dict[str, Any], trust: bool, listener: _Listener) -> TrainResult:
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
@@ -307,6 +311,7 @@ def _resume(folder: Path, free: dict[str, Any], listener: _Listener) -> TrainRes
         raise MaskyoloError(f"cannot resume {folder}: its data.yaml is missing; give the set with --data")
     check_dataset(load_dataset(data))
     last = folder / "weights" / "last.pt"
+    _check_weights(args | {"last": str(last), "best": str(last.with_name("best.pt"))}, trust)
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
@@ -411,7 +416,7 @@ def _report(validator: Any, dataset: Dataset) -> Report:
     return Report(str(dataset.root), "val", len(validator.dataloader.dataset), confidence, 0.5, classes)
 
 
-def _find_start(model: str) -> str:
+def _find_start(model: str, trust: bool) -> str:
     """Return the file (or the architecture's YAML) that a training starts from, checked to be a YOLO detector."""
     from ultralytics.nn.tasks import load_checkpoint
     from ultralytics.utils import ROOT
@@ -431,6 +436,7 @@ def _find_start(model: str) -> str:
     else:
         names = ", ".join(["yolov8n", *sorted(ours)])
         raise WeightsError(f"no weights '{model}' to start from: neither a file nor a name (names: {names}); or give yolov8n.yaml")
+    check_trust(found, trust)
     try:
         with silenced():
             task = load_checkpoint(found)[0].task
@@ -460,6 +466,13 @@ def find_device(device: str) -> str:
         return device
     found = f"{gpus} CUDA GPU{'s' if gpus != 1 else ''}" if gpus else "no CUDA GPU"
     raise MaskyoloError(f"cannot train on device '{device}': PyTorch finds {found}; use --device auto or cpu")
+
+
+def _check_weights(args: dict[str, Any], trust: bool) -> None:
+    """Check every checkpoint that settings name: a recipe or a run's folder may come from somebody else."""
+    for key, value in args.items():
+        if isinstance(value, str) and (key == "pretrained" or value.endswith(".pt")) and Path(value).is_file():
+            check_trust(Path(value), trust)
 
 
 def _check_settings(args: dict[str, Any]) -> None:

@@ -163,13 +163,13 @@ def load_detector(
     streams: int = 1,
     backend: str = "auto",
     precision: str = "fp32",
+    trust: bool = False,
 ) -> YoloDetector | TwoStageDetector:
     """Load a detector, which turns a BGR picture into `supervision.Detections`.
 
     Args:
         model: the name of weights that come with the package (by default those of `DEFAULT_MODELS`), or the path of a `.onnx`,
             `.xml` (OpenVINO) or `.pt` file; `two-stage` takes a `.onnx` file.
-            A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         imgsz: longer side in pixels that pictures are scaled to; `yolo` only.
         conf: least confidence of a detection.
@@ -183,9 +183,10 @@ def load_detector(
             takes longer; `yolo` only, and not in PyTorch.
         backend: what runs the network, one of `backends.BACKENDS`; `yolo` only.
         precision: what it computes in, one of `backends.PRECISIONS`; `yolo` only.
+        trust: open a `.pt` file of unknown origin, which can run any code when it is loaded; see `trust.check_trust`.
 
     Raises:
-        WeightsError: no such model, damaged, none for this pipeline, or one with other classes.
+        WeightsError: no such model, damaged, none for this pipeline, one with other classes, or a `.pt` file that is not trusted.
         DependencyError: a `.pt` file without `maskyolo[train]`.
         MaskyoloError: the device is not there, a setting is out of its range, or it belongs to the other pipeline.
     """
@@ -213,7 +214,8 @@ def load_detector(
         if given is not None:
             raise MaskyoloError(f"cannot use --{name} in one forward pass: it belongs to --pipeline two-stage; add that or leave it out")
     try:
-        return YoloDetector(load_backend(path, device, streams, backend, precision), imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
+        network = load_backend(path, device, streams, backend, precision, trust)
+        return YoloDetector(network, imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     except WeightsError as error:
         raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.trust import check_trust
 
 __all__ = ["BACKENDS", "PRECISIONS", "Backend", "Tensor", "check_yolo", "load_backend", "parse_names", "usable_cpus"]
 
@@ -46,10 +47,10 @@ class Backend(Protocol):
         ...
 
 
-def load_backend(path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "fp32") -> Backend:
+def load_backend(
+    path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "fp32", trust: bool = False
+) -> Backend:
     """Load a network by its file: `.onnx` and `.xml` (OpenVINO) run in OpenVINO, `.pt` in PyTorch.
-
-    A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
 
     Args:
         path: a `.onnx`, `.xml` or `.pt` file.
@@ -58,9 +59,11 @@ def load_backend(path: Path | str, device: str = "auto", streams: int = 1, backe
         backend: one of `BACKENDS`; `auto` takes ONNX Runtime for a `.onnx` file where OpenVINO is not to be had, or for a CUDA GPU.
         precision: what the network computes in, one of `PRECISIONS`. `bf16` is quicker on CPUs that have it in hardware, and a
             little less exact; OpenVINO only.
+        trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
 
     Raises:
-        WeightsError: no such file, damaged, of an unknown kind or not for this backend, or no YOLO detection network with class names.
+        WeightsError: no such file, damaged, of an unknown kind or not for this backend, no YOLO detection network with class names, or
+            a `.pt` file that is not trusted.
         DependencyError: the backend is not installed.
         MaskyoloError: no such backend or precision, or the device is not there.
     """
@@ -82,6 +85,7 @@ def load_backend(path: Path | str, device: str = "auto", streams: int = 1, backe
     if precision != "fp32" and backend != "openvino":
         raise MaskyoloError(f"cannot compute in {precision} with {backend}; use --backend openvino, or leave out --precision")
     if backend == "torch":
+        check_trust(path, trust)
         from maskyolo.backends.torch import TorchBackend
 
         return TorchBackend(path, device)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Backend, Device, ExistOk, ImageSize, Name, Pipeline, Precision, Project, Strict, examples
+from maskyolo.cli.options import Backend, Device, ExistOk, ImageSize, Name, Pipeline, Precision, Project, Strict, Trust, examples
 from maskyolo.cli.progress import progress_bar
 
 EXAMPLES = examples(
@@ -31,8 +31,7 @@ def detect(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt (only one that "
-            "you trust)."
+            help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."
         ),
     ] = None,
     conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
@@ -52,6 +51,7 @@ def detect(
     face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
     backend: Backend = "auto",
     precision: Precision = "fp32",
+    trust: Trust = False,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
     save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
     save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
@@ -90,6 +90,7 @@ def detect(
                     face_conf=face_conf,
                     backend=backend,
                     precision=precision,
+                    trust=trust,
                     save=save,
                     save_json=save_json,
                     save_txt=save_txt,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Device, ExistOk, Name, Project, examples
+from maskyolo.cli.options import Device, ExistOk, Name, Project, Trust, examples
 from maskyolo.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def train(
     resume: Annotated[
         str | None, typer.Option(help="Continue an unfinished run: its folder, its last.pt, or latest for the newest one.")
     ] = None,
+    trust: Trust = False,
     project: Project = Path("runs/train"),
     name: Name = "train",
     exist_ok: ExistOk = False,
@@ -67,6 +68,7 @@ def train(
                 patience=patience,
                 cache=cache,
                 resume=resume,
+                trust=trust,
                 project=project,
                 name=name,
                 exist_ok=exist_ok,

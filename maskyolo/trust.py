@@ -1,0 +1,79 @@
+"""Which PyTorch checkpoints may be opened: a `.pt` is a Python pickle, which can run any code when it is loaded.
+
+Opened are the checkpoints that this version knows (`weights/SHA256SUMS` of the package, `manifest.yaml`) and those that the user's
+own trainings made. The record of these lies in the user's data folder: a run's folder may come from anybody, who could
+write whatever they like into it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from maskyolo.errors import WeightsError, output_errors
+from maskyolo.manifest import load_manifest, sha256_of
+
+__all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
+
+
+def record_path() -> Path:
+    """Return the file that holds the SHA-256 of every checkpoint that this user's trainings made; it may not exist yet."""
+    import platformdirs
+
+    return platformdirs.user_data_path("maskyolo") / "own-weights.txt"
+
+
+def record_own(path: Path) -> None:
+    """Note that a training of this user made the checkpoint `path`, so that it may be opened.
+
+    Raises:
+        OutputError: the record cannot be written.
+    """
+    record = record_path()
+    with output_errors(record):
+        record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(place, f"{sha256_of(path)}\n".encode())  # one write, so that trainings side by side do not mix
+        finally:
+            os.close(place)
+
+
+def is_trusted(path: Path) -> bool:
+    """Tell whether the checkpoint `path` is known to this version or made by this user.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"cannot read weights {path}: {(error.strerror or str(error)).lower()}; check the file") from error
+    if any(digest in weights.sha256 for weights in load_manifest().values()):
+        return True
+    sums = Path(__file__).parent / "weights" / "SHA256SUMS"
+    return any(digest in _first_words(record) for record in (sums, record_path()))
+
+
+def check_trust(path: Path, trust: bool = False) -> None:
+    """Refuse a checkpoint of unknown origin, unless the user trusts it.
+
+    Args:
+        path: a file that Python's unpickler is to read.
+        trust: the user says that it comes from somebody they trust.
+
+    Raises:
+        WeightsError: it is of unknown origin, or cannot be read.
+    """
+    if not trust and not is_trusted(path):
+        raise WeightsError(
+            f"did not open {path}: a .pt file is a Python pickle, which can run any code, and this one is neither maskyolo's nor of a "
+            "training of yours; add --trust if you trust whoever made it, or take its .onnx"
+        )
+
+
+def _first_words(record: Path) -> set[str]:
+    try:
+        return {line.split()[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()}
+    except OSError:
+        return set()

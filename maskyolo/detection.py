@@ -154,7 +154,9 @@ def detect(
     }
     sources = open_sources(source)
     loaded: Detector = (
-        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision, trust)
+        load_detector(
+            model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision, trust
+        )
         if isinstance(model, (str, Path))
         else model
     )

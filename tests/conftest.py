@@ -10,6 +10,7 @@ import pytest
 
 from maskyolo.images import ImageArray
 
+
 @pytest.fixture(scope="session", autouse=True)
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the record of the weights that trainings make out of the user's own data folder."""

@@ -30,9 +30,7 @@ def detect(
     ],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."
-        ),
+        typer.Option(help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."),
     ] = None,
     conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")] = 0.5,

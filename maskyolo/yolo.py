@@ -197,12 +197,22 @@ def load_detector(
         raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network needs at least {STRIDE} pixels; give 320 to 1280")
     if pipeline not in DEFAULT_MODELS:
         raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}")
-    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model)
-    if path.suffix.lower() in KERAS_SUFFIXES:
+    if model is not None and Path(model).suffix.lower() in KERAS_SUFFIXES and Path(model).exists():
+        onnx = f"{Path(model).stem}.onnx"
         raise WeightsError(
-            f"cannot load {path}: a model of Keras; convert it once: python tools/convert_keras.py {path} --out {path.stem}.onnx, "
-            f"then detect with --pipeline two-stage --model {path.stem}.onnx"
+            f"cannot load {model}: a model of Keras; convert it once: python tools/convert_keras.py {model} --out {onnx}, "
+            f"then detect with --pipeline two-stage --model {onnx}"
         )
+    other = "yolo" if pipeline == "two-stage" else "two-stage"
+    given = {
+        "yolo": (("backend", backend != "auto"), ("precision", precision != "fp32")),
+        "two-stage": (("detector", detector is not None), ("face", face is not None), ("face-conf", face_conf is not None)),
+    }
+    for name in (name for name, is_given in given[other] if is_given):
+        raise MaskyoloError(
+            f"cannot use --{name} with the pipeline {pipeline}: it belongs to --pipeline {other}; choose that or leave it out"
+        )
+    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model)
     if pipeline == "two-stage":
         from maskyolo.classifier import Classifier
         from maskyolo.faces import load_face_detector
@@ -210,9 +220,6 @@ def load_detector(
 
         faces = load_face_detector(detector or "ssd-plain", face, 0.5 if face_conf is None else face_conf)
         return TwoStageDetector(faces, Classifier(path, device), conf, max_det)
-    for name, given in (("detector", detector), ("face", face), ("face-conf", face_conf)):
-        if given is not None:
-            raise MaskyoloError(f"cannot use --{name} in one forward pass: it belongs to --pipeline two-stage; add that or leave it out")
     try:
         network = load_backend(path, device, streams, backend, precision, trust)
         return YoloDetector(network, imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -120,6 +122,9 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     for name, value in (("detector", "ssd"), ("face", "face_detector"), ("face_conf", 0.5)):
         with pytest.raises(MaskyoloError, match=r"--pipeline two-stage"):
             load_detector(**{name: value})  # type: ignore[arg-type]
+    for name, value in (("backend", "onnxruntime"), ("precision", "bf16")):
+        with pytest.raises(MaskyoloError, match=rf"--{name}.*--pipeline yolo"):
+            load_detector(model, pipeline="two-stage", **{name: value})  # type: ignore[arg-type]
     with pytest.raises(MaskyoloError, match="face_conf"):
         load_detector(model, pipeline="two-stage", face_conf=1.5)
     with pytest.raises(MaskyoloError, match="three-stage"):
@@ -133,13 +138,24 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     assert isinstance(load_detector(pipeline="yolo"), YoloDetector)
 
 
-@pytest.mark.parametrize("name", ["mask_detector.model", "x.h5"])
+@pytest.mark.parametrize("name", ["mask_detector.model", "x.h5", "saved.model"])
 @pytest.mark.parametrize("pipeline", ["yolo", "two-stage"])
 def test_a_model_of_keras_is_told_how_to_convert(tmp_path: Path, name: str, pipeline: str) -> None:
-    (tmp_path / name).write_bytes(b"\x89HDF")
+    (tmp_path / name).mkdir() if name == "saved.model" else (tmp_path / name).write_bytes(b"\x89HDF")
     with pytest.raises(WeightsError, match=r"tools/convert_keras\.py .* --out") as error:
         load_detector(tmp_path / name, pipeline=pipeline)
     assert "\n" not in str(error.value)
+
+
+def test_detecting_imports_nothing_heavy(model: Path, samples: Path) -> None:
+    code = f"""
+import sys, maskyolo
+for frame, found in maskyolo.detect(source={str(samples / "selfie.jpg")!r}, model={str(model)!r}, pipeline="two-stage"):
+    assert len(found) > 0
+print(*({{"torch", "ultralytics", "matplotlib", "fiftyone", "onnx", "h5py"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
 
 
 @pytest.fixture(scope="module")

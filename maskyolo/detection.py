@@ -16,6 +16,7 @@ from maskyolo.images import ImageArray
 from maskyolo.pipeline import Ended, Found, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
+from maskyolo.slicing import SlicedDetector
 from maskyolo.sources import Picture, Source, Video, display_name, open_sources
 from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
@@ -64,6 +65,7 @@ def detect(
     vid_stride: int = 1,
     reconnect: float = 60.0,
     max_det: int = 300,
+    slice_size: int | None = None,
     pipeline: str = "yolo",
     detector: str | None = None,
     face: Path | str | None = None,
@@ -97,6 +99,7 @@ def detect(
         vid_stride: look at every n-th frame of a video or stream.
         reconnect: seconds for which a camera or stream that breaks off is tried again; 0 ends the run there, infinity never.
         max_det: most detections in a picture.
+        slice_size: look besides at overlapping tiles of this many pixels, for far faces in very large pictures.
         pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
         detector: face detector of `two-stage`; see `yolo.load_detector`.
         face: its weights, or the folder that has them.
@@ -139,6 +142,7 @@ def detect(
         "vid_stride": vid_stride,
         "reconnect": reconnect,
         "max_det": max_det,
+        "slice": slice_size,
         "pipeline": pipeline,
         "detector": detector,
         "face": face,
@@ -153,13 +157,14 @@ def detect(
         "show": show,
     }
     sources = open_sources(source)
+    streams = _streams(sources) if slice_size is None else usable_cpus()
     loaded: Detector = (
-        load_detector(
-            model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, _streams(sources), backend, precision, trust
-        )
+        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, streams, backend, precision, trust)
         if isinstance(model, (str, Path))
         else model
     )
+    if slice_size is not None:
+        loaded = SlicedDetector(loaded, slice_size)
     window = Window() if show else None
     summary = Summary() if summary is None else summary
 

@@ -41,6 +41,9 @@ def detect(
         float, typer.Option(min=0, help="Seconds for which a camera or stream that breaks off is tried again (inf: for ever).")
     ] = 60,
     max_det: Annotated[int, typer.Option(min=1, help="Most detections in a picture.")] = 300,
+    slice_size: Annotated[
+        int | None, typer.Option("--slice", min=64, help="Look besides at tiles of this many pixels: far faces in very large pictures.")
+    ] = None,
     pipeline: Pipeline = "yolo",
     detector: Annotated[
         str | None, typer.Option(help="Face detector of two-stage: ssd-plain (the default), ssd (several looks), yunet or haar.")
@@ -82,6 +85,7 @@ def detect(
                     vid_stride=vid_stride,
                     reconnect=reconnect,
                     max_det=max_det,
+                    slice_size=slice_size,
                     pipeline=pipeline,
                     detector=detector,
                     face=face,

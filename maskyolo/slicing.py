@@ -1,0 +1,60 @@
+"""Far faces in very large pictures: look at overlapping tiles of a picture at full resolution, besides the whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from maskyolo.errors import MaskyoloError
+from maskyolo.images import ImageArray
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from maskyolo.detection import Detector
+
+__all__ = ["SlicedDetector"]
+
+#: The share of a tile that its neighbours show too: a face of up to this size is whole in one of them.
+OVERLAP = 0.2
+
+#: Of two detections of which one has at least this share of its area in the other, the more confident is kept.
+SAME_FACE = 0.5
+
+
+class SlicedDetector:
+    """Runs a detector over tiles of a picture and over the whole, and merges what they find (slicing aided inference, Akyon et al. 2022).
+
+    Args:
+        detector: looks at each tile and at the whole picture.
+        size: sides of a tile in pixels; a picture no larger is looked at as a whole only.
+
+    Raises:
+        MaskyoloError: tiles too small to show a face.
+    """
+
+    def __init__(self, detector: Detector, size: int = 640) -> None:
+        if size < 64:
+            raise MaskyoloError(f"cannot slice pictures into tiles of {size} pixels: a face would not fit; give 320 to 1280")
+        self.detector, self.size = detector, size
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        """Detect in one picture, BGR uint8 (H, W, 3); see `detection.Detector`."""
+        whole = self.detector(image)
+        if max(image.shape[:2]) <= self.size:
+            return whole
+        import supervision as sv
+
+        slicer = sv.InferenceSlicer(
+            lambda tile: self.detector(np.ascontiguousarray(tile)),
+            slice_wh=(self.size, self.size),
+            overlap_wh=(round(OVERLAP * self.size),) * 2,
+            overlap_filter=sv.OverlapFilter.NONE,
+            thread_workers=getattr(self.detector, "workers", 1),
+        )
+        found = [part for part in (whole, slicer(image)) if len(part)]
+        if not found:
+            return whole
+        merged = sv.Detections.merge(found).with_nms(SAME_FACE, class_agnostic=True, overlap_metric=sv.OverlapMetric.IOS)
+        return cast("sv.Detections", merged[np.argsort(-np.asarray(merged.confidence), kind="stable")])

@@ -1,0 +1,72 @@
+"""Tiles find what the whole picture is too small for, and every face comes once, where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+
+import maskyolo
+from maskyolo.boxes import box_iou
+from maskyolo.errors import MaskyoloError
+from maskyolo.images import ImageArray, read_image
+from maskyolo.slicing import SlicedDetector
+
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+
+
+def bright_spots(image: ImageArray) -> sv.Detections:
+    """Find the one white rectangle, if there is any, as surely as much of it is seen."""
+    rows, columns = np.nonzero(image[..., 0] > 200)
+    if not len(rows):
+        return sv.Detections.empty()
+    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    return sv.Detections(
+        xyxy=np.array([box], np.float32),
+        confidence=np.array([len(rows) / 10_000], np.float32),
+        class_id=np.array([1]),
+        data={"class_name": np.array(["without_mask"])},
+    )
+
+
+def test_a_face_on_the_border_of_tiles_comes_once_and_whole() -> None:
+    image = np.zeros((500, 900, 3), np.uint8)
+    image[230:270, 240:300] = 255
+    found = SlicedDetector(bright_spots, 256)(image)
+    assert found.xyxy.tolist() == [[240, 230, 300, 270]]
+    assert found.data["class_name"].tolist() == ["without_mask"]
+
+
+def test_a_small_or_empty_picture_is_looked_at_as_it_is() -> None:
+    seen = []
+
+    def look(image: ImageArray) -> sv.Detections:
+        seen.append(image.shape[:2])
+        return bright_spots(image)
+
+    assert len(SlicedDetector(look, 256)(np.zeros((200, 256, 3), np.uint8))) == 0
+    assert seen == [(200, 256)]
+    assert len(SlicedDetector(look, 256)(np.zeros((200, 300, 3), np.uint8))) == 0
+    assert seen[1] == (200, 300)
+    assert len(seen) > 2
+
+
+def test_far_faces_in_a_large_picture_are_found_in_tiles() -> None:
+    photo = read_image(SAMPLES / "station.jpg")
+    height, width = photo.shape[:2]
+    large = np.full((4 * height, 4 * width, 3), 114, np.uint8)
+    large[height : 2 * height, 2 * width : 3 * width] = photo  # its faces get a quarter of the pixels in the network's input
+    detector = maskyolo.load_detector()
+    alone, whole, sliced = detector(photo), detector(large), SlicedDetector(detector, 640)(large)
+    sure = alone.xyxy[alone.confidence > 0.6] + np.array([2 * width, height] * 2, np.float32)
+    assert len(sure) > 1
+    assert (box_iou(sure, sliced.xyxy).max(axis=1) > 0.5).all()
+    assert len(whole) < len(sliced)
+    assert (np.diff(sliced.confidence) <= 0).all()
+
+
+def test_tiles_too_small_are_refused() -> None:
+    with pytest.raises(MaskyoloError, match="tiles of 32 pixels"):
+        SlicedDetector(bright_spots, 32)

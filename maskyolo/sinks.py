@@ -33,6 +33,7 @@ __all__ = [
     "Drawings",
     "JsonLines",
     "LabelFiles",
+    "LineFile",
     "Quit",
     "Result",
     "Sink",
@@ -60,11 +61,15 @@ class Result:
 
     frame: Frame
     detections: sv.Detections
+    overlay: Callable[[ImageArray], None] | None = None
 
     @cached_property
     def drawn(self) -> ImageArray:
-        """A copy of the frame with the detections drawn, made once for all sinks."""
-        return draw(self.frame.image, self.detections)
+        """A copy of the frame with the detections and what the run lays over it drawn, made once for all sinks."""
+        drawn = draw(self.frame.image, self.detections)
+        if self.overlay:
+            self.overlay(drawn)
+        return drawn
 
 
 class Sink(Protocol):
@@ -264,8 +269,8 @@ class VideoWriter:
             raise
 
 
-class JsonLines(_Sink):
-    """Writes one line of JSON per frame, each at once and whole, to `path + ".part"`; `close` moves that into place.
+class LineFile(_Sink):
+    """Writes lines of text, each at once and whole, to `path + ".part"`; `close` moves that into place.
 
     So the file of the final name is never half, and the temporary one is valid up to its last line at any moment, also
     after a crash. A pipe or device (`/dev/stdout`) is written to as it is.
@@ -289,14 +294,6 @@ class JsonLines(_Sink):
             self._file = self._part.open("wb", buffering=0)
         self._size = 0
 
-    def write(self, result: Result) -> None:
-        """Write a frame's line; see `Sink`."""
-        self._line(json_record(result))
-
-    def fail(self, source: str, index: int, error: str) -> None:
-        """Write a line with `error` and without `detections`; see `Sink`."""
-        self._line({"source": source, "frame": index, "error": error})
-
     def close(self) -> None:
         """Move the file into place; see `Sink`."""
         self._file.close()
@@ -304,8 +301,9 @@ class JsonLines(_Sink):
             with output_errors(self._path):
                 self._part.replace(self._path)
 
-    def _line(self, record: dict[str, Any]) -> None:
-        line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")  # a name may be no valid Unicode
+    def line(self, text: str) -> None:
+        """Write a line."""
+        line = (text + "\n").encode(errors="backslashreplace")  # a name may be no valid Unicode
         with output_errors(self._path):
             try:
                 written = 0
@@ -317,6 +315,18 @@ class JsonLines(_Sink):
                     self._file.seek(self._size)
                 raise
         self._size += len(line)
+
+
+class JsonLines(LineFile):
+    """Writes one line of JSON per frame; see `LineFile`."""
+
+    def write(self, result: Result) -> None:
+        """Write a frame's line; see `Sink`."""
+        self.line(json.dumps(json_record(result), ensure_ascii=False))
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Write a line with `error` and without `detections`; see `Sink`."""
+        self.line(json.dumps({"source": source, "frame": index, "error": error}, ensure_ascii=False))
 
 
 class LabelFiles(_Sink):
@@ -440,8 +450,9 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
     if not fits("0.00", size[0] / 2):  # a label would hide the face
         return drawn
     labels = []
-    for box, name, value in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), strict=True):
-        label = f"{name} {value:.2f}"
+    tracks = np.zeros(len(detections), np.int64) if detections.tracker_id is None else detections.tracker_id
+    for box, name, value, track in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), tracks, strict=True):
+        label = f"#{track} {name} {value:.2f}" if track > 0 else f"{name} {value:.2f}"
         labels.append(label if fits(label, min(0.9 * size[0], 3 * (box[2] - box[0]))) else f"{value:.2f}")
     sv.LabelAnnotator(
         color=palette, text_scale=scale, text_thickness=text_thickness, text_padding=max(round(scale * 8), 2), smart_position=True
@@ -452,7 +463,7 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
 def json_record(result: Result) -> dict[str, Any]:
     """Return a result as the JSONL line holds it: box in pixels xyxy, `track_id` null where nothing is tracked."""
     frame, found = result.frame, result.detections
-    tracks = [None] * len(found) if found.tracker_id is None else [int(track) for track in found.tracker_id]
+    tracks = [None] * len(found) if found.tracker_id is None else [int(track) if track > 0 else None for track in found.tracker_id]
     return {
         "source": frame.source,
         "frame": frame.index,

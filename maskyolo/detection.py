@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from maskyolo.alerts import Alerts, display_host
 from maskyolo.backends import usable_cpus
+from maskyolo.blur import BLUR_CONF, Blur
+from maskyolo.counting import Counting, EventFile
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray
 from maskyolo.pipeline import Ended, Found, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
 from maskyolo.slicing import SlicedDetector
-from maskyolo.sources import Picture, Source, Video, display_name, open_sources
+from maskyolo.sources import Frame, Picture, Source, Video, display_name, open_sources
+from maskyolo.tracking import LOW_CONF, Tracking
 from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ class Detector(Protocol):
         ...
 
 
+#: What is done with a frame and its detections before they are written.
+Step = Callable[[Frame, "sv.Detections"], tuple[Frame, "sv.Detections"]]
+
+
 @dataclass
 class Summary:
     """What a run of `detect` has done so far.
@@ -44,6 +52,7 @@ class Summary:
         dropped: frames of cameras and streams passed over, as newer ones were there.
         total: how many there will be, where that is known.
         counts: detections of each class name, over all frames.
+        people: the people who were tracked, if any were to be.
         errors: what could not be read, as (source, message).
     """
 
@@ -52,6 +61,7 @@ class Summary:
     dropped: int = 0
     total: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    people: Counting | None = None
     errors: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -73,6 +83,15 @@ def detect(
     backend: str = "auto",
     precision: str = "fp32",
     trust: bool = False,
+    track: bool = False,
+    zone: str | None = None,
+    line: str | None = None,
+    events: Path | str | None = None,
+    alert_after: float | None = None,
+    alert_cmd: str | None = None,
+    alert_url: str | None = None,
+    blur: bool = False,
+    stats_only: bool = False,
     save: bool = False,
     save_json: Path | str | None = None,
     save_txt: bool = False,
@@ -107,6 +126,15 @@ def detect(
         backend: what runs the network: auto, openvino, onnxruntime or torch.
         precision: what it computes in: fp32 or bf16.
         trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
+        track: follow the faces of videos and streams, and count people; any of the next six arguments asks for it as well.
+        zone: count only the people in this polygon, `x1,y1,x2,y2,x3,y3,…`; see `counting.Counting`.
+        line: count who crosses it, `x1,y1,x2,y2`.
+        events: write what happens to people to this `.csv` or `.jsonl` file; see `counting.Event`.
+        alert_after: seconds that a person is seen without a mask before there is an alert.
+        alert_cmd: program that is run at each alert, with the event as JSON on its standard input; see `alerts.Alerts`.
+        alert_url: address that the event is posted to at each alert.
+        blur: make every face unrecognisable in all that is written, shown and yielded; see `blur.Blur`.
+        stats_only: write no pictures at all, but `counts.json` into the run's folder.
         save: write drawn pictures and videos into the run's folder.
         save_json: write one line of JSON per frame to this file; see `sinks.JsonLines`.
         save_txt: write YOLO label files into `labels/` of the run's folder.
@@ -120,7 +148,8 @@ def detect(
         summary: counts along.
 
     Yields:
-        The frame, BGR uint8 (H, W, 3), as read; its detections, whose `metadata` holds source, frame, time, width, height.
+        The frame, BGR uint8 (H, W, 3), as read (with `blur` its faces are hidden); its detections, whose `metadata` holds
+        source, frame, time, width, height, and whose `tracker_id` is the track, or -1, in what is tracked.
 
     Raises:
         SourceError: there is nothing to read, or of all there is nothing can be read, or the only source broke off (what was
@@ -128,9 +157,19 @@ def detect(
         ImageError: the only source is a picture that cannot be decoded.
         WeightsError: the model cannot be loaded; see `yolo.load_detector`.
         OutputError: a result cannot be written or shown.
+        MaskyoloError: settings that are out of their range or contradict each other.
     """
     if vid_stride < 1:
         raise MaskyoloError(f"cannot take every {vid_stride}-th frame; give a --vid-stride of 1 or more")
+    if stats_only and (save or save_crop):
+        raise MaskyoloError("cannot save pictures with --stats-only, which writes none; leave out --save-crop, or --stats-only")
+    if (alert_cmd is not None or alert_url is not None) and alert_after is None:
+        raise MaskyoloError("cannot tell when to alert; give the seconds without a mask with --alert-after")
+    if events is not None:
+        EventFile.check(Path(events))
+    track = track or any(value is not None for value in (zone, line, events, alert_after))
+    counting = Counting(zone, line, alert_after) if track or stats_only else None
+    alerts = Alerts(alert_cmd, alert_url, lambda text: (on_error or _log)("alert", MaskyoloError(text))) if alert_after is not None else None
     model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
     settings: dict[str, Any] = {
         "source": display_name(source),
@@ -149,6 +188,15 @@ def detect(
         "face_conf": face_conf,
         "backend": backend,
         "precision": precision,
+        "track": track,
+        "zone": zone,
+        "line": line,
+        "events": events,
+        "alert_after": alert_after,
+        "alert_cmd": alert_cmd,
+        "alert_url": None if alert_url is None else display_host(alert_url),
+        "blur": blur,
+        "stats_only": stats_only,
         "save": save,
         "save_json": save_json,
         "save_txt": save_txt,
@@ -157,9 +205,12 @@ def detect(
         "show": show,
     }
     sources = open_sources(source)
+    if track and all(isinstance(source, Picture) for source in sources):
+        raise MaskyoloError(f"cannot track in still pictures ({display_name(source)}); give a video, camera or stream, or leave out --track")
+    least = min([conf, *([LOW_CONF] if track else []), *([BLUR_CONF] if blur else [])])
     streams = _streams(sources) if slice_size is None else usable_cpus()
     loaded: Detector = (
-        load_detector(model, device, imgsz, conf, iou, max_det, pipeline, detector, face, face_conf, streams, backend, precision, trust)
+        load_detector(model, device, imgsz, least, iou, max_det, pipeline, detector, face, face_conf, streams, backend, precision, trust)
         if isinstance(model, (str, Path))
         else model
     )
@@ -167,11 +218,25 @@ def detect(
         loaded = SlicedDetector(loaded, slice_size)
     window = Window() if show else None
     summary = Summary() if summary is None else summary
+    summary.people = counting if track else None
+    steps: list[Step] = [Blur()] if blur else []
+    if track or blur:
+        steps.append(Tracking(conf) if track else _at_least(conf))
 
     def sinks() -> Iterator[Sink]:
-        if save or save_txt or save_crop:
+        if save or save_txt or save_crop or stats_only:
             summary.folder = new_run(project, name, exist_ok)
             save_args(summary.folder, settings)
+        if alerts:
+            yield alerts
+        if events is not None:
+            file = EventFile(Path(events))
+            yield file
+        if counting:  # closed before those it tells
+            counting.listeners = [*([alerts] if alerts else []), *([file] if events is not None else [])]
+            counting.path = summary.folder / "counts.json" if summary.folder else None
+            yield counting
+        if summary.folder:
             if save_txt:
                 yield LabelFiles(_folder(summary.folder / "labels"), save_conf)
             if save_crop:
@@ -183,7 +248,10 @@ def detect(
         if window:
             yield window
 
-    return _run(sources, loaded, vid_stride, reconnect, Sinks(sinks), on_error or _log, summary, record=save_json is not None)
+    overlay = counting.draw if counting else None
+    return _run(
+        sources, loaded, vid_stride, reconnect, steps, Sinks(sinks), overlay, on_error or _log, summary, record=save_json is not None
+    )
 
 
 def _run(
@@ -191,7 +259,9 @@ def _run(
     detector: Detector,
     vid_stride: int,
     reconnect: float,
+    steps: list[Step],
     sinks: Sinks,
+    overlay: Callable[[ImageArray], None] | None,
     on_error: Callable[[str, MaskyoloError], None],
     summary: Summary,
     record: bool,
@@ -207,6 +277,8 @@ def _run(
             source = event.source
             if isinstance(event, Found):
                 frame, detections = event.frame, event.detections
+                for step in steps:
+                    frame, detections = step(frame, detections)
                 if len(sources) == 1:
                     summary.total = frame.total
                 height, width = frame.image.shape[:2]
@@ -218,7 +290,7 @@ def _run(
                     "height": height,
                 }
                 try:
-                    sinks.write(Result(frame, detections))
+                    sinks.write(Result(frame, detections, overlay))
                 except Quit:
                     return
                 summary.frames += 1
@@ -239,6 +311,16 @@ def _run(
                 sinks.finish()
     if not summary.frames:
         raise SourceError(f"none of the {len(sources)} files can be read; the first: {summary.errors[0][1]}")
+
+
+def _at_least(conf: float) -> Step:
+    """Return a step that drops the detections which only the steps before it were to see."""
+
+    def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
+        found: Any = detections
+        return frame, found[found.confidence > conf]
+
+    return drop
 
 
 def _streams(sources: list[Source]) -> int:

@@ -18,6 +18,9 @@ EXAMPLES = examples(
     "maskyolo detect --source 'data/samples/*.jpg' --no-save --save-txt --save-conf",
     "maskyolo detect --source 0 --show",
     "maskyolo detect --source data/samples --pipeline two-stage",
+    "maskyolo detect --source data/samples/street.mp4 --track --events street.csv",
+    "maskyolo detect --source data/samples/street.mp4 --stats-only --zone 0,0.2,1,0.2,1,1,0,1",
+    "maskyolo detect --source data/samples --blur",
 )
 
 
@@ -53,6 +56,29 @@ def detect(
     backend: Backend = "auto",
     precision: Precision = "fp32",
     trust: Trust = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow the faces of videos and streams: steady labels, and people are counted.")
+    ] = False,
+    zone: Annotated[
+        str | None, typer.Option(help="Count only people in this polygon: x1,y1,x2,y2,x3,y3,... in pixels, or in shares from 0 to 1.")
+    ] = None,
+    line: Annotated[
+        str | None, typer.Option(help="Count who crosses this line: x1,y1,x2,y2 in pixels, or in shares from 0 to 1.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Write what happens to the people to this file, .csv or .jsonl: appears, changes, alert, ...")
+    ] = None,
+    alert_after: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that a person is seen without a mask before there is an alert.")
+    ] = None,
+    alert_cmd: Annotated[
+        str | None, typer.Option(help="Program that is run at each alert, without a shell, with the event as JSON on its input.")
+    ] = None,
+    alert_url: Annotated[str | None, typer.Option(help="Address that the event is posted to as JSON at each alert.")] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make every face unrecognisable in all that is saved and shown.")] = False,
+    stats_only: Annotated[
+        bool, typer.Option("--stats-only", help="Save no pictures, only numbers: counts.json in the run's folder.")
+    ] = False,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
     save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
     save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
@@ -93,7 +119,16 @@ def detect(
                     backend=backend,
                     precision=precision,
                     trust=trust,
-                    save=save,
+                    track=track,
+                    zone=zone,
+                    line=line,
+                    events=events,
+                    alert_after=alert_after,
+                    alert_cmd=alert_cmd,
+                    alert_url=alert_url,
+                    blur=blur,
+                    stats_only=stats_only,
+                    save=save and not stats_only,
                     save_json=save_json,
                     save_txt=save_txt,
                     save_conf=save_conf,
@@ -112,10 +147,13 @@ def detect(
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:
             print(f"{summary.frames} frames: " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
+        if summary.people and summary.frames:
+            print(summary.people.summary())
         if summary.dropped:
             print(f"{summary.dropped} frames passed over to keep up")
-        if save_json and summary.frames:
-            print(save_json)
+        for path in (save_json, events):
+            if path and summary.frames:
+                print(path)
         if summary.folder:
             print(summary.folder)
     if len(summary.errors) > 1:

@@ -1,0 +1,287 @@
+"""What all formats of annotated sets share: pictures with boxes as a file gives them, and the way to boxes one can rely on."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import box_iou
+from maskyolo.dataset import CLASS_NAMES, class_of, plain_name
+from maskyolo.errors import DatasetError
+from maskyolo.images import IMAGE_SUFFIXES, open_picture
+
+__all__ = [
+    "CLASS_CHOICES",
+    "REST",
+    "AnnotatedPhoto",
+    "Checked",
+    "ExportedPhoto",
+    "PictureIndex",
+    "check_boxes",
+    "find_repeated",
+    "list_files",
+    "map_classes",
+    "picture_size",
+    "split_of",
+    "stem_of",
+]
+
+FloatBoxes = npt.NDArray[np.float64]
+
+#: What `--map NAME=` may say about the boxes of a class.
+CLASS_CHOICES = (*CLASS_NAMES, "drop", "ignore", "keep")
+
+#: Folder or file of the pictures that are in no split, where a set has splits.
+REST = "rest"
+
+_SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+_SPLIT_WORDS |= {"test": "test", "testing": "test", REST: ""}
+
+
+@dataclass(frozen=True)
+class AnnotatedPhoto:
+    """A picture of an annotated set with its boxes as the set's files give them, unchecked.
+
+    Attributes:
+        path: the picture, or the annotation where there is no picture.
+        source: its path relative to the set's folder, with forward slashes.
+        names: class of each box (n).
+        boxes: float64 (n, 4) xyxy, pixels counted from 0, or shares of the picture's width and height.
+        shares: whether the boxes are shares.
+        ignored: bool (n), regions that hold any number of faces (COCO's `iscrowd`); of length 0 if the format has none.
+        size: width and height that the annotation gives, None if it gives none.
+        split: train, val, test, or empty if the set says nothing.
+        status: a status of the ledger other than `kept` if the annotation or the picture cannot be used, else empty.
+        reason: why, or what was mended.
+    """
+
+    path: Path
+    source: str
+    names: tuple[str, ...] = ()
+    boxes: FloatBoxes = field(default_factory=lambda: np.zeros((0, 4)))
+    shares: bool = False
+    ignored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    size: tuple[int, int] | None = None
+    split: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Boxes that lie in their picture.
+
+    Attributes:
+        boxes: float64 (k, 4) xyxy pixels of the upright picture.
+        index: int64 (k,), the place of each in the annotation.
+        status: `ambiguous` if the boxes cannot be trusted, else empty.
+        reason: what was mended or removed, in words; empty for a plain case.
+    """
+
+    boxes: FloatBoxes
+    index: npt.NDArray[np.int64]
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ExportedPhoto:
+    """A picture of a set that is being written.
+
+    Attributes:
+        file: its path relative to the new set's folder.
+        split: train, val, test, or empty.
+        width, height: of the upright picture, in pixels.
+        boxes: float64 (n, 4) xyxy pixels.
+        class_ids: of the boxes (n).
+    """
+
+    file: Path
+    split: str
+    width: int
+    height: int
+    boxes: FloatBoxes
+    class_ids: tuple[int, ...]
+
+
+def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float = 0.0) -> Checked:
+    """Bring a photo's boxes into its picture of `width` x `height`.
+
+    Shares become pixels; boxes drawn on the same picture in another size are scaled; swapped corners are put in order; boxes are
+    clipped to the picture, and those that have no area in it are removed. A picture that was turned after it was annotated is
+    `ambiguous`: nobody knows which way.
+
+    Args:
+        photo: the picture's annotation.
+        width: of the upright picture, in pixels.
+        height: of the upright picture, in pixels.
+        overhang: pixels that a box may stick out by without being clipped.
+    """
+    boxes, notes = photo.boxes.astype(np.float64).reshape(-1, 4).copy(), []
+    if photo.shares:
+        boxes *= [width, height, width, height]
+    elif photo.size and min(photo.size) > 0 and photo.size != (width, height):
+        claimed = f"{photo.size[0]} x {photo.size[1]}"
+        across, down = width / photo.size[0], height / photo.size[1]
+        if abs(across / down - 1) < 0.01:
+            boxes *= [across, down, across, down]
+            notes.append(f"boxes scaled from {claimed}")
+        elif photo.size == (height, width):
+            reason = f"annotated as {claimed}, but the upright picture is {width} x {height}: turned since"
+            return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
+        else:
+            notes.append(f"annotated as {claimed}, which it is not")
+    ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
+    clipped = ordered.clip(0, [width, height, width, height])
+    usable = np.isfinite(boxes).all(axis=1) & (clipped[:, :2] < clipped[:, 2:]).all(axis=1)
+    outside = np.abs(ordered - clipped).max(axis=1, initial=0)
+    for which, what in (
+        (usable & (ordered != boxes).any(axis=1), "with swapped corners put right"),
+        (usable & (outside > 1), "clipped to the picture"),  # a pixel is no more than where the count begins
+        (~usable, "removed: no area in the picture"),
+    ):
+        if which.any():
+            notes.append(f"{which.sum()} box{'es' if which.sum() > 1 else ''} {what}")
+    result = np.where((outside > overhang)[:, None], clipped, ordered)
+    return Checked(result[usable], np.flatnonzero(usable), "", "; ".join(notes))
+
+
+def find_repeated(names: Sequence[str], boxes: FloatBoxes) -> tuple[list[int], bool]:
+    """Find faces that were boxed more than once: boxes of an IoU of 0.9 and more with an earlier one.
+
+    Returns:
+        The places of the boxes to keep, and whether boxes of different classes lie on each other.
+    """
+    overlaps = box_iou(boxes, boxes) >= 0.9
+    kept: list[int] = []
+    clash = False
+    for place, name in enumerate(names):
+        twins = [other for other in kept if overlaps[place, other]]
+        clash = clash or any(names[other] != name for other in twins)
+        if not twins:
+            kept.append(place)
+    return kept, clash
+
+
+def map_classes(found: Mapping[str, int], class_map: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return what each class of an annotated set becomes: a class name, `drop` or `ignore`.
+
+    Args:
+        found: number of boxes by class name.
+        class_map: what the user said: by name (case, spaces and signs do not matter) one of `CLASS_CHOICES`.
+        where: the set, for the message.
+
+    Raises:
+        DatasetError: a class that neither the user nor `dataset.class_of` explains; the message lists all, and what to give.
+    """
+    said = {plain_name(name): choice for name, choice in class_map.items()}
+    wrong = sorted({choice for choice in said.values() if choice not in CLASS_CHOICES})
+    if wrong:
+        raise DatasetError(f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}")
+    targets = {name: said.get(plain_name(name)) or class_of(name) for name in found}
+    if "with_mask" in targets.values():  # a lone class 'face' says nothing about masks; beside a class of masked faces it is the other
+        targets = {name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "") for name, target in targets.items()}
+    unknown = [name for name, target in targets.items() if not target]
+    if unknown:
+        listed = ", ".join(f"{name} ({count} boxes{'' if name in unknown else f', {targets[name]}'})" for name, count in found.items())
+        raise DatasetError(
+            f"cannot tell what class '{unknown[0]}' of {where} means; it has: {listed}; say it with --map {_quoted(unknown[0])}=CLASS, "
+            "where CLASS is with_mask, without_mask, drop (remove the boxes), ignore (blank them) or keep (a class of its own)"
+        )
+    return {name: name if target == "keep" else target for name, target in targets.items()}
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture file, upright by its EXIF orientation, from its head; None if that cannot be read."""
+    try:
+        with open_picture(path) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
+    except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; the photo's own row in the ledger will say why
+        return None
+
+
+def split_of(path: str) -> str:
+    """Return the split that a path's folders or file name speak of, the innermost; empty if none.
+
+    >>> split_of("images/train/1.jpg"), split_of("annotations/instances_val2017.json"), split_of("images/1.jpg")
+    ('train', 'val', '')
+    """
+    *folders, name = PurePosixPath(path).parts
+    words = [part.lower() for part in folders]
+    if name.lower().endswith(".json"):
+        words += re.split(r"[\W_\d]+", name.lower())[:-1]
+    return next((_SPLIT_WORDS[word] for word in reversed(words) if word in _SPLIT_WORDS), "")
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted, without hidden ones."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def stem_of(name: str) -> str:
+    """Return a file name as lists give it, with any or no folders and with or without a picture's suffix, without all these.
+
+    >>> stem_of("images/a.b.jpg"), stem_of("a.b")
+    ('a.b', 'a.b')
+    """
+    file = PureWindowsPath(name)
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
+
+
+class PictureIndex:
+    """Finds the picture that an annotation speaks of, wherever the set was copied to.
+
+    Names are compared without case and in Unicode's composed form. Of several pictures of one name it takes the one whose folders
+    have most names in common with the annotation's.
+    """
+
+    def __init__(self, root: Path, files: Iterable[Path]) -> None:
+        self.root = root
+        self.pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for path in self.pictures:
+            self._by_name[_folded(path.name)].append(path)
+            self._by_stem[_folded(path.stem)].append(path)
+
+    def by_name(self, name: str, annotation: Path) -> Path | None:
+        """Return the picture of this file name, given with any or no folders, with slashes or backslashes.
+
+        Raises:
+            DatasetError: several pictures have that name and none is nearer.
+        """
+        parts = PureWindowsPath(name).parts  # splits at both kinds of slash
+        found = self._by_name.get(_folded(parts[-1]), []) if parts else []
+        return self._nearest(found, (*annotation.parent.parts, *parts[:-1]), name)
+
+    def by_stem(self, stem: str, annotation: Path) -> Path | None:
+        """Return the picture of this name without suffix. Raises as `by_name`."""
+        return self._nearest(self._by_stem.get(_folded(stem), []), annotation.parent.parts, stem)
+
+    def _nearest(self, found: list[Path], folders: tuple[str, ...], name: str) -> Path | None:
+        if len(found) < 2:
+            return found[0] if found else None
+        names = Counter(folders)
+        shared = [sum((names & Counter(path.parent.parts)).values()) - len(path.parent.parts) / 1000 for path in found]
+        best = [path for path, score in zip(found, shared, strict=True) if score == max(shared)]
+        if len(best) > 1:
+            listed = " and ".join(path.relative_to(self.root).as_posix() for path in best[:2])
+            raise DatasetError(f"several pictures are called {name}: {listed}")
+        return best[0]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if re.search(r"[^\w-]", name) else name

@@ -51,7 +51,7 @@ def near_copies(
         near = _within(_bits(hashes[start : start + 1024]), others, distance)
         if mirrored is not None:
             near |= _within(_bits(mirrored[start : start + 1024]), others, distance)
-        pairs.append(np.argwhere(near) + [start, 0])
+        pairs.append(np.argwhere(near) + np.array([start, 0]))
     found = np.concatenate(pairs)
     if to is not None:
         return found

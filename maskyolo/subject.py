@@ -98,7 +98,9 @@ def decide_classes(
     name = getattr(detector, "name", "detector")
     deciders = tuple("folder" if place == subject else name if sure[place] else "nobody" for place in range(count))
     counts = [(int(sure.sum()) - int(sure[subject]), f"of {name}'s class"), (deciders.count("nobody"), "painted over")]
-    return Decision(class_ids, deciders, f"{count} faces: the subject, " + ", ".join(f"{number} {what}" for number, what in counts if number))
+    return Decision(
+        class_ids, deciders, f"{count} faces: the subject, " + ", ".join(f"{number} {what}" for number, what in counts if number)
+    )
 
 
 def paint_over(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) -> ImageArray:

@@ -1,0 +1,95 @@
+"""The folder a data set is made in, `OUT.part`, and its way into place: a kill at any moment loses nothing.
+
+While work goes on, pictures and labels lie flat in `images` and `labels`, and the journal has a line for each photo that is done. At
+the end they move into their splits' folders, the old set, if there is one, moves into the new, the new one takes its place, and the
+old is removed. Every step is one that can be done again or undone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from maskyolo.dataset import SPLITS
+
+__all__ = ["JOURNAL", "SETTINGS", "SHEETS", "arrange", "flatten", "foreign_file", "publish", "recover"]
+
+JOURNAL = "journal.jsonl"
+SETTINGS = "convert.yaml"
+SHEETS = "sheets"
+_KINDS = ("images", "labels")
+_OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, "data.yaml", "ledger.csv"}
+_REPLACED = ".replaced"
+
+
+def recover(part: Path, out: Path) -> None:
+    """Finish or undo what a kill during `publish` left half done."""
+    if (part / _REPLACED).is_dir() and not out.exists():
+        (part / _REPLACED).replace(out)
+    if (out / "ledger.csv").is_file():
+        _tidy(out)
+
+
+def flatten(part: Path) -> None:
+    """Make the working folder, or bring back into it what an interrupted `arrange` had moved on."""
+    for kind in _KINDS:
+        (part / kind).mkdir(parents=True, exist_ok=True)
+        for split in SPLITS:
+            folder = part / kind / split
+            if folder.is_dir():
+                for path in folder.iterdir():
+                    path.replace(part / kind / path.name)
+                folder.rmdir()
+
+
+def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]) -> None:
+    """Move pictures and labels, (file name of the picture, split), into the folders of their splits; remove what else there is."""
+    for kind in _KINDS:
+        for split in splits:
+            (part / kind / split).mkdir()
+    for name, split in placed:
+        label = Path(name).with_suffix(".txt").name
+        (part / "images" / name).replace(part / "images" / split / name)
+        (part / "labels" / label).replace(part / "labels" / split / label)
+    for kind in _KINDS:
+        for path in (part / kind).iterdir():
+            if path.is_file():
+                path.unlink()
+
+
+def publish(part: Path, out: Path) -> None:
+    """Put the finished working folder in place of `out`; files in `out` that no conversion made move along."""
+    if (out / "ledger.csv").is_file():
+        out.replace(part / _REPLACED)
+    elif out.is_dir():
+        out.rmdir()
+    part.replace(out)
+    _tidy(out)
+
+
+def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
+    """Return a file among the pictures or labels of `out` that no conversion put there, or None.
+
+    Args:
+        out: a data set.
+        placed: its pictures, relative to it.
+    """
+    pictures = {Path(image) for image in placed}
+    known = pictures | {Path("labels", *path.parts[1:]).with_suffix(".txt") for path in pictures}
+    for kind in _KINDS:
+        for path in sorted((out / kind).rglob("*")):
+            cache = path.suffix in (".cache", ".npy")  # Ultralytics'
+            if path.is_file() and not cache and not path.name.startswith("scene_") and path.relative_to(out) not in known:
+                return path
+    return None
+
+
+def _tidy(out: Path) -> None:
+    replaced = out / _REPLACED
+    if replaced.is_dir():
+        for path in replaced.iterdir():
+            if path.name not in _OWN:
+                path.replace(out / path.name)
+        shutil.rmtree(replaced)
+    (out / JOURNAL).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ import pytest
 from maskyolo.boxes import box_iou
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.faces import FaceDetector, load_face_detector
-from maskyolo.faces import ssd as ssd_module
-from maskyolo.faces.ssd import MultiLookSsd, Ssd
+from maskyolo.faces.ssd import LOOKS, MultiLookSsd, Ssd
 from maskyolo.images import ImageArray, read_image
 
 Answer = list[tuple[float, ...]]
@@ -23,17 +21,17 @@ def detector() -> FaceDetector:
 
 
 class ScriptedSsd(Ssd):
-    """An SSD whose answers are given: for a look's number (0 with a border of half the side, 1 without, …) boxes in shares."""
+    """An SSD whose answers are given: for the place of a look in `LOOKS` boxes in shares of the bordered picture, and a score."""
 
-    def __init__(self, answers: Callable[[int], dict[int, Answer]]) -> None:
+    def __init__(self, answers: dict[int, Answer]) -> None:
         self.conf = 0.5
         self.answers = answers
-        self.calls = 0
+        self.seen = 0
 
     def forward(self, canvases: list[ImageArray], conf: float) -> list[np.ndarray]:
-        answers = self.answers(self.calls)
-        self.calls += 1
-        found = [np.array(answers.get(number, []), dtype=np.float32).reshape(-1, 5) for number in range(len(canvases))]
+        numbers = range(self.seen, self.seen + len(canvases))
+        self.seen += len(canvases)
+        found = [np.array(self.answers.get(number, []), dtype=np.float32).reshape(-1, 5) for number in numbers]
         return [rows[rows[:, 4] >= conf] for rows in found]
 
 
@@ -74,13 +72,13 @@ def test_pictures_without_a_face(detector: FaceDetector, shape: tuple[int, int, 
 
 def test_a_ghost_outside_the_picture_is_rejected_and_the_face_kept() -> None:
     face, ghost = (0.3, 0.3, 0.6, 0.7, 0.99), (0.7, 0.7, 1.0, 1.0, 0.99)  # in shares of the bordered picture: its inner half is the picture
-    faces = MultiLookSsd(ScriptedSsd(lambda call: {0: [face, ghost]})).detect(PICTURE)
+    faces = MultiLookSsd(ScriptedSsd({0: [face, ghost]})).detect(PICTURE)
     assert faces.boxes.tolist() == pytest.approx(np.array([[10, 10, 70, 90]]), abs=0.01)
 
 
 def test_the_plain_look_is_believed_for_small_faces_only() -> None:
     small, large = (0.1, 0.1, 0.2, 0.25, 0.9), (0.5, 0.5, 1.0, 1.0, 0.9)
-    faces = MultiLookSsd(ScriptedSsd(lambda call: {1: [small, large]})).detect(PICTURE)
+    faces = MultiLookSsd(ScriptedSsd({1: [small, large]})).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 20, 25]]), abs=0.01)
 
 
@@ -88,27 +86,25 @@ def test_two_looks_at_one_face_become_their_weighted_mean_and_parts_of_it_vanish
     bordered = (0.30, 0.30, 0.40, 0.40, 0.9)  # 10..30 in the picture
     plain = (0.12, 0.10, 0.30, 0.30, 0.6)
     part = (0.14, 0.14, 0.22, 0.22, 0.55)
-    faces = MultiLookSsd(ScriptedSsd(lambda call: {0: [bordered], 1: [plain, part]})).detect(PICTURE)
+    faces = MultiLookSsd(ScriptedSsd({0: [bordered], 1: [plain, part]})).detect(PICTURE)
     assert len(faces) == 1
     assert faces.boxes[0] == pytest.approx([(10 * 0.9 + 12 * 0.6) / 1.5, 10, 30, 30], abs=0.01)
     assert faces.scores[0] == pytest.approx(0.9)
 
 
 def test_a_mirrored_look_is_mirrored_back() -> None:
-    mirrored = len(ssd_module._ALL_LOOKS) - 1
-    assert ssd_module._ALL_LOOKS[mirrored].mirrored
+    mirrored = len(LOOKS) - 1
+    assert LOOKS[mirrored].mirrored
     left = (0.55, 0.3, 0.7, 0.5, 0.9)  # in the mirror; 30..50 % of the bordered width when mirrored back
-    faces = MultiLookSsd(ScriptedSsd(lambda call: {mirrored: [left]} if call else {})).detect(PICTURE)
+    faces = MultiLookSsd(ScriptedSsd({mirrored: [left]})).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 40, 50]]), abs=0.01)
 
 
 def test_a_weak_face_counts_only_when_two_looks_agree() -> None:
     weak, elsewhere = (0.3, 0.3, 0.5, 0.5, 0.2), (0.1, 0.1, 0.25, 0.25, 0.2)
-    alone = MultiLookSsd(ScriptedSsd(lambda call: {0: [weak], 1: [elsewhere]} if call else {})).detect(PICTURE)
+    alone = MultiLookSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(PICTURE)
     assert len(alone) == 0
-    agreed = MultiLookSsd(
-        ScriptedSsd(lambda call: {0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]} if call else {})
-    )
+    agreed = MultiLookSsd(ScriptedSsd({0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]}))
     assert len(agreed.detect(PICTURE)) == 1
 
 

@@ -13,10 +13,12 @@ from maskyolo.boxes import Boxes, as_boxes
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
-__all__ = ["FACE_DETECTORS", "FaceDetector", "Faces", "load_face_detector"]
+__all__ = ["FACE_DETECTORS", "SECOND_OPINIONS", "FaceDetector", "Faces", "load_face_detector"]
 
 #: What `convert --detector` accepts.
 FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
+#: What `convert --second-opinion` accepts.
+SECOND_OPINIONS = ("yunet", "none")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class FaceDetector(Protocol):
         ...
 
 
-def load_face_detector(name: str = "ssd", weights: Path | str | None = None, conf: float = 0.5) -> FaceDetector:
+def load_face_detector(
+    name: str = "ssd", weights: Path | str | None = None, conf: float = 0.5, second_opinion: str = "none"
+) -> FaceDetector:
     """Load a face detector.
 
     Args:
@@ -65,13 +69,18 @@ def load_face_detector(name: str = "ssd", weights: Path | str | None = None, con
             as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
         weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
         conf: least score of a face; Haar has no scores.
+        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`.
 
     Raises:
-        MaskyoloError: an unknown name.
+        MaskyoloError: an unknown name, or a second opinion on another detector than `ssd`.
         WeightsError: weights missing, or with the wrong checksum.
     """
     if name not in FACE_DETECTORS:
         raise MaskyoloError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
+    if second_opinion not in SECOND_OPINIONS:
+        raise MaskyoloError(f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}")
+    if second_opinion != "none" and name != "ssd":
+        raise MaskyoloError(f"a second opinion on '{name}' is not possible, only on 'ssd'; choose one of the two")
     if name == "haar":
         from maskyolo.faces.haar import Haar
 
@@ -83,4 +92,11 @@ def load_face_detector(name: str = "ssd", weights: Path | str | None = None, con
     from maskyolo.faces.ssd import MultiLookSsd, Ssd
 
     ssd = Ssd(weights, conf=conf)
-    return ssd if name == "ssd-plain" else MultiLookSsd(ssd)
+    if name == "ssd-plain":
+        return ssd
+    if second_opinion == "none":
+        return MultiLookSsd(ssd)
+    from maskyolo.faces.second_opinion import SecondOpinion
+    from maskyolo.faces.yunet import YuNet
+
+    return SecondOpinion(MultiLookSsd(ssd), YuNet())

@@ -21,13 +21,14 @@ from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.manifest import find_weights
 
-__all__ = ["Look", "MultiLookSsd", "Ssd"]
+__all__ = ["AGREEING", "LOOKS", "Candidates", "Look", "MultiLookSsd", "Ssd", "merge_candidates"]
 
 _SIDE = 300
 #: The BGR mean the network was trained with (its prototxt's transform); borders have this colour, so they look like nothing.
 _MEAN = (104.0, 177.0, 123.0)
 
-_Candidates = npt.NDArray[np.float32]  # (n, 6): xyxy pixels of the picture (not clipped), score, number of the look
+#: float32 (n, 6): xyxy pixels of the picture (not clipped), score, number of the look; once merged, how many looks there were.
+Candidates = npt.NDArray[np.float32]
 
 
 class Ssd:
@@ -77,13 +78,12 @@ class Look:
     largest: float = 0.6
 
 
-#: Two looks for every picture: with a border for faces that fill it, without for small ones, where ghosts cannot be.
-_FIRST_LOOKS = (Look(0.5), Look(0.0, largest=0.3))
-#: All looks, for pictures in which the first two find nothing.
-_ALL_LOOKS = (*_FIRST_LOOKS, Look(0.25), Look(0.35), Look(1.0), Look(0.5, mirrored=True))
-#: The best face of a photo is believed from this score on when this many looks agree on its place.
+#: A border of half the side for faces that fill the picture, none for small faces, where ghosts cannot be, and further looks for
+#: pictures in which these find nothing.
+LOOKS = (Look(0.5), Look(0.0, largest=0.3), Look(0.25), Look(0.35), Look(1.0), Look(0.5, mirrored=True))
+#: The least score of a candidate: the best face of a photo is believed from it on when two looks agree on its place.
 _WEAK = 0.12
-_AGREEING = 2
+AGREEING = 2
 
 
 class MultiLookSsd:
@@ -96,31 +96,34 @@ class MultiLookSsd:
     name = "ssd"
 
     def __init__(self, ssd: Ssd) -> None:
+        self.conf = ssd.conf
         self._ssd = ssd
 
     def detect(self, image: ImageArray) -> Faces:
         """Return the faces of a BGR uint8 picture (H, W, 3), merged over the looks, boxes clipped to it."""
         height, width = image.shape[:2]
-        merged = _merge(self._look(image, _FIRST_LOOKS, self._ssd.conf))
-        if not len(merged):
-            merged = _merge(self._look(image, _ALL_LOOKS, min(_WEAK, self._ssd.conf)))
-            sure = merged[:, 4] >= self._ssd.conf
-            merged = merged[sure] if sure.any() else merged[merged[:, 5] >= _AGREEING][:1]
-        return Faces(clip_boxes(merged[:, :4], width, height), merged[:, 4])
+        candidates = self.look(image, LOOKS[:2])
+        faces = merge_candidates(candidates, self.conf)
+        if not len(faces):
+            merged = merge_candidates(np.concatenate([candidates, self.look(image, LOOKS[2:])]))
+            sure = merged[:, 4] >= self.conf
+            faces = merged[sure] if sure.any() else merged[merged[:, 5] >= AGREEING][:1]
+        return Faces(clip_boxes(faces[:, :4], width, height), faces[:, 4])
 
-    def _look(self, image: ImageArray, looks: tuple[Look, ...], conf: float) -> _Candidates:
+    def look(self, image: ImageArray, looks: tuple[Look, ...]) -> Candidates:
+        """Return the believable candidates of a BGR uint8 picture (H, W, 3) in some looks, weak ones too, in no order."""
         height, width = image.shape[:2]
         borders = [round(look.border * max(height, width)) for look in looks]
         canvases = [_fit(image, border, look.mirrored) for look, border in zip(looks, borders, strict=True)]
         believed = []
-        for number, (look, border, found) in enumerate(zip(looks, borders, self._ssd.forward(canvases, conf), strict=True)):
+        for look, border, found in zip(looks, borders, self._ssd.forward(canvases, min(_WEAK, self.conf)), strict=True):
             full_width, full_height = width + 2 * border, height + 2 * border
             if look.mirrored:
                 found[:, [0, 2]] = 1 - found[:, [2, 0]]
             boxes = as_boxes(found[:, :4] * [full_width, full_height, full_width, full_height] - border)
             real = _is_face_shaped(boxes, width, height)
             real &= np.sqrt(box_area(boxes)) < look.largest * np.sqrt(full_width * full_height)
-            believed.append(np.column_stack([boxes, found[:, 4], np.full(len(found), number)])[real])
+            believed.append(np.column_stack([boxes, found[:, 4], np.full(len(found), LOOKS.index(look))])[real])
         return np.concatenate(believed).astype(np.float32)
 
 
@@ -147,12 +150,15 @@ def _is_face_shaped(boxes: npt.NDArray[np.float32], width: int, height: int) -> 
     return shaped
 
 
-def _merge(candidates: _Candidates) -> _Candidates:
+def merge_candidates(candidates: Candidates, conf: float = 0.0) -> Candidates:
     """Merge candidates of one face: score-weighted mean of the boxes that overlap the best one, its score, the number of looks.
+
+    Candidates below `conf` are left out; what is left comes back best first.
 
     The mean of overlapping boxes is that of weighted boxes fusion (Solovyev et al. 2021, arXiv:1910.13302).
     """
-    rest = candidates[np.argsort(-candidates[:, 4], kind="stable")]
+    rest = candidates[candidates[:, 4] >= conf]
+    rest = rest[np.argsort(-rest[:, 4], kind="stable")]
     merged = []
     while len(rest):
         iou = box_iou(rest[:1, :4], rest[:, :4])[0]

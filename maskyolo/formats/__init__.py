@@ -15,7 +15,17 @@ from maskyolo.formats import coco, voc, yolo
 from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes, picture_size
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
 
-__all__ = ["FORMATS", "AnnotatedPhoto", "Export", "Format", "export_dataset", "find_format", "read_annotations"]
+__all__ = [
+    "CLASS_CHOICES",
+    "FORMATS",
+    "AnnotatedPhoto",
+    "Export",
+    "Format",
+    "export_dataset",
+    "find_format",
+    "map_classes",
+    "read_annotations",
+]
 
 
 class Format(Protocol):

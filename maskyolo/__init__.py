@@ -4,12 +4,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskyolo.comparison import compare
     from maskyolo.detection import detect
     from maskyolo.evaluate import evaluate
     from maskyolo.synthesize import synthesize_masks
     from maskyolo.yolo import load_detector
 
-__all__ = ["detect", "evaluate", "load_detector", "synthesize_masks"]
+__all__ = ["compare", "detect", "evaluate", "load_detector", "synthesize_masks"]
 
 __version__ = "0.1.0"
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {
+    "compare": "maskyolo.comparison",
     "detect": "maskyolo.detection",
     "evaluate": "maskyolo.evaluate",
     "load_detector": "maskyolo.yolo",

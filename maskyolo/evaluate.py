@@ -33,15 +33,19 @@ from maskyolo.metrics import (
     match,
     rates,
 )
+from maskyolo.page import page, scores_sections
 from maskyolo.report import ClassScores, Report
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import JsonLines, Result, json_record
 from maskyolo.sources import Frame
 
-__all__ = ["AP_FLOOR", "Evaluation", "LabelledPicture", "Slice", "evaluate", "find_pictures", "measure", "predict"]
+__all__ = ["AP_FLOOR", "FACE_FLOOR", "Evaluation", "LabelledPicture", "Slice", "evaluate", "find_pictures", "measure", "predict"]
 
 #: Least confidence of the detections that average precision is computed from; the whole curve needs the unsure ones too.
 AP_FLOOR = 0.001
+
+#: Least score of a face in the two-stage path for the same purpose: every face below makes it slower and few are real.
+FACE_FLOOR = 0.1
 
 #: Overlaps that mAP50-95 is the mean over.
 IOUS = np.arange(0.5, 0.96, 0.05)
@@ -117,6 +121,7 @@ class Evaluation:
         folder: the run's folder, if there is one.
         cases: the pictures with their detections.
         matches: of each class and of "face" the detections at IoU 0.5.
+        resampled: mAP50 of each resample of the pictures, the same ones for every detector (1000,).
     """
 
     name: str
@@ -132,6 +137,7 @@ class Evaluation:
     folder: Path | None = None
     cases: tuple[Case, ...] = field(default=(), repr=False)
     matches: dict[str, Matches] = field(default_factory=dict, repr=False)
+    resampled: tuple[float | None, ...] = field(default=(), repr=False)
 
     @property
     def map50(self) -> float | None:
@@ -204,12 +210,16 @@ def evaluate(
     images: Path | str | None = None,
     labels: Path | str | None = None,
     image_list: Path | str | None = None,
-    model: Path | str | Detector = "maskyolo-n",
+    model: Path | str | Detector | None = None,
+    pipeline: str = "yolo",
+    detector: str | None = None,
+    face: Path | str | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
     imgsz: int = 640,
     device: str = "auto",
     max_det: int = 300,
+    trust: bool = False,
     seed: int = 0,
     project: Path | str | None = "runs/val",
     name: str = "val",
@@ -230,12 +240,16 @@ def evaluate(
             the two are ignored: a detection on one counts neither way.
         image_list: a file that names the pictures to take of these, one a line.
         model: a model's name or file, see `yolo.load_detector`, or a detector that is loaded, with a confidence of its own.
+        pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
+        detector: face detector of `two-stage`.
+        face: its weights, or the folder that has them.
         conf: confidence from which detections count for precision, recall, F1 and the confusion matrix; average precision takes
-            those from 0.001 on.
+            those from 0.001 on, in two stages of faces with a score from 0.1 on.
         iou: overlap above which the detector drops the less confident of two boxes.
         imgsz: longer side in pixels that pictures are scaled to.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         max_det: most detections in a picture.
+        trust: open a `.pt` file of unknown origin; see `yolo.load_detector`.
         seed: of the resampling that the intervals come from.
         project: folder the run's folder is made in; None writes nothing.
         name: name of the run's folder; a number is added if it exists.
@@ -248,11 +262,11 @@ def evaluate(
         WeightsError: the model cannot be loaded.
         OutputError: a result cannot be written.
     """
-    from maskyolo.yolo import load_detector
+    from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
-    if not 0 <= conf <= 1:
-        raise MaskyoloError(f"cannot evaluate at conf {conf:g}: it is a share; give a number from 0 to 1")
+    check_conf(conf)
     pictures, where = find_pictures(data, split, images, labels, image_list)
+    model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
     settings = {
         "data": data,
         "split": split if data is not None else None,
@@ -260,6 +274,9 @@ def evaluate(
         "labels": labels,
         "list": image_list,
         "model": model if isinstance(model, (str, Path)) else type(model).__name__,
+        "pipeline": pipeline,
+        "detector": detector,
+        "face": face,
         "conf": conf,
         "iou": iou,
         "imgsz": imgsz,
@@ -267,19 +284,31 @@ def evaluate(
         "max_det": max_det,
         "seed": seed,
     }
-    detector: Detector = load_detector(model, device, imgsz, AP_FLOOR, iou, max_det) if isinstance(model, (str, Path)) else model
+    face_conf = FACE_FLOOR if pipeline == "two-stage" else None
+    loaded: Detector = (
+        load_detector(model, device, imgsz, AP_FLOOR, iou, max_det, pipeline, detector, face, face_conf, trust=trust)
+        if isinstance(model, (str, Path))
+        else model
+    )
     title = str(settings["model"])
     folder = None if project is None else new_run(project, name, exist_ok)
     if folder:
         save_args(folder, settings)
     save = {title: folder / "predictions.jsonl"} if folder else None
-    cases, sharpness, unreadable = predict(pictures, {title: detector}, save, on_error, on_progress)
+    cases, sharpness, unreadable = predict(pictures, {title: loaded}, save, on_error, on_progress)
     found = measure(title, cases[title], sharpness, conf, seed, where, split if data is not None else "")
     found = replace(found, unreadable=unreadable, folder=folder)
     if folder:
         write_atomic(folder / "report.txt", found.table())
+        write_atomic(folder / "report.html", page(f"{title} on {where}", scores_sections([found])))
         write_atomic(folder / "report.json", json.dumps(found.json(), indent=2) + "\n")
     return found
+
+
+def check_conf(conf: float) -> None:
+    """Raise a MaskyoloError if `conf` is not from 0 to 1."""
+    if not 0 <= conf <= 1:
+        raise MaskyoloError(f"cannot evaluate at conf {conf:g}: it is a share; give a number from 0 to 1")
 
 
 def find_pictures(
@@ -401,7 +430,7 @@ def measure(
     """
     matches = {title: match(cases, class_id) for title, class_id in _kinds().items()}
     scores = {title: _scores(cases, class_id, matches[title], conf) for title, class_id in _kinds().items()}
-    weights = boot_weights(len(cases), seed=seed)
+    resampled, intervals = _intervals(matches, conf, boot_weights(len(cases), seed=seed))
     counts, found_as = zip(*(confusion(case, conf, len(CLASS_NAMES)) for case in cases), strict=True)
     table = np.sum(counts, axis=0)
     face = scores.pop("face")
@@ -410,7 +439,7 @@ def measure(
         report=Report(data, split, len(cases), conf, 0.5, scores),
         face=face,
         best={title: best_f1(found) for title, found in matches.items()},
-        intervals=_intervals(matches, conf, weights),
+        intervals=intervals,
         confusion=table,
         false_alarms=float(table[-1].sum() / len(cases)),
         ignored=sum(len(case.ignored) for case in cases),
@@ -421,6 +450,7 @@ def measure(
         },
         cases=tuple(cases),
         matches=matches,
+        resampled=resampled,
     )
 
 
@@ -437,17 +467,18 @@ def _scores(cases: Sequence[Case], class_id: int | None, matches: Matches, conf:
     return ClassScores(precision, recall, f1, support, averages[0], float(np.mean(averages)))
 
 
-def _intervals(matches: Mapping[str, Matches], conf: float, weights: Ints) -> dict[str, dict[str, tuple[float, float] | None]]:
+def _intervals(
+    matches: Mapping[str, Matches], conf: float, weights: Ints
+) -> tuple[tuple[float | None, ...], dict[str, dict[str, tuple[float, float] | None]]]:
+    """Return mAP50 of every resample, and the intervals of each measure."""
     averages = {title: [average_precision(found, row) for row in weights] for title, found in matches.items()}
-    spans: dict[str, dict[str, tuple[float, float] | None]] = {
-        "mean": {"map50": interval(map(_mean, zip(*(averages[name] for name in CLASS_NAMES), strict=True)))}
-    }
+    means = tuple(_mean(values) for values in zip(*(averages[name] for name in CLASS_NAMES), strict=True))
+    spans: dict[str, dict[str, tuple[float, float] | None]] = {"mean": {"map50": interval(means)}}
     for title, found in matches.items():
         at = [rates(found, conf, row) for row in weights]
-        spans[title] = {"map50": interval(averages[title])} | {
-            key: interval(getattr(row, key) for row in at) for key in ("precision", "recall", "f1")
-        }
-    return spans
+        spans[title] = {"map50": interval(averages[title])}
+        spans[title] |= {key: interval(getattr(row, key) for row in at) for key in ("precision", "recall", "f1")}
+    return means, spans
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

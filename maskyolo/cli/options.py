@@ -11,6 +11,8 @@ __all__ = [
     "Backend",
     "Device",
     "ExistOk",
+    "FaceDetectorName",
+    "FaceWeights",
     "ImageList",
     "ImageSize",
     "Images",
@@ -54,6 +56,10 @@ ReportConfidence = Annotated[
 ]
 NmsIou = Annotated[float, typer.Option("--iou", min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")]
 MaxDetections = Annotated[int, typer.Option("--max-det", min=1, help="Most detections in a picture.")]
+FaceDetectorName = Annotated[
+    str | None, typer.Option("--detector", help="Face detector of two-stage: ssd-plain (the default), ssd (several looks), yunet or haar.")
+]
+FaceWeights = Annotated[Path | None, typer.Option("--face", help="Weights of that face detector, or the folder that has them.")]
 
 
 def examples(*lines: str) -> str:

@@ -10,6 +10,8 @@ import typer
 from maskyolo.cli.options import (
     Device,
     ExistOk,
+    FaceDetectorName,
+    FaceWeights,
     ImageList,
     Images,
     ImageSize,
@@ -18,11 +20,13 @@ from maskyolo.cli.options import (
     MaxDetections,
     Name,
     NmsIou,
+    Pipeline,
     Project,
     ReportConfidence,
     Seed,
     Split,
     Strict,
+    Trust,
     examples,
 )
 from maskyolo.cli.progress import progress_bar
@@ -30,6 +34,7 @@ from maskyolo.cli.progress import progress_bar
 EXAMPLES = examples(
     "maskyolo val --data data/mask/data.yaml",
     "maskyolo val --images data/samples --labels data/samples/annotations",
+    "maskyolo val --images data/samples --labels data/samples/annotations --pipeline two-stage",
     "maskyolo val --data data/mask --split test --model runs/train/train/weights/best.onnx",
 )
 
@@ -41,13 +46,18 @@ def val(
     labels: LabelsFolder = None,
     image_list: ImageList = None,
     model: Annotated[
-        str, typer.Option(help="Name of a model, or its file: .onnx, .xml (OpenVINO) or .pt (only one that you trust).")
-    ] = "maskyolo-n",
+        str | None,
+        typer.Option(help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."),
+    ] = None,
+    pipeline: Pipeline = "yolo",
+    detector: FaceDetectorName = None,
+    face: FaceWeights = None,
     conf: ReportConfidence = 0.25,
     iou: NmsIou = 0.5,
     imgsz: ImageSize = 640,
     device: Device = "auto",
     max_det: MaxDetections = 300,
+    trust: Trust = False,
     seed: Seed = 0,
     project: Project = Path("runs/val"),
     name: Name = "val",
@@ -65,11 +75,15 @@ def val(
             labels=labels,
             image_list=image_list,
             model=model,
+            pipeline=pipeline,
+            detector=detector,
+            face=face,
             conf=conf,
             iou=iou,
             imgsz=imgsz,
             device=device,
             max_det=max_det,
+            trust=trust,
             seed=seed,
             project=project,
             name=name,

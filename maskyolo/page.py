@@ -1,0 +1,232 @@
+"""Reports as one HTML file that needs nothing else: tables, plots drawn as SVG, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.images import ImageArray
+from maskyolo.metrics import precision_recall
+
+if TYPE_CHECKING:
+    from maskyolo.evaluate import Evaluation
+
+__all__ = ["bar_chart", "embedded", "legend", "line_chart", "number", "page", "scores_sections", "table"]
+
+#: Colours of the detectors (Okabe and Ito 2008), told apart by colour-blind people too.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1080px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin: 2em 0 .4em; border-bottom: 1px solid #ccc } h3 { font-size: 1em; margin: 1em 0 .3em }
+table { border-collapse: collapse; margin: .6em 0 } th, td { padding: .15em .7em; border-bottom: 1px solid #ddd; text-align: right }
+th { font-weight: 600 } th:first-child, td:first-child { text-align: left } td.best { font-weight: 700 } .scroll { overflow-x: auto }
+.row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: .6em 0 } figcaption, .note { color: #555; font-size: .88em }
+svg text { font: 12px system-ui, sans-serif; fill: #333 } img { max-width: 100%; height: auto }
+.key { margin-right: 1.4em; white-space: nowrap }
+.key i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; border-radius: 2px; vertical-align: -.05em }
+@media (prefers-color-scheme: dark) { body { background: #161616; color: #e6e6e6 } h2 { border-color: #444 } th, td { border-color: #333 }
+svg text { fill: #ccc } figcaption, .note { color: #aaa } }
+"""
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 500, 300, 48, 12, 44
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """Return a whole HTML document."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(sections)
+        + "\n</body></html>\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, int] | None = None) -> str:
+    """Return a table; cells are text, the first of a row names it.
+
+    Args:
+        head: titles of the columns.
+        rows: the cells.
+        best: by column the row whose cell is to stand out.
+    """
+    shown = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = [
+        "".join(f"<td{' class=best' if best and best.get(column) == place else ''}>{escape(cell)}</td>" for column, cell in enumerate(row))
+        for place, row in enumerate(rows)
+    ]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><tr>{shown}</tr>{body}</table></div>'
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number as text, a dash for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def legend(names: Sequence[str]) -> str:
+    """Return the key to the detectors' colours."""
+    keys = "".join(f'<span class="key"><i style="background:{_color(place)}"></i>{escape(name)}</span>' for place, name in enumerate(names))
+    return f"<p>{keys}</p>"
+
+
+def line_chart(
+    lines: Sequence[Sequence[tuple[float, float]]], title: str, x_title: str, y_title: str, x_max: float, y_max: float, dots: bool = False
+) -> str:
+    """Return a plot of lines from 0 to `x_max` and `y_max`, one for each detector, as SVG."""
+    marks = []
+    for place, points in enumerate(lines):
+        spots = [(_x(x / x_max), _y(y / y_max)) for x, y in points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+        marks.append(f'<polyline points="{path}" fill="none" stroke="{_color(place)}" stroke-width="2"/>')
+        if dots:
+            marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_color(place)}"/>' for x, y in spots]
+    ticks = "".join(_text(_x(value / x_max), _HEIGHT - _BOTTOM + 16, f"{value:g}") for value in _ticks(x_max))
+    return _figure(title, ticks + "".join(marks), x_title, y_title, y_max)
+
+
+def bar_chart(
+    groups: Mapping[str, Sequence[float | None]],
+    title: str,
+    x_title: str,
+    y_title: str,
+    y_max: float = 1.0,
+) -> str:
+    """Return groups of bars, in each group one bar for each detector, as SVG."""
+    marks = []
+    for place, (name, values) in enumerate(groups.items()):
+        middle = _x((place + 0.5) / len(groups))
+        width = (_WIDTH - _LEFT) / len(groups) * 0.8 / max(len(values), 1)
+        marks.append(_text(middle, _HEIGHT - _BOTTOM + 16, name))
+        for order, value in enumerate(values):
+            if value is not None:
+                x, y = middle + (order - len(values) / 2) * width, _y(value / y_max)
+                marks.append(
+                    f'<rect x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{_y(0) - y:.1f}" fill="{_color(order)}">'
+                    f"<title>{value:.3f}</title></rect>"
+                )
+    return _figure(title, "".join(marks), x_title, y_title, y_max)
+
+
+def embedded(image: ImageArray, caption: str, longest: int = 460, quality: int = 78) -> str:
+    """Return a picture, BGR uint8 (H, W, 3), as part of the page: a JPEG of at most `longest` pixels a side."""
+    scale = min(longest / max(image.shape[:2]), 1)
+    if scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    data = base64.b64encode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()).decode()
+    height, width = image.shape[:2]
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return the sections on how right detectors are: by class, curves, confusion, slices."""
+    names = [evaluation.name for evaluation in evaluations]
+    conf = evaluations[0].report.confidence
+    sections = [legend(names)] if len(names) > 1 else []
+    sections.append(f"<h2>By class, at confidence {conf:g}</h2>")
+    rows = []
+    for title in (*CLASS_NAMES, "face"):
+        for evaluation in evaluations:
+            scores = evaluation.face if title == "face" else evaluation.report.classes[title]
+            spans = evaluation.intervals[title]
+            best, at = evaluation.best[title]
+            cells = [_spanned(getattr(scores, key), spans[key]) for key in ("map50", "precision", "recall", "f1")]
+            cells.insert(1, number(scores.map50_95))
+            rows.append([f"{title}: {evaluation.name}" if len(names) > 1 else title, f"{scores.support}", *cells, f"{best:.3f} ({at:.2f})"])
+    sections.append(table(["", "labelled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"], rows))
+    sections.append('<p class="note">“face”: found, whichever class was told. In brackets: 95 % intervals over the pictures.</p>')
+    curves = [
+        line_chart([_curve(evaluation, title) for evaluation in evaluations], title, "recall", "precision", 1, 1)
+        for title in (*CLASS_NAMES, "face")
+    ]
+    sections.append("<h2>Precision and recall</h2>" + f'<div class="row">{"".join(curves)}</div>')
+    sections.append(f"<h2>Confusion, at confidence {conf:g}</h2>" + f'<div class="row">{"".join(map(_confusion, evaluations))}</div>')
+    for kind, title in (
+        ("size", "By size of the face (side in pixels in a 640-pixel picture)"),
+        ("faces", "By number of faces in the picture"),
+        ("sharpness", "By sharpness of the face (thirds)"),
+    ):
+        sections.append(f"<h2>{title}</h2>" + _slices(evaluations, kind))
+    return sections
+
+
+def _slices(evaluations: Sequence[Evaluation], kind: str) -> str:
+    parts = [evaluation.slices[kind] for evaluation in evaluations]
+    measure = "right" if kind == "sharpness" else "map50"
+    title = "found in its class" if kind == "sharpness" else "mAP50"
+    chart = bar_chart({name: [getattr(part[name], measure) for part in parts] for name in parts[0]}, title, "", "")
+    head = ["", "labelled"]
+    for evaluation in evaluations:
+        head += [f"{evaluation.name}: {word}" if len(evaluations) > 1 else word for word in ("found", "right", "mAP50")]
+    rows = []
+    for name, part in parts[0].items():
+        cells = [number(value) for other in parts for value in (other[name].found, other[name].right, other[name].map50)]
+        rows.append([name, str(part.support), *cells])
+    return f'<div class="row">{chart}<div>{table(head, rows)}</div></div>'
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    rows = []
+    for name, counts in zip((*CLASS_NAMES, "nothing there"), evaluation.confusion.tolist(), strict=True):
+        shown = counts if name in CLASS_NAMES else counts[:-1]
+        rows.append([name, *map(str, shown), *[""] * (len(counts) - len(shown))])
+    return f"<div><h3>{escape(evaluation.name)}</h3>{table(['labelled / found', *CLASS_NAMES, 'not found'], rows)}</div>"
+
+
+def _spanned(value: float | None, span: tuple[float, float] | None) -> str:
+    return number(value) + (f" ({span[0]:.3f} to {span[1]:.3f})" if value is not None and span else "")
+
+
+def _curve(evaluation: Evaluation, title: str) -> list[tuple[float, float]]:
+    """Return at most 200 points of the interpolated curve, which falls to 0 where recall ends."""
+    precision, recall = precision_recall(evaluation.matches[title])
+    if not len(recall):
+        return []
+    places = np.unique(np.linspace(0, len(recall) - 1, 200).round().astype(int))
+    points = [(float(recall[place]), float(precision[place])) for place in places]
+    return [(0.0, points[0][1]), *points, (points[-1][0], 0.0)]
+
+
+def _figure(title: str, marks: str, x_title: str, y_title: str, y_max: float) -> str:
+    grid = "".join(
+        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{_y(value / y_max):.1f}" y2="{_y(value / y_max):.1f}" stroke="#888" stroke-opacity=".25"/>'
+        + _text(_LEFT - 6, _y(value / y_max) + 4, f"{value:g}", "end")
+        for value in _ticks(y_max)
+    )
+    titles = _text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, x_title)
+    if y_title:
+        titles += f'<text transform="translate(12 {_HEIGHT / 2 - 20}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH + 12} {_HEIGHT}" width="{_WIDTH}" '
+        f'role="img" aria-label="{escape(title)}">{grid}{marks}{titles}</svg></figure>'
+    )
+
+
+def _ticks(top: float) -> list[float]:
+    step = next(step for scale in (0.01, 0.1, 1, 10, 100, 1000, 10_000) for step in (scale, 2 * scale, 5 * scale) if top / step <= 6)
+    return [round(place * step, 6) for place in range(int(top / step + 1e-9) + 1)]
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _x(share: float) -> float:
+    return _LEFT + share * (_WIDTH - _LEFT)
+
+
+def _y(share: float) -> float:
+    return _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
+
+
+def _color(place: int) -> str:
+    return COLORS[place % len(COLORS)]

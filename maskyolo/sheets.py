@@ -60,6 +60,7 @@ def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS
     columns = min(columns, len(photos))
     sheet = Image.new("RGB", (columns * tile, -(-len(photos) // columns) * (tile + _TEXT)), "white")
     draw = ImageDraw.Draw(sheet)
+    room = tile // 5  # characters of a line
     font = ImageFont.load_default(10)
     for number, (path, row) in enumerate(photos):
         left, top = number % columns * tile, number // columns * (tile + _TEXT)
@@ -68,8 +69,8 @@ def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS
         except ImageError:
             draw.rectangle((left + 2, top + 2, left + tile - 3, top + tile - 3), outline="grey")
         for line, text in enumerate((row.source, row.reason)):
-            while font.getlength(text) > tile - 4:
-                text = text[:-2] + "…" if line else "…" + text[2:]
+            if len(text) > room:
+                text = text[: room - 1] + "…" if line else "…" + text[1 - room :]
             draw.text((left + 2, top + tile + 13 * line), text, fill="black", font=font)
     return sheet
 

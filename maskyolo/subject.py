@@ -97,10 +97,9 @@ def decide_classes(
     class_ids[subject] = class_id
     name = getattr(detector, "name", "detector")
     deciders = tuple("folder" if place == subject else name if sure[place] else "nobody" for place in range(count))
-    counts = [(int(sure.sum()) - int(sure[subject]), f"of {name}'s class"), (deciders.count("nobody"), "painted over")]
-    return Decision(
-        class_ids, deciders, f"{count} faces: the subject, " + ", ".join(f"{number} {what}" for number, what in counts if number)
-    )
+    parts = [(int(sure.sum()) - int(sure[subject]), f"of {name}'s class"), (deciders.count("nobody"), "painted over")]
+    told = ", ".join(f"{number} {what}" for number, what in parts if number)
+    return Decision(class_ids, deciders, f"{count} faces: the subject, {told}")
 
 
 def paint_over(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) -> ImageArray:
@@ -115,7 +114,7 @@ def paint_over(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) ->
         hidden[max(0, int(y1 - down)) : int(y2 + down) + 1, max(0, int(x1 - across)) : int(x2 + across) + 1] = True
     for x1, y1, x2, y2 in as_boxes(spare):
         hidden[max(0, int(y1)) : int(y2) + 1, max(0, int(x1)) : int(x2) + 1] = False
-    painted = image.copy()
+    painted: ImageArray = image.copy()
     painted[hidden] = _GREY
     return painted
 

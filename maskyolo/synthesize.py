@@ -23,9 +23,9 @@ import imagehash
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from maskyolo.convert import CLASS_FOLDERS
 from maskyolo.coverings import CONFUSERS, choose_style, draw_confuser, draw_mask, obstacle
 from maskyolo.coverings.camera import Landmarks
+from maskyolo.dataset import class_of
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces.yunet import YuNet
 from maskyolo.images import ImageArray, decode_image, open_picture, write_atomic
@@ -162,7 +162,7 @@ def find_faces(folder: Path | str) -> list[Path]:
     ]
     for path in paths:
         for name in path.relative_to(folder).parts[:-1]:
-            if CLASS_FOLDERS.get("".join(filter(str.isalnum, name)).lower()) == "with_mask":
+            if class_of(name) == "with_mask":
                 raise DatasetError(f"{folder} has a folder '{name}'; give only the folder of bare faces, such as {folder / 'without_mask'}")
     if not paths:
         raise DatasetError(f"no photos in {folder}; give a folder of photos in which nobody wears a mask")

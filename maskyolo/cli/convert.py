@@ -13,29 +13,46 @@ from maskyolo.cli.progress import progress_bar
 EXAMPLES = examples(
     "maskyolo convert data/samples/folders --out data/mask",
     "maskyolo convert photos --out data/mask --splits 0.9,0.1,0 --map covered=with_mask",
+    "maskyolo convert photos --out data/mask --exclude benchmark/images --update",
 )
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Folder that has the folders with_mask and without_mask in it.")],
-    out: Annotated[Path, typer.Option(help="Folder of the data set to make; must not exist yet.")],
-    detector: Annotated[str, typer.Option(help="Face detector: ssd (several looks, for reliable boxes) or ssd-plain (one pass).")] = "ssd",
+    out: Annotated[Path, typer.Option(help="Folder of the data set to make; must not exist yet, but for --update.")],
+    detector: Annotated[
+        str, typer.Option(help="Face detector: ssd (several looks, for reliable boxes), ssd-plain (one pass), yunet or haar.")
+    ] = "ssd",
     weights: Annotated[Path | None, typer.Option(help="The face detector's caffemodel, or the folder that has it.")] = None,
     conf: Annotated[float, typer.Option(min=0, max=1, help="Least score of a face.")] = 0.5,
+    others: Annotated[
+        str,
+        typer.Option(
+            help="Class of the faces beside a photo's subject: detector (where maskyolo-n is sure, else painted over), paint (all "
+            "painted over), set-aside (such photos are left out), folder (the folder's)."
+        ),
+    ] = "detector",
+    second_opinion: Annotated[
+        str, typer.Option(help="Who checks and completes the faces of ssd: yunet or none; other detectors stand alone.")
+    ] = "yunet",
     splits: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
     seed: Seed = 0,
     class_map: Annotated[
         list[str] | None, typer.Option("--map", help="NAME=CLASS: what a folder means: with_mask, without_mask or ignore. Repeatable.")
     ] = None,
+    exclude: Annotated[
+        list[Path] | None, typer.Option(help="Folder of pictures, such as a benchmark, whose near-copies are left out. Repeatable.")
+    ] = None,
     scenes: Annotated[
         int, typer.Option(min=0, help="Training pictures to compose of many of the photos' faces, for streets and crowds.")
     ] = 0,
+    update: Annotated[bool, typer.Option("--update", help="Bring the set in --out up to date; corrections made by hand stay.")] = False,
+    sheets: Annotated[bool, typer.Option("--sheets/--no-sheets", help="Draw contact sheets of the photos of each status.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = 2,
     strict: Strict = False,
 ) -> None:
     """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""
     from maskyolo.convert import convert_dataset
-    from maskyolo.dataset import CLASS_NAMES
     from maskyolo.ledger import STATUSES
 
     try:
@@ -46,10 +63,15 @@ def convert(
                 detector=detector,
                 weights=weights,
                 conf=conf,
+                second_opinion=second_opinion,
+                others=others,
                 splits=_numbers(splits),
                 seed=seed,
                 class_map=_pairs(class_map or []),
+                exclude=exclude or [],
                 scenes=scenes,
+                update=update,
+                sheets=sheets,
                 workers=workers,
                 on_progress=on_progress,
             )
@@ -57,9 +79,18 @@ def convert(
         typer.echo(f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there", err=True)
         raise
     counts = made.counts()
-    print(f"{'':13}" + "".join(f"{status:>12}" for status in STATUSES) + f"{'all':>12}")
-    for name in CLASS_NAMES:
-        print(f"{name:13}" + "".join(f"{counts[name][status]:12}" for status in STATUSES) + f"{counts[name].total():12}")
+    shown = [status for status in STATUSES if status == "kept" or any(counts[name][status] for name in counts)]
+    print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
+    for name, found in counts.items():
+        print(f"{name:13}" + "".join(f"{found[status]:12}" for status in shown) + f"{found.total():12}")
+    by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
+    print(f"near-copies in different splits: {made.leaks} of {made.pairs} pairs; {by_chance}")
+    for row in made.gone[:20]:
+        print(f"no longer in {source}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
+    if len(made.gone) > 20:
+        print(f"… and {len(made.gone) - 20} more")
+    if uneven := made.uneven_loss():
+        typer.echo(f"maskyolo: warning: {uneven}", err=True)
     unreadable = [row for row in made.rows if row.status == "unreadable"]
     for row in unreadable[:20]:
         typer.echo(f"maskyolo: unreadable: {row.source}: {row.reason}", err=True)
@@ -67,7 +98,7 @@ def convert(
         typer.echo(f"maskyolo: … and {len(unreadable) - 20} more; see the ledger", err=True)
     if made.scenes:
         print(f"and {made.scenes} scenes composed of the training photos")
-    print(f"ledger: {made.folder / 'ledger.csv'}")
+    print(f"ledger: {made.folder / 'ledger.csv'}{', contact sheets beside it' if sheets else ''}")
     print(made.folder)
     if strict and unreadable:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -141,10 +142,11 @@ def convert_dataset(
     out: Path | str,
     *,
     format: str = "auto",  # noqa: A002  # the command's option
-    only: Path | str | None = None,
+    image_list: Path | str | None = None,
     detector: str = "ssd",
     weights: Path | str | None = None,
     conf: float = 0.5,
+    second_opinion: str = "yunet",
     others: str = "detector",
     splits: Sequence[float] | str = (0.8, 0.1, 0.1),
     seed: int = 0,
@@ -167,10 +169,11 @@ def convert_dataset(
             Pascal VOC folders, COCO files or folders, YOLO sets by `data.yaml` or folder.
         out: folder to make; it must not exist or be empty, unless `update`.
         format: of the sources: auto, folders, voc, coco or yolo.
-        only: a file with the names of the photos to take, one a line.
+        image_list: a file with the names of the photos to take, one a line.
         detector: one of `faces.FACE_DETECTORS`.
         weights: the detector's file or folder, if it is not where `manifest.find_weights` looks.
         conf: least score of a face.
+        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`; other detectors stand alone.
         others: how the faces beside a photo's subject come to their class, one of `subject.OTHERS`.
         splits: shares of train, val and test, which sum to 1; or "keep" for the splits that annotated sets have.
         seed: of the splits and scenes.
@@ -195,13 +198,14 @@ def convert_dataset(
     elif splits != "keep":
         raise DatasetError(f"unknown splits '{splits}'; give shares such as 0.8,0.1,0.1, or keep")
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    photos, names = gather_photos(sources, format, class_map, only, keep_splits=splits == "keep")
+    photos, names = gather_photos(sources, format, class_map, image_list, keep_splits=splits == "keep")
     return convert_photos(
         photos,
         out,
         detector=detector,
         weights=weights,
         conf=conf,
+        second_opinion=second_opinion,
         others=others,
         splits=own_splits(photos) if isinstance(splits, str) else splits,
         seed=seed,
@@ -222,6 +226,7 @@ def convert_photos(
     detector: str = "ssd",
     weights: Path | str | None = None,
     conf: float = 0.5,
+    second_opinion: str = "yunet",
     others: str = "detector",
     splits: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
@@ -243,8 +248,11 @@ def convert_photos(
     shares = _shares(splits)
     if others not in OTHERS:
         raise MaskyoloError(f"unknown way '{others}' with the other faces of a photo; choose from {', '.join(OTHERS)}")
-    settings = {"version": 2, "detector": detector, "conf": conf, "others": others}
-    load_face_detector(detector, weights, conf)  # before any work, too
+
+    def load() -> FaceDetector:
+        return load_face_detector(detector, weights, conf, second_opinion)
+
+    settings = {"version": 2, "detector": load().name, "conf": conf, "others": others}  # errors come before any work, too
     with output_errors(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()
@@ -261,7 +269,7 @@ def convert_photos(
                 on_progress(done, total)
 
         work = _Work(part, settings, old, others, names)
-        rows = work.process_all(photos, lambda: load_face_detector(detector, weights, conf), workers, report)
+        rows = work.process_all(photos, load, workers, report)
         rows = _settle(rows, photos, shares, seed, benchmark, old.splits())
         write_ledger(part / "ledger.csv", rows)
         for name in CLASS_NAMES:
@@ -446,7 +454,7 @@ class _Work:
                 detectors.put(detector)
 
         rows: dict[str, LedgerRow] = {}
-        with (self._part / JOURNAL).open("w", encoding="utf-8") as journal, ThreadPoolExecutor(workers) as pool:
+        with (self._part / JOURNAL).open("w", encoding="utf-8") as journal, _opencv_threads(workers), ThreadPoolExecutor(workers) as pool:
             journal.write(json.dumps(self._settings) + "\n")
             for row in self._done.values():  # at once, so that a second interruption loses nothing either
                 journal.write(json.dumps(row.to_dict()) + "\n")
@@ -587,6 +595,18 @@ def _checksum(photo: Photo) -> str:
 def _is_whole(row: LedgerRow) -> bool:
     """Whether a row of the old set says all that working on the photo again would; of copies and left-out photos it does not."""
     return row.in_set or row.status in ("no_face", "unreadable") or (row.status == "ambiguous" and bool(row.phash))
+
+
+@contextmanager
+def _opencv_threads(workers: int) -> Iterator[None]:
+    """Let each of several workers have one thread in OpenCV: networks that each take all cores wait for each other."""
+    before = cv2.getNumThreads()
+    if workers > 1:
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[Photo], LedgerRow], photos: Sequence[Photo], ahead: int) -> Iterator[LedgerRow]:

@@ -28,7 +28,7 @@ def gather_photos(
     sources: Sequence[Path | str],
     format: str = "auto",  # noqa: A002  # the command's option
     class_map: Mapping[str, str] | None = None,
-    only: Path | str | None = None,
+    image_list: Path | str | None = None,
     keep_splits: bool = False,
 ) -> tuple[list[Photo], tuple[str, ...]]:
     """List the photos of all sources, in their order.
@@ -39,14 +39,14 @@ def gather_photos(
         sources: folders with class folders, or annotated sets.
         format: auto, folders, or one of `formats.FORMATS`; holds for all sources.
         class_map: what folders and classes mean.
-        only: a file with the names of the photos to take, one a line, with any or no folders; also looked for in the sources.
+        image_list: a file with the names of the photos to take, one a line, with any or no folders; also looked for in the sources.
         keep_splits: whether photos of annotated sets keep their splits; those that have none are `excluded`.
 
     Returns:
         The photos, and the class names of their labels by id: the two, and those that are kept as classes of their own.
 
     Raises:
-        DatasetError: a source that is none, an unknown format or class, a name of `only` that no source has.
+        DatasetError: a source that is none, an unknown format or class, a name of `image_list` that no source has.
     """
     if format not in ("auto", "folders", *FORMATS):
         raise DatasetError(f"unknown format '{format}'; choose from auto, folders, {', '.join(FORMATS)}")
@@ -58,8 +58,8 @@ def gather_photos(
             read.append((prefix, find_photos(source, class_map, both=len(sources) == 1)))
         else:
             read.append((prefix, read_annotations(source, kind)))
-    if only is not None:
-        read = _chosen(read, _read_list(only, sources))
+    if image_list is not None:
+        read = _chosen(read, _read_list(image_list, sources))
     annotated = [photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)]
     found = Counter(name for photo in annotated for place, name in enumerate(photo.names) if not _is_ignored(photo, place))
     targets = map_classes(dict(sorted(found.items())), class_map, ", ".join(map(str, sources))) if annotated else {}
@@ -132,11 +132,13 @@ def _prefixes(sources: Sequence[Path | str]) -> list[str]:
     return prefixes
 
 
-def _read_list(only: Path | str, sources: Sequence[Path | str]) -> list[str]:
-    places = [Path(only), *(Path(source) / only for source in sources)]
+def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[str]:
+    places = [Path(image_list), *(Path(source) / image_list for source in sources)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise DatasetError(f"no list {only}: neither here nor in {', '.join(map(str, sources))}; give a file with a photo's name a line")
+        raise DatasetError(
+            f"no list {image_list}: neither here nor in {', '.join(map(str, sources))}; give a file with a photo's name a line"
+        )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""`maskyolo train`: train the detector on a YOLO data set."""
+"""`maskyolo train`: train the detector, or the two-stage path's classifier, on a YOLO data set."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ EXAMPLES = examples(
     "maskyolo train --data data/mask/data.yaml",
     "maskyolo train --data data/mask --model maskyolo-n --epochs 3 --imgsz 640 --device 0",
     "maskyolo train --resume latest",
+    "maskyolo train --pipeline two-stage --data data/mask --arch mobilenet_v2",
 )
 
 
@@ -27,16 +28,34 @@ def train(
     data: Annotated[Path | None, typer.Option(help="The data set's data.yaml, or its folder.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Start weights: yolov8n (the default), maskyolo-n, a .pt file you trust, or yolov8n.yaml for a random start."),
+        typer.Option(
+            help="Start weights: yolov8n (the default), maskyolo-n, a .pt file you trust, or yolov8n.yaml for a random start; with two "
+            "stages a file of torchvision's ImageNet weights."
+        ),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="Settings: a name in configs/ (the default is detector) or a YAML file.")] = None,
+    pipeline: Annotated[
+        str, typer.Option(help="What to train: yolo (the detector), or two-stage (a classifier of face crops, as in 2020).")
+    ] = "yolo",
+    arch: Annotated[
+        str | None, typer.Option(help="Backbone of that classifier: mobilenet_v2 (the default) or resnet50, learnt on ImageNet.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Settings: a name in configs/ (the default is detector, or classifier) or a YAML file.")
+    ] = None,
     imgsz: Annotated[
-        int | None, typer.Option(min=32, help="Longer side in pixels that pictures are scaled to; a multiple of 32 (recipe: 416).")
+        int | None,
+        typer.Option(min=32, help="Longer side in pixels that pictures are scaled to; a multiple of 32 (recipe: 416; crops: 224)."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training pictures (recipe: 12).")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures in a step (16, unless the recipe says otherwise).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training pictures (recipe: 12; crops: 20).")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures in a step (16, unless the recipe says otherwise; crops: 32).")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Of the classifier: adam (the default) or rmsprop.")] = None,
+    unfreeze: Annotated[
+        int | None, typer.Option(min=0, help="How many of the last blocks of the classifier's backbone learn as well (0: only the head).")
+    ] = None,
     device: Device = "auto",
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that load pictures beside the training (recipe: 1).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that load pictures beside the training (recipe: 1; threads for crops: 2).")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random (0, unless the recipe says otherwise).")] = None,
     patience: Annotated[int | None, typer.Option(min=0, help="Stop after so many epochs without improvement (100).")] = None,
     cache: Annotated[str | None, typer.Option(help="Where decoded pictures are kept: ram, disk or none (recipe: ram).")] = None,
@@ -48,39 +67,62 @@ def train(
     name: Name = "train",
     exist_ok: ExistOk = False,
 ) -> None:
-    """Train a YOLOv8 detector; Ctrl-C or a kill leaves a run that --resume continues."""
+    """Train a YOLOv8 detector; Ctrl-C or a kill leaves a run that --resume continues. Or, in minutes, a classifier of face crops."""
+    from maskyolo.errors import MaskyoloError
+
+    both = {"data": data, "model": model, "recipe": recipe, "imgsz": imgsz, "epochs": epochs, "batch": batch, "device": device}
+    both |= {"workers": workers, "seed": seed, "project": project, "name": name, "exist_ok": exist_ok}
+    only = {
+        "yolo": {"patience": patience, "cache": cache, "resume": resume, "trust": trust},
+        "two-stage": {"arch": arch, "optimizer": optimizer, "unfreeze": unfreeze},
+    }
+    if pipeline not in only:
+        raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(only)}")
+    own = only.pop(pipeline)
+    for other, settings in only.items():
+        wrong = [f"--{key}" for key, value in settings.items() if value is not None and value is not False]
+        if wrong:
+            raise MaskyoloError(f"cannot use {', '.join(wrong)} with --pipeline {pipeline}: of {other} only; leave it out")
+    signal.signal(signal.SIGTERM, _interrupt)
+    if pipeline == "yolo":
+        _train_detector(both | own)
+    else:
+        _train_classifier(both | own)
+
+
+def _train_detector(settings: dict[str, Any]) -> None:
     from maskyolo.train import train_detector
 
-    signal.signal(signal.SIGTERM, _interrupt)
     with progress_bar("batches") as bar:
         report = _Lines(bar)
         try:
-            result = train_detector(
-                data=data,
-                model=model,
-                recipe=recipe,
-                imgsz=imgsz,
-                epochs=epochs,
-                batch=batch,
-                device=device,
-                workers=workers,
-                seed=seed,
-                patience=patience,
-                cache=cache,
-                resume=resume,
-                trust=trust,
-                project=project,
-                name=name,
-                exist_ok=exist_ok,
-                on_progress=report,
-                on_warning=lambda line: typer.echo(f"maskyolo: {line}", err=True),
-            )
+            result = train_detector(**settings, on_progress=report, on_warning=_warn)
         except KeyboardInterrupt:
             where = f"; continue with: maskyolo train --resume {_relative(report.folder)}" if report.folder else ""
             typer.echo(f"maskyolo: stopped{where}", err=True)
             raise typer.Exit(130) from None
     print(result.report.table())
     print(f"weights: {_relative(result.best)}, {_relative(result.onnx)}")
+    print(_relative(result.folder))
+
+
+def _train_classifier(settings: dict[str, Any]) -> None:
+    from maskyolo.errors import MaskyoloError
+    from maskyolo.train_classifier import train_classifier
+
+    if settings["data"] is None:
+        raise MaskyoloError("no data set given; give --data DIR/data.yaml")
+    with progress_bar("batches") as bar:
+        report = _Lines(bar)
+        try:
+            result = train_classifier(**settings, on_progress=report, on_warning=_warn)
+        except KeyboardInterrupt:
+            where = f"; {_relative(report.folder)}/results.csv has the epochs so far" if report.folder else ""
+            typer.echo(f"maskyolo: stopped{where}; it cannot be continued, start it again", err=True)
+            raise typer.Exit(130) from None
+    for table in result.reports.values():
+        print(table.table())
+    print(f"weights: {_relative(result.best)}")
     print(_relative(result.folder))
 
 
@@ -95,7 +137,13 @@ class _Lines:
         self.seconds = 0.0
 
     def __call__(self, now: Progress) -> None:
-        if self.folder is None:
+        if now.epoch == 0:
+            if self.folder is None:
+                self.folder = now.folder
+                typer.echo(f"training in {_relative(now.folder)}; first the frozen layers' pass over {now.batches} crops", err=True)
+            self.bar(now.batch, now.batches)
+            return
+        if not self.begun:
             self.folder, self.begun, self.first = now.folder, time.monotonic(), now.epoch
             typer.echo(f"training in {_relative(now.folder)}, {now.epochs} epochs of {now.batches} batches", err=True)
         self.bar((now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
@@ -106,6 +154,10 @@ class _Lines:
             left = (time.monotonic() - self.begun) / (now.epoch - self.first + 1) * (now.epochs - now.epoch)
             rate = f"{now.batches / self.seconds:.2f} batches/s" if self.seconds else ""
             print(f"epoch {now.epoch}/{now.epochs}  {'  '.join(values)}  {rate}  {_clock(left)} left", file=sys.stderr, flush=True)
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"maskyolo: {line}", err=True)
 
 
 def _clock(seconds: float) -> str:

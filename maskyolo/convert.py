@@ -112,8 +112,9 @@ class Conversion:
         return self.folder / "data.yaml"
 
     def counts(self) -> dict[str, Counter[str]]:
-        """Count the photos of each class by status."""
-        return {name: Counter(row.status for row in self.rows if row.class_name == name) for name in self.names}
+        """Count the photos of each class by status; those of annotated sets that show no face come last, under an empty name."""
+        names = [*self.names, ""] if any(not row.class_name for row in self.rows) else self.names
+        return {name: Counter(row.status for row in self.rows if row.class_name == name) for name in names}
 
     def uneven_loss(self) -> str:
         """Say if one class lost more of its photos than the other, to no face, an unknown class or damage; empty if not.

@@ -69,18 +69,16 @@ def load_face_detector(
             as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
         weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
         conf: least score of a face; Haar has no scores.
-        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`.
+        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`; other detectors stand alone.
 
     Raises:
-        MaskyoloError: an unknown name, or a second opinion on another detector than `ssd`.
+        MaskyoloError: an unknown name of either.
         WeightsError: weights missing, or with the wrong checksum.
     """
     if name not in FACE_DETECTORS:
         raise MaskyoloError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
     if second_opinion not in SECOND_OPINIONS:
         raise MaskyoloError(f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}")
-    if second_opinion != "none" and name != "ssd":
-        raise MaskyoloError(f"a second opinion on '{name}' is not possible, only on 'ssd'; choose one of the two")
     if name == "haar":
         from maskyolo.faces.haar import Haar
 

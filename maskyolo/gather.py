@@ -105,6 +105,8 @@ def _labelled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[st
     if len(single) < len(faces):
         reason = "; ".join(filter(None, (reason, f"{len(faces) - len(single)} repeated boxes removed")))
     chosen = sorted([faces[place] for place in single] + [place for place, name in enumerate(targeted) if name == "ignore"])
+    if targeted and set(targeted) == {"drop"} and not status:
+        status, reason = "excluded", "all its boxes are of dropped classes"
     class_ids = [IGNORE if targeted[place] == "ignore" else names.index(targeted[place]) for place in chosen]
     boxes = checked.boxes[chosen]
     areas = np.where(np.array(class_ids) == IGNORE, -1, box_area(boxes)) if chosen else np.zeros(0)

@@ -1,4 +1,4 @@
-"""`maskyolo convert`: class folders to a YOLO data set."""
+"""`maskyolo convert`: class folders and annotated sets to a YOLO data set; annotated sets to another format."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from typing import Annotated
 
 import typer
 
-from maskyolo.cli.options import Seed, Strict, examples
+from maskyolo.cli.options import ImageList, Seed, Strict, examples
 from maskyolo.cli.progress import progress_bar
 
 EXAMPLES = examples(
     "maskyolo convert data/samples/folders --out data/mask",
     "maskyolo convert photos --out data/mask --splits 0.9,0.1,0 --map covered=with_mask",
     "maskyolo convert photos --out data/mask --exclude benchmark/images --update",
+    "maskyolo convert data/samples --format voc --out data/street",
+    "maskyolo convert photos data/voc --out data/both --map mask_weared_incorrect=ignore",
+    "maskyolo convert data/mask/data.yaml --to coco --out data/mask-coco",
 )
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="Folder that has the folders with_mask and without_mask in it.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with with_mask and without_mask in them; Pascal VOC, COCO or YOLO sets; all become one set."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the data set to make; must not exist yet, but for --update.")],
+    format: Annotated[str, typer.Option(help="What the sources are: auto, folders, voc, coco or yolo.")] = "auto",  # noqa: A002
+    image_list: ImageList = None,
+    to: Annotated[
+        str | None, typer.Option(help="Only write an annotated set once more, as voc, coco or yolo: every box and split as it is.")
+    ] = None,
     detector: Annotated[
         str, typer.Option(help="Face detector: ssd (several looks, for reliable boxes), ssd-plain (one pass), yunet or haar.")
     ] = "ssd",
@@ -35,10 +46,11 @@ def convert(
     second_opinion: Annotated[
         str, typer.Option(help="Who checks and completes the faces of ssd: yunet or none; other detectors stand alone.")
     ] = "yunet",
-    splits: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
+    splits: Annotated[str, typer.Option(help="Shares of train, val and test, or keep: those that annotated sets have.")] = "0.8,0.1,0.1",
     seed: Seed = 0,
     class_map: Annotated[
-        list[str] | None, typer.Option("--map", help="NAME=CLASS: what a folder means: with_mask, without_mask or ignore. Repeatable.")
+        list[str] | None,
+        typer.Option("--map", help="NAME=CLASS: what a folder or class means: with_mask, without_mask, drop, ignore or keep. Repeatable."),
     ] = None,
     exclude: Annotated[
         list[Path] | None, typer.Option(help="Folder of pictures, such as a benchmark, whose near-copies are left out. Repeatable.")
@@ -52,6 +64,9 @@ def convert(
     strict: Strict = False,
 ) -> None:
     """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""
+    if to is not None:
+        _export(source, out, to, format, _pairs(class_map or []), image_list, strict)
+        return
     from maskyolo.convert import convert_dataset
     from maskyolo.ledger import STATUSES
 
@@ -60,6 +75,8 @@ def convert(
             made = convert_dataset(
                 source,
                 out,
+                format=format,
+                image_list=image_list,
                 detector=detector,
                 weights=weights,
                 conf=conf,
@@ -82,11 +99,13 @@ def convert(
     shown = [status for status in STATUSES if status == "kept" or any(counts[name][status] for name in counts)]
     print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
     for name, found in counts.items():
-        print(f"{name:13}" + "".join(f"{found[status]:12}" for status in shown) + f"{found.total():12}")
+        print(f"{name or 'no faces':13}" + "".join(f"{found[status]:12}" for status in shown) + f"{found.total():12}")
     by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
     print(f"near-copies in different splits: {made.leaks} of {made.pairs} pairs; {by_chance}")
     for row in made.gone[:20]:
-        print(f"no longer in {source}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
+        print(
+            f"no longer in {', '.join(map(str, source))}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}"
+        )
     if len(made.gone) > 20:
         print(f"… and {len(made.gone) - 20} more")
     if uneven := made.uneven_loss():
@@ -104,11 +123,40 @@ def convert(
         raise typer.Exit(1)
 
 
-def _numbers(text: str) -> list[float]:
+def _export(
+    source: list[Path],
+    out: Path,
+    to: str,
+    format: str,
+    class_map: dict[str, str],
+    image_list: Path | None,
+    strict: bool,  # noqa: A002
+) -> None:
+    from maskyolo.formats import export_dataset
+
+    if len(source) > 1 or image_list is not None:
+        raise typer.BadParameter("writes one set as it is: give one source and no --list", param_hint="--to")
+    with progress_bar("pictures") as on_progress:
+        made = export_dataset(source[0], out, to=to, format=format, class_map=class_map, on_progress=on_progress)
+    for name, reason in (made.skipped + made.mended)[:20]:
+        typer.echo(f"maskyolo: {name}: {reason}", err=True)
+    if len(made.skipped + made.mended) > 20:
+        typer.echo(f"maskyolo: … and {len(made.skipped + made.mended) - 20} more", err=True)
+    print("pictures: " + ", ".join(f"{split or 'in no split'} {count}" for split, count in sorted(made.photos.items())))
+    print("boxes: " + ", ".join(f"{name} {count}" for name, count in made.boxes.items()))
+    print(f"left out: {len(made.skipped)} pictures; boxes changed in {len(made.mended)}")
+    print(made.folder)
+    if strict and made.skipped:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[float] | str:
+    if text == "keep":
+        return text
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is not a list of numbers such as 0.8,0.1,0.1", param_hint="--splits") from None
+        raise typer.BadParameter(f"'{text}' is not a list of numbers such as 0.8,0.1,0.1, or keep", param_hint="--splits") from None
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -87,7 +87,6 @@ def compute_features(
     Raises:
         MaskyoloError: the memory does not suffice for the features.
     """
-    use_all_cores()
     compute = _runner(frozen.eval(), device)
     values = torch.empty(0)
     class_ids: list[int] = []
@@ -132,6 +131,10 @@ def fit(
         on_batch: called with the epoch, the batch and the running mean of the loss.
         on_epoch: called with the epoch and loss, accuracy, val_loss and val_accuracy.
     """
+    if _convolves(learning):
+        use_all_cores()
+    else:
+        torch.set_num_threads(1)  # a step of the head takes less than the threads' meeting
     learning = learning.to(device).to(memory_format=torch.channels_last)
     kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[optimizer]
     steps = kind(learning.parameters(), lr=lr0)
@@ -240,8 +243,11 @@ def _runner(frozen: nn.Module, device: torch.device) -> Callable[[Tensor], torch
 def _autocast(device: torch.device, network: nn.Module) -> Any:
     """Compute convolutions in bfloat16 on CPUs and GPUs that multiply it in hardware; a mere head stays in float32."""
     hardware = {"cpu": cpu_has_bf16, "cuda": torch.cuda.is_bf16_supported}
-    convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
-    return torch.autocast(device.type, torch.bfloat16, enabled=convolves and hardware.get(device.type, bool)())
+    return torch.autocast(device.type, torch.bfloat16, enabled=_convolves(network) and hardware.get(device.type, bool)())
+
+
+def _convolves(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 def _room(number: int, shape: Iterable[int]) -> torch.Tensor:

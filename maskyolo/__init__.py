@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskyolo.comparison import compare
+    from maskyolo.convert import convert_dataset
     from maskyolo.detection import detect
     from maskyolo.evaluate import evaluate
+    from maskyolo.formats import export_dataset
     from maskyolo.synthesize import synthesize_masks
     from maskyolo.yolo import load_detector
 
-__all__ = ["compare", "detect", "evaluate", "load_detector", "synthesize_masks"]
+__all__ = ["compare", "convert_dataset", "detect", "evaluate", "export_dataset", "load_detector", "synthesize_masks"]
 
 __version__ = "0.1.0"
 
@@ -19,8 +21,10 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {
     "compare": "maskyolo.comparison",
+    "convert_dataset": "maskyolo.convert",
     "detect": "maskyolo.detection",
     "evaluate": "maskyolo.evaluate",
+    "export_dataset": "maskyolo.formats",
     "load_detector": "maskyolo.yolo",
     "synthesize_masks": "maskyolo.synthesize",
 }

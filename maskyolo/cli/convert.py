@@ -103,9 +103,7 @@ def convert(
     by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
     print(f"near-copies in different splits: {made.leaks} of {made.pairs} pairs; {by_chance}")
     for row in made.gone[:20]:
-        print(
-            f"no longer in {', '.join(map(str, source))}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}"
-        )
+        print(f"no longer in the source, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
     if len(made.gone) > 20:
         print(f"… and {len(made.gone) - 20} more")
     if uneven := made.uneven_loss():
@@ -127,17 +125,17 @@ def _export(
     source: list[Path],
     out: Path,
     to: str,
-    format: str,
+    source_format: str,
     class_map: dict[str, str],
     image_list: Path | None,
-    strict: bool,  # noqa: A002
+    strict: bool,
 ) -> None:
     from maskyolo.formats import export_dataset
 
     if len(source) > 1 or image_list is not None:
         raise typer.BadParameter("writes one set as it is: give one source and no --list", param_hint="--to")
     with progress_bar("pictures") as on_progress:
-        made = export_dataset(source[0], out, to=to, format=format, class_map=class_map, on_progress=on_progress)
+        made = export_dataset(source[0], out, to=to, format=source_format, class_map=class_map, on_progress=on_progress)
     for name, reason in (made.skipped + made.mended)[:20]:
         typer.echo(f"maskyolo: {name}: {reason}", err=True)
     if len(made.skipped + made.mended) > 20:

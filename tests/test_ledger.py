@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from maskyolo.errors import DatasetError
-from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
+from maskyolo.ledger import LedgerRow, read_ledger, size_class, write_ledger
 
 
 def test_rows_survive_the_file_with_commas_quotes_and_newlines_in_names(tmp_path: Path) -> None:
     rows = [
         LedgerRow('with_mask/a, "b"\nж.jpg', "with_mask", "kept", "2 faces", "images/train/a.jpg", "train", 40, 30, "ab", "0f", 3, "ssd",
-                  ((1.5, 2.0, 3.0, 4.25), (0.0, 0.0, 1.0, 1.0)), (0.9, 0.5)),
+                  ((1.5, 2.0, 3.0, 4.25), (0.0, 0.0, 1.0, 1.0)), (0.9, 0.5), ("with_mask", "ignore"), ("ssd", "yunet"),
+                  ("folder", "nobody"), (True, False), "small", "ff"),
         LedgerRow("without_mask/x.jpg", "without_mask", "unreadable", "the file is empty"),
     ]  # fmt: skip
     write_ledger(tmp_path / "ledger.csv", rows)
@@ -28,3 +29,36 @@ def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> 
     path.write_text(path.read_text().replace(",0,0,", ",wide,0,"))
     with pytest.raises(DatasetError, match="line 2"):
         read_ledger(path)
+
+
+ROW = LedgerRow(
+    "a.jpg", "with_mask", "kept", "", "images/val/a.jpg", "val", 640, 480, "ab", "0f", 3, "ssd",
+    ((10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 220.0, 30.0)), (0.9, 0.6), ("with_mask", "without_mask"), ("ssd", "yunet"),
+    ("folder", "maskyolo-n"), (True, False), "large", "1f",
+)  # fmt: skip
+
+
+def test_a_correction_says_what_a_person_changed_and_keeps_what_they_did_not() -> None:
+    row = ROW.corrected([(200.2, 10, 220, 30), (300, 100, 320, 120), (10, 10, 110, 110)], ["with_mask", "with_mask", "with_mask"], "seen")
+    assert (row.status, row.reason, row.split, row.image) == ("corrected", "seen", "val", "images/val/a.jpg")
+    assert row.boxes == ((200.2, 10.0, 220.0, 30.0), (300.0, 100.0, 320.0, 120.0), (10.0, 10.0, 110.0, 110.0))
+    assert row.origins == ("yunet", "human", "ssd")
+    assert row.deciders == ("human", "human", "folder")
+    assert row.scores == (0.6, 1.0, 0.9)
+    assert row.agreed == (False, True, True)
+    assert row.corrected([(200, 10, 220, 30)], ["without_mask"]).size == "small"
+    bare = row.corrected([], [])
+    assert (bare.boxes, bare.classes, bare.size, bare.in_set) == ((), (), "", True)
+
+
+def test_a_photo_taken_out_by_hand_has_no_picture() -> None:
+    row = ROW.removed()
+    assert (row.status, row.image, row.split, row.in_set) == ("corrected", "", "", False)
+    assert row.boxes == ROW.boxes
+
+
+@pytest.mark.parametrize(("side", "size"), [(31.9, "small"), (32, "medium"), (95.9, "medium"), (96, "large")])
+def test_sizes_are_those_at_640(side: float, size: str) -> None:
+    assert size_class([(0, 0, side, side), (0, 0, 3, 3)], 640, 400) == size
+    assert size_class([(0, 0, 2 * side, 2 * side)], 700, 1280) == size
+    assert size_class([], 640, 400) == ""

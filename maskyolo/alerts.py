@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
-from maskyolo.sinks import Result, Sink
+from maskyolo.sinks import NullSink, Result
 
 __all__ = ["Alerts", "display_host"]
 
@@ -28,7 +28,7 @@ PATIENCE, SHORT_PATIENCE = 15.0, 0.3
 MOST = 16
 
 
-class Alerts(Sink):
+class Alerts(NullSink):
     """A listener that hands alerts on, each in a thread of its own, as JSON.
 
     Args:

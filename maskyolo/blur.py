@@ -40,7 +40,7 @@ def pixelate(image: ImageArray, boxes: npt.ArrayLike) -> ImageArray:
         image: BGR uint8 (H, W, 3).
         boxes: xyxy pixels (n, 4); what lies outside the picture is cut off.
     """
-    hidden = image.copy()
+    hidden: ImageArray = image.copy()
     height, width = image.shape[:2]
     for x1, y1, x2, y2 in as_boxes(boxes).tolist():
         aside, above = MARGIN * (x2 - x1), MARGIN * (y2 - y1)

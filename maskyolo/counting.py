@@ -20,7 +20,7 @@ import numpy as np
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray, write_atomic
-from maskyolo.sinks import LineFile, Result, Sink
+from maskyolo.sinks import LineFile, NullSink, Result
 from maskyolo.tracking import LOST
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Person:
     alerted: bool = False
 
 
-class Counting(Sink):
+class Counting(NullSink):
     """A sink that counts people and tells what happens to them.
 
     Args:
@@ -179,7 +179,7 @@ class Counting(Sink):
         self._zone: sv.PolygonZone | None = None
         self._line: sv.LineZone | None = None
         self._people: dict[int, _Person] = {}
-        self._frames, self._detections = 0, Counter[str]()
+        self._frames, self._found = 0, Counter[str]()
         self._saved = 0.0
 
     def people(self) -> Counter[str]:
@@ -221,7 +221,7 @@ class Counting(Sink):
                 found["line"] = {way: {name: crossed(way)[name] for name in CLASS_NAMES} for way in ("in", "out")}
             return found
 
-        detections = {"frames": self._frames, "detections": {name: self._detections[name] for name in CLASS_NAMES}}
+        detections = {"frames": self._frames, "detections": {name: self._found[name] for name in CLASS_NAMES}}
         if not self.counts:
             return detections
         return (
@@ -241,7 +241,7 @@ class Counting(Sink):
         """Count a frame's detections and, where they are tracked, people; see `Sink`."""
         frame, found = result.frame, result.detections
         self._frames += 1
-        self._detections.update(map(str, found.data["class_name"]))
+        self._found.update(map(str, found.data["class_name"]))
         tracks = found.tracker_id
         if tracks is None:
             return

@@ -34,6 +34,7 @@ __all__ = [
     "JsonLines",
     "LabelFiles",
     "LineFile",
+    "NullSink",
     "Quit",
     "Result",
     "Sink",
@@ -96,8 +97,11 @@ class Sink(Protocol):
         ...
 
 
-class _Sink:
-    """A sink that needs none of the rest of the protocol."""
+class NullSink:
+    """Takes no note of anything; sinks that need only a part of the protocol start from it."""
+
+    def write(self, result: Result) -> None:
+        """Take no note; see `Sink`."""
 
     def fail(self, source: str, index: int, error: str) -> None:
         """Take no note; see `Sink`."""
@@ -169,7 +173,7 @@ class _Names:
         return self._names[frame.source, still]
 
 
-class Drawings(_Sink):
+class Drawings(NullSink):
     """Writes what is drawn: pictures under their own name, videos as `.mp4`, into `folder`.
 
     Args:
@@ -269,7 +273,7 @@ class VideoWriter:
             raise
 
 
-class LineFile(_Sink):
+class LineFile(NullSink):
     """Writes lines of text, each at once and whole, to `path + ".part"`; `close` moves that into place.
 
     So the file of the final name is never half, and the temporary one is valid up to its last line at any moment, also
@@ -329,7 +333,7 @@ class JsonLines(LineFile):
         self.line(json.dumps({"source": source, "frame": index, "error": error}, ensure_ascii=False))
 
 
-class LabelFiles(_Sink):
+class LabelFiles(NullSink):
     """Writes YOLO label files: `stem.txt` of a picture, `stem_FRAME.txt` of a video's frame; an empty one where nothing was found.
 
     Args:
@@ -351,7 +355,7 @@ class LabelFiles(_Sink):
         write_atomic(self._folder / f"{self._name(frame)}{_place(frame)}.txt", text)
 
 
-class Crops(_Sink):
+class Crops(NullSink):
     """Writes each detection as a picture of its own: `folder/CLASS/stem_NUMBER.jpg`, of a video `stem_FRAME_NUMBER.jpg`.
 
     Args:
@@ -376,7 +380,7 @@ class Crops(_Sink):
                 write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
 
 
-class Window(_Sink):
+class Window(NullSink):
     """Shows what is drawn; `q` or Esc quits, any other key goes on from a still picture.
 
     A frame of a camera or stream says how long ago it was taken.

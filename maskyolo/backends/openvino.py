@@ -43,6 +43,7 @@ class OpenVinoNetwork:
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._path = path
+        openvino.Type.f32.to_dtype()  # loads pybind11's NumPy API: threads that do so at the same time wait for each other for ever
         self._core = openvino.Core()
         self._device = "CPU" if device in ("auto", "cpu") else device.upper()
         if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:

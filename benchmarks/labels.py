@@ -1,0 +1,236 @@
+"""How good are the face boxes that `maskyolo convert` makes? Folder-style pictures cut from photos with human-drawn boxes tell.
+
+From Pascal VOC annotations of street photos two kinds of pictures are made, as people have them in class folders:
+
+- *photos*: whole photos in which every box has the same class;
+- *crops*: cut around each face of at least `--floor` pixels (root of its area), with a margin of 0, 10, 25, 50 and 100 % of the
+  box's sides on every side, as far as the photo reaches.
+
+The face detectors of the converter see them without knowing where they come from. A human box must be found by a box of its own with
+IoU 0.5 or more. Human boxes below the floor, and those that the crop cuts by more than half, need not be found; a box on them is not
+false either. Every other box without a partner is false.
+
+    python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
+
+prints the tables of benchmarks/labels.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.faces import FaceDetector, Faces, load_face_detector
+from maskyolo.images import ImageArray, read_image
+
+MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0)
+FOLDER_CLASSES = ("with_mask", "without_mask")
+SIZES = ((16, 40), (40, 64), (64, 128), (128, 9999))
+#: What is compared: arguments of `load_face_detector`.
+DETECTORS: dict[str, tuple[str, None, float, str]] = {
+    "SSD as in 2020 (ssd-plain)": ("ssd-plain", None, 0.5, "none"),
+    "SSD, several looks (ssd)": ("ssd", None, 0.5, "none"),
+    "YuNet (yunet)": ("yunet", None, 0.5, "none"),
+    "Haar (haar)": ("haar", None, 0.5, "none"),
+    "SSD with YuNet's second opinion (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
+}
+#: Where the annotators of kaggle853 draw the left, top, right and bottom side, seen from the SSD's box, in its widths and heights: from
+#: the eyebrows to below the chin, while the SSD and YuNet take the forehead in. The mean of 221 faces in crops of kaggle853/train.txt.
+CONVENTION = (0.02, 0.21, 0.02, 0.05)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A folder-style picture: where it was cut, its class, and its human boxes in its own pixels.
+
+    Attributes:
+        kind: `photo` or a margin such as `25 %`.
+        must: boxes to find.
+        may: boxes that may be found or not.
+    """
+
+    photo: Path
+    window: tuple[int, int, int, int]
+    kind: str
+    class_name: str
+    must: Boxes
+    may: Boxes
+
+    def pixels(self, photo: ImageArray) -> ImageArray:
+        x1, y1, x2, y2 = self.window
+        return photo[y1:y2, x1:x2]
+
+
+def read_voc(path: Path) -> tuple[list[str], Boxes]:
+    """Return the class names and boxes of a VOC file."""
+    objects = list(ET.parse(path).getroot().iter("object"))
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    boxes = [[float(box.findtext(f"bndbox/{side}", "nan")) for side in sides] for box in objects]
+    return [box.findtext("name", "") for box in objects], as_boxes(boxes)
+
+
+def cut(photo: Path, window: tuple[int, int, int, int], kind: str, class_name: str, boxes: Boxes, floor: float) -> Picture:
+    """Make a picture of a window of a photo with all its human boxes (n, 4)."""
+    x1, y1, x2, y2 = window
+    clipped = clip_boxes(boxes - [x1, y1, x1, y1], x2 - x1, y2 - y1)
+    shown = box_area(clipped)
+    must = (shown >= 0.5 * box_area(boxes)) & (np.sqrt(shown) >= floor)
+    return Picture(photo, window, kind, class_name, clipped[must], clipped[~must & (shown > 0)])
+
+
+def pictures(folder: Path, names: Iterable[str], floor: float, faces: int = 0) -> Iterator[Picture]:
+    """Make all pictures of the photos `names`; of the crops, those around `faces` faces chosen at random (0: around all)."""
+    crops: list[list[Picture]] = []
+    for name in names:
+        photo = folder / name
+        classes, boxes = read_voc(folder / "annotations" / f"{photo.stem}.xml")
+        height, width = read_image(photo).shape[:2]
+        if len(set(classes)) == 1 and classes[0] in FOLDER_CLASSES:
+            yield cut(photo, (0, 0, width, height), "photo", classes[0], boxes, floor)
+        for class_name, box in zip(classes, boxes, strict=True):
+            if class_name in FOLDER_CLASSES and np.sqrt(box_area(box)[0]) >= floor:
+                crops.append([_crop(photo, box, margin, class_name, boxes, floor, width, height) for margin in MARGINS])
+    if faces:
+        crops = random.Random(0).sample(crops, min(faces, len(crops)))
+    for crop in crops:
+        yield from crop
+
+
+def _crop(
+    photo: Path, box: npt.NDArray[np.float32], margin: float, class_name: str, boxes: Boxes, floor: float, width: int, height: int
+) -> Picture:
+    x1, y1, x2, y2 = box
+    across, down = margin * (x2 - x1), margin * (y2 - y1)
+    window = clip_boxes([x1 - across, y1 - down, x2 + across, y2 + down], width, height)[0].round().astype(int)
+    return cut(photo, tuple(window.tolist()), f"{margin:.0%}", class_name, boxes, floor)
+
+
+@dataclass
+class Tally:
+    """Counts over pictures: human boxes, the IoU of each with its partner (0 for none), false boxes."""
+
+    pictures: int = 0
+    ious: list[float] = field(default_factory=list)
+    false: int = 0
+
+    def cells(self) -> str:
+        found = [iou for iou in self.ious if iou >= 0.5]
+        recall = f"{len(found) / len(self.ious):.3f}" if self.ious else ""
+        mean = f"{np.mean(found):.3f}" if found else ""
+        false = f"{self.false / self.pictures:.3f}" if self.pictures else ""
+        return f"{len(self.ious)} | {recall} | {mean} | {false}"
+
+
+def match(boxes: Boxes, picture: Picture) -> tuple[npt.NDArray[np.float32], int]:
+    """Pair boxes (n, 4), best first, with human boxes; return the IoU (m,) of each human box's partner, and the number of false boxes."""
+    best = np.zeros(len(picture.must), dtype=np.float32)
+    iou = box_iou(boxes, picture.must)
+    false = 0
+    for box, overlaps in zip(boxes, iou, strict=True):
+        free = np.where(best > 0, 0, overlaps)
+        if free.size and free.max() >= 0.5:
+            best[free.argmax()] = free.max()
+        elif not _inside(box, picture.may):
+            false += 1
+    return best, false
+
+
+def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
+    """Tell whether a box lies on a region: half of either is the other's."""
+    low, high = np.maximum(box[:2], regions[:, :2]), np.minimum(box[2:], regions[:, 2:])
+    shared = (high - low).clip(min=0).prod(axis=1)
+    return bool((shared > 0.5 * np.minimum(box_area(box), box_area(regions))).any())
+
+
+def find(detector: FaceDetector, made: list[Picture]) -> tuple[list[Faces], float]:
+    """Run a detector on all pictures; return its faces, and the mean processor time in ms."""
+    found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
+    for picture in made:
+        if picture.photo != last:
+            last, photo = picture.photo, read_image(picture.photo)
+        pixels = np.ascontiguousarray(picture.pixels(photo))
+        start = time.process_time()
+        found.append(detector.detect(pixels))
+        seconds += time.process_time() - start
+    return found, 1000 * seconds / len(made)
+
+
+def as_drawn_here(boxes: Boxes, picture: Picture) -> Boxes:
+    """Move the sides of boxes (n, 4) to where this set's annotators draw them."""
+    x1, y1, x2, y2 = picture.window
+    return clip_boxes(boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * CONVENTION, x2 - x1, y2 - y1)
+
+
+def tally(made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]) -> dict[str, Tally]:
+    """Match all boxes with the human ones, summed up under each of a picture's keys."""
+    tallies: dict[str, Tally] = {}
+    for picture, boxes in zip(made, found, strict=True):
+        ious, false = match(boxes, picture)
+        for key in keys(picture):
+            one = tallies.setdefault(key, Tally())
+            one.pictures += 1
+            one.ious += ious.tolist()
+            one.false += false
+    return tallies
+
+
+def by_size(made: list[Picture], found: list[Boxes]) -> dict[str, Tally]:
+    """Match the boxes of the crops with the human ones, by class of the crop and size of the face."""
+    tallies = {f"{name} {low}-{high} px": Tally() for name in FOLDER_CLASSES for low, high in SIZES}
+    for picture, boxes in zip(made, found, strict=True):
+        ious, _ = match(boxes, picture)
+        for iou, side in zip(ious, np.sqrt(box_area(picture.must)), strict=True):
+            for low, high in SIZES:
+                if picture.kind != "photo" and low <= side < high:
+                    tallies[f"{picture.class_name} {low}-{high} px"].ious.append(float(iou))
+    return tallies
+
+
+def table(title: str, tallies: dict[str, Tally]) -> str:
+    lines = [f"| {title} | faces | recall at IoU 0.5 | mean IoU | false boxes a picture |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join(lines + [f"| {key} | {one.cells()} |" for key, one in tallies.items() if one.ious])
+
+
+def _kinds(picture: Picture) -> list[str]:
+    kind = "whole photos" if picture.kind == "photo" else f"crops, margin {picture.kind}"
+    return [f"{picture.class_name}, {kind}"]
+
+
+def _sums(picture: Picture) -> list[str]:
+    return ["whole photos"] if picture.kind == "photo" else ["all crops", f"crops, margin {picture.kind}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="folder with images and annotations (Pascal VOC)")
+    parser.add_argument("--list", type=Path, required=True, help="file with the photos to take, relative to the folder, one a line")
+    parser.add_argument("--floor", type=float, default=40, help="smallest face to crop, root of its area in pixels")
+    parser.add_argument("--faces", type=int, default=0, help="crop around this many faces chosen at random; 0: around all")
+    parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    made = list(pictures(options.folder, options.list.read_text().split(), options.floor, options.faces))
+    print(f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n")
+    for name in options.detectors:
+        faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made)
+        found = [one.boxes for one in faces]
+        print(f"### {name}: {milliseconds:.0f} ms of one core a picture\n")
+        print(table("all", tally(made, found, _sums)) + "\n")
+        print(table("by class", tally(made, found, _kinds)) + "\n")
+        print(table("crops by size", by_size(made, found)) + "\n")
+        drawn = [as_drawn_here(boxes, picture) for boxes, picture in zip(found, made, strict=True)]
+        print(table("sides moved to where this set's annotators draw them", tally(made, drawn, _sums)) + "\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,9 @@ from maskyolo.errors import MaskyoloError, WeightsError
 
 __all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
 
+# The table that this reads is made at its first use, and two threads that make it at once wait for each other for ever (seen in 2026.4).
+openvino.Type.f32.to_dtype()
+
 #: OpenVINO's names of `backends.PRECISIONS`.
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,3 +105,22 @@ def test_files_that_are_no_detector_are_told(backend: str, tmp_path: Path) -> No
         load_backend(tmp_path / "text.onnx", backend=backend)
     with pytest.raises(WeightsError, match="a classifier of face crops"):
         load_backend(make_classifier(tmp_path / "classifier.onnx"), backend=backend)
+
+
+def test_first_inferences_at_once_do_not_wait_for_each_other() -> None:
+    """OpenVINO 2026.4 deadlocks in about two of three tries when threads first ask for a type at once; loading the backend prevents it."""
+    code = """
+import sys, threading
+import maskyolo.backends.openvino
+from openvino import Type
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def ask():
+    together.wait()
+    Type.f32.to_dtype()
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], timeout=60, check=True)

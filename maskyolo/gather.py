@@ -103,7 +103,9 @@ def _labelled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[st
     if clash:
         status, reason = "ambiguous", "two boxes of different classes lie on each other"
     if len(single) < len(faces):
-        reason = "; ".join(filter(None, (reason, f"{len(faces) - len(single)} repeated boxes removed")))
+        reason = "; ".join(
+            filter(None, (reason, f"{len(faces) - len(single)} repeated box{'es' if len(faces) - len(single) > 1 else ''} removed"))
+        )
     chosen = sorted([faces[place] for place in single] + [place for place, name in enumerate(targeted) if name == "ignore"])
     if targeted and set(targeted) == {"drop"} and not status:
         status, reason = "excluded", "all its boxes are of dropped classes"

@@ -169,7 +169,9 @@ def detect(
         EventFile.check(Path(events))
     track = track or any(value is not None for value in (zone, line, events, alert_after))
     counting = Counting(zone, line, alert_after) if track or stats_only else None
-    alerts = Alerts(alert_cmd, alert_url, lambda text: (on_error or _log)("alert", MaskyoloError(text))) if alert_after is not None else None
+    alerts = (
+        Alerts(alert_cmd, alert_url, lambda text: (on_error or _log)("alert", MaskyoloError(text))) if alert_after is not None else None
+    )
     model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
     settings: dict[str, Any] = {
         "source": display_name(source),
@@ -206,7 +208,9 @@ def detect(
     }
     sources = open_sources(source)
     if track and all(isinstance(source, Picture) for source in sources):
-        raise MaskyoloError(f"cannot track in still pictures ({display_name(source)}); give a video, camera or stream, or leave out --track")
+        raise MaskyoloError(
+            f"cannot track in still pictures ({display_name(source)}); give a video, camera or stream, or leave out --track"
+        )
     least = min([conf, *([LOW_CONF] if track else []), *([BLUR_CONF] if blur else [])])
     streams = _streams(sources) if slice_size is None else usable_cpus()
     loaded: Detector = (

@@ -62,9 +62,7 @@ def detect(
     zone: Annotated[
         str | None, typer.Option(help="Count only people in this polygon: x1,y1,x2,y2,x3,y3,... in pixels, or in shares from 0 to 1.")
     ] = None,
-    line: Annotated[
-        str | None, typer.Option(help="Count who crosses this line: x1,y1,x2,y2 in pixels, or in shares from 0 to 1.")
-    ] = None,
+    line: Annotated[str | None, typer.Option(help="Count who crosses this line: x1,y1,x2,y2 in pixels, or in shares from 0 to 1.")] = None,
     events: Annotated[
         Path | None, typer.Option(help="Write what happens to the people to this file, .csv or .jsonl: appears, changes, alert, ...")
     ] = None,

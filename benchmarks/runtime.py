@@ -50,9 +50,8 @@ def show(title: str, seconds: dict[str, list[float]], base: str, frames: int = 0
         low, middle, high = np.percentile(values, [25, 50, 75])
         ratio = np.median(np.divide(seconds[base], values))
         rate = f"{frames / middle:8.1f} frames/s" if frames else ""
-        print(
-            f"{name:44}{middle * unit:9.1f} {name_of_unit} ({low * unit:.1f} to {high * unit:.1f}){rate}   {ratio:6.2f} x as fast as {base}"
-        )
+        span = f"{middle * 1000:9.1f} ms ({low * 1000:.1f} to {high * 1000:.1f})"
+        print(f"{name:44}{span}{rate}   {ratio:6.2f} x as fast as {base}")
 
 
 def cold(rounds: int, folder: Path) -> None:

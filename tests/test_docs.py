@@ -53,6 +53,12 @@ def code_blocks(text: str) -> str:
 HELP_EXAMPLES = [(name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")]
 README_EXAMPLES = list(examples(code_blocks(README)))
 
+FROM_2020 = (Path(__file__).parent.parent / "docs" / "from-2020-projects.md").read_text(encoding="utf-8")
+#: The commands of its tables and blocks, and not the mere names of commands in its text.
+FROM_2020_EXAMPLES = [
+    words for words in examples(code_blocks(FROM_2020) + "\n".join(re.findall(r"`(maskyolo [^`]+)`", FROM_2020))) if len(words) > 1
+]
+
 
 def parse(words: list[str]) -> None:
     """Parse as the command line does, types and choices included, without running the command."""
@@ -85,7 +91,7 @@ def test_the_readmes_tables_are_those_of_the_help() -> None:
     assert load_tool("update_readme").render(README) == README, "run `make docs`"
 
 
-@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES, ids=" ".join)
+@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join)
 def test_every_example_parses(words: list[str]) -> None:
     parse(words)
 
@@ -94,6 +100,13 @@ def test_examples_were_found() -> None:
     """The two tests above would hold for an empty list as well."""
     assert len(HELP_EXAMPLES) >= len(COMMANDS)
     assert {words[0] for words in README_EXAMPLES} >= set(COMMANDS)
+
+
+def test_every_option_of_the_projects_of_2020_has_a_line_of_its_own() -> None:
+    lines = [line for line in FROM_2020.splitlines() if line.startswith("| ") and "`maskyolo " in line]
+    assert len(FROM_2020_EXAMPLES) >= len(lines) > 10
+    for option in ("--dataset", "--image", "--face ", "--model ", "--confidence "):
+        assert any(option in line.split("|")[1] for line in lines), option
 
 
 def test_an_example_with_an_unknown_option_does_not_parse() -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from maskyolo.boxes import box_iou
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.faces import FaceDetector, load_face_detector
+from maskyolo.faces import FaceDetector, Faces, load_face_detector
+from maskyolo.faces.second_opinion import SecondOpinion
 from maskyolo.faces.ssd import LOOKS, MultiLookSsd, Ssd
+from maskyolo.faces.yunet import YuNet, YuNetLook
 from maskyolo.images import ImageArray, read_image
 
 Answer = list[tuple[float, ...]]
@@ -35,7 +38,25 @@ class ScriptedSsd(Ssd):
         return [rows[rows[:, 4] >= conf] for rows in found]
 
 
+class ScriptedYuNet(YuNet):
+    """A YuNet whose answers are given: xyxy pixels and a score."""
+
+    def __init__(self, answers: Answer) -> None:
+        self.conf = 0.5
+        self.answers = np.array(sorted(answers, key=lambda row: -row[4]), dtype=np.float32).reshape(-1, 5)
+
+    def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
+        rows = self.answers[self.answers[:, 4] >= (self.conf if conf is None else conf)]
+        return Faces(rows[:, :4], rows[:, 4])
+
+
 PICTURE = np.zeros((100, 100, 3), np.uint8)
+
+
+def ask(ssd: dict[int, Answer], yunet: Answer) -> tuple[Faces, int]:
+    """Return the faces with a second opinion, and how many looks of the SSD they took."""
+    scripted = ScriptedSsd(ssd)
+    return SecondOpinion(MultiLookSsd(scripted), ScriptedYuNet(yunet)).detect(PICTURE), scripted.seen
 
 
 def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(detector: FaceDetector, samples: Path) -> None:
@@ -109,8 +130,6 @@ def test_a_weak_face_counts_only_when_two_looks_agree() -> None:
 
 
 def test_the_plain_ssd_is_what_opencv_itself_answers(samples: Path) -> None:
-    import cv2
-
     plain = load_face_detector("ssd-plain", conf=0.3)
     assert isinstance(plain, Ssd)
     image = read_image(samples / "street.jpg")
@@ -120,6 +139,148 @@ def test_the_plain_ssd_is_what_opencv_itself_answers(samples: Path) -> None:
     expected = expected[expected[:, 2] >= 0.3][:, 3:7] * [width, height, width, height]
     assert len(expected)
     assert plain.detect(image).boxes == pytest.approx(expected.clip(0, [width, height, width, height]), abs=0.5)
+
+
+FACE = (0.4, 0.4, 0.6, 0.6, 0.9)  # in shares of the picture with a border of half its side: 30..70 of the picture
+
+
+def test_one_look_is_enough_where_both_see_the_same_face() -> None:
+    faces, looks = ask({0: [FACE]}, [(28, 32, 68, 74, 0.8)])
+    assert looks == 1
+    assert faces.boxes == pytest.approx(np.array([[30, 30, 70, 70]]), abs=0.01)
+    assert faces.origins == ("ssd",)
+    assert faces.agreed is not None
+    assert faces.agreed.tolist() == [True]
+
+
+def test_a_face_that_only_the_ssd_sees_is_kept_and_said_to_be_in_doubt() -> None:
+    faces, looks = ask({0: [FACE]}, [])
+    assert looks == 3
+    assert faces.origins == ("ssd",)
+    assert faces.agreed is not None
+    assert faces.agreed.tolist() == [False]
+
+
+def test_yunets_face_counts_where_the_ssd_sees_none() -> None:
+    faces, looks = ask({}, [(20, 20, 60, 70, 0.6)])
+    assert looks == len(LOOKS)
+    assert faces.origins == ("yunet",)
+    assert box_iou(faces.boxes, [[20, 20, 60, 70]])[0, 0] > 0.9
+    assert faces.boxes[0, 1] > 20  # the SSD draws the top a little lower
+    assert faces.scores == pytest.approx([0.6])
+
+
+@pytest.mark.parametrize(
+    ("second", "counts"),
+    [
+        ((75, 30, 110, 70, 0.8), True),
+        ((75, 30, 110, 70, 0.6), False),  # not sure
+        ((80, 30, 90, 42, 0.8), False),  # far behind the other
+        ((45, 30, 85, 70, 0.8), False),  # on the same face
+    ],
+)
+def test_a_further_face_of_yunets_must_be_sure_large_and_apart(second: tuple[float, ...], counts: bool) -> None:
+    faces, looks = ask({0: [FACE]}, [(30, 30, 70, 70, 0.9), second])
+    assert looks == 3
+    assert faces.origins == (("ssd", "yunet") if counts else ("ssd",))
+    assert faces.boxes.max() <= 100
+
+
+def test_a_weak_face_counts_when_both_see_it() -> None:
+    weak = (*FACE[:4], 0.2)
+    faces, _ = ask({0: [weak]}, [(30, 30, 70, 70, 0.35)])
+    assert faces.origins == ("ssd",)
+    assert faces.agreed is not None
+    assert faces.agreed.all()
+    assert len(ask({0: [weak]}, [])[0]) == 0
+    assert len(ask({0: [weak]}, [(30, 30, 70, 70, 0.2)])[0]) == 0
+
+
+def test_a_weak_face_of_two_looks_counts_unless_yunet_sees_another() -> None:
+    weak = {0: [(*FACE[:4], 0.2)], 5: [(*FACE[:4], 0.2)]}
+    alone, _ = ask(weak, [])
+    assert alone.origins == ("ssd",)
+    assert alone.agreed is not None
+    assert not alone.agreed.any()
+    assert ask(weak, [(0, 0, 25, 28, 0.9)])[0].origins == ("yunet",)
+
+
+@pytest.fixture(scope="module")
+def both() -> FaceDetector:
+    return load_face_detector("ssd", second_opinion="yunet")
+
+
+def test_both_together_find_every_sample_face_and_agree_on_it(both: FaceDetector, samples: Path) -> None:
+    assert both.name == "ssd+yunet"
+    for row in csv.DictReader((samples / "folders.csv").open()):
+        faces = both.detect(read_image(samples / "folders" / row["file"]))
+        truth = [float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
+        assert box_iou([truth], faces.boxes[:1])[0, 0] > 0.5, row["file"]
+        assert faces.agreed is not None
+        assert faces.agreed[0], row["file"]
+
+
+@pytest.mark.parametrize("name", ["with_mask/01.jpg", "with_mask/05.jpg", "without_mask/02.jpg", "without_mask/07.jpg"])
+def test_both_together_find_a_face_without_any_margin(both: FaceDetector, samples: Path, name: str) -> None:
+    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == name)
+    x1, y1, x2, y2 = (round(float(row[side])) for side in ("face_x1", "face_y1", "face_x2", "face_y2"))
+    tight = np.ascontiguousarray(read_image(samples / "folders" / name)[y1:y2, x1:x2])
+    faces = both.detect(tight)
+    assert len(faces) == 1
+    assert box_iou(faces.boxes, [[0, 0, x2 - x1, y2 - y1]])[0, 0] > 0.6
+
+
+@pytest.mark.parametrize(("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet")])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (1000, 20, 3)])
+def test_other_detectors_on_pictures_without_a_face(name: str, opinion: str, shape: tuple[int, int, int]) -> None:
+    faces = load_face_detector(name, second_opinion=opinion).detect(np.full(shape, 128, np.uint8))
+    assert faces.boxes.shape == (0, 4)
+    assert faces.boxes.dtype == np.float32
+    assert faces.scores.shape == (0,)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 3])
+def test_yunets_boxes_and_landmarks_lie_on_the_face_at_any_size(samples: Path, scale: float) -> None:
+    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "without_mask/01.jpg")
+    image = cv2.resize(read_image(samples / "folders" / row["file"]), None, fx=scale, fy=scale)
+    faces = load_face_detector("yunet").detect(image)
+    truth = [scale * float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
+    assert len(faces) == 1
+    assert box_iou(faces.boxes, [truth])[0, 0] > 0.5
+    assert faces.landmarks is not None
+    right_eye, left_eye, nose, right_mouth, left_mouth = faces.landmarks[0] / scale
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < nose[0] < left_mouth[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+    x1, y1, x2, y2 = np.array(truth) / scale
+    assert x1 < right_eye[0] < left_eye[0] < x2
+    assert y1 < left_mouth[1] < y2
+
+
+def test_yunet_looks_twice_at_large_pictures_for_small_faces_and_once_for_each(samples: Path) -> None:
+    yunet = load_face_detector("yunet")
+    image = read_image(samples / "station.jpg")
+    annotated = (samples / "annotations" / "station.xml").read_text().count("<object>")
+    large = cv2.resize(image, (640, round(640 * image.shape[0] / image.shape[1])))
+    faces = yunet.detect(large)
+    assert 0.7 * annotated < len(faces) < 1.3 * annotated
+    overlaps = box_iou(faces.boxes, faces.boxes) - np.eye(len(faces))
+    assert overlaps.max() < 0.31
+    assert (np.diff(faces.scores) <= 0).all()
+
+
+def test_haar_finds_a_bare_face_with_score_one(samples: Path) -> None:
+    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "without_mask/01.jpg")
+    faces = load_face_detector("haar").detect(read_image(samples / "folders" / row["file"]))
+    truth = [float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
+    assert box_iou([truth], faces.boxes).max() > 0.5
+    assert set(faces.scores.tolist()) == {1.0}
+
+
+def test_an_unknown_second_opinion_and_one_that_nobody_asks_for() -> None:
+    with pytest.raises(MaskyoloError, match="choose from yunet, none"):
+        load_face_detector("ssd", second_opinion="haar")
+    assert load_face_detector("haar", second_opinion="yunet").name == "haar"
 
 
 def test_missing_weights_say_what_is_needed(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""The benchmark of face boxes must count rightly, or its figures mean nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from maskyolo.boxes import as_boxes
+
+
+@pytest.fixture(scope="module")
+def labels() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("labels", Path(__file__).parent.parent / "benchmarks" / "labels.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["labels"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_crops_have_the_margin_and_every_human_box_in_them(labels: ModuleType, samples: Path) -> None:
+    made = list(labels.pictures(samples, ["queue.jpg", "portrait.jpg"], 40))
+    assert [picture.kind for picture in made if picture.photo.name == "portrait.jpg"] == ["photo", "0%", "10%", "25%", "50%", "100%"]
+    assert {picture.kind for picture in made if picture.photo.name == "queue.jpg"} == {"0%", "10%", "25%", "50%", "100%"}  # two classes
+    tight = next(picture for picture in made if picture.kind == "0%" and picture.photo.name == "portrait.jpg")
+    x1, y1, x2, y2 = tight.window
+    assert tight.must == pytest.approx(np.array([[0, 0, x2 - x1, y2 - y1]]), abs=1)
+    wide = [picture for picture in made if picture.kind == "100%" and picture.photo.name == "queue.jpg"]
+    assert max(len(picture.must) for picture in wide) > 1
+
+
+def test_perfect_boxes_are_perfect_and_others_are_counted(labels: ModuleType, samples: Path) -> None:
+    made = list(labels.pictures(samples, ["queue.jpg"], 40))
+    perfect = labels.tally(made, [picture.must for picture in made], lambda picture: ["all"])["all"]
+    assert min(perfect.ious) == pytest.approx(1)
+    assert perfect.false == 0
+    with_others = [np.concatenate([picture.may, picture.must]) for picture in made]
+    assert labels.tally(made, with_others, lambda picture: ["all"])["all"].false == 0
+
+
+def test_a_box_counts_once_and_misses_below_one_half(labels: ModuleType) -> None:
+    picture = labels.Picture(Path(), (0, 0, 100, 100), "photo", "with_mask", as_boxes([[0, 0, 10, 10]]), as_boxes([[50, 50, 60, 60]]))
+    ious, false = labels.match(as_boxes([[0, 0, 10, 8], [0, 0, 10, 10], [51, 51, 60, 60], [20, 20, 30, 30]]), picture)
+    assert ious == pytest.approx([0.8])
+    assert false == 2  # the second on the same face, and the one on nothing
+    ious, false = labels.match(as_boxes([[0, 0, 10, 4]]), picture)
+    assert ious.tolist() == [0]
+    assert false == 1
+    assert labels.match(as_boxes([]), picture)[1] == 0

@@ -1,0 +1,89 @@
+"""A labelled set of tiny pictures, and detectors that know what is in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import supervision as sv
+
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.images import ImageArray, write_image
+
+Row = tuple[str, float, float, float, float]
+
+#: What people drew, by the grey of the picture (which is 200 x 100).
+TRUTH: dict[int, list[Row]] = {
+    10: [("with_mask", 20, 20, 60, 70)],
+    20: [("with_mask", 20, 20, 60, 70), ("without_mask", 100, 20, 140, 70)],
+    30: [("without_mask", 100, 20, 140, 70), ("mask_weared_incorrect", 20, 20, 60, 70)],
+    40: [],
+}
+
+
+class Stub:
+    """Finds by a picture's grey what it was told: rows of class, box and confidence."""
+
+    def __init__(self, found: Mapping[int, Sequence[tuple[str, float, float, float, float, float]]]) -> None:
+        self.found = found
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        rows = self.found.get(int(image[0, 0, 0]), [])
+        ids = np.array([CLASS_NAMES.index(row[0]) for row in rows], dtype=np.int64)
+        return sv.Detections(
+            xyxy=np.array([row[1:5] for row in rows], np.float32).reshape(-1, 4),
+            confidence=np.array([row[5] for row in rows], np.float32),
+            class_id=ids,
+            data={"class_name": np.array(CLASS_NAMES)[ids]},
+        )
+
+
+def perfect() -> Stub:
+    """Find every labelled face and nothing else."""
+    return Stub({grey: [(*row, 0.9) for row in rows if row[0] in CLASS_NAMES] for grey, rows in TRUTH.items()})
+
+
+def flawed() -> Stub:
+    """Take one face for the other class, miss one, see one on the ignored box and one where nothing is."""
+    with_mask, without = TRUTH[10][0], TRUTH[20][1]
+    return Stub(
+        {
+            10: [(*with_mask, 0.8)],
+            20: [("without_mask", *with_mask[1:], 0.7)],
+            30: [(*without, 0.6), ("with_mask", *with_mask[1:], 0.9)],
+            40: [("with_mask", 10, 10, 40, 40, 0.5)],
+        }
+    )
+
+
+def make_voc(folder: Path) -> tuple[Path, Path]:
+    """Write the pictures and their Pascal VOC files; return both folders."""
+    images, labels = folder / "pictures", folder / "annotations"
+    for place in (images, labels):
+        place.mkdir()
+    for grey, rows in TRUTH.items():
+        write_image(images / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8))
+        objects = "".join(
+            f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            for name, x1, y1, x2, y2 in rows
+        )
+        (labels / f"p{grey}.xml").write_text(f"<annotation>{objects}</annotation>")
+    return images, labels
+
+
+def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "mask_weared_incorrect")) -> Path:
+    """Write the same as a YOLO data set with a val split; the picture without faces has no label file. Return its data.yaml."""
+    for place in ("images/val", "labels/val"):
+        (folder / place).mkdir(parents=True)
+    for grey, rows in TRUTH.items():
+        write_image(folder / "images" / "val" / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8))
+        lines = [
+            f"{names.index(name)} {(x1 + x2) / 400} {(y1 + y2) / 200} {(x2 - x1) / 200} {(y2 - y1) / 100}\n"
+            for name, x1, y1, x2, y2 in rows
+        ]
+        if lines:
+            (folder / "labels" / "val" / f"p{grey}.txt").write_text("".join(lines))
+    listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
+    (folder / "data.yaml").write_text(f"path: {folder}\ntrain: images/val\nval: images/val\nnames:\n{listed}")
+    return folder / "data.yaml"

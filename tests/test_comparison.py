@@ -1,0 +1,196 @@
+"""`maskyolo compare` and its library, with detectors whose answers are known and with those of the package."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip, probe
+from stubs import TRUTH, Stub, flawed, make_voc, perfect
+
+from maskyolo import compare
+from maskyolo.cli import main
+from maskyolo.comparison import Comparison, Contestant
+from maskyolo.errors import MaskyoloError, SourceError
+from maskyolo.evaluate import evaluate
+
+
+def call(*words: str | Path) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *map(str, words)])
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> tuple[Path, Path]:
+    return make_voc(tmp_path)
+
+
+@pytest.fixture
+def compared(voc: tuple[Path, Path], tmp_path: Path) -> Comparison:
+    detectors = {"flawed": flawed(), "perfect": perfect()}
+    return compare(detectors, images=voc[0], labels=voc[1], rounds=1, project=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("yolo", ("yolo", "maskyolo-n", None)),
+        ("two-stage", ("two-stage", "mobilenet_v2", None)),
+        ("maskyolo-n", ("yolo", "maskyolo-n", None)),
+        ("yolo:runs/best.onnx", ("yolo", "runs/best.onnx", None)),
+        ("two-stage:seed.onnx", ("two-stage", "seed.onnx", None)),
+        ("two-stage:seed.onnx@yunet", ("two-stage", "seed.onnx", "yunet")),
+        ("two-stage:@haar", ("two-stage", "mobilenet_v2", "haar")),
+        ("C:\\models\\a@b.onnx", ("yolo", "C:\\models\\a@b.onnx", None)),
+    ],
+)
+def test_what_a_contestant_is_called(text: str, parsed: tuple[str, str, str | None]) -> None:
+    one = Contestant.parse(text)
+    assert (one.pipeline, one.model, one.detector) == parsed
+
+
+@pytest.mark.parametrize("text", ["", "maskyolo-n@yunet"])
+def test_what_it_cannot_be_called(text: str) -> None:
+    with pytest.raises(MaskyoloError, match="write"):
+        Contestant.parse(text)
+
+
+def test_each_has_the_figures_of_val(compared: Comparison, voc: tuple[Path, Path]) -> None:
+    for name, detector in (("flawed", flawed()), ("perfect", perfect())):
+        alone = evaluate(images=voc[0], labels=voc[1], model=detector, project=None)
+        assert compared.evaluations[name].json() | {"model": ""} == alone.json() | {"model": ""}
+
+
+def test_the_difference_is_paired_over_the_pictures(compared: Comparison) -> None:
+    value, span = compared.differences["perfect"]
+    assert value == pytest.approx(1 - 51 / 101 * 0.75)
+    assert span is not None
+    assert 0 <= span[0] < value < span[1] <= 1
+    pairs = zip(compared.evaluations["perfect"].resampled, compared.evaluations["flawed"].resampled, strict=True)
+    gains = [a - b for a, b in pairs if a is not None and b is not None]
+    assert span == pytest.approx(tuple(np.percentile(gains, [2.5, 97.5])))
+
+
+def test_a_difference_that_no_resample_turns_is_told_as_one(voc: tuple[Path, Path], tmp_path: Path) -> None:
+    sure = compare({"blind": Stub({}), "perfect": perfect()}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    assert sure.in_words() == ["perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000)."]
+    turned = compare({"perfect": perfect(), "blind": Stub({})}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    assert turned.in_words() == ["blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000)."]
+
+
+def test_two_alike_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: Path) -> None:
+    same = compare([flawed(), flawed()], images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    assert same.names == ("Stub 1", "Stub 2")
+    assert same.differences["Stub 2"] == (0.0, (0.0, 0.0))
+    assert same.in_words() == ["Stub 2 and Stub 1 cannot be told apart by mAP50 on these pictures (+0.000)."]
+    assert same.speed == {}
+    assert "Nowhere." in (tmp_path / "runs" / "compare" / "report.html").read_text()
+
+
+def test_what_the_run_leaves(compared: Comparison) -> None:
+    folder = compared.folder
+    assert folder
+    assert sorted(path.name for path in folder.iterdir()) == ["args.yaml", "predictions", "report.html", "report.json", "report.txt"]
+    for name in compared.names:
+        lines = (folder / "predictions" / f"{name}.jsonl").read_text().splitlines()
+        assert len(lines) == len(TRUTH)
+    content = json.loads((folder / "report.json").read_text())
+    assert content["evaluations"]["flawed"]["map50"] == compared.evaluations["flawed"].map50
+    assert set(content["speed"]["perfect"]) == {"1", "2", "5", "10", "20", "40"}
+    assert content["peak memory MB"] == {"flawed": None, "perfect": None}  # loaded here, in no process of their own
+
+
+def test_the_page_holds_everything_itself(compared: Comparison) -> None:
+    assert compared.folder
+    html = (compared.folder / "report.html").read_text()
+    assert re.findall(r'(?:src|href)="(?!data:)', html) == []
+    assert "http" not in html
+    assert html.count("<svg") == 3 + 3 + 1  # curves, slices, speed
+    differing = {grey for grey in TRUTH if f"p{grey}.png, " in html}
+    assert differing == {20, 40}  # on p30 one lies on an ignored box, which is no error
+    assert html.count('src="data:image/jpeg;base64,') == 2 * len(differing)
+    assert "flawed: 1 error<" in html
+
+
+def test_names_are_escaped_and_files_have_safe_names(voc: tuple[Path, Path], tmp_path: Path) -> None:
+    wild = compare({"<b>a/../b": perfect(), "plain": flawed()}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    assert wild.folder
+    assert "<b>a" not in (wild.folder / "report.html").read_text()
+    assert sorted(path.name for path in (wild.folder / "predictions").iterdir()) == ["b_a_.._b.jsonl", "plain.jsonl"]
+
+
+def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=6, size=(64, 48))
+    finder = Stub({grey: [("with_mask", 20, 15, 32, 27, 0.9)] for grey in range(256)})
+    seen: list[tuple[str, int, int | None]] = []
+    both = compare(
+        {"finder": finder, "blind": Stub({})},
+        source=clip,
+        rounds=1,
+        project=tmp_path / "runs",
+        on_progress=lambda what, done, total: seen.append((what, done, total)),
+    )
+    assert both.evaluations == both.differences == {}
+    assert {name: row["faces"] for name, row in both.video.items()} == {"finder": 1.0, "blind": 0.0}
+    assert list(both.speed) == ["finder", "blind"]
+    assert both.video_file == tmp_path / "runs" / "compare" / "clip.mp4"
+    assert probe(both.video_file) == (6, 25, (128, 76))
+    assert ("frames", 6, 6) in seen
+    assert "clip.mp4" in (tmp_path / "runs" / "compare" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n"], "cannot compare 1 model"),
+        (["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n", "--model", "yolo"], "given twice"),
+        (["--model", "yolo", "--model", "two-stage"], "nothing to compare on"),
+        (["--images", "pictures", "--model", "yolo", "--model", "two-stage"], "no labelled pictures"),
+        (["--images", "pictures", "--labels", "annotations", "--model", "yolo", "--model", "gone.onnx"], "no model 'gone.onnx'"),
+        (["--source", "pictures/p10.png", "--model", "yolo", "--model", "two-stage"], "not a video"),
+        (["--source", "gone.mp4", "--model", "yolo", "--model", "two-stage"], "no source"),
+        (["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"], "names 1 pictures that are not in"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_users_error_is_one_line_and_exit_one(
+    words: list[str],
+    told: str,
+    voc: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.txt").write_text("p99.png\n")
+    assert call(*words) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("maskyolo: ")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_a_video_that_cannot_be_read_leaves_an_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("text")
+    with pytest.raises(SourceError, match="cannot read"):
+        compare({"a": perfect(), "b": flawed()}, source=tmp_path / "bad.mp4", project=tmp_path / "runs")
+
+
+def test_the_command_prints_the_figures_and_the_folder_last(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = tmp_path / "other.onnx"
+    checkpoint.write_bytes((Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx").read_bytes())
+    (tmp_path / "list.txt").write_text("street.jpg\nportrait.jpg\nselfie.jpg\n")
+    words = ["--images", samples, "--labels", samples / "annotations", "--list", tmp_path / "list.txt", "--rounds", "0", "--imgsz", "320"]
+    assert call(*words, "--model", "maskyolo-n", "--model", checkpoint, "--project", tmp_path / "runs") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == str(tmp_path / "runs" / "compare")
+    assert out[:-1] == [*(tmp_path / "runs" / "compare" / "report.txt").read_text().splitlines(), ""]
+    assert "other.onnx and maskyolo-n cannot be told apart" in "\n".join(out)
+    first, second = sorted((tmp_path / "runs" / "compare" / "predictions").iterdir())
+    assert first.read_text() == second.read_text()

@@ -3,22 +3,25 @@ from __future__ import annotations
 import errno
 import io
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import supervision as sv
+from PIL import Image, ImageOps
 
 from maskyolo import convert
 from maskyolo.boxes import as_boxes, box_iou
-from maskyolo.convert import Conversion, convert_dataset, find_photos
+from maskyolo.convert import Conversion, Photo, convert_dataset, convert_photos, find_photos
 from maskyolo.dataset import load_dataset
-from maskyolo.errors import DatasetError, OutputError
+from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray, read_image
-from maskyolo.labels import read_yolo
-from maskyolo.ledger import read_ledger
+from maskyolo.labels import IGNORE, Labels, read_yolo
+from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
 
 FACE = (10.0, 10.0, 50.0, 60.0)
 
@@ -37,7 +40,7 @@ class FakeFaces:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFaces]:
     FakeFaces.seen = 0
-    monkeypatch.setattr(convert, "load_face_detector", lambda *_: FakeFaces())
+    monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: FakeFaces())
     return FakeFaces
 
 
@@ -57,7 +60,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def by_source(made: Conversion) -> dict[str, object]:
+def by_source(made: Conversion) -> dict[str, LedgerRow]:
     return {row.source: row for row in made.rows}
 
 
@@ -82,6 +85,7 @@ def test_two_runs_give_the_same_bytes(photos: Path, tmp_path: Path, fake: type[F
     one = convert_dataset(photos, tmp_path / "one", seed=3, scenes=4, workers=1)
     two = convert_dataset(photos, tmp_path / "two", seed=3, scenes=4, workers=4)
     first, second = tree(one.folder), tree(two.folder)
+    assert "sheets/kept.png" in first
     assert first.pop("data.yaml") != second.pop("data.yaml"), "they name their own folders"
     assert first == second
     assert sum(name.startswith("images/train/scene_") for name in first) == 4
@@ -130,14 +134,38 @@ def test_the_same_file_in_both_classes_is_in_neither(photos: Path, tmp_path: Pat
     assert {rows["with_mask/0.jpg"].status, rows["without_mask/x.jpg"].status} == {"ambiguous"}
 
 
+def test_the_same_file_in_both_classes_is_told_by_a_person(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    convert_dataset(photos, tmp_path / "set")
+    rows = read_ledger(tmp_path / "set" / "ledger.csv")
+    rows = [row.corrected(row.boxes, row.classes) if row.source == "with_mask/0.jpg" else row for row in rows]
+    write_ledger(tmp_path / "set" / "ledger.csv", rows)
+    shutil.copy(photos / "with_mask" / "0.jpg", photos / "without_mask" / "x.jpg")
+    found = by_source(convert_dataset(photos, tmp_path / "set", update=True))
+    assert (found["with_mask/0.jpg"].status, found["without_mask/x.jpg"].status) == ("corrected", "duplicate")
+
+
+def test_a_copy_of_a_photo_without_a_face_has_none_either(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    for name in ("black.png", "black too.png"):
+        Image.new("RGB", (60, 60)).save(photos / "with_mask" / name)
+    rows = by_source(convert_dataset(photos, tmp_path / "set"))
+    assert {rows[f"with_mask/{name}"].status for name in ("black.png", "black too.png")} == {"no_face"}
+    assert rows["with_mask/black.png"].reason == "the same file as with_mask/black too.png: no face found"
+    assert fake.seen == 21
+
+
 def test_near_copies_share_a_split(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
     for number in range(10):
         original = Image.open(photos / "with_mask" / f"{number}.jpg")
         original.resize((70, 80)).save(photos / "with_mask" / f"{number}-small.jpg", quality=60)
-    rows = by_source(convert_dataset(photos, tmp_path / "set", splits=(0.5, 0.5, 0)))
+        ImageOps.mirror(original).save(photos / "with_mask" / f"{number}-mirrored.jpg", quality=90)
+    made = convert_dataset(photos, tmp_path / "set", splits=(0.5, 0.5, 0))
+    rows = by_source(made)
+    assert made.leaks == 0
+    assert made.pairs >= 20
+    assert made.random_leaks == pytest.approx(made.pairs / 2, rel=0.1)
     for number in range(10):
-        one, two = rows[f"with_mask/{number}.jpg"], rows[f"with_mask/{number}-small.jpg"]
-        assert (one.group, one.split) == (two.group, two.split)
+        copies = [rows[f"with_mask/{number}{kind}.jpg"] for kind in ("", "-small", "-mirrored")]
+        assert len({(row.group, row.split) for row in copies}) == 1
     assert {row.split for row in rows.values()} == {"train", "val"}
 
 
@@ -241,7 +269,7 @@ def test_folders_that_do_not_fit_are_told(
 def test_a_class_without_any_face_is_told_and_the_ledger_is_left_to_read(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
     for path in (photos / "with_mask").iterdir():
         Image.new("RGB", (20, 20)).save(path)
-    with pytest.raises(DatasetError, match=r"no face found in any 'with_mask' photo .*set\.part/ledger\.csv"):
+    with pytest.raises(DatasetError, match=r"no face found in any 'with_mask' photo; .*set\.part/ledger\.csv"):
         convert_dataset(photos, tmp_path / "set")
     assert len(read_ledger(tmp_path / "set.part" / "ledger.csv")) == 20
 
@@ -280,3 +308,159 @@ def test_every_box_lies_in_its_picture_and_on_the_face(samples: Path, tmp_path: 
         truth = [float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
         on_the_face += bool(len(boxes)) and box_iou([truth], boxes).max() > 0.5
     assert on_the_face >= 15
+
+
+def test_a_benchmark_stays_out_mirrored_and_saved_anew_as_it_may_be(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    benchmark = tmp_path / "benchmark" / "deep"
+    benchmark.mkdir(parents=True)
+    Image.open(photos / "with_mask" / "3.jpg").resize((160, 180)).save(benchmark / "three.png")
+    ImageOps.mirror(Image.open(photos / "without_mask" / "4.jpg")).save(benchmark / "four.jpg", quality=85)
+    made = convert_dataset(photos, tmp_path / "set", exclude=[tmp_path / "benchmark"])
+    assert {row.source: (row.status, row.reason) for row in made.rows if row.status != "kept"} == {
+        "with_mask/3.jpg": ("excluded", "near-copy of benchmark/deep/three.png"),
+        "without_mask/4.jpg": ("excluded", "near-copy of benchmark/deep/four.jpg"),
+    }
+    assert sum(name.startswith("images/") for name in tree(made.folder)) == 18
+    again = convert_dataset(photos, tmp_path / "set", update=True)
+    assert again.counts()["with_mask"] == {"kept": 10}, "it comes back when the benchmark is no longer named"
+
+
+def test_a_benchmark_that_cannot_be_read_is_told(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    with pytest.raises(DatasetError, match="no pictures to exclude"):
+        convert_dataset(photos, tmp_path / "set", exclude=[tmp_path / "gone"])
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "cut.jpg").write_bytes((photos / "with_mask" / "0.jpg").read_bytes()[:300])
+    with pytest.raises(ImageError, match="cut"):
+        convert_dataset(photos, tmp_path / "set", exclude=[tmp_path / "benchmark"])
+    assert fake.seen == 0
+
+
+def test_an_update_redoes_what_changed_and_nothing_else(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    convert_dataset(photos, tmp_path / "set", seed=3)
+    shutil.copy(photos / "with_mask" / "0.jpg", photos / "with_mask" / "copy.jpg")
+    Image.open(photos / "with_mask" / "1.jpg").rotate(180).save(photos / "with_mask" / "1.jpg")
+    Image.open(photos / "with_mask" / "2.jpg").rotate(180).save(photos / "without_mask" / "new.jpg")
+    (photos / "without_mask" / "5.jpg").unlink()
+    fake.seen = 0
+    made = convert_dataset(photos, tmp_path / "set", seed=3, update=True)
+    assert fake.seen == 2
+    assert [row.source for row in made.gone] == ["without_mask/5.jpg"]
+    assert by_source(made)["with_mask/copy.jpg"].status == "duplicate"
+    fresh = convert_dataset(photos, tmp_path / "fresh", seed=3)
+    assert fresh.rows == made.rows
+    first, second = tree(made.folder), tree(fresh.folder)
+    first.pop("data.yaml")
+    second.pop("data.yaml")
+    assert first == second, "an updated set is the set that would be made anew"
+    fake.seen = 0
+    convert_dataset(photos, tmp_path / "set", seed=3, conf=0.7, update=True)
+    assert fake.seen == 20, "with other settings all are done again (and the copy is not)"
+
+
+def test_an_update_keeps_what_people_corrected(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    made = convert_dataset(photos, tmp_path / "set")
+    rows = {row.source: row for row in made.rows}
+    one, two, three = (rows[f"with_mask/{number}.jpg"] for number in (1, 2, 3))
+    other_box, other_class = one.corrected([(5, 5, 40, 40)], ["without_mask"], "seen"), two.corrected(two.boxes, ["without_mask"])
+    corrections = {one.source: other_box, two.source: other_class, three.source: three.removed("blurred")}
+    write_ledger(tmp_path / "set" / "ledger.csv", [corrections.get(row.source, row) for row in made.rows])
+    label = tmp_path / "set" / one.image.replace("images", "labels").replace(".jpg", ".txt")
+    label.write_text("1 0.28125 0.25 0.4375 0.388889\n")
+    for row in (two, three):  # as `review apply` leaves them: the label written anew, the picture that is out removed
+        (tmp_path / "set" / row.image.replace("images", "labels").replace(".jpg", ".txt")).unlink()
+    (tmp_path / "set" / three.image).unlink()
+    (tmp_path / "set" / two.image.replace("images", "labels").replace(".jpg", ".txt")).write_text("1 0.375000 0.388889 0.500000 0.555556\n")
+    four = rows["without_mask/4.jpg"]
+    by_hand = tmp_path / "set" / four.image.replace("images", "labels").replace(".jpg", ".txt")
+    by_hand.write_text("")
+    again = by_source(convert_dataset(photos, tmp_path / "set", conf=0.6, seed=9, update=True))
+    assert (again[one.source].status, again[one.source].split) == ("corrected", one.split)
+    assert again[one.source].boxes[0] == pytest.approx((5, 5, 40, 40), abs=0.01)
+    assert again[one.source].deciders == again[one.source].origins == ("human",)
+    assert again[two.source] == replace(other_class, group=again[two.source].group)
+    assert (again[three.source].status, again[three.source].reason, again[three.source].image) == ("corrected", "blurred", "")
+    assert (again[four.source].status, again[four.source].boxes, again[four.source].split) == ("corrected", (), four.split)
+    assert "by hand" in again[four.source].reason
+    assert by_hand.read_text() == ""
+    assert label.read_text().startswith("1 0.28")
+    assert again["with_mask/5.jpg"].status == "kept"
+
+
+def test_splits_hold_the_same_share_of_each_class_and_face_size(tmp_path: Path, fake: type[FakeFaces]) -> None:
+    rng = np.random.default_rng(0)
+    for name, sides in (("with_mask", (60, 900)), ("without_mask", (60, 300))):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(60):
+            side = sides[number % 2]
+            noise = Image.fromarray(rng.integers(1, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side))
+            noise.save(tmp_path / "photos" / name / f"{number}.jpg")
+    made = convert_dataset(tmp_path / "photos", tmp_path / "set", splits=(0.8, 0.1, 0.1), sheets=False)
+    assert not (made.folder / "sheets").exists()
+    found = Counter(((row.class_name, row.size), row.split) for row in made.rows)
+    for stratum in (("with_mask", "small"), ("with_mask", "large"), ("without_mask", "medium"), ("without_mask", "large")):
+        assert {split: found[stratum, split] for split in ("train", "val", "test")} == {"train": 24, "val": 3, "test": 3}
+
+
+class SeesBoth(FakeFaces):
+    """Sees the subject, and a second face beside it in photos wider than high."""
+
+    def detect(self, image: ImageArray) -> Faces:
+        count = 2 if image.shape[1] > image.shape[0] else 1
+        boxes, scores = as_boxes([FACE, (60.0, 20.0, 85.0, 50.0)]), np.float32([0.9, 0.8])
+        return Faces(boxes[:count], scores[:count], ("ssd", "yunet")[:count], np.array([True, False])[:count])
+
+
+@pytest.fixture
+def wide(photos: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A wide photo with two faces; the detector of masks takes the one beside the subject for none of either class."""
+    Image.new("RGB", (100, 70), "blue").save(photos / "with_mask" / "wide.jpg")
+    monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: SeesBoth())
+    monkeypatch.setattr(convert._Judge, "__call__", lambda *_: sv.Detections(as_boxes([FACE]), None, np.float32([0.8]), np.array([0])))
+    return "with_mask/wide.jpg"
+
+
+def test_a_face_whose_class_is_not_known_is_painted_over(photos: Path, tmp_path: Path, wide: str) -> None:
+    made = convert_dataset(photos, tmp_path / "set")
+    row = by_source(made)[wide]
+    assert (row.status, row.classes, row.deciders) == ("kept", ("with_mask", "ignore"), ("folder", "nobody"))
+    assert (row.origins, row.agreed, row.size) == (("ssd", "yunet"), (True, False), "large")
+    assert row.reason == "2 faces: the subject, 1 painted over"
+    image = read_image(made.folder / row.image)
+    assert np.abs(image[25:45, 65:80].astype(int) - 114).max() < 8
+    assert image[10, 5].tolist() == pytest.approx([254, 0, 0], abs=4)
+    labels = read_yolo(load_dataset(made.data).label_of(made.folder / row.image), 100, 70)
+    assert labels.boxes.tolist() == [pytest.approx(FACE, abs=0.01)]
+
+
+def test_set_aside_photos_and_the_sheet_of_them(photos: Path, tmp_path: Path, wide: str) -> None:
+    made = convert_dataset(photos, tmp_path / "set", others="set-aside")
+    row = by_source(made)[wide]
+    assert (row.status, row.image, len(row.boxes)) == ("ambiguous", "", 2)
+    assert (made.folder / "sheets" / "ambiguous.png").is_file()
+    with pytest.raises(MaskyoloError, match="unknown way 'guess'"):
+        convert_dataset(photos, tmp_path / "other", others="guess")
+
+
+def test_given_labels_are_used_as_they_are(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    found = find_photos(photos)
+    given = Labels(as_boxes([(5, 5, 20, 20), (30, 30, 60, 60), (0, 70, 10, 80)]), np.array([1, 0, IGNORE]))
+    wanted = [replace(found[0], labels=given, split="test"), replace(found[1], labels=Labels(as_boxes([]), np.array([], dtype=int)))]
+    unusable = Photo(found[2].path, found[2].source, "with_mask", status="ambiguous", reason="turned since")
+    made = convert_photos([*wanted, unusable, *found[3:]], tmp_path / "set")
+    assert fake.seen == 17
+    row = made.rows[0]
+    assert (row.status, row.split, row.detector, row.classes) == ("kept", "test", "given", ("without_mask", "with_mask", "ignore"))
+    assert row.origins == row.deciders == ("given",) * 3
+    assert len(read_yolo(load_dataset(made.data).label_of(made.folder / row.image), 80, 90)) == 2
+    assert (made.rows[1].status, made.rows[1].boxes, made.rows[1].size) == ("kept", (), "")
+    assert (made.rows[2].status, made.rows[2].reason, made.rows[2].image) == ("ambiguous", "turned since", "")
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0, False), (2, False), (7, True)])
+def test_a_class_that_loses_more_photos_is_told(photos: Path, tmp_path: Path, fake: type[FakeFaces], lost: int, told: bool) -> None:
+    for number in range(lost):
+        Image.new("RGB", (50 + number, 50)).save(photos / "with_mask" / f"{number}.jpg")
+    warning = convert_dataset(photos, tmp_path / "set").uneven_loss()
+    assert bool(warning) == told
+    if told:
+        assert warning.startswith("with_mask lost 7 of 10 photos (70.0%), without_mask 0 of 10 (0.0%)")

@@ -95,7 +95,7 @@ def test_a_random_split_parts_as_many_pairs_as_many_random_splits_do_on_average(
 
 def test_a_settled_group_keeps_its_split_and_counts_towards_the_shares() -> None:
     groups = list(range(100))
-    splits = assign_splits(groups, ["a"] * 100, FRACTIONS, fixed={number: "val" for number in range(8)})
+    splits = assign_splits(groups, ["a"] * 100, FRACTIONS, fixed=dict.fromkeys(range(8), "val"))
     assert splits[:8] == ["val"] * 8
     assert Counter(splits) == {"train": 80, "val": 10, "test": 10}
-    assert Counter(assign_splits(groups, ["a"] * 100, FRACTIONS, fixed={number: "val" for number in range(30)}))["val"] == 30
+    assert Counter(assign_splits(groups, ["a"] * 100, FRACTIONS, fixed=dict.fromkeys(range(30), "val")))["val"] == 30

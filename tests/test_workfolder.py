@@ -1,0 +1,161 @@
+"""A conversion that is killed at any of its steps, and started again, gives the same set; nothing of an old one is lost on the way."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskyolo import convert
+from maskyolo.boxes import as_boxes
+from maskyolo.convert import convert_dataset
+from maskyolo.errors import OutputError
+from maskyolo.faces import Faces
+from maskyolo.images import ImageArray
+from maskyolo.ledger import read_ledger, write_ledger
+
+FACE = (20.0, 10.0, 70.0, 70.0)
+
+
+class FakeFaces:
+    name = "fake"
+
+    def detect(self, image: ImageArray) -> Faces:
+        return Faces(as_boxes([FACE]), np.float32([0.9]))
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@contextmanager
+def killed_at(step: int) -> Iterator[list[str]]:
+    """Let `step` operations on files happen and none after: not even those of handlers that clean up, which a kill leaves no time for."""
+    happened: list[str] = []
+    lock = threading.Lock()
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counted(home: object, name: str) -> None:
+            real = getattr(home, name)
+
+            def operation(*arguments: object, **options: object) -> object:
+                with lock:
+                    if len(happened) >= step:
+                        raise Killed
+                    happened.append(f"{name} {arguments[0]}")
+                return real(*arguments, **options)
+
+            patch.setattr(home, name, operation)
+
+        for name in ("replace", "unlink", "mkdir", "rmdir", "write_bytes"):
+            counted(Path, name)
+        counted(shutil, "rmtree")
+        yield happened
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: FakeFaces())
+    rng = np.random.default_rng(5)
+    for name in ("with_mask", "without_mask"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(3):
+            noise = cv2.resize(rng.integers(1, 256, (8, 8, 3), dtype=np.uint8), (90, 80))
+            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.jpg"), noise)
+    return tmp_path / "photos"
+
+
+def make(photos: Path, out: Path, update: bool) -> None:
+    convert_dataset(photos, out, splits=(0.5, 0.5, 0), scenes=1, workers=1, update=update)
+
+
+def steps(count: int) -> list[int]:
+    """Every eleventh step, and all of the last: there the set is put in place."""
+    return sorted({*range(5, count, 11), *range(count - 9, count)})
+
+
+def test_a_new_set_is_the_same_after_a_kill_at_any_step(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "set"
+    out.parent.mkdir()
+    with killed_at(10**9) as happened:
+        make(photos, out, update=False)
+    whole = tree(out)
+    assert any(name.startswith("images/train/scene_") for name in whole)
+    for step in steps(len(happened)):
+        shutil.rmtree(out.parent)
+        out.parent.mkdir()
+        with killed_at(step), pytest.raises(Killed):
+            make(photos, out, update=False)
+        make(photos, out, update=out.exists())  # it exists when the kill came after the last step that matters
+        assert tree(out) == whole, f"killed before: {happened[step]}"
+        assert [path.name for path in out.parent.iterdir()] == ["set"]
+
+
+def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "new" / "set", tmp_path / "before"
+    out.parent.mkdir()
+    make(photos, out, update=False)
+    rows = read_ledger(out / "ledger.csv")
+    label = out / rows[0].image.replace("images", "labels").replace(".jpg", ".txt")
+    label.write_text("1 0.5 0.5 0.25 0.25\n")
+    (out / "notes.txt").write_text("mine")
+    shutil.copytree(out, before)
+    shutil.copy(photos / "with_mask" / "0.jpg", photos / "with_mask" / "copy.jpg")
+    (photos / "without_mask" / "2.jpg").unlink()
+    with killed_at(10**9) as happened:
+        make(photos, out, update=True)
+    whole = tree(out)
+    assert whole["notes.txt"] == b"mine"
+    assert whole[label.relative_to(out).as_posix()] == b"1 0.500000 0.500000 0.250000 0.250000\n"
+    for step in steps(len(happened)):
+        shutil.rmtree(out.parent)
+        out.parent.mkdir()
+        shutil.copytree(before, out)
+        with killed_at(step), pytest.raises(Killed):
+            make(photos, out, update=True)
+        make(photos, out, update=True)
+        assert tree(out) == whole, f"killed before: {happened[step]}"
+        assert [path.name for path in out.parent.iterdir()] == ["set"]
+
+
+def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Path, tmp_path: Path) -> None:
+    make(photos, tmp_path / "set", update=True)
+    shutil.copy(photos / "with_mask" / "0.jpg", tmp_path / "set" / "images" / "train" / "mine.jpg")
+    before = tree(tmp_path / "set")
+    with pytest.raises(OutputError, match=r"mine\.jpg is not in its ledger and would be lost"):
+        make(photos, tmp_path / "set", update=True)
+    assert tree(tmp_path / "set") == before
+
+
+def test_a_folder_that_is_no_set_is_not_updated(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "journal.jsonl").write_text("mine")
+    with pytest.raises(OutputError, match=r"no ledger\.csv; only a set that convert made can be updated"):
+        make(photos, tmp_path / "set", update=True)
+    assert (tmp_path / "set" / "journal.jsonl").read_text() == "mine"
+
+
+def test_what_ultralytics_leaves_in_a_set_does_not_stop_an_update(photos: Path, tmp_path: Path) -> None:
+    make(photos, tmp_path / "set", update=True)
+    (tmp_path / "set" / "labels" / "train.cache").write_bytes(b"cache")
+    make(photos, tmp_path / "set", update=True)
+    assert not (tmp_path / "set" / "labels" / "train.cache").exists()
+
+
+def test_a_second_update_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    make(photos, tmp_path / "set", update=True)
+    whole = tree(tmp_path / "set")
+    rows = read_ledger(tmp_path / "set" / "ledger.csv")
+    write_ledger(tmp_path / "set" / "ledger.csv", rows)
+    make(photos, tmp_path / "set", update=True)
+    assert tree(tmp_path / "set") == whole

@@ -79,6 +79,7 @@ class YuNet:
         self._net.setScoreThreshold(conf)
         _, found = self._net.detect(canvas)
         rows = np.zeros((0, 15), dtype=np.float32) if found is None else np.array(found, dtype=np.float32)
+        rows = rows[np.isfinite(rows).all(axis=1)]  # a picture of one pixel can make it answer with infinite boxes
         rows[:, [0, 1, *range(4, 14)]] -= border
         rows[:, 0:14:2] *= width / size[0]
         rows[:, 1:14:2] *= height / size[1]

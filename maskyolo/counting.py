@@ -311,7 +311,7 @@ class Counting(NullSink):
             return
         self._size = (width, height)
         if self._zone_points:
-            polygon = self._fitted(self._zone_points, width, height)
+            polygon = self._fitted(self._zone_points, width, height).clip(0, (width, height))
             if not _crosses(polygon, width, height):
                 raise MaskyoloError(f"the --zone lies outside of the picture, which has {width} x {height} pixels; correct its corners")
             self._zone = sv.PolygonZone(polygon, triggering_anchors=[sv.Position.CENTER])

@@ -1,0 +1,152 @@
+"""An alert reaches its command or address once, and never holds up or ends a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskyolo.alerts import Alerts, display_host
+from maskyolo.counting import Event
+from maskyolo.errors import MaskyoloError
+
+ALERT = Event("alert", "0", 7, 1.5, 3, "without_mask", 0.9)
+
+
+def python(code: str, *arguments: str) -> str:
+    return shlex.join([sys.executable, "-c", code, *arguments])
+
+
+def keep(path: Path) -> str:
+    """Return a command that adds its input to a file, as a line."""
+    return python("import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')", str(path))
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str]) -> None:
+    alerts = Alerts(keep(tmp_path / "it; $HOME 'is' no shell"), None, told.append)
+    alerts(ALERT)
+    alerts(Event("changes", "0", 8, 1.6, 3, "with_mask", 0.9))
+    alerts.finish()
+    (line,) = (tmp_path / "it; $HOME 'is' no shell").read_text().splitlines()
+    expected = {"event": "alert", "source": "0", "frame": 7, "time": 1.5, "track_id": 3, "class": "without_mask", "confidence": 0.9}
+    assert json.loads(line) == expected
+    assert told == []
+
+
+def test_frames_go_on_while_a_command_runs(tmp_path: Path, told: list[str]) -> None:
+    """The command reads a pipe that this test writes to only after the alert was handed on."""
+    os.mkfifo(tmp_path / "pipe")
+    copy = python("import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read())", str(tmp_path / "pipe"), str(tmp_path / "done"))
+    alerts = Alerts(copy, None, told.append)
+    alerts(ALERT)
+    (tmp_path / "pipe").write_text("go on")
+    alerts.finish()
+    assert (tmp_path / "done").read_text() == "go on"
+
+
+def test_a_failing_command_is_told_once(told: list[str]) -> None:
+    alerts = Alerts(python("import sys; sys.exit('the bell is broken')"), None, told.append)
+    for _ in range(3):
+        alerts(ALERT)
+        alerts.finish()
+    assert len(told) == 1
+    assert "ended with 1 (the bell is broken)" in told[0]
+    assert "\n" not in told[0]
+
+
+def test_no_more_than_some_at_once(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskyolo.alerts.MOST", 1)
+    os.mkfifo(tmp_path / "pipe")
+    alerts = Alerts(python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")), None, told.append)
+    for _ in range(3):
+        alerts(ALERT)
+    (tmp_path / "pipe").write_text("go on")  # would wait for ever if nothing were running
+    alerts.finish()
+    assert len(told) == 1
+    assert "still under way" in told[0]
+
+
+@pytest.mark.parametrize("command", ["", "no-such-program-here --x", "'unclosed"])
+def test_a_command_that_cannot_run_is_told_before_the_run(command: str, told: list[str]) -> None:
+    with pytest.raises(MaskyoloError, match="--alert-cmd"):
+        Alerts(command, None, told.append)
+
+
+class Hook(BaseHTTPRequestHandler):
+    seen: list[Any]
+    answer = 204
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.send_response(self.answer)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[type[Hook], str]]:
+    handler = type("OwnHook", (Hook,), {"seen": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield handler, f"http://127.0.0.1:{server.server_port}/hook/secret"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_event_is_posted(hook: tuple[type[Hook], str], told: list[str]) -> None:
+    handler, url = hook
+    alerts = Alerts(None, url, told.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert handler.seen == [("/hook/secret", "application/json", ALERT.record())]
+    assert told == []
+
+
+def test_an_address_that_refuses_is_told_once_without_its_secret(hook: tuple[type[Hook], str], told: list[str]) -> None:
+    handler, url = hook
+    handler.answer = 500
+    alerts = Alerts(None, url, told.append)
+    for _ in range(3):
+        alerts(ALERT)
+        alerts.finish()
+    assert len(handler.seen) == 3
+    assert len(told) == 1
+    assert "--alert-url 127.0.0.1" in told[0]
+    assert "secret" not in told[0]
+
+
+def test_an_address_where_nobody_listens_is_told(told: list[str]) -> None:
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        port = server.server_port
+    alerts = Alerts(None, f"http://127.0.0.1:{port}/", told.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert "refused" in told[0]
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "hooks.example.org", "ftp://example.org/x", "http://"])
+def test_only_web_addresses_are_posted_to(url: str, told: list[str]) -> None:
+    with pytest.raises(MaskyoloError, match="--alert-url"):
+        Alerts(None, url, told.append)
+
+
+def test_of_an_address_only_the_host_is_shown() -> None:
+    assert display_host("https://user:word@hooks.example.org:8443/T00/secret?x=1") == "hooks.example.org"

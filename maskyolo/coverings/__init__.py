@@ -38,7 +38,7 @@ def draw_mask(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator,
     style = style or choose_style(rng)
     if style.kind not in MASKS or style.colour not in COLOURS or style.pattern not in PATTERNS:
         raise MaskyoloError(f"cannot draw {style}; choose from {', '.join(MASKS)}; {', '.join(COLOURS)}; {', '.join(PATTERNS)}")
-    return draw(image, landmarks, rng, (-1.45, 1.45, -0.2, 2.5), lambda canvas: paint_mask(canvas, style, rng))
+    return draw(image, landmarks, rng, (-1.3, 1.3, -0.1, 2.3), lambda canvas: paint_mask(canvas, style, rng))
 
 
 def draw_confuser(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, kind: str | None = None) -> ImageArray:

@@ -127,17 +127,22 @@ def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, exte
         layer = np.asarray(cv2.resize(layer, (part.shape[1], part.shape[0]), interpolation=method), dtype=np.float32)
     if light.blur > 0.3:
         layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), light.blur), dtype=np.float32)
-    colour, alpha = layer[..., :3], layer[..., 3]
+    fall = 0.04 * camera.scale  # of the shadow
+    reach = round(4 * fall) + 2
+    rows, columns = np.flatnonzero(layer[..., 3].any(1)), np.flatnonzero(layer[..., 3].any(0))
+    if not len(rows):
+        return np.array(image)
+    there = np.s_[max(0, rows[0] - reach) : rows[-1] + 1 + reach, max(0, columns[0] - reach) : columns[-1] + 1 + reach]
+    colour, alpha, part = layer[there][..., :3], layer[there][..., 3], part[there]
+    left, top = left + there[1].start, top + there[0].start
     lit = light.shine(colour, left, top, rng.uniform(0.9, 1.06))
-    fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 0.05 * camera.scale))
-    fallen = cv2.warpAffine(
-        fallen, np.array([[1, 0, 0], [0, 1, 0.04 * camera.scale]]), fallen.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
-    )
-    shadow = 1 - rng.uniform(0.1, 0.35) * fallen
+    fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 1.25 * fall))
+    fallen = cv2.warpAffine(fallen, np.array([[1, 0, 0], [0, 1, fall]]), fallen.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    shadow = 1 - np.float32(rng.uniform(0.1, 0.35)) * fallen
     noise = cv2.GaussianBlur(rng.standard_normal(alpha.shape, dtype=np.float32), (0, 0), 0.6) * (2 * light.noise)
     done = part * (shadow * (1 - alpha))[..., None] + lit + (noise * alpha)[..., None]
     result: ImageArray = image.copy()
-    result[top:bottom, left:right] = np.clip(done + 0.5, 0, 255).astype(np.uint8)
+    result[top : top + part.shape[0], left : left + part.shape[1]] = np.clip(done + np.float32(0.5), 0, 255).astype(np.uint8)
     return result
 
 

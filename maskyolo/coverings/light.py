@@ -75,7 +75,7 @@ class Light:
             grey=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
             skin=np.clip(colour[::-1] / full, 0.03, 1).astype(np.float32),
             blur=_blur_of(_around_eyes(image, landmarks)),
-            noise=_noise_of(part),
+            noise=_noise_of(part[part.shape[0] // 6 : part.shape[0] * 2 // 3, part.shape[1] // 4 : part.shape[1] * 3 // 4]),
         )
 
     def shine(self, colour: FloatArray, left: int, top: int, strength: float) -> FloatArray:

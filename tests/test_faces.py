@@ -196,8 +196,19 @@ def test_a_weak_face_counts_when_both_see_it() -> None:
     assert len(ask({0: [weak]}, [(30, 30, 70, 70, 0.2)])[0]) == 0
 
 
-def test_a_weak_face_of_two_looks_counts_unless_yunet_sees_another() -> None:
-    weak = {0: [(*FACE[:4], 0.2)], 5: [(*FACE[:4], 0.2)]}
+@pytest.mark.parametrize(("score", "counts"), [(0.6, False), (0.8, True)])
+def test_beside_a_face_of_both_one_of_the_ssds_must_be_sure(score: float, counts: bool) -> None:
+    ear = (0.65, 0.45, 0.7, 0.55, score)
+    faces, _ = ask({0: [FACE, ear]}, [(30, 30, 70, 70, 0.9)])
+    assert len(faces) == 1 + counts
+    assert len(ask({0: [ear]}, [])[0]) == 1  # alone it counts
+
+
+def test_a_weak_face_of_two_looks_counts_in_a_tight_crop_unless_yunet_sees_another() -> None:
+    small = (*FACE[:4], 0.2)
+    assert len(ask({0: [small], 5: [small]}, [])[0]) == 0
+    large = (0.35, 0.35, 0.65, 0.65, 0.2)
+    weak = {0: [large], 5: [large]}
     alone, _ = ask(weak, [])
     assert alone.origins == ("ssd",)
     assert alone.agreed is not None

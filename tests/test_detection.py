@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from clips import make_clip, probe
 from PIL import Image
 
 import maskyolo
+from maskyolo.dataset import CLASS_NAMES
 from maskyolo.detection import Summary, detect
 from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
 from maskyolo.images import ImageArray
+from maskyolo.sinks import VideoWriter
 
 
 def one_face(image: ImageArray) -> sv.Detections:
@@ -226,3 +230,109 @@ def test_a_single_unreadable_input_gets_its_line_of_json_too(tmp_path: Path) -> 
     record = json.loads(line)
     assert "broken.jpg" in record["error"]
     assert "detections" not in record
+
+
+def walker(image: ImageArray) -> sv.Detections:
+    """Find a bare face where the picture is white; a mask is put on in the right half."""
+    white = np.argwhere(image.min(axis=2) > 128)
+    if not len(white):
+        return sv.Detections.empty()
+    (top, left), (bottom, right) = white.min(axis=0), white.max(axis=0) + 1
+    class_id = int(left + right < image.shape[1])
+    return sv.Detections(
+        xyxy=np.array([[left, top, right, bottom]], np.float32),
+        confidence=np.array([0.9], np.float32),
+        class_id=np.array([class_id]),
+        data={"class_name": np.array([CLASS_NAMES[class_id]])},
+    )
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    """Four seconds in which a white square goes from the left to the right."""
+    path = tmp_path / "walk.mp4"
+    video = VideoWriter(path, Fraction(25))
+    for index in range(100):
+        image = np.zeros((120, 240, 3), np.uint8)
+        image[40:80, 2 * index : 2 * index + 40] = 255
+        video.write(image)
+    video.close()
+    return path
+
+
+def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> None:
+    summary = Summary()
+    bell = tmp_path / "bell.jsonl"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
+    results = list(
+        detect(
+            walk,
+            model=walker,
+            zone="0.2,0,1,0,1,1,0.2,1",
+            line="0.3,1,0.3,0",
+            events=tmp_path / "events.csv",
+            alert_after=0.5,
+            alert_cmd=shlex.join([sys.executable, "-c", code, str(bell)]),
+            stats_only=True,
+            save_json=tmp_path / "out.jsonl",
+            project=tmp_path / "runs",
+            summary=summary,
+        )
+    )
+    events = [line.split(",") for line in (tmp_path / "events.csv").read_text().splitlines()]
+    assert events[0] == ["source", "frame", "time", "track_id", "event", "class", "confidence"]
+    assert [(event[3], event[4], event[5]) for event in events[1:]] == [
+        ("1", "appears", "without_mask"),
+        ("1", "enters", "without_mask"),
+        ("1", "crosses_out", "without_mask"),
+        ("1", "alert", "without_mask"),
+        ("1", "changes", "with_mask"),
+        ("1", "ends", "with_mask"),
+    ]
+    assert [json.loads(line)["event"] for line in bell.read_text().splitlines()] == ["alert"]
+    assert {record["detections"][0]["track_id"] for record in lines(tmp_path / "out.jsonl")[3:]} == {1}
+    assert lines(tmp_path / "out.jsonl")[0]["detections"][0]["track_id"] is None
+    assert all(found.tracker_id.tolist() == [1] for _, found in results[3:])  # type: ignore[union-attr]
+    assert summary.people
+    assert summary.people.people() == {"put_on": 1}
+    assert sorted(path.name for path in (tmp_path / "runs" / "predict").iterdir()) == ["args.yaml", "counts.json"]
+    counts = json.loads((tmp_path / "runs" / "predict" / "counts.json").read_text())
+    assert (counts["people"], counts["put_on"], counts["frames"]) == (1, 1, 100)
+
+
+def test_a_run_that_is_left_early_has_its_counts_and_events(walk: Path, tmp_path: Path) -> None:
+    results = detect(walk, model=walker, track=True, events=tmp_path / "events.jsonl", stats_only=True, project=tmp_path / "runs")
+    for _ in range(40):
+        next(results)
+    results.close()
+    assert [event["event"] for event in lines(tmp_path / "events.jsonl")] == ["appears", "ends"]
+    assert json.loads((tmp_path / "runs" / "predict" / "counts.json").read_text())["without_mask"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"alert_cmd": "true"}, "--alert-after"),
+        ({"alert_url": "http://127.0.0.1/"}, "--alert-after"),
+        ({"alert_after": -1.0}, "0 or more"),
+        ({"zone": "1,2"}, "--zone"),
+        ({"events": "events.txt"}, "no known kind"),
+    ],
+)
+def test_wrong_settings_of_tracking_are_one_line(walk: Path, settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MaskyoloError, match=reason):
+        detect(walk, model=walker, **settings)
+
+
+def test_still_pictures_are_not_tracked(photos: Path) -> None:
+    with pytest.raises(MaskyoloError, match="still pictures"):
+        detect(photos, model=one_face, track=True)
+
+
+def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> None:
+    next(
+        detect(walk, model=walker, alert_after=99, alert_url="https://example.org/hook/secret", stats_only=True, project=tmp_path / "runs")
+    )
+    text = (tmp_path / "runs" / "predict" / "args.yaml").read_text()
+    assert "alert_url: example.org" in text
+    assert "/hook" not in text

@@ -18,6 +18,7 @@ import cv2, maskyolo
 from maskyolo.doctor import diagnose
 from maskyolo.manifest import check_own_weights, own_weights
 maskyolo.load_detector()(cv2.imread("data/samples/street.jpg"))
+list(maskyolo.detect("data/samples/street.mp4", track=True, blur=True, vid_stride=25))
 for path in own_weights():
     check_own_weights(path)
 diagnose()

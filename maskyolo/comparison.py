@@ -21,7 +21,7 @@ from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, Evaluation, LabelledPicture,
 from maskyolo.faces import FACE_DETECTORS
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.metrics import Case, Floats, confusion, interval
-from maskyolo.page import bar_chart, embedded, legend, line_chart, number, page, scores_sections, table
+from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import VideoWriter, draw
 from maskyolo.sources import Picture, open_sources
@@ -508,12 +508,9 @@ def _speed_sections(result: Comparison) -> list[str]:
     sections.append(
         f'<p class="note">Frames of {FRAME[0]}x{FRAME[1]}, composed of faces of these pictures, at the usual confidence; decoding is not '
         f"counted. Medians of {rounds} rounds in which all detectors took turns. Only faces that the first stage finds reach the second."
-        " The figures are of this machine; the relations carry over better than the milliseconds.</p>"
+        " The figures are of this machine; the relations carry over better than the milliseconds. Memory is the peak of a process of "
+        "its own that does nothing but load the detector and look at the frame with 10 faces.</p>"
     )
-    if any(result.memory.values()):
-        bars = {name: [result.memory[other] if other == name else None for other in result.names] for name in result.names}
-        peak = max(value for value in result.memory.values() if value)
-        sections.append("<h2>Memory</h2>" + bar_chart(bars, "peak of the process in MB", "", "", peak * 1.1))
     return sections
 
 

@@ -23,9 +23,10 @@ __all__ = ["bar_chart", "embedded", "legend", "line_chart", "number", "page", "s
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1080px; margin: 2em auto; padding: 0 1em }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin: 2em 0 .4em; border-bottom: 1px solid #ccc } h3 { font-size: 1em; margin: 1em 0 .3em }
-table { border-collapse: collapse; margin: .6em 0 } th, td { padding: .15em .7em; border-bottom: 1px solid #ddd; text-align: right }
+table { border-collapse: collapse; margin: .6em 0; font-size: .92em } td { white-space: nowrap }
+th, td { padding: .15em .6em; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom }
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left } td.best { font-weight: 700 } .scroll { overflow-x: auto }
 .row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: .6em 0 } figcaption, .note { color: #555; font-size: .88em }
 svg text { font: 12px system-ui, sans-serif; fill: #333 } img { max-width: 100%; height: auto }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,8 @@ def gather_photos(
 ) -> tuple[list[Photo], tuple[str, ...]]:
     """List the photos of all sources, in their order.
 
-    With several sources the name of each stands before its photos' names in the ledger, numbered if two have the same.
+    In the ledger the photos of the first source have their own names, which stay when a source is added; those of each further one
+    have its name before theirs.
 
     Args:
         sources: folders with class folders, or annotated sets.
@@ -52,7 +54,8 @@ def gather_photos(
         raise DatasetError(f"unknown format '{format}'; choose from auto, folders, {', '.join(FORMATS)}")
     class_map = class_map or {}
     read: list[_Source] = []
-    for prefix, source in zip(_prefixes(sources), map(Path, sources), strict=True):
+    for source in map(Path, sources):
+        prefix = _prefix(source, read) if read else ""
         kind = find_format(source) if format == "auto" else format
         if kind == "folders":
             read.append((prefix, find_photos(source, class_map, both=len(sources) == 1)))
@@ -124,16 +127,13 @@ def _is_ignored(photo: AnnotatedPhoto, place: int) -> bool:
     return bool(len(photo.ignored) and photo.ignored[place])
 
 
-def _prefixes(sources: Sequence[Path | str]) -> list[str]:
-    """Return what stands before the names of each source's photos: nothing for a single source."""
-    if len(sources) == 1:
-        return [""]
-    prefixes: list[str] = []
-    for path in (Path(source).absolute() for source in sources):
-        name = path.parent.name if path.is_file() else path.name
-        number = sum(prefix.split("/")[0].rsplit("~", 1)[0] == name for prefix in prefixes) + 1
-        prefixes.append(f"{name}/" if number == 1 else f"{name}~{number}/")
-    return prefixes
+def _prefix(source: Path, earlier: Sequence[_Source]) -> str:
+    """Return what stands before the names of a further source's photos: its own name, numbered where earlier names begin so."""
+    path = source.absolute()
+    name = path.parent.name if path.is_file() else path.name
+    taken = {(prefix + photo.source).split("/")[0] for prefix, photos in earlier for photo in photos}
+    numbered = (f"{name}~{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken) + "/"
 
 
 def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[str]:

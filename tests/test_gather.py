@@ -128,12 +128,21 @@ def test_several_sources_become_one_set_whose_names_never_clash(street: Path, ph
     rows = rows_of(made)
     assert len(rows) == len(made.rows) == 8 + 10 + 8
     assert fake.seen == 10
-    assert rows["street/images/office.jpg"].status == "kept"
-    assert rows["street~2/images/train/office.jpg"].status == "duplicate"
-    assert rows["street/images/office.jpg"].group == rows["photos/with_mask/near.jpg"].group
-    assert rows["street/images/office.jpg"].split == rows["photos/with_mask/near.jpg"].split
+    assert rows["images/office.jpg"].status == "kept"
+    assert rows["street/images/train/office.jpg"].status == "duplicate"
+    assert rows["images/office.jpg"].group == rows["photos/with_mask/near.jpg"].group
+    assert rows["images/office.jpg"].split == rows["photos/with_mask/near.jpg"].split
     kept = [row.image for row in made.rows if row.in_set]
     assert len(kept) == len(set(kept)) == 18
+
+
+def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(street: Path, tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(street, tmp_path / folder / "images")) for folder in ("one", "two")]
+    class_map = {"mask_weared_incorrect": "drop"}
+    alone, _ = gather_photos([street], class_map=class_map)
+    found, _ = gather_photos([street, *copies], class_map=class_map)
+    assert [photo.source for photo in found[:8]] == [photo.source for photo in alone]
+    assert [photo.source.split("/")[0] for photo in found[8:]] == ["images~2"] * 8 + ["images~3"] * 8
 
 
 def test_two_sources_with_a_class_each(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
@@ -150,13 +159,13 @@ def test_own_splits_are_kept_and_photos_in_none_are_left_out(street: Path, photo
     (street / "val.txt").write_text("images/selfie.jpg\nimages/portrait.jpg\n")
     class_map = {"mask_weared_incorrect": "ignore"}
     made = convert_dataset([street, photos], tmp_path / "set", splits="keep", class_map=class_map, others="folder", sheets=False)
-    splits = {Path(row.source).stem: row.split for row in made.rows if row.source.startswith("street/")}
+    splits = {Path(row.source).stem: row.split for row in made.rows if row.source.startswith("images/")}
     assert splits == {
         **dict.fromkeys(("street", "office", "queue"), "train"),
         **dict.fromkeys(("selfie", "portrait"), "val"),
         **dict.fromkeys(("station", "indoors", "plaza"), ""),
     }
-    assert rows_of(made)["street/images/station.jpg"].reason == "in no split of its set"
+    assert rows_of(made)["images/station.jpg"].reason == "in no split of its set"
     assert {row.split for row in made.rows if row.source.startswith("photos/")} == {"train", "val"}, "class folders are dealt out"
     with pytest.raises(DatasetError, match="cannot keep the splits"):
         convert_dataset(photos, tmp_path / "other", splits="keep")

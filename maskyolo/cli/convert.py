@@ -102,8 +102,9 @@ def convert(
         print(f"{name or 'no faces':13}" + "".join(f"{found[status]:12}" for status in shown) + f"{found.total():12}")
     by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
     print(f"near-copies in different splits: {made.leaks} of {made.pairs} pairs; {by_chance}")
+    sources = ", ".join(map(str, source))
     for row in made.gone[:20]:
-        print(f"no longer in the source, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
+        print(f"no longer in {sources}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
     if len(made.gone) > 20:
         print(f"… and {len(made.gone) - 20} more")
     if uneven := made.uneven_loss():

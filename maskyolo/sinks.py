@@ -456,8 +456,9 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
     labels = []
     tracks = np.zeros(len(detections), np.int64) if detections.tracker_id is None else detections.tracker_id
     for box, name, value, track in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), tracks, strict=True):
-        label = f"#{track} {name} {value:.2f}" if track > 0 else f"{name} {value:.2f}"
-        labels.append(label if fits(label, min(0.9 * size[0], 3 * (box[2] - box[0]))) else f"{value:.2f}")
+        number, room = f"#{track} " if track > 0 else "", min(0.9 * size[0], 3 * (box[2] - box[0]))
+        choices = (f"{number}{name} {value:.2f}", f"{number}{value:.2f}")
+        labels.append(next((label for label in choices if fits(label, room)), f"{value:.2f}"))
     sv.LabelAnnotator(
         color=palette, text_scale=scale, text_thickness=text_thickness, text_padding=max(round(scale * 8), 2), smart_position=True
     ).annotate(drawn, detections, labels)

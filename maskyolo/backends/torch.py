@@ -17,7 +17,7 @@ __all__ = ["TorchBackend"]
 class TorchBackend:
     """A checkpoint of Ultralytics in PyTorch.
 
-    A `.pt` file is a Python pickle, which can run any code when it is loaded: open only what you trust.
+    A `.pt` file is a Python pickle, which can run any code when it is loaded; see `trust.check_trust`.
 
     Args:
         path: a `.pt` file.

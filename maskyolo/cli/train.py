@@ -29,7 +29,7 @@ def train(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Start weights: yolov8n (the default), maskyolo-n, a .pt file you trust, or yolov8n.yaml for a random start; with two "
+            help="Start weights: yolov8n (the default), maskyolo-n, a .pt file, or yolov8n.yaml for a random start; with two "
             "stages a file of torchvision's ImageNet weights."
         ),
     ] = None,

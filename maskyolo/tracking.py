@@ -38,6 +38,13 @@ OLDEST_STEP = 0.2
 MAJORITY = 0.6
 
 
+#: Side in pixels of the square that boxes are scaled to for the tracker, which compares boxes only with one another.
+SIDE = 1000
+
+#: Frames a second that a source may truly have; what a stream says of itself can be anything.
+RATES = (1.0, 120.0)
+
+
 @dataclass
 class Vote:
     """The class of a face over time: a sum of confidences that fade, and a class that changes only with a clear majority.
@@ -74,7 +81,7 @@ class Tracker:
 
         self._tracker = ByteTrackTracker(
             lost_track_buffer=round(LOST * 30),  # in frames of a thirtieth of a second, whatever the rate is
-            frame_rate=rate,
+            frame_rate=min(max(rate, RATES[0]), RATES[1]),
             track_activation_threshold=max(conf, START_CONF),
             minimum_consecutive_frames=START_FRAMES,
             high_conf_det_threshold=conf,
@@ -82,21 +89,21 @@ class Tracker:
         self._votes: dict[int, Vote] = {}
         self._time = -math.inf
 
-    def update(self, detections: sv.Detections, time: float) -> sv.Detections:
+    def update(self, detections: sv.Detections, time: float, size: tuple[int, int] = (SIDE, SIDE)) -> sv.Detections:
         """Return the detections in their order with `tracker_id`, from 1 on, or -1 without a track; a track's have its voted class.
 
         Args:
             detections: what was found in the next frame; those of low confidence help to keep up a track.
             time: of the frame in seconds.
+            size: width and height of the frame; a stream that changes it keeps its tracks.
         """
         import supervision as sv
 
         self._time = max(time, self._time + 1e-3)  # a clock that stands still would count as no new frame
         rows = np.arange(len(detections))
+        boxes = detections.xyxy * (SIDE / np.array([*size, *size], np.float32))
         sure: Any = detections.confidence
-        found: Any = self._tracker.update(
-            sv.Detections(detections.xyxy, confidence=detections.confidence, data={"row": rows}), timestamp=self._time
-        )
+        found: Any = self._tracker.update(sv.Detections(boxes, confidence=detections.confidence, data={"row": rows}), timestamp=self._time)
         tracks = np.full(len(detections), -1)
         if len(found):
             tracks[found.data["row"]] = np.where(found.tracker_id >= 0, found.tracker_id + 1, -1)
@@ -135,5 +142,6 @@ class Tracking:
         if self._tracker is None or frame.source != self._source or frame.index <= self._index:
             self._tracker, self._source = Tracker(float(frame.rate), self._conf), frame.source
         self._index = frame.index
-        found = self._tracker.update(detections, frame.time)
+        height, width = frame.image.shape[:2]
+        found = self._tracker.update(detections, frame.time, (width, height))
         return frame, found[(found.tracker_id > 0) | (found.confidence > self._conf)]

@@ -82,6 +82,22 @@ def test_a_clock_that_stands_still_or_goes_back_is_no_trouble() -> None:
     assert found[-1].tolist() == [1]  # type: ignore[union-attr]
 
 
+def test_a_stream_that_changes_its_size_keeps_its_tracks() -> None:
+    tracker = Tracker(RATE)
+    large, small = faces((800, 400, 0, 0.9), (100, 400, 1, 0.9)), faces((800, 400, 0, 0.9), (100, 400, 1, 0.9))
+    small.xyxy = small.xyxy / 4
+    found = [tracker.update(large, index / RATE, (1280, 720)) for index in range(5)]
+    found += [tracker.update(small, index / RATE, (320, 180)) for index in range(5, 8)]
+    assert len({tuple(row.tracker_id) for row in found[2:]}) == 1  # type: ignore[arg-type]
+    assert (found[-1].xyxy == small.xyxy).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 90_000.0])
+def test_a_rate_that_cannot_be_true_is_no_trouble(rate: float) -> None:
+    found = tracks(Tracker(rate), [faces((10 + 5 * i, 10, 0, 0.9)) for i in range(10)])
+    assert found[2:] == [[1]] * 8
+
+
 def classes(seen: list[int], rate: float = RATE, confidence: float = 0.8) -> list[int]:
     vote = Vote(seen[0], 0.0)
     return [vote.add(class_id, confidence, index / rate) for index, class_id in enumerate(seen)]

@@ -52,6 +52,11 @@ def code_blocks(text: str) -> str:
 
 HELP_EXAMPLES = [(name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")]
 README_EXAMPLES = list(examples(code_blocks(README)))
+DOCS_EXAMPLES = [
+    words
+    for path in sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+    for words in examples(code_blocks(path.read_text(encoding="utf-8")).replace("\\\n", " "))
+]
 
 FROM_2020 = (Path(__file__).parent.parent / "docs" / "from-2020-projects.md").read_text(encoding="utf-8")
 #: The commands of its tables and blocks, and not the mere names of commands in its text.
@@ -91,7 +96,7 @@ def test_the_readmes_tables_are_those_of_the_help() -> None:
     assert load_tool("update_readme").render(README) == README, "run `make docs`"
 
 
-@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join)
+@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join)
 def test_every_example_parses(words: list[str]) -> None:
     parse(words)
 

@@ -96,7 +96,9 @@ def test_the_readmes_tables_are_those_of_the_help() -> None:
     assert load_tool("update_readme").render(README) == README, "run `make docs`"
 
 
-@pytest.mark.parametrize("words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join
+)
 def test_every_example_parses(words: list[str]) -> None:
     parse(words)
 

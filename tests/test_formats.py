@@ -210,6 +210,7 @@ def test_voc_counts_pixels_from_1_and_the_last_belongs_to_the_box() -> None:
         (b"", "damaged XML"),
         (b"<annotation><object>", "damaged XML"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "DOCTYPE"),
+        (b'<!DOCTYPE annotation SYSTEM "voc.dtd"><annotation/>', "DOCTYPE"),
         (voc((1, 1, "x", 9)).encode(), "object 1 lacks"),
         (b"<annotation><object><name>a</name></object></annotation>", "object 1 lacks"),
         ('<?xml version="1.0" encoding="utf-8"?><annotation>é</annotation>'.encode("latin-1"), "damaged XML"),

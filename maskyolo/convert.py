@@ -253,7 +253,8 @@ def convert_photos(
     def load() -> FaceDetector:
         return load_face_detector(detector, weights, conf, second_opinion)
 
-    settings = {"version": 2, "detector": load().name, "conf": conf, "others": others}  # errors come before any work, too
+    judge = _Judge.checksum() if others == "detector" else ""
+    settings = {"version": 2, "detector": load().name, "conf": conf, "others": others, "judge": judge}  # errors come before any work, too
     with output_errors(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()
@@ -416,6 +417,13 @@ class _Judge:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._detector: Callable[[ImageArray], sv.Detections] | None = None
+
+    @classmethod
+    def checksum(cls) -> str:
+        """Return the SHA-256 of its weights: with others, an update decides anew."""
+        from maskyolo.yolo import find_model
+
+        return hashlib.sha256(find_model(cls.name).read_bytes()).hexdigest()
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         with self._lock:

@@ -5,6 +5,8 @@ It stands in a module of its own because the processes for several GPUs import i
 
 from __future__ import annotations
 
+import functools
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo._ultralytics import no_downloads
+from maskyolo.errors import OutputError
 from maskyolo.trust import record_own
 
 __all__ = ["DetectorTraining", "strip_checkpoints"]
@@ -28,7 +31,7 @@ def strip_checkpoints(weights: Path) -> None:
     for place in (weights / "best.pt", weights / "last.pt"):
         if place.is_file():
             strip_optimizer(place, s=_part(place))
-            record_own(_part(place))
+            _record(_part(place))
             _part(place).replace(place)
 
 
@@ -89,7 +92,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.best, self.last = places
         for place in places:
             if _part(place).exists():
-                record_own(_part(place))
+                _record(_part(place))
                 _part(place).replace(place)
         return saved
 
@@ -109,6 +112,19 @@ class _Float32Loss:
     def __call__(self, preds: Any, batch: dict[str, Any]) -> Any:
         with torch.autocast("cpu", enabled=False):
             return self.criterion(_to_float32(preds), batch)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.getLogger("maskyolo").warning("%s; --resume and --model will need --trust for what is trained here", message)
+
+
+def _record(path: Path) -> None:
+    """Note a checkpoint as this user's own; where there is no place for the note, the training goes on."""
+    try:
+        record_own(path)
+    except OutputError as error:
+        _warn_once(str(error))
 
 
 def _to_float32(value: Any) -> Any:

@@ -149,3 +149,18 @@ def test_no_command_opens_it(
     assert "--trust" in told
     assert told.count("\n") == 1
     assert not mark.exists()
+
+
+def test_a_training_goes_on_where_there_is_no_place_for_the_note(
+    bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("ultralytics")
+    from maskyolo._trainer import _record
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        _record(bomb)
+    assert len(caplog.records) == 1
+    assert "--trust" in caplog.text
+    assert not is_trusted(bomb)

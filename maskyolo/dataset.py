@@ -19,10 +19,12 @@ CLASS_NAMES = ("with_mask", "without_mask")
 
 SPLITS = ("train", "val", "test")
 
-_WITH = ("withmask", "mask", "masked", "with", "masks", "facemask", "facewithmask", "maskon", "maskedface", "wearingmask", "goodmask")
-_WITHOUT = ("withoutmask", "nomask", "unmasked", "without", "nonmask", "notmasked", "bare", "bareface", "facenomask", "nofacemask")
-_WITHOUT += ("maskoff", "facewithoutmask", "unmaskedface", "notwearingmask", "nomaskface")
-_SPELLINGS = {**dict.fromkeys(_WITH, "with_mask"), **dict.fromkeys(_WITHOUT, "without_mask")}
+_SPELLINGS = {
+    "with_mask": "withmask mask masked with masks facemask facewithmask maskon maskedface wearingmask goodmask",
+    "without_mask": "withoutmask nomask unmasked without nonmask notmasked bare bareface facenomask nofacemask maskoff facewithoutmask "
+    "unmaskedface notwearingmask nomaskface",
+}
+_CLASS_OF = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def class_of(name: str) -> str:
     >>> class_of("No Mask"), class_of("face_mask"), class_of("helmet")
     ('without_mask', 'with_mask', '')
     """
-    return _SPELLINGS.get(plain_name(name), "")
+    return _CLASS_OF.get(plain_name(name), "")
 
 
 def list_images(folder: Path | str) -> list[Path]:

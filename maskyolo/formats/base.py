@@ -190,7 +190,9 @@ def map_classes(found: Mapping[str, int], class_map: Mapping[str, str], where: s
         targets = {name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "") for name, target in targets.items()}
     unknown = [name for name, target in targets.items() if not target]
     if unknown:
-        listed = ", ".join(f"{name} ({count} boxes{'' if targets[name] in ('', name) else f', {targets[name]}'})" for name, count in found.items())
+        listed = ", ".join(
+            f"{name} ({count} boxes{'' if targets[name] in ('', name) else f', {targets[name]}'})" for name, count in found.items()
+        )
         raise DatasetError(
             f"cannot tell what class '{unknown[0]}' of {where} means; it has: {listed}; say it with --map {_quoted(unknown[0])}=CLASS, "
             "where CLASS is with_mask, without_mask, drop (remove the boxes), ignore (blank them) or keep (a class of its own)"

@@ -76,6 +76,7 @@ def test_nobody_is_a_frame_too() -> None:
     assert found.tracker_id is not None
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_clock_that_stands_still_or_goes_back_is_no_trouble() -> None:
     tracker = Tracker(RATE)
     found = [tracker.update(faces((10, 10, 0, 0.9)), time).tracker_id for time in (0, 0, 0, 0.5, 0.4, 0.4)]

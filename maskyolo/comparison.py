@@ -474,7 +474,9 @@ def _overview(result: Comparison) -> str:
     found = list(result.evaluations.values())
     if found:
         spans = [one.intervals["mean"]["map50"] for one in found]
-        cells = [number(one.map50) + (f" ({span[0]:.3f} to {span[1]:.3f})" if span else "") for one, span in zip(found, spans, strict=True)]
+        cells = [
+            number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "") for one, span in zip(found, spans, strict=True)
+        ]
         column("mAP50", cells, [one.map50 for one in found])
         column("mAP50-95", [number(one.map50_95) for one in found], [one.map50_95 for one in found])
         for name in CLASS_NAMES:

@@ -26,7 +26,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin: 2em 0 .4em; border-bottom: 1px solid #ccc } h3 { font-size: 1em; margin: 1em 0 .3em }
 table { border-collapse: collapse; margin: .6em 0; font-size: .92em } td { white-space: nowrap }
-th, td { padding: .15em .6em; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom }
+th, td { padding: .15em .6em; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom } td { vertical-align: top }
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left } td.best { font-weight: 700 } .scroll { overflow-x: auto }
 .row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: .6em 0 } figcaption, .note { color: #555; font-size: .88em }
 svg text { font: 12px system-ui, sans-serif; fill: #333 } img { max-width: 100%; height: auto }
@@ -50,7 +50,7 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, int] | None = None) -> str:
-    """Return a table; cells are text, the first of a row names it.
+    """Return a table; cells are text of one or more lines, the first of a row names it.
 
     Args:
         head: titles of the columns.
@@ -59,7 +59,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int,
     """
     shown = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = [
-        "".join(f"<td{' class=best' if best and best.get(column) == place else ''}>{escape(cell)}</td>" for column, cell in enumerate(row))
+        "".join(
+            f"<td{' class=best' if best and best.get(column) == place else ''}>{escape(cell).replace(chr(10), '<br>')}</td>"
+            for column, cell in enumerate(row)
+        )
         for place, row in enumerate(rows)
     ]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -142,7 +145,9 @@ def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
             best, at = evaluation.best[title]
             cells = [_spanned(getattr(scores, key), spans[key]) for key in ("map50", "precision", "recall", "f1")]
             cells.insert(1, number(scores.map50_95))
-            rows.append([f"{title}: {evaluation.name}" if len(names) > 1 else title, f"{scores.support}", *cells, f"{best:.3f} ({at:.2f})"])
+            rows.append(
+                [f"{title}: {evaluation.name}" if len(names) > 1 else title, f"{scores.support}", *cells, f"{best:.3f}\n({at:.2f})"]
+            )
     sections.append(table(["", "labelled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"], rows))
     sections.append('<p class="note">“face”: found, whichever class was told. In brackets: 95 % intervals over the pictures.</p>')
     curves = [
@@ -184,7 +189,7 @@ def _confusion(evaluation: Evaluation) -> str:
 
 
 def _spanned(value: float | None, span: tuple[float, float] | None) -> str:
-    return number(value) + (f" ({span[0]:.3f} to {span[1]:.3f})" if value is not None and span else "")
+    return number(value) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if value is not None and span else "")
 
 
 def _curve(evaluation: Evaluation, title: str) -> list[tuple[float, float]]:

@@ -25,7 +25,10 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import write_atomic
 
-__all__ = ["Features", "assemble", "compute_features", "export_onnx", "fit", "load_backbone"]
+__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "load_backbone", "load_runner"]
+
+#: Crops float32 (n, 3, size, size) to what layers make of them (n, ...).
+Runner = Callable[[Tensor], torch.Tensor]
 
 
 class Features(NamedTuple):
@@ -72,26 +75,39 @@ def assemble(blocks: list[nn.Module], size: int, unfreeze: int, dropout: float) 
     return nn.Sequential(*blocks[:split]), nn.Sequential(*blocks[split:], *pool, *head)
 
 
-def compute_features(
-    frozen: nn.Module, batches: Iterable[tuple[Tensor, list[int]]], total: int, device: torch.device, on_batch: Callable[[int], None]
-) -> Features:
+def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
+    """Return a function that runs crops through the frozen layers: on a CPU in OpenVINO, in a fraction of PyTorch's time."""
+    if device.type == "cpu" and len(list(frozen.parameters())):
+        import openvino
+
+        model = openvino.Core().read_model(_to_onnx(frozen, size, "features").SerializeToString())
+        request = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        return lambda crops: torch.from_numpy(request.infer([crops], share_inputs=True)[0])
+    network = frozen.eval().to(device)
+
+    def run(crops: Tensor) -> torch.Tensor:
+        with torch.inference_mode(), _autocast(device, network):
+            return network(torch.from_numpy(crops).to(device))  # type: ignore[no-any-return]
+
+    return run
+
+
+def compute_features(run: Runner, batches: Iterable[tuple[Tensor, list[int]]], total: int, on_batch: Callable[[int], None]) -> Features:
     """Run crops, in batches of float32 (n, 3, size, size) with their class ids, through the frozen layers.
 
     Args:
-        frozen: the layers.
+        run: the layers, see `load_runner`.
         batches: the crops.
         total: most crops there will be.
-        device: where to compute.
         on_batch: called with the number of crops done.
 
     Raises:
         MaskyoloError: the memory does not suffice for the features.
     """
-    compute = _runner(frozen.eval(), device)
     values = torch.empty(0)
     class_ids: list[int] = []
     for crops, ids in batches:
-        made = compute(crops)
+        made = run(crops)
         if not class_ids:
             values = _room(total, made.shape[1:])
         values[len(class_ids) : len(class_ids) + len(ids)] = made
@@ -177,23 +193,27 @@ def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bo
     Raises:
         OutputError: the file cannot be written.
     """
-    whole = nn.Sequential(network, nn.Softmax(dim=1)).eval().float().cpu()
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # PyTorch's newer exporter would need a package more
-        torch.onnx.export(
-            whole,
-            (torch.zeros(1, 3, settings.size, settings.size),),
-            f"{folder}/classifier.onnx",
-            input_names=["images"],
-            output_names=["probabilities"],
-            dynamic_axes={"images": {0: "n"}, "probabilities": {0: "n"}},
-            dynamo=False,
-        )
-        model = onnx.load(f"{folder}/classifier.onnx")
+    model = _to_onnx(nn.Sequential(network, nn.Softmax(dim=1)), settings.size, "probabilities")
     if half:
         _halve(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: settings.to_json()})
     write_atomic(path, model.SerializeToString())
+
+
+def _to_onnx(network: nn.Module, size: int, output: str) -> Any:
+    """Return a network of crops as an ONNX model with the input `images`, for any number of them."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # PyTorch's newer exporter would need a package more
+        torch.onnx.export(
+            network.eval().float().cpu(),
+            (torch.zeros(1, 3, size, size),),
+            f"{folder}/network.onnx",
+            input_names=["images"],
+            output_names=[output],
+            dynamic_axes={"images": {0: "n"}, output: {0: "n"}},
+            dynamo=False,
+        )
+        return onnx.load(f"{folder}/network.onnx")
 
 
 def _halve(model: Any) -> None:
@@ -219,25 +239,6 @@ def _measure(learning: nn.Module, features: Features, device: torch.device) -> t
             loss += float(nn.functional.cross_entropy(logits, class_ids, reduction="sum"))
             right += int((logits.argmax(1) == class_ids).sum())
     return loss / len(features.class_ids), right / len(features.class_ids)
-
-
-def _runner(frozen: nn.Module, device: torch.device) -> Callable[[Tensor], torch.Tensor]:
-    """Return a function that runs crops through layers: on a CPU in OpenVINO, in a fraction of PyTorch's time."""
-    if device.type == "cpu" and len(list(frozen.parameters())):
-        import openvino
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing takes sizes for constants, which they are
-            model = openvino.convert_model(frozen, example_input=torch.zeros(2, 3, 64, 64))
-        request = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-        return lambda crops: torch.from_numpy(request.infer([crops], share_inputs=True)[0])
-    network = frozen.to(device)
-
-    def run(crops: Tensor) -> torch.Tensor:
-        with torch.inference_mode(), _autocast(device, network):
-            return network(torch.from_numpy(crops).to(device))  # type: ignore[no-any-return]
-
-    return run
 
 
 def _autocast(device: torch.device, network: nn.Module) -> Any:

@@ -195,13 +195,13 @@ def train_classifier(
         def passed(before: int, done: int) -> None:
             tell(0, before + done, sum(totals.values()), {}, {})
 
+        run = trainer.load_runner(frozen, settings.imgsz, where)
         features = {}
         for split, before in (("train", 0), ("val", totals["train"])):
             features[split] = trainer.compute_features(
-                frozen,
+                run,
                 _crop_batches(plans[split], crop, augmentation, settings.workers, warn),
                 totals[split],
-                where,
                 functools.partial(passed, before),
             )
             if not len(features[split].class_ids):

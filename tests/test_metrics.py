@@ -143,7 +143,7 @@ def test_a_detection_on_an_ignored_box_counts_neither_way() -> None:
 
 
 def test_a_labelled_box_goes_before_an_ignored_one_and_strict_overlaps_excuse_no_less() -> None:
-    one = case([[0, 0, 10, 10]], [0], [[0, 0, 10, 8]], [0], [0.9], ignored=[[0, 0, 10, 8]])
+    one = case([[0, 0, 10, 10]], [0], [[0, 0, 10, 8]], [0], [0.9], ignored=[[0, 0, 10, 5]])
     assert match([one], 0, 0.5).correct.tolist() == [True]
     assert len(match([one], 0, 0.9).correct) == 0  # no longer a match, but still excused
 

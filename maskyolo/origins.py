@@ -127,8 +127,8 @@ def read_origins(folder: Path | str) -> dict[str, Origin]:
     for path in sorted(folder.rglob(SYNTHESIS)):
         photos = read_synthesis(path)
         left_out = {photo.sha256 for photo in photos if photo.status == "left_out"}
+        places = {found.name: found for found in path.parent.rglob("*")}  # a photo may have been moved to the other class
         for photo in photos:
-            if photo.file:
-                name = (path.parent / photo.file).relative_to(folder).as_posix()
-                origins[name] = Origin(photo.sha256, photo.phash, photo.sha256 in left_out)
+            if photo.file and (place := places.get(Path(photo.file).name)):
+                origins[place.relative_to(folder).as_posix()] = Origin(photo.sha256, photo.phash, photo.sha256 in left_out)
     return origins

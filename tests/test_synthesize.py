@@ -204,6 +204,17 @@ def test_folders_and_options_that_do_not_fit_are_told(samples: Path, bare: Path,
             synthesize_masks(bare, tmp_path / "made", **options)  # type: ignore[arg-type]
 
 
+def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(made: Synthesis, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made.folder, tmp_path / "photos" / "made"))
+    before = read_origins(tmp_path / "photos")
+    assert len(before) == sum(bool(photo.file) for photo in made.photos)
+    (moved,) = [photo.file for photo in made.photos if photo.status == "confuser"][:1]
+    (folder / moved).rename(folder / "with_mask" / Path(moved).name)
+    after = read_origins(tmp_path / "photos")
+    assert after[f"made/with_mask/{Path(moved).name}"] == before[f"made/{moved}"]
+    assert f"made/{moved}" not in after
+
+
 class WholePicture:
     """A face detector that sees one face in every picture."""
 

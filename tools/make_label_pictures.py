@@ -1,0 +1,151 @@
+"""Make `docs/images/journey.jpg` and `docs/images/statuses.jpg` of docs/labels.md out of the sample photos, which are CC0.
+
+Run it in the repository's root with the environment's Python: `python tools/make_label_pictures.py`. The pictures are what `convert`
+and `synthesize` really do with these photos.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from maskyolo import synthesize_masks
+from maskyolo.convert import convert_dataset
+from maskyolo.images import read_image
+from maskyolo.ledger import STATUSES, LedgerRow, read_ledger, write_ledger
+from maskyolo.sheets import draw_sheet
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "data" / "samples"
+IMAGES = ROOT / "docs" / "images"
+TILE = 200
+
+
+def statuses(work: Path) -> list[tuple[Path, LedgerRow]]:
+    """Convert the sample folders and a photo of each kind besides; return one photo of each status, a painted one among them."""
+    photos, bench = work / "photos", work / "benchmark"
+    shutil.copytree(SAMPLES / "folders", photos)
+    bench.mkdir()
+    masked, bare = photos / "with_mask", photos / "without_mask"
+    shutil.copy(SAMPLES / "street.jpg", masked)
+    shutil.copy(SAMPLES / "portrait.jpg", masked)
+    shutil.copy(SAMPLES / "portrait.jpg", bare)
+    shutil.copy(masked / "02.jpg", masked / "02b.jpg")
+    (masked / "broken.jpg").write_bytes((masked / "01.jpg").read_bytes()[:1500])
+    Image.open(SAMPLES / "street.jpg").crop((160, 80, 222, 180)).save(masked / "turned-away.jpg")
+    ImageOps.mirror(Image.open(bare / "03.jpg")).save(bench / "03-mirrored.jpg", quality=80)
+    (work / "bare").mkdir()
+    shutil.copy(bare / "05.jpg", work / "bare")
+    made = synthesize_masks(work / "bare", work / "made", masks=1.0)
+    shutil.copytree(made.folder / "with_mask", photos / "made" / "with_mask")
+    shutil.copy(made.folder / "synthesis.csv", photos / "made")
+    out = work / "set"
+    rows = convert_dataset(photos, out, exclude=[bench]).rows
+    wrong = next(row for row in rows if row.source == "without_mask/02.jpg")
+    x1, y1, x2, y2 = wrong.boxes[0]
+    better = wrong.corrected([(x1, y1 - 0.1 * (y2 - y1), x2, y2)], wrong.classes, "box drawn anew in review")
+    label = out / wrong.image.replace("images/", "labels/").replace(".jpg", ".txt")
+    label.unlink()  # the ledger's boxes count where there is no label file
+    write_ledger(out / "ledger.csv", [better if row.source == wrong.source else row for row in read_ledger(out / "ledger.csv")])
+    rows = convert_dataset(photos, out, exclude=[bench], update=True).rows
+    shown = [
+        next(row for row in rows if row.source == "with_mask/01.jpg"),
+        next(row for row in rows if row.source == "with_mask/street.jpg"),
+    ]
+    shown += [next(row for row in rows if row.status == status) for status in STATUSES[1:]]
+    return [(out / row.image if row.in_set else photos / row.source, row) for row in shown]
+
+
+def panel(draw: ImageDraw.ImageDraw, place: int, title: str, lines: tuple[str, ...] = ()) -> None:
+    """Write the title of a panel of the journey, and lines of text."""
+    draw.text((place * (TILE + 16) + 2, 4), title, fill="black", font=ImageFont.load_default(13))
+    for number, line in enumerate(lines):
+        draw.text((place * (TILE + 16) + 2, 34 + 15 * number), line, fill="black", font=ImageFont.load_default(11))
+
+
+def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
+    """Draw what becomes of one photo, from the folder to the split."""
+    sheet = Image.new("RGB", (6 * (TILE + 16), TILE + 60), "white")
+    draw = ImageDraw.Draw(sheet)
+    image = read_image(photo)
+    side = round(0.5 * max(image.shape[:2]))
+    bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT, value=(104, 177, 123))
+    boxed = image.copy()
+    (x1, y1, x2, y2) = (round(value) for value in kept.boxes[0])
+    cv2.rectangle(boxed, (x1, y1), (x2, y2), (60, 170, 0), 2)
+    titles = ("1 the photo", "2 one of the looks", "3 the box")
+    for place, (title, shown) in enumerate(zip(titles, (image, bordered, boxed), strict=True)):
+        panel(draw, place, title)
+        tile = ImageOps.contain(Image.fromarray(shown[:, :, ::-1]), (TILE, TILE))
+        sheet.paste(tile, (place * (TILE + 16), 30))
+    where = kept.source.split("/")[0] + "/"
+    draw.text((2, TILE + 36), f"in the folder {where}", fill="black", font=ImageFont.load_default(11))
+    draw.text((TILE + 18, TILE + 36), "with a border, so that it is not too large", fill="black", font=ImageFont.load_default(11))
+    draw.text(
+        (2 * (TILE + 16) + 2, TILE + 36), f"score {kept.scores[0]:.2f}, by {kept.origins[0]}", fill="black", font=ImageFont.load_default(11)
+    )
+    class_id, *numbers = label.split()
+    panel(
+        draw,
+        3,
+        "4 the label",
+        (
+            f"{class_id}    (0 = with_mask)",
+            *(f"{float(number):.4f}" for number in numbers),
+            "",
+            "class, centre x and y,",
+            "width and height, as",
+            "shares of the picture",
+        ),
+    )
+    row = (
+        f"source   {kept.source}",
+        f"class   {kept.class_name}",
+        f"status   {kept.status}",
+        f"classes   {', '.join(kept.classes)}",
+        f"deciders   {', '.join(kept.deciders)}",
+        f"agreed   {', '.join(map(str, kept.agreed))}",
+        f"size   {kept.size}",
+        f"phash   {kept.phash}",
+        f"sha256   {kept.sha256[:16]}…",
+        f"group   {kept.group}",
+    )
+    panel(draw, 4, "5 the row of the ledger", row)
+    name = Path(kept.image)
+    panel(
+        draw,
+        5,
+        "6 the split",
+        (
+            f"split   {kept.split}",
+            "",
+            f"{name.parent.as_posix()}/",
+            f"  {name.name[:26]}",
+            f"  {name.name[26:]}",
+            "",
+            f"{name.parent.as_posix().replace('images', 'labels')}/",
+            f"  {name.stem[:24]}",
+            f"  {name.stem[24:]}.txt",
+        ),
+    )
+    return sheet
+
+
+def main() -> None:
+    """Make both pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = statuses(Path(folder))
+        sheet = draw_sheet([(path, replace(row, source=f"{row.status}: {row.source}")) for path, row in found], columns=5, tile=TILE)
+        sheet.save(IMAGES / "statuses.jpg", quality=82)
+        kept = found[0][1]
+        label = (Path(folder) / "set" / kept.image.replace("images/", "labels/")).with_suffix(".txt").read_text()
+        journey(SAMPLES / "folders" / kept.source, kept, label).save(IMAGES / "journey.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    main()

@@ -60,7 +60,7 @@ def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS
     columns = min(columns, len(photos))
     sheet = Image.new("RGB", (columns * tile, -(-len(photos) // columns) * (tile + _TEXT)), "white")
     draw = ImageDraw.Draw(sheet)
-    room = tile // 5  # characters of a line
+    room = tile // 6  # characters of a line
     font = ImageFont.load_default(10)
     for number, (path, row) in enumerate(photos):
         left, top = number % columns * tile, number // columns * (tile + _TEXT)

@@ -126,12 +126,10 @@ class Comparison:
             "detectors": list(self.names),
             "on": self.where,
             "evaluations": {name: found.json() for name, found in self.evaluations.items()},
-            "map50 less that of the first": {
-                name: {"difference": value, "interval 95%": span} for name, (value, span) in self.differences.items()
-            },
+            "map50_differences": {name: {"difference": value, "interval": span} for name, (value, span) in self.differences.items()},
             "speed": {name: {str(count): laps.json() for count, laps in rows.items()} for name, rows in self.speed.items()},
-            "speed in words": list(self.verdicts),
-            "peak memory MB": self.memory,
+            "verdicts": list(self.verdicts),
+            "memory": self.memory,
             "video": self.video,
         }
 
@@ -501,7 +499,7 @@ def _speed_sections(result: Comparison) -> list[str]:
         for name in result.names:
             laps = result.speed[name][count].json()
             stages = ", ".join(f"{stage} {value:.1f}" for stage, value in laps["stages"].items())
-            half = f"{laps['middle half'][0]:.1f} to {laps['middle half'][1]:.1f}"
+            half = f"{laps['quartiles'][0]:.1f} to {laps['quartiles'][1]:.1f}"
             rows.append([f"{count}: {name}", f"{laps['median']:.1f}", half, stages, str(laps["found"])])
     sections = ["<h2>Speed</h2>", "".join(f"<p>{escape(line)}</p>" for line in result.verdicts), legend(result.names)]
     sections.append(line_chart(lines, "milliseconds a frame", "faces in the frame", "", max(COUNTS), top * 1.05, dots=True))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from maskyolo.boxes import Boxes, as_boxes
-from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
+from maskyolo.dataset import CLASS_NAMES, class_of, list_images, load_dataset
 from maskyolo.detection import Detector
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
 from maskyolo.images import ImageArray, read_image, write_atomic
@@ -157,15 +157,15 @@ class Evaluation:
             "face": asdict(self.face),
             "map50": self.map50,
             "map50_95": self.map50_95,
-            "best f1": {name: {"f1": f1, "confidence": conf} for name, (f1, conf) in self.best.items()},
-            "intervals 95%": self.intervals,
+            "best_f1": {name: {"f1": f1, "confidence": conf} for name, (f1, conf) in self.best.items()},
+            "intervals": self.intervals,
             "confusion": {
                 "labelled": [*CLASS_NAMES, "nothing there"],
                 "found": [*CLASS_NAMES, "not found"],
                 "counts": self.confusion.tolist(),
             },
-            "false alarms per picture": self.false_alarms,
-            "ignored boxes": self.ignored,
+            "false_alarms": self.false_alarms,
+            "ignored": self.ignored,
             "slices": {kind: {name: asdict(part) for name, part in parts.items()} for kind, parts in self.slices.items()},
             "unreadable": list(self.unreadable),
         }
@@ -236,8 +236,8 @@ def evaluate(
         data: a data set's `data.yaml` or its folder; a picture without a label file has no faces.
         split: which of its splits.
         images: instead of `data`, a folder of pictures; what is directly in it.
-        labels: the folder of their labels: YOLO `.txt` or Pascal VOC `.xml` of the same names. Boxes of other VOC classes than
-            the two are ignored: a detection on one counts neither way.
+        labels: the folder of their labels: YOLO `.txt` or Pascal VOC `.xml` of the same names. Boxes of other classes than the
+            two (in any of their usual spellings, `dataset.class_of`) are ignored: a detection on one counts neither way.
         image_list: a file that names the pictures to take of these, one a line.
         model: a model's name or file, see `yolo.load_detector`, or a detector that is loaded, with a confidence of its own.
         pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
@@ -330,7 +330,7 @@ def find_pictures(
         dataset = load_dataset(data)
         paths, names, where = dataset.images(split), dataset.names, str(data)
         root = dataset.splits[split]
-        if not set(CLASS_NAMES) & set(names):
+        if not any(map(class_of, names)):
             raise DatasetError(f"{dataset.yaml} has the classes {', '.join(names[:6])}; {' and '.join(CLASS_NAMES)} are needed")
     else:
         root, folder, names = Path(str(images)), Path(str(labels)), CLASS_NAMES
@@ -356,7 +356,10 @@ def find_pictures(
             )
     pictures = [_read_labels(path, file, names) for path, file in zip(paths, files, strict=True)]
     if not any(len(picture.labels) for picture in pictures):
-        raise DatasetError(f"no box of {' or '.join(CLASS_NAMES)} in the labels of all {len(pictures)} pictures of {where}; check them")
+        raise DatasetError(
+            f"no box of {' or '.join(CLASS_NAMES)} in the labels of all {len(pictures)} pictures of {where}; check them, or bring a set of "
+            "other classes into form with `maskyolo convert`"
+        )
     return pictures, where
 
 
@@ -584,11 +587,11 @@ def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabelledPic
             raise DatasetError(f"cannot read labels {file}: {error}; check the file") from error
         found = parse_yolo(text, 1, 1, name=str(file), classes=len(names))
         rows, normalized = [(names[number], *box) for number, box in zip(found.class_ids, found.boxes.tolist(), strict=True)], True
-    known = [(CLASS_NAMES.index(name), box) for name, *box in rows if name in CLASS_NAMES]
+    known = [(CLASS_NAMES.index(class_of(name)), box) for name, *box in rows if class_of(name)]
     return LabelledPicture(
         path=picture,
         labels=Labels(as_boxes([box for _, box in known]), np.asarray([number for number, _ in known], dtype=np.int64)),
-        ignored=as_boxes([box for name, *box in rows if name not in CLASS_NAMES]),
+        ignored=as_boxes([box for name, *box in rows if not class_of(name)]),
         normalized=normalized,
     )
 

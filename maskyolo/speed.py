@@ -68,7 +68,7 @@ class Laps:
         low, high = np.percentile(self.whole, [25, 75])
         return {
             "median": self.median,
-            "middle half": [float(low), float(high)],
+            "quartiles": [float(low), float(high)],
             "stages": {name: float(np.median(values)) for name, values in self.stages.items()},
             "found": self.found,
             "rounds": self.whole,

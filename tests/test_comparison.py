@@ -102,7 +102,7 @@ def test_what_the_run_leaves(compared: Comparison) -> None:
     content = json.loads((folder / "report.json").read_text())
     assert content["evaluations"]["flawed"]["map50"] == compared.evaluations["flawed"].map50
     assert set(content["speed"]["perfect"]) == {"1", "2", "5", "10", "20", "40"}
-    assert content["peak memory MB"] == {"flawed": None, "perfect": None}  # loaded here, in no process of their own
+    assert content["memory"] == {"flawed": None, "perfect": None}  # loaded here, in no process of their own
 
 
 def test_the_page_holds_everything_itself(compared: Comparison) -> None:

@@ -136,6 +136,13 @@ def test_a_bad_picture_is_told_and_left_out(voc: tuple[Path, Path], tmp_path: Pa
     assert '"error"' in (found.folder / "predictions.jsonl").read_text().splitlines()[0]
 
 
+def test_usual_spellings_of_the_classes_are_understood(found: Evaluation, tmp_path: Path, voc: tuple[Path, Path]) -> None:
+    for path in voc[1].iterdir():
+        path.write_text(path.read_text().replace(">with_mask<", ">Mask<").replace(">without_mask<", ">no-mask<"))
+    same = evaluate(images=voc[0], labels=voc[1], model=flawed(), project=None)
+    assert (same.json()["classes"], same.ignored) == (found.json()["classes"], 1)
+
+
 def spoil_labels(folder: Path) -> None:
     (folder / "annotations" / "p20.xml").unlink()
 
@@ -151,7 +158,7 @@ def spoil_number(folder: Path) -> None:
 
 def spoil_names(folder: Path) -> None:
     for path in (folder / "annotations").iterdir():
-        path.write_text(path.read_text().replace("mask<", "cover<"))
+        path.write_text(path.read_text().replace("mask<", "hat<"))
 
 
 def spoil_class(folder: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_words_are_fair_in_both_directions() -> None:
 
 def test_laps_as_json() -> None:
     content = Laps(3, [1.0, 2.0, 9.0], {"network": [1.0, 1.5, 7.0]}).json()
-    assert content == {"median": 2.0, "middle half": [1.5, 5.5], "stages": {"network": 1.5}, "found": 3, "rounds": [1.0, 2.0, 9.0]}
+    assert content == {"median": 2.0, "quartiles": [1.5, 5.5], "stages": {"network": 1.5}, "found": 3, "rounds": [1.0, 2.0, 9.0]}
 
 
 @pytest.mark.parametrize("count", COUNTS)

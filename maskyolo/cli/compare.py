@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -70,13 +71,13 @@ def compare(
     from maskyolo.comparison import compare as run
 
     with ExitStack() as bars:
-        shown: dict[str, object] = {}
+        shown: dict[str, Callable[[int, int | None], None]] = {}
 
         def on_progress(what: str, done: int, total: int | None) -> None:
             if what not in shown:
                 bars.close()
                 shown[what] = bars.enter_context(progress_bar(what))
-            shown[what](done, total)  # type: ignore[operator]
+            shown[what](done, total)
 
         result = run(
             model=model or ("two-stage", "yolo"),

@@ -1,0 +1,395 @@
+"""Real trainings on a dozen pictures, from backbones of random numbers; what is learnt is to tell red from blue."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+import torchvision
+import yaml
+
+from maskyolo._classifier_trainer import assemble, compute_features, export_onnx, load_backbone, load_runner
+from maskyolo.augment import Augmentation
+from maskyolo.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
+from maskyolo.cli import main
+from maskyolo.dataset import CLASS_NAMES, load_dataset
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import read_image
+from maskyolo.labels import read_yolo
+from maskyolo.train import Progress
+from maskyolo.train_classifier import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ClassifierResult,
+    _crop_batches,
+    _Draw,
+    _draw_crops,
+    _list_faces,
+    load_settings,
+    train_classifier,
+)
+
+TINY = {"imgsz": 64, "epochs": 8, "batch": 8, "device": "cpu"}
+SETTINGS = CropSettings("mobilenet_v2", 64, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
+
+
+def make_set(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 8), ("val", 4), ("test", 4)):
+        images, labels = folder / "images" / split, folder / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for place in range(number):
+            image = rng.integers(0, 60, (96, 120, 3), dtype=np.uint8)
+            image[20:70, 30:75] = (200, 200, 40) if place % 2 else (60, 80, 220)
+            cv2.imwrite(str(images / f"{place}.png"), image)
+            (labels / f"{place}.txt").write_text(f"{place % 2} 0.4375 0.46875 0.375 0.520833\n")
+    content = {"path": str(folder)} | {split: f"images/{split}" for split in ("train", "val", "test")}
+    (folder / "data.yaml").write_text(yaml.safe_dump(content | {"names": dict(enumerate(CLASS_NAMES))}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_set(tmp_path_factory.mktemp("faces") / "set")
+
+
+@pytest.fixture
+def own_set(faces_set: Path, tmp_path: Path) -> Path:
+    folder = shutil.copytree(faces_set, tmp_path / "own")
+    content = yaml.safe_load((folder / "data.yaml").read_text()) | {"path": str(folder)}
+    (folder / "data.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def random_weights(arch: str, folder: Path) -> Path:
+    """A file in the format of torchvision's ImageNet weights; its normalisation is such that pictures still differ after all layers."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = getattr(torchvision.models, arch)()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what it sees
+    with torch.no_grad():
+        network(torch.randn(8, 3, 64, 64))
+    torch.save(network.state_dict(), folder / f"{arch}.pth")
+    return folder / f"{arch}.pth"
+
+
+@pytest.fixture(scope="session")
+def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_weights("mobilenet_v2", tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
+    path.write_text("crops: 48\nlr0: 0.001\nrotation: 0\nzoom: 0\nshift: 0\nshear: 0\nflip: 0\nsmall: 0\nblur: 0\njpeg: 0\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run(
+    faces_set: Path, mobilenet: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ClassifierResult, list[Progress], list[str]]:
+    told: list[Progress] = []
+    lines: list[str] = []
+    folder = tmp_path_factory.mktemp("runs")
+    result = train_classifier(
+        faces_set, model=mobilenet, recipe=recipe, project=folder, on_progress=told.append, on_warning=lines.append, **TINY
+    )
+    return result, told, lines
+
+
+FILES = ("args.yaml", "weights/best.onnx", "report.txt", "report.json", "results.csv", "curves.png", "confusion_matrix.png")
+
+
+def test_a_run_leaves_a_classifier_report_and_plots(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+    result, _, lines = run
+    assert [name for name in FILES if not (result.folder / name).is_file()] == []
+    assert not list(result.folder.rglob("*.part"))
+    assert lines == []
+    report = json.loads((result.folder / "report.json").read_text())
+    assert list(report) == ["test", "val"]
+    assert report == {split: found.json() for split, found in result.reports.items()}
+    assert {name: scores["support"] for name, scores in report["test"]["classes"].items()} == {"with_mask": 2, "without_mask": 2}
+    with (result.folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 9)]
+    assert list(rows[0]) == ["epoch", "time", "loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+def test_the_classes_are_learnt(run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path) -> None:
+    assert run[0].reports["test"].accuracy == 1
+    classifier = Classifier(run[0].best)
+    assert classifier.settings.arch == "mobilenet_v2"
+    for place, name in ((0, "with_mask"), (1, "without_mask")):
+        image = read_image(faces_set / "images" / "test" / f"{place}.png")
+        assert CLASS_NAMES[int(classifier(image, np.array([[30, 20, 75, 70]], np.float32)).argmax())] == name
+
+
+def test_progress_tells_of_the_crops_then_of_batches_and_epochs(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+    crops = [now for now in run[1] if now.epoch == 0]
+    assert [(now.batch, now.batches) for now in crops] == [(48, 52), (52, 52)]
+    epochs = [now for now in run[1] if now.metrics]
+    assert [now.epoch for now in epochs] == list(range(1, 9))
+    assert set(epochs[0].metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert [now.batch for now in run[1] if now.epoch == 1 and now.losses] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_file_names_no_place_of_this_machine(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+    content = run[0].best.read_bytes()
+    assert b"/site-packages" not in content
+    assert str(Path(__file__).parent.parent).encode() not in content
+    assert str(run[0].folder).encode() not in content
+    assert {entry.key for entry in onnx.load(run[0].best).metadata_props} == {METADATA_KEY}
+
+
+def test_the_same_seed_gives_the_same_losses(
+    run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
+) -> None:
+    told: list[Progress] = []
+
+    def stop(now: Progress) -> None:
+        told.append(now)
+        if now.metrics:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(faces_set, model=mobilenet, recipe=recipe, project=tmp_path, on_progress=stop, **TINY)
+    first = next(now for now in run[1] if now.metrics)
+    assert told[-1].metrics == pytest.approx(first.metrics, rel=1e-3)
+    assert len((tmp_path / "train" / "results.csv").read_text().splitlines()) == 2  # the epoch that was finished
+    assert not (tmp_path / "train" / "report.json").exists()
+
+
+def test_resnet50_trains_too(faces_set: Path, recipe: Path, tmp_path: Path) -> None:
+    weights = random_weights("resnet50", tmp_path)
+    result = train_classifier(
+        faces_set, "resnet50", weights, recipe, 32, 1, optimizer="rmsprop", unfreeze=2, device="cpu", project=tmp_path
+    )
+    assert Classifier(result.best).settings == CropSettings("resnet50", 32, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
+    assert sum(scores.support for scores in result.reports["test"].classes.values()) == 4
+
+
+def test_only_unfrozen_blocks_learn(faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+    def weights_of(path: Path) -> list[Any]:
+        graph = onnx.load(path).graph
+        tensors = {tensor.name.removesuffix(".half"): onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        return [tensors[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+
+    options = {"model": mobilenet, "recipe": recipe, "imgsz": 32, "device": "cpu", "project": tmp_path, "epochs": 1}
+    frozen, learnt = (weights_of(train_classifier(faces_set, unfreeze=number, **options).best) for number in (0, 2))
+    same = [np.array_equal(first, second) for first, second in zip(frozen, learnt, strict=True)]
+    assert same == [True] * 48 + [False] * 4  # the last block but one has three convolutions, the last one
+
+
+def network_of(mobilenet: Path, unfreeze: int = 0) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
+    torch.manual_seed(1)
+    return assemble(load_backbone("mobilenet_v2", mobilenet), 64, unfreeze, 0.5)
+
+
+def test_openvino_gives_the_probabilities_of_pytorch(mobilenet: Path, samples: Path, tmp_path: Path) -> None:
+    network = torch.nn.Sequential(*network_of(mobilenet)).eval()
+    with torch.no_grad():
+        network[1][3].weight *= 20  # so that they are not all one half
+    image = read_image(samples / "street.jpg")
+    boxes = np.array([[x, y, x + 60, y + 60] for x in range(0, 300, 60) for y in range(0, 240, 60)], np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(preprocess(image, boxes, SETTINGS))).softmax(1).numpy()
+    assert np.ptp(expected[:, 0]) > 0.01
+    for half, tolerance in ((False, 1e-4), (True, 0.05)):
+        export_onnx(network, SETTINGS, tmp_path / f"{half}.onnx", half)
+        np.testing.assert_allclose(Classifier(tmp_path / f"{half}.onnx")(image, boxes), expected, atol=tolerance)
+    assert (tmp_path / "True.onnx").stat().st_size < 0.55 * (tmp_path / "False.onnx").stat().st_size
+
+
+def test_frozen_features_are_those_of_pytorch(mobilenet: Path) -> None:
+    frozen, learning = network_of(mobilenet, unfreeze=3)
+    crops = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)
+    run = load_runner(frozen, 64, torch.device("cpu"))
+    found = compute_features(run, iter([(crops[:3], [0, 1, 0]), (crops[3:], [1, 1])]), 7, lambda _: None)
+    with torch.inference_mode():
+        expected = frozen.eval()(torch.from_numpy(crops))
+        assert learning.eval()(expected).shape == (5, 2)
+    assert found.class_ids.tolist() == [0, 1, 0, 1, 1]
+    np.testing.assert_allclose(found.values.float().numpy(), expected.numpy(), rtol=1e-2, atol=1e-3)
+
+
+def test_crops_are_those_of_detection(samples: Path, faces_set: Path) -> None:
+    """The same photo and box give the same tensor in training and when detecting."""
+    dataset = load_dataset(faces_set)
+    faces = _list_faces(dataset, "val", pytest.fail)
+    plan = [(found, [_Draw(0, None)]) for found in faces]
+    [(tensor, class_ids)] = list(_crop_batches(plan, SETTINGS, Augmentation(), 2, pytest.fail))
+    assert class_ids == [0, 1, 0, 1]
+    for place, found in enumerate(faces):
+        image = read_image(found.picture)
+        labels = read_yolo(dataset.label_of(found.picture), image.shape[1], image.shape[0])
+        np.testing.assert_array_equal(tensor[place : place + 1], preprocess(image, labels.boxes, SETTINGS))
+
+
+def test_both_classes_are_drawn_evenly_and_all_pictures(own_set: Path) -> None:
+    for place in (1, 3, 5):  # one picture of without_mask is left, with two faces
+        (own_set / "labels" / "train" / f"{place}.txt").write_text("")
+    label = own_set / "labels" / "train" / "7.txt"
+    label.write_text(label.read_text() * 2)
+    plan = _draw_crops(_list_faces(load_dataset(own_set), "train", pytest.fail), 40, 0)
+    drawn = {faces.picture.stem: len(draws) for faces, draws in plan}
+    assert drawn == {"0": 5, "2": 5, "4": 5, "6": 5, "7": 20}
+    assert {draw.face for faces, draws in plan for draw in draws if faces.picture.stem == "7"} == {0, 1}
+    assert len({draw.seed for _, draws in plan for draw in draws}) == 40
+
+
+def test_what_cannot_be_used_is_told_and_left_out(own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+    (own_set / "images" / "train" / "0.png").write_bytes(b"no picture")
+    (own_set / "images" / "test" / "0.png").write_bytes(b"no picture")
+    with (own_set / "labels" / "train" / "1.txt").open("a") as file:
+        file.write("0 1.5 0.5 0.2 0.2\n")
+    lines: list[str] = []
+    result = train_classifier(own_set, model=mobilenet, recipe=recipe, project=tmp_path, on_warning=lines.append, **TINY | {"epochs": 1})
+    assert [line[:25] for line in lines] == ["boxes that lie outside th", "1 pictures cannot be read", "left out of the test spli"]
+    assert str(own_set / "labels" / "train" / "1.txt") in lines[0]
+    assert str(own_set / "images" / "train" / "0.png") in lines[1]
+    assert str(own_set / "images" / "test" / "0.png") in lines[2]
+    assert result.reports["test"].images == 3
+
+
+def test_without_a_test_split_the_report_is_of_val(own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((own_set / "data.yaml").read_text())
+    del content["test"]
+    (own_set / "data.yaml").write_text(yaml.safe_dump(content))
+    lines: list[str] = []
+    result = train_classifier(own_set, model=mobilenet, recipe=recipe, project=tmp_path, on_warning=lines.append, **TINY | {"epochs": 1})
+    assert list(result.reports) == ["val"]
+    assert "no test split" in lines[0]
+
+
+def test_a_set_of_one_class_is_refused(own_set: Path, mobilenet: Path) -> None:
+    for place in (1, 3, 5, 7):
+        (own_set / "labels" / "train" / f"{place}.txt").write_text("")
+    with pytest.raises(DatasetError, match="no box of without_mask"):
+        train_classifier(own_set, model=mobilenet, device="cpu")
+
+
+def test_missing_weights_are_said_with_every_place(faces_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MASKYOLO_OFFLINE", "1")
+    monkeypatch.delenv("MASKYOLO_MODELS", raising=False)
+    with pytest.raises(WeightsError, match=r"mobilenet_v2-b0353104\.pth.*face_detector/.*maskyolo models --fetch mobilenet_v2"):
+        train_classifier(faces_set, device="cpu")
+    with pytest.raises(WeightsError, match=r"no resnet50-0676ba61\.pth"):
+        train_classifier(faces_set, "resnet50", model=tmp_path, device="cpu")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_of_another_architecture_are_refused(faces_set: Path, mobilenet: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"not those of resnet50; give torchvision's ImageNet weights"):
+        train_classifier(faces_set, "resnet50", model=mobilenet, device="cpu")
+    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("nothing of the kind")
+    for name, found in (("list.pth", "not those of mobilenet_v2"), ("text.pth", "not a file of PyTorch weights"), ("no.pth", "not a file")):
+        with pytest.raises(WeightsError, match=found):
+            train_classifier(faces_set, model=tmp_path / name, device="cpu")
+
+
+def test_code_in_a_file_of_weights_is_not_run(faces_set: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"a": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match="not a file of PyTorch weights"):
+        train_classifier(faces_set, model=tmp_path / "evil.pth", device="cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_without_torchvision_the_mend_is_said(faces_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
+        train_classifier(faces_set)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arch: vgg16", "unknown arch 'vgg16'; choose from mobilenet_v2, resnet50"),
+        ("optimizer: sgd", "choose from adam, rmsprop"),
+        ("epochs: 0", "epochs 0 is not a whole number of at least 1"),
+        ("crops: many", "crops many is not a whole number"),
+        ("dropout: 2", "dropout 2 is not a number from 0 to 1"),
+        ("quality: 80", "quality 80 is not a list of two numbers"),
+        ("face_size: [100, 16]", "two rising numbers"),
+        ("half: 1", "half 1 is neither true nor false"),
+        ("imgsize: 224", "imgsize cannot be set there"),
+    ],
+)
+def test_wrong_settings_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(MaskyoloError, match=message):
+        load_settings(tmp_path / "r.yaml")
+
+
+def test_settings_come_from_the_options_then_the_recipe_then_the_defaults(recipe: Path) -> None:
+    settings, augmentation = load_settings(recipe, epochs=7, batch=None)
+    assert (settings.epochs, settings.lr0, settings.batch, settings.arch) == (7, 0.001, 32, "mobilenet_v2")
+    assert augmentation.rotation == 0
+    assert load_settings()[1] == Augmentation()  # the recipe's figures are those of the code
+
+
+def test_too_many_blocks_to_unfreeze_are_refused(faces_set: Path, mobilenet: Path) -> None:
+    with pytest.raises(MaskyoloError, match="mobilenet_v2 has 19; use --unfreeze 19"):
+        train_classifier(faces_set, model=mobilenet, unfreeze=20, device="cpu")
+
+
+def test_the_command_trains_and_prints_the_report(
+    faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", faces_set, "--model", mobilenet, "--recipe", recipe, "--imgsz", 64, "--epochs", 1, "--device", "cpu"]
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--pipeline", "two-stage", *map(str, words)])
+    assert caught.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["precision", "recall", "f1-score", "support"]
+    assert out.splitlines()[-2:] == ["weights: runs/train/train/weights/best.onnx", "runs/train/train"]
+    assert "first the frozen layers' pass over 52 crops" in err
+    assert err.splitlines()[-1].startswith("epoch 1/1  loss ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pipeline", "two-stage", "--resume", "latest"], "cannot use --resume with --pipeline two-stage: of yolo only"),
+        (["--arch", "resnet50", "--unfreeze", "0"], "cannot use --arch, --unfreeze with --pipeline yolo: of two-stage only"),
+        (["--pipeline", "three-stage"], "unknown pipeline 'three-stage'; choose from yolo, two-stage"),
+        (["--pipeline", "two-stage"], "no data set given"),
+    ],
+)
+def test_settings_of_the_other_pipeline_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *words])
+    assert caught.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_exits_with_130(
+    faces_set: Path, mobilenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(on_progress: Any, **_: Any) -> None:
+        on_progress(Progress(tmp_path / "runs" / "train", 0, 2, 1, 2, {}))
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("maskyolo.train_classifier.train_classifier", stopped)
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
+    assert caught.value.code == 130
+    assert "runs/train/results.csv has the epochs so far; it cannot be continued" in capsys.readouterr().err

@@ -279,8 +279,6 @@ def convert_photos(
                 raise DatasetError(f"no face found in any '{name}' photo; {part / 'ledger.csv'} says why for each; correct the photos")
         kept = [row for row in rows if row.in_set]
         placed = [(Path(row.image).name, row.split) for row in kept]
-        for path in (*part.glob("images/scene_*"), *part.glob("labels/scene_*")):
-            path.unlink()
         if scenes:
             train = [(part / "images" / Path(row.image).name, labels_of(row, names)) for row in kept if row.split == "train"]
             made = write_scenes(

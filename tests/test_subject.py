@@ -61,7 +61,7 @@ def test_a_face_that_may_be_either_is_not_sure() -> None:
 
 
 def test_the_subject_is_a_face_of_which_the_folders_class_is_suspected() -> None:
-    opinion = Opinion((SUBJECT, 1, 0.9), (BESIDE, 0, 0.3))  # the masked one stands beside a larger bare face
+    opinion = Opinion((SUBJECT, 1, 0.9), (SUBJECT, 0, 0.25), (BESIDE, 0, 0.3))  # the masked one stands beside a larger bare face
     decided = decide_classes(PICTURE, FACES, 0, "detector", opinion)
     assert decided.class_ids.tolist() == [IGNORE, 1, 0]
     assert decided.deciders == ("nobody", "opinion", "folder")

@@ -25,8 +25,10 @@ FACE = (20.0, 10.0, 70.0, 70.0)
 
 class FakeFaces:
     name = "fake"
+    seen = 0
 
     def detect(self, image: ImageArray) -> Faces:
+        type(self).seen += 1
         return Faces(as_boxes([FACE]), np.float32([0.9]))
 
 
@@ -75,8 +77,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
-def make(photos: Path, out: Path, update: bool) -> None:
-    convert_dataset(photos, out, splits=(0.5, 0.5, 0), scenes=1, workers=1, update=update)
+def make(photos: Path, out: Path, update: bool, seed: int = 0) -> None:
+    convert_dataset(photos, out, splits=(0.5, 0.5, 0), seed=seed, scenes=1, workers=1, update=update)
 
 
 def steps(count: int) -> list[int]:
@@ -96,24 +98,29 @@ def test_a_new_set_is_the_same_after_a_kill_at_any_step(photos: Path, tmp_path: 
         out.parent.mkdir()
         with killed_at(step), pytest.raises(Killed):
             make(photos, out, update=False)
+        FakeFaces.seen = 0
         make(photos, out, update=out.exists())  # it exists when the kill came after the last step that matters
         assert tree(out) == whole, f"killed before: {happened[step]}"
+        assert FakeFaces.seen == 0 or step < len(happened) - 9, "what was done is not done again"
         assert [path.name for path in out.parent.iterdir()] == ["set"]
 
 
 def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: Path) -> None:
     out, before = tmp_path / "new" / "set", tmp_path / "before"
     out.parent.mkdir()
+    make(photos, out, update=False, seed=1)
+    dealt_anew = {row.source: row.split for row in read_ledger(out / "ledger.csv")}
+    shutil.rmtree(out)
     make(photos, out, update=False)
-    rows = read_ledger(out / "ledger.csv")
-    label = out / rows[0].image.replace("images", "labels").replace(".jpg", ".txt")
+    moved = next(row for row in read_ledger(out / "ledger.csv") if row.split != dealt_anew[row.source])
+    label = out / moved.image.replace("images", "labels").replace(".jpg", ".txt")
     label.write_text("1 0.5 0.5 0.25 0.25\n")
     (out / "notes.txt").write_text("mine")
     shutil.copytree(out, before)
-    shutil.copy(photos / "with_mask" / "0.jpg", photos / "with_mask" / "copy.jpg")
-    (photos / "without_mask" / "2.jpg").unlink()
+    shutil.copy(photos / moved.source, photos / "with_mask" / "new.jpg")
+    next(path for path in sorted((photos / "without_mask").iterdir()) if path != photos / moved.source).unlink()
     with killed_at(10**9) as happened:
-        make(photos, out, update=True)
+        make(photos, out, update=True, seed=1)
     whole = tree(out)
     assert whole["notes.txt"] == b"mine"
     assert whole[label.relative_to(out).as_posix()] == b"1 0.500000 0.500000 0.250000 0.250000\n"
@@ -122,8 +129,8 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
         out.parent.mkdir()
         shutil.copytree(before, out)
         with killed_at(step), pytest.raises(Killed):
-            make(photos, out, update=True)
-        make(photos, out, update=True)
+            make(photos, out, update=True, seed=1)
+        make(photos, out, update=True, seed=1)
         assert tree(out) == whole, f"killed before: {happened[step]}"
         assert [path.name for path in out.parent.iterdir()] == ["set"]
 

@@ -10,9 +10,21 @@ if TYPE_CHECKING:
     from maskyolo.evaluate import evaluate
     from maskyolo.formats import export_dataset
     from maskyolo.synthesize import synthesize_masks
+    from maskyolo.train import train_detector
+    from maskyolo.train_classifier import train_classifier
     from maskyolo.yolo import load_detector
 
-__all__ = ["compare", "convert_dataset", "detect", "evaluate", "export_dataset", "load_detector", "synthesize_masks"]
+__all__ = [
+    "compare",
+    "convert_dataset",
+    "detect",
+    "evaluate",
+    "export_dataset",
+    "load_detector",
+    "synthesize_masks",
+    "train_classifier",
+    "train_detector",
+]
 
 __version__ = "0.1.0"
 
@@ -27,6 +39,8 @@ _HOMES = {
     "export_dataset": "maskyolo.formats",
     "load_detector": "maskyolo.yolo",
     "synthesize_masks": "maskyolo.synthesize",
+    "train_classifier": "maskyolo.train_classifier",
+    "train_detector": "maskyolo.train",
 }
 
 

@@ -223,7 +223,7 @@ def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
         MaskyoloError: no such run, or it is finished.
     """
     if str(run) == "latest":
-        begun = [path.parent for path in Path(project).glob("*/args.yaml") if not (path.parent / "report.json").exists()]
+        begun = [path.parent for path in Path(project).glob("*/args.yaml") if _can_resume(path)]
         if not begun:
             raise MaskyoloError(f"nothing to resume: {project} has no unfinished run; start one with `maskyolo train --data DIR/data.yaml`")
         return max(begun, key=lambda folder: (folder / "args.yaml").stat().st_mtime).absolute()
@@ -236,7 +236,14 @@ def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
         raise MaskyoloError(
             f"nothing to resume at {run}: the run is finished; to train on, start a new one with --model {folder}/weights/last.pt"
         )
+    if not _can_resume(folder / "args.yaml"):
+        raise MaskyoloError(f"nothing to resume at {run}: a training of the two-stage classifier is not continued; start it again")
     return folder
+
+
+def _can_resume(args: Path) -> bool:
+    """Tell whether these are the settings of an unfinished training of a detector."""
+    return not (args.parent / "report.json").exists() and "pipeline: two-stage" not in args.read_text(encoding="utf-8").splitlines()
 
 
 class _Listener:

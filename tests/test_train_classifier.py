@@ -22,7 +22,7 @@ from maskyolo.dataset import CLASS_NAMES, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image
 from maskyolo.labels import read_yolo
-from maskyolo.train import Progress
+from maskyolo.train import Progress, find_run
 from maskyolo.train_classifier import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -167,6 +167,10 @@ def test_the_same_seed_gives_the_same_losses(
     assert told[-1].metrics == pytest.approx(first.metrics, rel=1e-3)
     assert len((tmp_path / "train" / "results.csv").read_text().splitlines()) == 2  # the epoch that was finished
     assert not (tmp_path / "train" / "report.json").exists()
+    with pytest.raises(MaskyoloError, match="has no unfinished run"):
+        find_run("latest", tmp_path)
+    with pytest.raises(MaskyoloError, match="classifier is not continued"):
+        find_run(tmp_path / "train")
 
 
 def test_resnet50_trains_too(faces_set: Path, recipe: Path, tmp_path: Path) -> None:

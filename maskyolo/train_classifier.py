@@ -48,6 +48,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Crops that go through the frozen layers at once.
 FEATURE_BATCH = 64
 
+#: Varied crops of each val face, beside the one as it is, by which the epoch is chosen.
+VAL_VARIED = 3
+
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
@@ -95,7 +98,7 @@ class _Draw(NamedTuple):
     """One crop to be made: the number of the face in its picture, and the seed of its variation (None: as it is)."""
 
     face: int
-    seed: tuple[int, int] | None
+    seed: tuple[int, ...] | None
 
 
 def train_classifier(
@@ -119,7 +122,7 @@ def train_classifier(
 ) -> ClassifierResult:
     """Train a classifier of face crops on the boxes of a YOLO data set; settings that are None come from the recipe.
 
-    The run's folder gets `weights/best.onnx` (of the epoch with the least loss on the val split), `report.txt`, `report.json`,
+    The run's folder gets `weights/best.onnx` (of the epoch with the least loss on val faces, as they are and varied), `report.txt`, `report.json`,
     `results.csv`, `curves.png`, `confusion_matrix.png` and `args.yaml`. The reports are made with that file, by the code that detects.
 
     Args:
@@ -188,7 +191,7 @@ def train_classifier(
         save_args(folder, {"pipeline": "two-stage"} | place | asdict(settings) | asdict(augmentation))
         plans = {
             "train": _draw_crops(_list_faces(dataset, "train", warn), settings.crops, settings.seed),
-            "val": [(faces, [_Draw(face, None) for face in range(len(faces.boxes))]) for faces in _list_faces(dataset, "val", warn)],
+            "val": _draw_all(_list_faces(dataset, "val", warn), settings.seed),
         }
         totals = {split: sum(len(draws) for _, draws in plan) for split, plan in plans.items()}
 
@@ -310,6 +313,16 @@ def _draw_crops(pictures: Sequence[_Faces], count: int, seed: int) -> list[tuple
     return [(pictures[place], found) for place, found in sorted(draws.items())]
 
 
+def _draw_all(pictures: Sequence[_Faces], seed: int) -> list[tuple[_Faces, list[_Draw]]]:
+    """Draw every face as it is and `VAL_VARIED` times varied: clean photos alone are too easy to choose an epoch by."""
+    plan = []
+    for place, faces in enumerate(pictures):
+        draws = [_Draw(face, None) for face in range(len(faces.boxes))]
+        seeds = [(seed + 1, place, number) for number in range(VAL_VARIED * len(draws))]
+        plan.append((faces, draws + [_Draw(number % len(draws), found) for number, found in enumerate(seeds)]))
+    return plan
+
+
 def _crop_batches(
     plan: Iterable[tuple[_Faces, list[_Draw]]], crop: CropSettings, how: Augmentation, workers: int, warn: Callable[[str], None]
 ) -> Iterator[tuple[Tensor, list[int]]]:
@@ -420,7 +433,7 @@ def _plot_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for column, label in ((name, "train (varied crops)"), (f"val_{name}", "val")):
+        for column, label in ((name, "train (varied)"), (f"val_{name}", "val (also varied)")):
             axes.plot(epochs, [row[column] for row in rows], marker=".", label=label)
         axes.set(xlabel="epoch", title=name)
         axes.grid(alpha=0.3)

@@ -136,7 +136,7 @@ def test_the_classes_are_learnt(run: tuple[ClassifierResult, list[Progress], lis
 
 def test_progress_tells_of_the_crops_then_of_batches_and_epochs(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
     crops = [now for now in run[1] if now.epoch == 0]
-    assert [(now.batch, now.batches) for now in crops] == [(48, 52), (52, 52)]
+    assert [(now.batch, now.batches) for now in crops] == [(48, 64), (64, 64)]
     epochs = [now for now in run[1] if now.metrics]
     assert [now.epoch for now in epochs] == list(range(1, 9))
     assert set(epochs[0].metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -364,7 +364,7 @@ def test_the_command_trains_and_prints_the_report(
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == ["precision", "recall", "f1-score", "support"]
     assert out.splitlines()[-2:] == ["weights: runs/train/train/weights/best.onnx", "runs/train/train"]
-    assert "first the frozen layers' pass over 52 crops" in err
+    assert "first the frozen layers' pass over 64 crops" in err
     assert err.splitlines()[-1].startswith("epoch 1/1  loss ")
 
 

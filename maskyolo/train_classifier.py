@@ -122,8 +122,9 @@ def train_classifier(
 ) -> ClassifierResult:
     """Train a classifier of face crops on the boxes of a YOLO data set; settings that are None come from the recipe.
 
-    The run's folder gets `weights/best.onnx` (of the epoch with the least loss on val faces, as they are and varied), `report.txt`, `report.json`,
-    `results.csv`, `curves.png`, `confusion_matrix.png` and `args.yaml`. The reports are made with that file, by the code that detects.
+    The run's folder gets `weights/best.onnx` (of the epoch with the least loss on the val faces, as they are and varied),
+    `report.txt`, `report.json`, `results.csv`, `curves.png`, `confusion_matrix.png` and `args.yaml`. The reports are made with that
+    file, by the code that detects.
 
     Args:
         data: the set's `data.yaml` or its folder.

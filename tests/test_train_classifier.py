@@ -388,7 +388,7 @@ def test_ctrl_c_exits_with_130(
     faces_set: Path, mobilenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(on_progress: Any, **_: Any) -> None:
-        on_progress(Progress(tmp_path / "runs" / "train", 0, 2, 1, 2, {}))
+        on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
@@ -396,4 +396,4 @@ def test_ctrl_c_exits_with_130(
     with pytest.raises(SystemExit) as caught:
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130
-    assert "runs/train/results.csv has the epochs so far; it cannot be continued" in capsys.readouterr().err
+    assert "runs/train/results.csv has the epochs so far; a classifier's training is not continued" in capsys.readouterr().err

@@ -117,8 +117,8 @@ def _train_classifier(settings: dict[str, Any]) -> None:
         try:
             result = train_classifier(**settings, on_progress=report, on_warning=_warn)
         except KeyboardInterrupt:
-            where = f"; {_relative(report.folder)}/results.csv has the epochs so far" if report.folder else ""
-            typer.echo(f"maskyolo: stopped{where}; it cannot be continued, start it again", err=True)
+            where = f"; {_relative(report.folder)}/results.csv has the epochs so far" if report.folder and report.begun else ""
+            typer.echo(f"maskyolo: stopped{where}; a classifier's training is not continued, start it again", err=True)
             raise typer.Exit(130) from None
     for table in result.reports.values():
         print(table.table())

@@ -316,15 +316,16 @@ def _resume(folder: Path, free: dict[str, Any], trust: bool, listener: _Listener
     data = folder / "data.yaml"
     if not data.is_file():
         raise MaskyoloError(f"cannot resume {folder}: its data.yaml is missing; give the set with --data")
-    check_dataset(load_dataset(data))
+    _write_data(check_dataset(load_dataset(data)), folder)  # nothing else of it: Ultralytics would run what `download` says
     last = folder / "weights" / "last.pt"
     _check_weights(args | {"last": str(last), "best": str(last.with_name("best.pt"))}, trust)
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
         if not last.is_file():  # stopped in its first epoch: begin again, with the same settings
+            start = _find_start(str(args["model"]), trust)
             (folder / "results.csv").unlink(missing_ok=True)
-            _run(args | free | place | {"resume": False}, folder, listener, cfg)
+            _run(args | free | place | {"model": start, "resume": False}, folder, listener, cfg)
         elif 0 <= (epoch := _last_epoch(last)) < args["epochs"] - 1:
             _trim_results(folder / "results.csv", epoch + 1)
             _run(free | place | {"resume": str(last)}, folder, listener, cfg)
@@ -430,8 +431,15 @@ def _find_start(model: str, trust: bool) -> str:
 
     path = Path(model)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file() and not list((ROOT / "cfg" / "models").rglob(path.name.replace("yolov8n", "yolov8"))):
+        without_scale = path.name.replace("yolov8n", "yolov8")
+        files = [file for file in (path, path.with_name(without_scale)) if file.is_file()]
+        if not files and not list((ROOT / "cfg" / "models").rglob(without_scale)):
             raise WeightsError(f"no architecture '{model}': neither a file nor one of Ultralytics'; give yolov8n.yaml")
+        if files and not trust:  # its activations are evaluated, its layers called by name
+            raise WeightsError(
+                f"did not open {files[0]}: an architecture's YAML can run any code; add --trust if you trust whoever wrote it, "
+                "or take one of Ultralytics' own, such as yolov8n.yaml, from a folder without a file of that name"
+            )
         return model
     ours = {file.stem: file for file in (Path(__file__).parent / "weights").glob("*.pt")}
     if path.is_file():
@@ -478,8 +486,10 @@ def find_device(device: str) -> str:
 def _check_weights(args: dict[str, Any], trust: bool) -> None:
     """Check every checkpoint that settings name: a recipe or a run's folder may come from somebody else."""
     for key, value in args.items():
-        if isinstance(value, str) and (key == "pretrained" or value.endswith(".pt")) and Path(value).is_file():
-            check_trust(Path(value), trust)
+        if isinstance(value, str) and (key == "pretrained" or value.endswith(".pt")):
+            for path in {Path(value), Path(value.strip())}:  # Ultralytics opens the second
+                if path.is_file():
+                    check_trust(path, trust)
 
 
 def _check_settings(args: dict[str, Any]) -> None:

@@ -123,7 +123,56 @@ def gift(bomb: Path, tmp_path: Path, samples: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("where", ["weights/last.pt", "weights/best.pt", "the model", "pretrained", "start", "recipe", "detect"])
+@pytest.fixture
+def drawing(tmp_path: Path, mark: Path) -> Path:
+    """An architecture as Ultralytics reads it, which makes a folder when its activation is evaluated."""
+    path = tmp_path / "drawing.yaml"
+    path.write_text(f"activation: __import__('os').mkdir({str(mark)!r})\nnc: 2\nscales: {{n: [1, 1, 64]}}\nbackbone: []\nhead: []\n")
+    return path
+
+
+@pytest.mark.parametrize("where", ["--model", "a recipe", "a run"])
+def test_no_command_builds_an_architecture_of_unknown_origin(
+    gift: Path, drawing: Path, mark: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ultralytics")
+    command = ["train", "--data", str(gift / "data.yaml"), "--device", "cpu", "--project", str(gift.parent)]
+    if where == "--model":
+        command += ["--model", str(drawing)]
+    elif where == "a recipe":
+        (gift / "recipe.yaml").write_text(f"model: {drawing}\n")
+        command += ["--recipe", str(gift / "recipe.yaml")]
+    else:
+        (gift / "args.yaml").write_text(yaml.safe_dump({"model": str(drawing), "epochs": 1}))
+        command = ["train", "--resume", str(gift), "--device", "cpu"]
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    told = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert "--trust" in told
+    assert told.count("\n") == 1
+    assert not mark.exists()
+
+
+def test_what_a_runs_data_yaml_says_of_downloads_never_runs(gift: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics runs it when the folder at `path` is missing; we then take the folder of `data.yaml` itself."""
+    pytest.importorskip("ultralytics")
+    from maskyolo import train
+
+    (gift.parent / "set" / "images").rename(gift / "images")
+    (gift.parent / "set" / "labels").rename(gift / "labels")
+    content = yaml.safe_load((gift / "data.yaml").read_text()) | {"path": "/nowhere", "download": "print('it ran')"}
+    (gift / "data.yaml").write_text(yaml.safe_dump(content))
+    read: list[dict[str, object]] = []
+    monkeypatch.setattr(train, "_run", lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text())))
+    monkeypatch.setattr(train, "_finish", lambda *_: None)
+    train.train_detector(resume=gift, device="cpu")
+    assert len(read) == 1
+    assert "download" not in read[0]
+    assert read[0]["path"] == str(gift)
+
+
+@pytest.mark.parametrize("where", ["weights/last.pt", "weights/best.pt", "the model", "pretrained", "spaced", "start", "recipe", "detect"])
 def test_no_command_opens_it(
     gift: Path, bomb: Path, mark: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +184,8 @@ def test_no_command_opens_it(
     elif where in ("the model", "pretrained"):
         settings = {"model": "yolov8n.yaml", "epochs": 2} | {where.removeprefix("the "): str(bomb)}
         (gift / "args.yaml").write_text(yaml.safe_dump(settings))
+    elif where == "spaced":  # Ultralytics strips it
+        (gift / "args.yaml").write_text(yaml.safe_dump({"model": "yolov8n.yaml", "epochs": 2, "pretrained": f" {bomb}"}))
     elif where == "start":
         command = ["train", "--data", str(gift / "data.yaml"), "--model", str(bomb), "--device", "cpu"]
     elif where == "recipe":

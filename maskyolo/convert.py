@@ -40,7 +40,7 @@ from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
 from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
 from maskyolo.subject import OTHERS, Decision, decide_classes, paint_over
-from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, flatten, foreign_file, publish, recover
+from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, flatten, foreign_file, publish, recover, working_folder
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -244,8 +244,7 @@ def convert_photos(
     Photos that come with labels keep these (detector and origin `given`), in the others faces are looked for. Every `source` must be
     there once. `names` are the classes that labels may have.
     """
-    out = Path(out)
-    part = out.with_name(out.name + ".part")
+    out, part = working_folder(out)
     shares = _shares(splits)
     if others not in OTHERS:
         raise MaskyoloError(f"unknown way '{others}' with the other faces of a photo; choose from {', '.join(OTHERS)}")
@@ -363,7 +362,13 @@ def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:
 
 
 def _shares(splits: Sequence[float]) -> dict[str, float]:
-    if len(splits) != len(SPLITS) or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6 or min(splits[:2]) == 0:
+    if (
+        len(splits) != len(SPLITS)
+        or min(splits) < 0
+        or abs(sum(splits) - 1) > 1e-6
+        or min(splits[:2]) == 0
+        or not math.isfinite(sum(splits))
+    ):
         raise DatasetError(
             f"splits {', '.join(f'{share:g}' for share in splits)} do not fit: give the shares of train, val and test, "
             "as 0.8,0.1,0.1; they sum to 1, and train and val are above 0"
@@ -386,25 +391,43 @@ class _OldSet:
         stranger = foreign_file(folder, [row.image for row in rows.values() if row.in_set])
         if stranger:
             raise OutputError(f"cannot update {folder}: {stranger} is not in its ledger and would be lost; move it elsewhere first")
+        own_names = _names_of(folder) or tuple(names)
         for source, row in rows.items():
             label = (folder / row.image.replace("images/", "labels/", 1)).with_suffix(".txt")
             if not row.in_set or not label.is_file():
                 continue
-            if label.read_text(encoding="utf-8") != format_yolo(labels_of(row, names), row.width, row.height):
-                found = read_yolo(label, row.width, row.height, len(names))
+            if label.read_text(encoding="utf-8") != format_yolo(labels_of(row, own_names), row.width, row.height):
+                found = read_yolo(label, row.width, row.height, len(own_names))
                 painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == _IGNORED]
-                classes = [names[class_id] for class_id in found.class_ids] + [_IGNORED] * len(painted)
+                classes = [own_names[class_id] for class_id in found.class_ids] + [_IGNORED] * len(painted)
                 reason = row.reason if row.status == "corrected" else "its label file was changed by hand"
                 rows[source] = row.corrected([*found.boxes.tolist(), *painted], classes, reason)
+        for row in rows.values():
+            lost = sorted(set(row.classes) - {*names, _IGNORED}) if row.status == "corrected" and row.in_set else []
+            if lost:
+                raise DatasetError(f"{row.source} in {folder} was corrected and has faces of class '{lost[0]}', which is not kept any more")
         try:
             used = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
         except (OSError, yaml.YAMLError, KeyError, TypeError):
             used = None
         return cls(folder, rows, used == settings)
 
+    def has_picture(self, row: LedgerRow) -> bool:
+        """Tell whether a row's picture is there, if it is to be: someone may have deleted it."""
+        return not row.in_set or (self.folder / row.image).is_file()
+
     def splits(self) -> dict[str, str]:
         """Return the splits of the corrected photos by source."""
         return {row.source: row.split for row in self.rows.values() if row.status == "corrected" and row.in_set}
+
+
+def _names_of(folder: Path) -> tuple[str, ...]:
+    """Return the class names of a set by id, as its `data.yaml` has them; nothing if that cannot be read."""
+    try:
+        names = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))["names"]
+        return tuple(str(names[number]) for number in range(len(names)))
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return ()
 
 
 class _Judge:
@@ -498,9 +521,9 @@ class _Work:
         row = replace(row, sha256=hashlib.sha256(data).hexdigest())
         if photo.labels is None:
             earlier = self._done.get(photo.source)
-            if earlier and earlier.sha256 == row.sha256 and (not earlier.in_set or (self._part / earlier.image).is_file()):
+            if earlier and _is_same(earlier, row) and (not earlier.in_set or (self._part / earlier.image).is_file()):
                 return earlier
-            if before and before.sha256 == row.sha256 and self._old.same_settings and _is_whole(before):
+            if before and _is_same(before, row) and self._old.same_settings and _is_whole(before) and self._old.has_picture(before):
                 return self._take_over(before)
         try:
             image = decode_image(data, photo.source)
@@ -537,7 +560,8 @@ class _Work:
         if not len(faces) and photo.labels is None:
             return replace(row, status="no_face", reason="no face found")
         painted = decision.class_ids == IGNORE
-        name = f"{photo.class_name or 'background'}_{_slug(photo.path.stem)}_{hashlib.sha256(photo.source.encode()).hexdigest()[:8]}"
+        class_name = photo.class_name if photo.class_name in CLASS_NAMES else _slug(photo.class_name or "background")
+        name = f"{class_name}_{_slug(photo.path.stem)}_{hashlib.sha256(photo.source.encode()).hexdigest()[:8]}"
         suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
         if painted.any() or not is_plain_rgb(data):
             image = paint_over(image, faces.boxes[painted], faces.boxes[~painted]) if painted.any() else image
@@ -555,6 +579,11 @@ class _Work:
         """Copy a photo of the old set into the working folder."""
         row = replace(before, image=f"images/{Path(before.image).name}" if before.in_set else "", split="", group=-1)
         if row.in_set:
+            if not self._old.has_picture(before):
+                raise DatasetError(
+                    f"{self._old.folder / before.image} is gone, whose labels a person corrected; put it back, or take the line of "
+                    f"{before.source} out of {self._old.folder / 'ledger.csv'} to have it converted anew"
+                )
             self._write(row, (self._old.folder / before.image).read_bytes())
         return row
 
@@ -597,6 +626,11 @@ def _checksum(photo: Photo) -> str:
         return hashlib.sha256(photo.path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _is_same(earlier: LedgerRow, row: LedgerRow) -> bool:
+    """Whether an earlier row is of the same bytes, for the same class (another `--map` gives another) and with the same detector."""
+    return (earlier.sha256, earlier.class_name, earlier.detector) == (row.sha256, row.class_name, row.detector)
 
 
 def _is_whole(row: LedgerRow) -> bool:

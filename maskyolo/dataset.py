@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import yaml
 
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES
 
-__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "class_of", "format_data_yaml", "list_images", "load_dataset", "plain_name"]
+__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "class_of", "format_data_yaml", "list_images", "load_dataset", "plain_name", "written_name"]
 
 #: The two classes; a name's place is its class id everywhere: labels, `Detections.class_id`, JSONL, models.
 CLASS_NAMES = ("with_mask", "without_mask")
@@ -70,6 +70,12 @@ class Dataset:
 def plain_name(name: str) -> str:
     """Return a class's or folder's name without case, spaces and signs, for comparison."""
     return re.sub(r"[\W_]", "", name).lower()
+
+
+def written_name(path: PurePath | str) -> str:
+    r"""Return a path with forward slashes as it can be written to a file: bytes that are no UTF-8, from old archives, become `\xNN`."""
+    name = path if isinstance(path, str) else path.as_posix()
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def class_of(name: str) -> str:

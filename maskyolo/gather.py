@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from maskyolo.boxes import as_boxes, box_area
 from maskyolo.convert import Photo, find_photos
-from maskyolo.dataset import CLASS_NAMES, SPLITS
+from maskyolo.dataset import CLASS_NAMES, SPLITS, written_name
 from maskyolo.errors import DatasetError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, find_format, map_classes, read_annotations
 from maskyolo.formats.base import check_boxes, find_repeated, picture_size, stem_of
@@ -68,7 +68,7 @@ def gather_photos(
     targets = map_classes(dict(sorted(found.items())), class_map, ", ".join(map(str, sources))) if annotated else {}
     names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, "drop", "ignore"}))
     return [
-        replace(made, source=prefix + made.source)
+        replace(made, source=written_name(prefix + made.source))
         for prefix, photos in read
         for photo in photos
         for made in [_labelled(photo, targets, names, keep_splits) if isinstance(photo, AnnotatedPhoto) else photo]

@@ -25,11 +25,12 @@ from PIL import Image, JpegImagePlugin
 
 from maskyolo.coverings import CONFUSERS, choose_style, draw_confuser, draw_mask, obstacle
 from maskyolo.coverings.camera import Landmarks
-from maskyolo.dataset import class_of
+from maskyolo.dataset import class_of, written_name
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces.yunet import YuNet
 from maskyolo.images import ImageArray, decode_image, open_picture, write_atomic
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
+from maskyolo.workfolder import working_folder
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
@@ -92,7 +93,8 @@ def synthesize_masks(
         OutputError: `out` exists, or cannot be written.
         WeightsError: YuNet's weights are missing or wrong.
     """
-    faces, out = Path(faces), Path(out)
+    faces = Path(faces)
+    out, part = working_folder(out)
     if not (0 <= masks <= 1 and 0 <= confusers <= 1) or per_photo < 1:
         raise MaskyoloError(
             f"cannot mask {masks:g} of the photos {per_photo} times and hide {confusers:g} of the others; "
@@ -105,14 +107,13 @@ def synthesize_masks(
     for _ in range(workers):
         detectors.put(YuNet(weights, conf=_LEAST_SURE))  # one each, as they are not safe to share
     plan = _Plan(masks, per_photo, confusers, keep_originals, seed)
-    part = out.with_name(out.name + ".part")
 
     with output_errors(part), ThreadPoolExecutor(workers) as pool:
         done = _start(part, plan)
         firsts: dict[str, str] = {}
 
         def work(path: Path, checksum: str) -> list[MadePhoto]:
-            name = path.relative_to(faces).as_posix()
+            name = written_name(path.relative_to(faces))
             if firsts.get(checksum, name) != name:
                 return [MadePhoto(name, "duplicate", f"the same file as {firsts[checksum]}", sha256=checksum)]
             detector = detectors.get()
@@ -126,7 +127,7 @@ def synthesize_masks(
             checksums = list(pool.map(_checksum, paths))
             for path, checksum in zip(paths, checksums, strict=True):
                 if checksum:
-                    firsts.setdefault(checksum, path.relative_to(faces).as_posix())
+                    firsts.setdefault(checksum, written_name(path.relative_to(faces)))
             with (part / _JOURNAL).open("a", encoding="utf-8") as journal:
                 for number, photos in enumerate(pool.map(work, paths, checksums), 1):
                     if photos[0].original not in done:

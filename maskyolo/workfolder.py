@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskyolo.dataset import SPLITS
+from maskyolo.errors import OutputError
 
-__all__ = ["JOURNAL", "SETTINGS", "SHEETS", "arrange", "flatten", "foreign_file", "publish", "recover"]
+__all__ = ["JOURNAL", "SETTINGS", "SHEETS", "arrange", "flatten", "foreign_file", "publish", "recover", "working_folder"]
 
 JOURNAL = "journal.jsonl"
 SETTINGS = "convert.yaml"
@@ -21,6 +22,20 @@ SHEETS = "sheets"
 _KINDS = ("images", "labels")
 _OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, "data.yaml", "ledger.csv"}
 _REPLACED = ".replaced"
+
+
+def working_folder(out: Path | str) -> tuple[Path, Path]:
+    """Return the folder to make, through links to it, and the one to make it in beside it.
+
+    Raises:
+        OutputError: there is nothing beside it, as it is a disk's root.
+    """
+    out = Path(out)
+    if out.is_symlink() or not out.name:  # a rename would replace the link, and leave what it leads to behind
+        out = out.resolve()
+    if not out.name:
+        raise OutputError(f"cannot write to {out}: it is no folder of its own; choose another folder")
+    return out, out.with_name(out.name + ".part")
 
 
 def recover(part: Path, out: Path) -> None:

@@ -109,3 +109,7 @@ def test_a_class_that_loses_more_photos_is_a_warning(photos: Path, tmp_path: Pat
         crop.write_bytes(crop.read_bytes()[:300])
     assert command("convert", photos, "--out", tmp_path / "set") == 0
     assert "warning: with_mask lost 6 of 8 photos (75.0%)" in capsys.readouterr().err
+
+
+def test_a_seed_is_not_negative(photos: Path, tmp_path: Path) -> None:
+    assert command("convert", photos, "--out", tmp_path / "set", "--seed", -1, "--scenes", 1) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -289,7 +290,7 @@ def test_folder_names_in_other_spellings_and_the_map(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("splits", [(0.5, 0.5), (0.9, 0.2, 0.1), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
+@pytest.mark.parametrize("splits", [(0.5, 0.5), (0.9, 0.2, 0.1), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_splits_that_are_no_shares(photos: Path, tmp_path: Path, splits: tuple[float, ...]) -> None:
     with pytest.raises(DatasetError, match="give the shares"):
         convert_dataset(photos, tmp_path / "set", splits=splits)
@@ -464,3 +465,58 @@ def test_a_class_that_loses_more_photos_is_told(photos: Path, tmp_path: Path, fa
     assert bool(warning) == told
     if told:
         assert warning.startswith("with_mask lost 7 of 10 photos (70.0%), without_mask 0 of 10 (0.0%)")
+
+
+def test_what_another_map_says_is_not_taken_over(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    (photos / "covered").mkdir()
+    for number in range(2):
+        (photos / "with_mask" / f"{number}.jpg").rename(photos / "covered" / f"{number}.jpg")
+    convert_dataset(photos, tmp_path / "set", class_map={"covered": "with_mask"})
+    made = convert_dataset(photos, tmp_path / "set", class_map={"covered": "without_mask"}, update=True)
+    assert {row.classes for row in made.rows if row.source.startswith("covered")} == {("without_mask",)}
+    work = convert._Work(tmp_path, {}, convert._OldSet(), "folder", ("with_mask", "without_mask"))
+    work._done = {row.source: replace(row, class_name="with_mask", image="") for row in made.rows}
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    row = work.process(Photo(photos / "covered" / "0.jpg", "covered/0.jpg", "without_mask"), FakeFaces())
+    assert row.classes == ("without_mask",), "nor from an interrupted run"
+
+
+def test_a_picture_that_was_deleted_from_the_set(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    made = convert_dataset(photos, tmp_path / "set")
+    before = tree(made.folder)
+    row = made.rows[3]
+    (made.folder / row.image).unlink()
+    assert tree(convert_dataset(photos, tmp_path / "set", update=True).folder) == before
+    write_ledger(made.folder / "ledger.csv", [row.corrected([FACE], ["with_mask"]) if row is made.rows[3] else row for row in made.rows])
+    (made.folder / row.image).unlink()
+    with pytest.raises(DatasetError, match="is gone, whose labels a person corrected"):
+        convert_dataset(photos, tmp_path / "set", update=True)
+
+
+def test_classes_that_an_update_adds_and_takes_away(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    given = [
+        replace(photo, labels=Labels(as_boxes([FACE]), np.array([2 if photo.path.stem == "0" else 0])))
+        for photo in find_photos(photos)
+        if photo.class_name == "with_mask"
+    ]
+    bare = [photo for photo in find_photos(photos) if photo.class_name == "without_mask"]
+    odd = ("with_mask", "without_mask", "odd/../x")
+    first = [replace(photo, class_name=odd[2] if photo.path.stem == "0" else "with_mask") for photo in given if photo.path.stem != "1"]
+    made = convert_photos([*first, *bare], tmp_path / "set", names=odd)
+    assert [row.status for row in made.rows] == ["kept"] * 19
+    assert "odd-x_0_" in next(row.image for row in made.rows if row.source == "with_mask/0.jpg")
+    more = ("with_mask", "without_mask", "another", "odd/../x")
+    second = [replace(photo, labels=Labels(as_boxes([FACE]), np.array([3 if photo.path.stem == "0" else 0]))) for photo in first]
+    made = convert_photos([*second, *bare], tmp_path / "set", names=more, update=True)
+    assert {row.status for row in made.rows} == {"kept"}, "nobody corrected anything: the class has another number"
+    assert by_source(made)["with_mask/0.jpg"].classes == (odd[2],)
+    fewer = convert_photos([*first[1:], *bare], tmp_path / "set", update=True)
+    assert fewer.counts()["with_mask"] == {"kept": 8}
+
+
+def test_names_that_are_no_utf8(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+    (photos / "with_mask" / "0.jpg").rename(os.fsdecode(os.fsencode(photos / "with_mask") + b"/caf\xe9.jpg"))
+    made = convert_dataset(photos, tmp_path / "set")
+    assert by_source(made)["with_mask/caf\\xe9.jpg"].status == "kept"
+    assert read_ledger(made.folder / "ledger.csv") == made.rows

@@ -502,3 +502,37 @@ def test_splits_in_paths() -> None:
 def test_the_size_of_what_is_no_picture(tmp_path: Path) -> None:
     assert picture_size(write(tmp_path / "a.jpg", "no")) is None
     assert picture_size(tmp_path / "gone.jpg") is None
+
+
+def test_labels_beside_a_link_belong_to_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / "store" / f"{name}.jpg")
+        write(tmp_path / "set" / "labels" / "train" / f"{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set" / "images").mkdir()
+    (tmp_path / "set" / "images" / "train").symlink_to(tmp_path / "store")
+    for train in ("images/train", "list.txt"):
+        write(tmp_path / "set" / "list.txt", "./images/train/a.jpg\n./images/train/b.jpg\n")
+        write(tmp_path / "set" / "data.yaml", f"train: {train}\nnames: [with_mask, without_mask]\n")
+        found = by_source(read_annotations(tmp_path / "set"))
+        assert {name: photo.names for name, photo in found.items()} == dict.fromkeys(
+            ("images/train/a.jpg", "images/train/b.jpg"), ("with_mask",)
+        )
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    for line in ("nan 0.5 0.5 0.1 0.1", "inf 0.5 0.5 0.1 0.1"):
+        with pytest.raises(DatasetError, match=r"line 1: (nan|inf) is no class"):
+            parse_shares(line)
+    for width in ("inf", "nan"):
+        assert parse_voc(f"<annotation><size><width>{width}</width><height>9</height></size></annotation>".encode())[1] is None
+    image = {"id": 0, "file_name": "a.jpg", "width": float("inf"), "height": 9}
+    write(tmp_path / "a.json", json.dumps({"images": [image], "annotations": [], "categories": []}))
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(DatasetError, match="is no COCO file"):
+        read_annotations(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("text", ["train: 5\nnames: [with_mask]\n", "names: 2020-99-99\n"])
+def test_a_data_yaml_of_odd_values_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DatasetError):
+        read_annotations(write(tmp_path / "data.yaml", text))

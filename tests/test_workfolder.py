@@ -19,6 +19,7 @@ from maskyolo.errors import OutputError
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.ledger import read_ledger, write_ledger
+from maskyolo.workfolder import working_folder
 
 FACE = (20.0, 10.0, 70.0, 70.0)
 
@@ -166,3 +167,12 @@ def test_a_second_update_changes_nothing(photos: Path, tmp_path: Path) -> None:
     write_ledger(tmp_path / "set" / "ledger.csv", rows)
     make(photos, tmp_path / "set", update=True)
     assert tree(tmp_path / "set") == whole
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "set").mkdir(parents=True)
+    (tmp_path / "set").symlink_to(tmp_path / "disk" / "set")
+    assert working_folder(tmp_path / "set") == (tmp_path / "disk" / "set", tmp_path / "disk" / "set.part")
+    assert working_folder(".")[0] == Path.cwd()
+    with pytest.raises(OutputError, match="choose another folder"):
+        working_folder("/")

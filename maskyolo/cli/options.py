@@ -40,7 +40,7 @@ Backend = Annotated[str, typer.Option(help="What runs the network: auto (by the 
 Precision = Annotated[str, typer.Option(help="What the network computes in: fp32, or bf16 where the CPU has it (OpenVINO).")]
 ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
 Pipeline = Annotated[str, typer.Option(help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face).")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random; the same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt file of unknown origin, which can run any code on this machine.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any file was bad (they are reported and skipped either way).")]
 

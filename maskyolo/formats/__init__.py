@@ -14,6 +14,7 @@ from maskyolo.errors import DatasetError, OutputError, output_errors
 from maskyolo.formats import coco, voc, yolo
 from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes, picture_size
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
+from maskyolo.workfolder import working_folder
 
 __all__ = [
     "CLASS_CHOICES",
@@ -127,7 +128,7 @@ def export_dataset(
         DatasetError: no annotated set, no usable picture, or an unknown format.
         OutputError: `out` exists, or cannot be written.
     """
-    out = Path(out)
+    out, part = working_folder(out)
     if to not in FORMATS:
         raise DatasetError(f"unknown format '{to}' to write; choose from {', '.join(FORMATS)}")
     photos = read_annotations(source, format)
@@ -137,7 +138,6 @@ def export_dataset(
         names = [*CLASS_NAMES, *(name for name in names if name not in CLASS_NAMES)]
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"cannot write the data set to {out}: it exists; choose another folder or remove it")
-    part = out.with_name(out.name + ".part")
     made = Export(out)
     exported: list[ExportedPhoto] = []
     with output_errors(part):

@@ -145,7 +145,7 @@ def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> li
                     split=split or split_of(source),
                 )
             )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{path} is no COCO file: {type(error).__name__}: {error}; correct the file") from error
     if problems:
         reason = ", ".join(f"{count} {what}" for what, count in problems.items())

@@ -6,6 +6,7 @@ edges, which all else here is in, a box is (xmin - 1, ymin - 1, xmax, ymax).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,8 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
         boxes.append([x1 - (x1 <= x2), y1 - (y1 <= y2), x2 - (x1 > x2), y2 - (y1 > y2)])  # the first pixel is at the smaller of both
     size = root.find("size")
     width, height = _number(size, "width"), _number(size, "height")
-    return (root.findtext("filename") or "").strip(), (int(width), int(height)) if width and height else None, names, boxes
+    given = (int(width), int(height)) if width and height and math.isfinite(width + height) else None
+    return (root.findtext("filename") or "").strip(), given, names, boxes
 
 
 def format_voc(

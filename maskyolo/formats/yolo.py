@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ def parse_shares(text: str, name: str = "labels", keypoints: bool = False) -> tu
             class_id, *values = (float(value) for value in line.split())
         except ValueError:
             raise DatasetError(f"{name}, line {number}: expected numbers, found '{line.strip()[:60]}'; correct the line") from None
+        if not math.isfinite(class_id):
+            raise DatasetError(f"{name}, line {number}: {class_id:g} is no class; correct the line")
         polygon = len(values) >= 6 and len(values) % 2 == 0 and not keypoints
         if not (len(values) in (4, 5) or polygon or (keypoints and len(values) > 4)) or class_id != int(class_id):
             raise DatasetError(f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line")
@@ -114,7 +117,7 @@ def _find_yaml(folder: Path) -> Path | None:
     for path in (folder / "data.yaml", *sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, ValueError, yaml.YAMLError):  # a date that is none is a ValueError
             continue
         if isinstance(content, dict) and content.get("names"):
             return path
@@ -138,7 +141,7 @@ def _describe_folder(source: Path) -> _Description:
 def _describe(path: Path) -> _Description:
     try:
         content = yaml.safe_load(_text_of(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise DatasetError(f"cannot read {path}: {' '.join(str(error).split())}; correct the file") from error
     names = content.get("names") if isinstance(content, dict) else None
     if not names or not isinstance(names, (list, dict)):
@@ -152,7 +155,7 @@ def _describe(path: Path) -> _Description:
     pictures: dict[Path, str] = {}
     for key, split in _SPLIT_KEYS:
         entries = content.get(key) or []
-        for entry in [entries] if isinstance(entries, str) else entries:
+        for entry in entries if isinstance(entries, list) else [entries]:
             place = _resolve(str(entry), (root, base))
             if place is None:
                 raise DatasetError(f"{path}: the {key} pictures are not at {entry}; correct `path` or `{key}` in it")
@@ -165,10 +168,10 @@ def _resolve(entry: str, bases: Sequence[Path]) -> Path | None:
     """Return what a path means: below one of the folders, absolute, or, written on another machine, by its last parts."""
     for base in bases:
         if (base / entry).exists():
-            return (base / entry).resolve()
+            return Path(os.path.normpath(base / entry))  # not resolved: the labels lie beside a link, not beside what it leads to
     parts = [part for part in PureWindowsPath(entry).parts if part not in ("..", ".") and not part.endswith(("\\", "/"))]
     ends = (base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases)
-    return next((end.resolve() for end in ends if end.exists()), None)
+    return next((Path(os.path.normpath(end)) for end in ends if end.exists()), None)
 
 
 def _pictures_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
@@ -182,7 +185,7 @@ def _pictures_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
 
 
 def _read_one(picture: Path, split: str, described: _Description) -> AnnotatedPhoto:
-    source = Path(os.path.relpath(picture, described.root)).as_posix() if picture.is_absolute() else picture.as_posix()
+    source = _source_of(picture, described.root) if picture.is_absolute() else picture.as_posix()
     if not picture.is_file():
         return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason="the picture is not there; copy it to the others")
     label = Dataset.label_of(picture)
@@ -192,6 +195,11 @@ def _read_one(picture: Path, split: str, described: _Description) -> AnnotatedPh
         return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=str(error))
     names = tuple(described.names.get(number, f"class {number}") for number in class_ids)
     return AnnotatedPhoto(picture, source, names, boxes, shares=True, split=split)
+
+
+def _source_of(picture: Path, root: Path) -> str:
+    source = os.path.relpath(picture, root)
+    return Path(os.path.relpath(picture.resolve(), root) if source.startswith("..") else source).as_posix()
 
 
 def _text_of(path: Path) -> str:

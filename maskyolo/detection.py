@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from maskyolo.alerts import Alerts, display_host
 from maskyolo.backends import usable_cpus
 from maskyolo.blur import BLUR_CONF, Blur
@@ -22,7 +24,8 @@ from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result,
 from maskyolo.slicing import SlicedDetector
 from maskyolo.sources import Frame, Picture, Source, Video, display_name, open_sources
 from maskyolo.tracking import LOW_CONF, Tracking
-from maskyolo.yolo import DEFAULT_MODELS, load_detector
+from maskyolo.two_stage import TwoStageDetector
+from maskyolo.yolo import DEFAULT_MODELS, FACE_CONF, load_detector
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -37,6 +40,9 @@ class Detector(Protocol):
         """Return `xyxy` pixels, `confidence`, `class_id` and `data["class_name"]`."""
         ...
 
+
+#: Most faces of a picture that are made unrecognisable, however few are reported.
+HIDDEN = 10_000
 
 #: What is done with a frame and its detections before they are written.
 Step = Callable[[Frame, "sv.Detections"], tuple[Frame, "sv.Detections"]]
@@ -213,19 +219,25 @@ def detect(
         )
     least = min([conf, *([LOW_CONF] if track else []), *([BLUR_CONF] if blur else [])])
     streams = _streams(sources) if slice_size is None else usable_cpus()
+    most = HIDDEN if blur else max_det
+    least_face = min(BLUR_CONF, FACE_CONF if face_conf is None else face_conf) if blur and pipeline == "two-stage" else face_conf
     loaded: Detector = (
-        load_detector(model, device, imgsz, least, iou, max_det, pipeline, detector, face, face_conf, streams, backend, precision, trust)
+        load_detector(model, device, imgsz, least, iou, most, pipeline, detector, face, least_face, streams, backend, precision, trust)
         if isinstance(model, (str, Path))
         else model
     )
+    if blur and pipeline == "two-stage" and isinstance(loaded, TwoStageDetector):
+        loaded.tell_scores = True
     if slice_size is not None:
         loaded = SlicedDetector(loaded, slice_size)
     window = Window() if show else None
     summary = Summary() if summary is None else summary
     summary.people = counting if track else None
-    steps: list[Step] = [Blur()] if blur else []
+    steps: list[Step] = [Blur(), _faces_from(FACE_CONF if face_conf is None else face_conf)] if blur else []
     if track or blur:
         steps.append(Tracking(conf) if track else _at_least(conf))
+    if blur or slice_size is not None:
+        steps.append(_at_most(max_det))
 
     def sinks() -> Iterator[Sink]:
         if save or save_txt or save_crop or stats_only:
@@ -323,6 +335,29 @@ def _at_least(conf: float) -> Step:
     def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
         found: Any = detections
         return frame, found[found.confidence > conf]
+
+    return drop
+
+
+def _faces_from(face_conf: float) -> Step:
+    """Return a step that drops what two stages found on faces of a lower score, which only the steps before it were to see."""
+
+    def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
+        found: Any = detections
+        if "face_score" in found.data:
+            found = found[found.data["face_score"] >= face_conf]
+            del found.data["face_score"]
+        return frame, found
+
+    return drop
+
+
+def _at_most(max_det: int) -> Step:
+    """Return a step that drops all but the most confident detections."""
+
+    def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
+        found: Any = detections
+        return frame, found[np.sort(np.argsort(-found.confidence, kind="stable")[:max_det])]
 
     return drop
 

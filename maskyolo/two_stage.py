@@ -30,11 +30,15 @@ class TwoStageDetector:
         classifier: the second stage.
         conf: least confidence of a detection.
         max_det: most detections in a picture.
+
+    Attributes:
+        tell_scores: give the scores of the first stage as well, as `data["face_score"]`.
     """
 
     def __init__(self, face_detector: FaceDetector, classifier: Classifier, conf: float = 0.25, max_det: int = 300) -> None:
         self.face_detector, self.classifier = face_detector, classifier
         self.conf, self.max_det = conf, max_det
+        self.tell_scores = False
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect in one picture.
@@ -58,7 +62,7 @@ class TwoStageDetector:
             xyxy=faces.boxes[kept],
             confidence=confidence[kept],
             class_id=class_ids[kept],
-            data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]},
+            data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]} | ({"face_score": faces.scores[kept]} if self.tell_scores else {}),
         )
 
     def classify(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:

@@ -20,13 +20,26 @@ if TYPE_CHECKING:
 
     from maskyolo.two_stage import TwoStageDetector
 
-__all__ = ["DEFAULT_MODELS", "STRIDE", "YoloDetector", "find_model", "letterbox", "load_detector", "network_shape", "postprocess"]
+__all__ = [
+    "DEFAULT_MODELS",
+    "FACE_CONF",
+    "STRIDE",
+    "YoloDetector",
+    "find_model",
+    "letterbox",
+    "load_detector",
+    "network_shape",
+    "postprocess",
+]
 
 #: Pixels between the anchors of YOLOv8's coarsest layer: the sides of its input are multiples of it.
 STRIDE = 32
 
 #: The pipelines, and the weights of the package that each takes by default.
 DEFAULT_MODELS = {"yolo": "maskyolo-n", "two-stage": "mobilenet_v2"}
+
+#: Least score of a face in two stages, as in the projects of 2020.
+FACE_CONF = 0.5
 
 #: Endings of models that Keras saves.
 KERAS_SUFFIXES = (".model", ".h5", ".hdf5", ".keras")
@@ -218,7 +231,7 @@ def load_detector(
         from maskyolo.faces import load_face_detector
         from maskyolo.two_stage import TwoStageDetector
 
-        faces = load_face_detector(detector or "ssd-plain", face, 0.5 if face_conf is None else face_conf)
+        faces = load_face_detector(detector or "ssd-plain", face, FACE_CONF if face_conf is None else face_conf)
         return TwoStageDetector(faces, Classifier(path, device), conf, max_det)
     try:
         network = load_backend(path, device, streams, backend, precision, trust)

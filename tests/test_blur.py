@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from maskyolo import detection
 from maskyolo.blur import CELLS, HOLD, Blur, pixelate
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.detection import detect
@@ -124,6 +126,40 @@ def test_unsure_faces_are_hidden_but_not_reported(samples: Path, tmp_path: Path)
     (plain, sure), (hidden, same) = report(), report(blur=True)
     assert len(sure) == len(same)
     assert (hidden != plain).any()
+
+
+def test_what_is_not_reported_is_hidden_all_the_same(samples: Path) -> None:
+    def look(**settings: object) -> tuple[ImageArray, sv.Detections]:
+        ((image, detections),) = detect(samples / "plaza.jpg", **settings)  # type: ignore[arg-type]
+        return image, detections
+
+    (hidden, found), (few, best) = look(blur=True), look(blur=True, max_det=1)
+    assert len(found) > len(best) == 1
+    assert (few == hidden).all()
+
+
+def test_two_stages_hide_faces_of_a_low_score_and_do_not_report_them(
+    noise: ImageArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*settings: object) -> Callable[[ImageArray], sv.Detections]:
+        face_conf = settings[9]
+        assert isinstance(face_conf, float)
+
+        def look(image: ImageArray) -> sv.Detections:
+            one = found(image)
+            one.data["face_score"] = np.array([0.3], np.float32)
+            rows: sv.Detections = one[one.data["face_score"] >= face_conf]  # type: ignore[assignment]
+            return rows
+
+        return look
+
+    monkeypatch.setattr(detection, "load_detector", load)
+    write_image(tmp_path / "a.png", noise)
+    ((image, reported),) = detect(tmp_path / "a.png", model="any", pipeline="two-stage", blur=True)
+    assert distance(image[FACE], noise[FACE]) > 40
+    assert len(reported) == 0
+    ((_, reported),) = detect(tmp_path / "a.png", model="any", pipeline="two-stage", blur=True, face_conf=0.2)
+    assert len(reported) == 1
 
 
 def test_stats_only_writes_no_picture(noise: ImageArray, tmp_path: Path) -> None:

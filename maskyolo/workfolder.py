@@ -14,9 +14,11 @@ from pathlib import Path
 from maskyolo.dataset import SPLITS
 from maskyolo.errors import OutputError
 
-__all__ = ["JOURNAL", "SETTINGS", "SHEETS", "arrange", "flatten", "foreign_file", "publish", "recover", "working_folder"]
+__all__ = ["JOURNAL", "MARKER", "SETTINGS", "SHEETS", "arrange", "claim", "flatten", "foreign_file", "publish", "recover", "working_folder"]
 
 JOURNAL = "journal.jsonl"
+#: Names the command whose working folder it lies in.
+MARKER = ".maskyolo"
 SETTINGS = "convert.yaml"
 SHEETS = "sheets"
 _KINDS = ("images", "labels")
@@ -36,6 +38,20 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
     if not out.name:
         raise OutputError(f"cannot write to {out}: it is no folder of its own; choose another folder")
     return out, out.with_name(out.name + ".part")
+
+
+def claim(part: Path, command: str) -> None:
+    """Make the working folder of `command`, or take over the one that it left behind when it was interrupted.
+
+    Raises:
+        OutputError: the folder has files in it and is not this command's.
+    """
+    part.mkdir(parents=True, exist_ok=True)
+    marker = part / MARKER
+    found = min((path.name for path in part.iterdir() if path != marker), default=None)
+    if found and not (marker.is_file() and marker.read_bytes() == command.encode()):
+        raise _not_ours(part, found, command)
+    marker.write_text(command, encoding="utf-8")
 
 
 def recover(part: Path, out: Path) -> None:
@@ -98,6 +114,10 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
             if path.is_file() and not cache and not path.name.startswith("scene_") and path.relative_to(out) not in known:
                 return path
     return None
+
+
+def _not_ours(part: Path, found: str, command: str) -> OutputError:
+    return OutputError(f"cannot work in {part}: {found} in it is not of an interrupted {command}; move it away or choose another --out")
 
 
 def _tidy(out: Path) -> None:

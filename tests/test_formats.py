@@ -170,6 +170,23 @@ def test_what_cannot_be_exported_is_told(third: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "set.part").exists()
 
 
+def test_only_what_an_export_left_is_removed_from_the_working_folder(third: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    part = tmp_path / "set.part"
+    write(part / "notes.txt", "mine")
+    with pytest.raises(OutputError, match=r"notes\.txt in it is not of an interrupted convert --to; move it away or choose another --out"):
+        export_dataset(third, tmp_path / "set")
+    assert [path.name for path in part.iterdir()] == ["notes.txt"]
+    (part / "notes.txt").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        export_dataset(third, tmp_path / "set", to="voc", on_progress=stop)
+    made = export_dataset(third, tmp_path / "set", to="yolo")
+    assert sorted(path.name for path in made.folder.iterdir()) == ["data.yaml", "images", "labels"]
+    assert not part.exists()
+
+
 # --- which format
 
 

@@ -14,7 +14,7 @@ from maskyolo.errors import DatasetError, OutputError, output_errors
 from maskyolo.formats import coco, voc, yolo
 from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes, picture_size
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
-from maskyolo.workfolder import working_folder
+from maskyolo.workfolder import MARKER, claim, working_folder
 
 __all__ = [
     "CLASS_CHOICES",
@@ -126,7 +126,7 @@ def export_dataset(
 
     Raises:
         DatasetError: no annotated set, no usable picture, or an unknown format.
-        OutputError: `out` exists, or cannot be written.
+        OutputError: `out` exists, or cannot be written, or `OUT.part` is not of an interrupted export.
     """
     out, part = working_folder(out)
     if to not in FORMATS:
@@ -141,9 +141,12 @@ def export_dataset(
     made = Export(out)
     exported: list[ExportedPhoto] = []
     with output_errors(part):
-        if part.exists():
-            shutil.rmtree(part)
-        part.mkdir(parents=True)
+        claim(part, "convert --to")
+        for path in part.iterdir():  # of an interrupted export
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != MARKER:
+                path.unlink()
         any_split = any(photo.split for photo in photos)
         taken: set[str] = set()
         for number, photo in enumerate(photos, 1):
@@ -159,6 +162,7 @@ def export_dataset(
         if out.is_dir():
             out.rmdir()
         part.replace(out)
+        (out / MARKER).unlink()
     return made
 
 

@@ -24,7 +24,7 @@ from maskyolo.metrics import Case, Floats, confusion, interval
 from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import VideoWriter, draw
-from maskyolo.sources import Picture, open_sources
+from maskyolo.sources import Video, display_name, open_sources
 from maskyolo.speed import COUNTS, FRAME, Laps, crowd_frame, cut_faces, measure_memory, measure_speed, timed, verdicts
 from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
@@ -67,8 +67,9 @@ class Contestant:
             MaskyoloError: nothing is named, or a face detector with `yolo`.
         """
         pipeline, separator, rest = text.partition(":")
-        if text in DEFAULT_MODELS:
-            pipeline, rest = text, ""
+        if text.partition("@")[0] in DEFAULT_MODELS:  # a pipeline with its usual model
+            pipeline, at, detector = text.partition("@")
+            rest = at + detector
         elif not separator or pipeline not in DEFAULT_MODELS:
             pipeline, rest = "yolo", text
         model, _, detector = rest.rpartition("@")
@@ -319,8 +320,8 @@ def _contestants(model: Sequence[str | Path | Detector] | Mapping[str, Detector]
 
 def _open_video(source: Path | str) -> Any:
     sources = open_sources(source)
-    if len(sources) > 1 or isinstance(sources[0], Picture):
-        raise SourceError(f"cannot compare on {source}: not a video; for pictures give --images and --labels")
+    if len(sources) > 1 or not isinstance(sources[0], Video):
+        raise SourceError(f"cannot compare on {display_name(source)}: not a video file; for pictures give --images and --labels")
     return sources[0]
 
 

@@ -173,6 +173,8 @@ def detect(
         raise MaskyoloError("cannot tell when to alert; give the seconds without a mask with --alert-after")
     if events is not None:
         EventFile.check(Path(events))
+        if save_json is not None and Path(events).absolute() == Path(save_json).absolute():
+            raise MaskyoloError(f"cannot write both --events and --save-json to {events}; give two files")
     track = track or any(value is not None for value in (zone, line, events, alert_after))
     counting = Counting(zone, line, alert_after) if track or stats_only else None
     alerts = (

@@ -524,6 +524,8 @@ def _by_crowd(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slic
 
 
 def _by_sharpness(cases: Sequence[Case], found_as: Sequence[Ints], sharpness: Sequence[Floats]) -> dict[str, Slice]:
+    if not sum(map(len, sharpness)):
+        return {}
     edges = [-np.inf, *np.quantile(np.concatenate(sharpness), [1 / 3, 2 / 3]), np.inf]
     return {
         name: _slice(cases, found_as, [(low <= values) & (values < high) for values in sharpness])
@@ -600,12 +602,14 @@ def _read_voc(file: Path) -> list[tuple[Any, ...]]:
     """Read name, x1, y1, x2, y2 of each object of a Pascal VOC file, in pixels as they stand there."""
     try:
         objects = list(ET.parse(file).getroot().iter("object"))  # noqa: S314  expat refuses entities that unfold without end
-        return [
-            (item.findtext("name", "").strip(), *(float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")))
-            for item in objects
-        ]
+        names = [item.findtext("name", "").strip() for item in objects]
+        boxes = [[float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")] for item in objects]
     except (OSError, ET.ParseError, ValueError) as error:
         raise DatasetError(f"cannot read labels {file}: {' '.join(str(error).split())}; correct the file") from error
+    for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
+        if not (np.isfinite([x1, y1, x2, y2]).all() and x1 < x2 and y1 < y2):
+            raise DatasetError(f"cannot read labels {file}: {name} has the box {x1:g}, {y1:g}, {x2:g}, {y2:g}; correct the file")
+    return [(name, *box) for name, box in zip(names, boxes, strict=True)]
 
 
 def _log(source: str, error: MaskyoloError) -> None:

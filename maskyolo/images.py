@@ -125,7 +125,9 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
     part = path.with_name(path.name + ".part")
     try:
         with output_errors(path):
-            part.write_bytes(data.encode() if isinstance(data, str) else data)
+            part.write_bytes(
+                data.encode(errors="backslashreplace") if isinstance(data, str) else data
+            )  # a file's name may be no valid Unicode
             part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

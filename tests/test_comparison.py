@@ -46,6 +46,7 @@ def compared(voc: tuple[Path, Path], tmp_path: Path) -> Comparison:
         ("two-stage:seed.onnx", ("two-stage", "seed.onnx", None)),
         ("two-stage:seed.onnx@yunet", ("two-stage", "seed.onnx", "yunet")),
         ("two-stage:@haar", ("two-stage", "mobilenet_v2", "haar")),
+        ("two-stage@haar", ("two-stage", "mobilenet_v2", "haar")),
         ("C:\\models\\a@b.onnx", ("yolo", "C:\\models\\a@b.onnx", None)),
     ],
 )
@@ -153,6 +154,7 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
         (["--images", "pictures", "--model", "yolo", "--model", "two-stage"], "no labelled pictures"),
         (["--images", "pictures", "--labels", "annotations", "--model", "yolo", "--model", "gone.onnx"], "no model 'gone.onnx'"),
         (["--source", "pictures/p10.png", "--model", "yolo", "--model", "two-stage"], "not a video"),
+        (["--source", "0", "--model", "yolo", "--model", "two-stage"], "not a video"),
         (["--source", "gone.mp4", "--model", "yolo", "--model", "two-stage"], "no source"),
         (["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"], "names 1 pictures that are not in"),
     ],

@@ -136,6 +136,32 @@ def test_a_bad_picture_is_told_and_left_out(voc: tuple[Path, Path], tmp_path: Pa
     assert '"error"' in (found.folder / "predictions.jsonl").read_text().splitlines()[0]
 
 
+def test_no_labelled_picture_that_can_be_read_leaves_no_figure(tmp_path: Path) -> None:
+    images, labels = make_voc(tmp_path)
+    for grey in (10, 20, 30):
+        (images / f"p{grey}.png").write_bytes(b"no picture")
+    found = evaluate(images=images, labels=labels, model=perfect(), project=tmp_path / "runs", on_error=lambda *_: None)
+    assert (found.map50, found.report.images, len(found.unreadable)) == (None, 1, 3)
+
+
+@pytest.mark.parametrize("value", ["nan", "1e400", "70"])
+def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_finds(voc: tuple[Path, Path], value: str) -> None:
+    file = voc[1] / "p10.xml"
+    file.write_text(file.read_text().replace("<xmin>20<", f"<xmin>{value}<"))
+    with pytest.raises(DatasetError, match=r"p10\.xml: with_mask has the box"):
+        find_pictures(images=voc[0], labels=voc[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_a_folder_whose_name_is_no_unicode_has_a_report(tmp_path: Path) -> None:
+    folder = Path(str(tmp_path) + "/d\udcff")
+    folder.mkdir()
+    images, labels = make_voc(folder)
+    found = evaluate(images=images, labels=labels, model=perfect(), project=tmp_path / "runs")
+    assert found.folder
+    assert r"d\udcff" in (found.folder / "report.txt").read_text(encoding="utf-8")
+
+
 def test_usual_spellings_of_the_classes_are_understood(found: Evaluation, tmp_path: Path, voc: tuple[Path, Path]) -> None:
     for path in voc[1].iterdir():
         path.write_text(path.read_text().replace(">with_mask<", ">Mask<").replace(">without_mask<", ">no-mask<"))

@@ -40,7 +40,7 @@ from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
 from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
 from maskyolo.subject import OTHERS, Decision, decide_classes, paint_over
-from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, flatten, foreign_file, publish, recover, working_folder
+from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, publish, recover, working_folder
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -54,6 +54,8 @@ _LOST = ("no_face", "ambiguous", "unreadable")
 
 _LITTER = {"thumbs.db", "desktop.ini", SYNTHESIS}
 _IGNORED = "ignore"
+#: Names of the files in the working folder's `images` and `labels`, see `_Work._label` and `scenes.write_scenes`.
+_WORK_NAMES = r"(.+_[0-9a-f]{8}|scene_\d{5,})\.(jpg|png|txt)"
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def convert_dataset(
 
     Raises:
         DatasetError: no photos, one class without photos or without faces, a folder that is no class, splits that are no shares.
-        OutputError: `out` exists, or cannot be written.
+        OutputError: `out` exists, or cannot be written, or `OUT.part` has files that are not of an interrupted conversion.
         WeightsError: the face detector's weights are missing or wrong.
     """
     from maskyolo.gather import gather_photos, own_splits
@@ -262,6 +264,7 @@ def convert_photos(
             hint = "" if update else ", or bring it up to date with --update"
             raise OutputError(f"cannot write the data set to {out}: {mend}; choose another folder or remove it{hint}")
         benchmark = _benchmark(exclude, workers)
+        claim(part, "convert", ("images", "labels"), _WORK_NAMES)
         flatten(part)
         total = len(photos) + scenes
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +29,14 @@ from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.faces.yunet import YuNet
 from maskyolo.images import ImageArray, decode_image, open_picture, write_atomic
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
-from maskyolo.workfolder import working_folder
+from maskyolo.workfolder import MARKER, claim, working_folder
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
 _JOURNAL = "journal.jsonl"
+_FOLDERS = ("with_mask", "without_mask")
+#: Names of the files in them, see `_make`.
+_NAMES = r"[0-9a-f]{16}(_.+_\d+)?\.(jpg|png|webp|bmp|tif|gif)"
 #: A face of a lesser score may be none, and drawing on none, or on all faces but one, would make a photo with a wrong class.
 _SURE = 0.7
 _LEAST_SURE = 0.3
@@ -90,7 +92,7 @@ def synthesize_masks(
     Raises:
         DatasetError: no photos, or a folder of masked ones among them.
         MaskyoloError: a share that is none, or fewer than one copy.
-        OutputError: `out` exists, or cannot be written.
+        OutputError: `out` exists, or cannot be written, or `OUT.part` has files that are not of an interrupted run.
         WeightsError: YuNet's weights are missing or wrong.
     """
     faces = Path(faces)
@@ -144,6 +146,7 @@ def synthesize_masks(
         if out.is_dir():
             out.rmdir()
         part.replace(out)
+        (out / MARKER).unlink()
     return Synthesis(out, made)
 
 
@@ -181,6 +184,7 @@ class _Plan:
 
 def _start(part: Path, plan: _Plan) -> dict[str, list[MadePhoto]]:
     """Make the working folder, or return what an interrupted run with the same options left in it, by original."""
+    claim(part, "synthesize", _FOLDERS, _NAMES)
     settings = json.dumps([1, *vars(plan).values()])
     done: dict[str, list[MadePhoto]] = {}
     journal = part / _JOURNAL
@@ -190,9 +194,7 @@ def _start(part: Path, plan: _Plan) -> dict[str, list[MadePhoto]]:
             for line in lines[1:]:
                 photos = [MadePhoto.from_dict(values) for values in json.loads(line)]
                 done[photos[0].original] = photos
-        else:
-            shutil.rmtree(part)
-    for name in ("with_mask", "without_mask"):
+    for name in _FOLDERS:
         (part / name).mkdir(parents=True, exist_ok=True)
     lines = [settings, *(json.dumps([photo.to_dict() for photo in photos]) for photos in done.values())]
     write_atomic(journal, "\n".join(lines) + "\n")
@@ -291,7 +293,7 @@ def _suffix(data: bytes) -> str:
 
 def _remove_leftovers(part: Path, files: set[str]) -> None:
     """Remove what an interrupted run made of photos that have gone or changed since."""
-    for folder in ("with_mask", "without_mask"):
+    for folder in _FOLDERS:
         for path in (part / folder).iterdir():
             if f"{folder}/{path.name}" not in files:
                 path.unlink()

@@ -7,6 +7,7 @@ old is removed. Every step is one that can be done again or undone.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ MARKER = ".maskyolo"
 SETTINGS = "convert.yaml"
 SHEETS = "sheets"
 _KINDS = ("images", "labels")
-_OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, "data.yaml", "ledger.csv"}
+_OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, MARKER, "data.yaml", "ledger.csv"}
 _REPLACED = ".replaced"
 
 
@@ -40,17 +41,26 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
     return out, out.with_name(out.name + ".part")
 
 
-def claim(part: Path, command: str) -> None:
+def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:
     """Make the working folder of `command`, or take over the one that it left behind when it was interrupted.
 
+    Args:
+        part: the folder.
+        command: who works in it.
+        folders: folders in it from which the command will remove what it does not need.
+        names: a pattern of the names it gives to the files in them.
+
     Raises:
-        OutputError: the folder has files in it and is not this command's.
+        OutputError: the folder has files in it and is not this command's, or another's file is in one of `folders`.
     """
     part.mkdir(parents=True, exist_ok=True)
     marker = part / MARKER
     found = min((path.name for path in part.iterdir() if path != marker), default=None)
     if found and not (marker.is_file() and marker.read_bytes() == command.encode()):
         raise _not_ours(part, found, command)
+    for path in (path for folder in folders for path in sorted((part / folder).rglob("*"))):
+        if path.is_file() and not re.fullmatch(names, path.name.removesuffix(".part")):
+            raise _not_ours(part, path.relative_to(part).as_posix(), command)
     marker.write_text(command, encoding="utf-8")
 
 
@@ -63,7 +73,7 @@ def recover(part: Path, out: Path) -> None:
 
 
 def flatten(part: Path) -> None:
-    """Make the working folder, or bring back into it what an interrupted `arrange` had moved on."""
+    """Make the folders of pictures and labels, or bring back into them what an interrupted `arrange` had moved on."""
     for kind in _KINDS:
         (part / kind).mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
@@ -128,3 +138,4 @@ def _tidy(out: Path) -> None:
                 path.replace(out / path.name)
         shutil.rmtree(replaced)
     (out / JOURNAL).unlink(missing_ok=True)
+    (out / MARKER).unlink(missing_ok=True)

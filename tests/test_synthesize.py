@@ -167,7 +167,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_photos(made: Synthesis, b
     with pytest.raises(KeyboardInterrupt):
         synthesize_masks(bare, tmp_path / "made", confusers=0.7, on_progress=stop)
     assert not (tmp_path / "made").exists()
-    (tmp_path / "made.part" / "with_mask" / "left.jpg").write_bytes(b"of a photo that has gone")
+    (tmp_path / "made.part" / "with_mask" / "0123456789abcdef_ffp2_1.jpg").write_bytes(b"of a photo that has gone")
     journal = tmp_path / "made.part" / "journal.jsonl"
     assert len(journal.read_text().splitlines()) == 5
     with journal.open("a") as file:
@@ -192,6 +192,22 @@ def test_an_existing_folder_is_never_mixed_into(bare: Path, tmp_path: Path) -> N
     with pytest.raises(OutputError, match="it exists"):
         synthesize_masks(bare, tmp_path / "made")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_path: Path) -> None:
+    part = tmp_path / "made.part"
+    part.mkdir()
+    for name in (".maskyolo", "journal.jsonl"):  # an interrupted convert's
+        (part / name).write_text("convert")
+    with pytest.raises(OutputError, match=r"journal\.jsonl in it is not of an interrupted synthesize; move it away"):
+        synthesize_masks(bare, tmp_path / "made")
+    assert tree(part) == {".maskyolo": b"convert", "journal.jsonl": b"convert"}
+    (part / "with_mask").mkdir()
+    (part / "with_mask" / "mine.jpg").touch()
+    (part / ".maskyolo").write_text("synthesize")
+    with pytest.raises(OutputError, match=r"with_mask/mine\.jpg in it is not of an interrupted synthesize"):
+        synthesize_masks(bare, tmp_path / "made")
+    assert (part / "with_mask" / "mine.jpg").is_file()
 
 
 def test_folders_and_options_that_do_not_fit_are_told(samples: Path, bare: Path, tmp_path: Path) -> None:

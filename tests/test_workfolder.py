@@ -145,6 +145,19 @@ def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Pat
     assert tree(tmp_path / "set") == before
 
 
+@pytest.mark.parametrize(("command", "found"), [("", r"images"), ("synthesize", r"images"), ("convert", r"images/mine\.jpg")])
+def test_what_others_left_in_the_working_folder_is_not_removed(photos: Path, tmp_path: Path, command: str, found: str) -> None:
+    part = tmp_path / "set.part"
+    (part / "images").mkdir(parents=True)
+    (part / "images" / "mine.jpg").touch()
+    if command:
+        (part / ".maskyolo").write_text(command)
+    before = tree(part)
+    with pytest.raises(OutputError, match=f"{found} in it is not of an interrupted convert; move it away or choose another --out"):
+        make(photos, tmp_path / "set", update=False)
+    assert tree(part) == before
+
+
 def test_a_folder_that_is_no_set_is_not_updated(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "journal.jsonl").write_text("mine")

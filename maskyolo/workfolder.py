@@ -25,6 +25,7 @@ SHEETS = "sheets"
 _KINDS = ("images", "labels")
 _OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, MARKER, "data.yaml", "ledger.csv"}
 _REPLACED = ".replaced"
+_SCENE = re.compile(r"scene_\d{5,}\.(jpg|txt)")  # as scenes.write_scenes names them
 
 
 def working_folder(out: Path | str) -> tuple[Path, Path]:
@@ -121,7 +122,7 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
     for kind in _KINDS:
         for path in sorted((out / kind).rglob("*")):
             cache = path.suffix in (".cache", ".npy")  # Ultralytics'
-            if path.is_file() and not cache and not path.name.startswith("scene_") and path.relative_to(out) not in known:
+            if path.is_file() and not cache and not _SCENE.fullmatch(path.name) and path.relative_to(out) not in known:
                 return path
     return None
 

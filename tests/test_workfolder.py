@@ -136,11 +136,12 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
         assert [path.name for path in out.parent.iterdir()] == ["set"]
 
 
-def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mine.jpg", "scene_mine.jpg", "scene_00000.png"])
+def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Path, tmp_path: Path, name: str) -> None:
     make(photos, tmp_path / "set", update=True)
-    shutil.copy(photos / "with_mask" / "0.jpg", tmp_path / "set" / "images" / "train" / "mine.jpg")
+    shutil.copy(photos / "with_mask" / "0.jpg", tmp_path / "set" / "images" / "train" / name)
     before = tree(tmp_path / "set")
-    with pytest.raises(OutputError, match=r"mine\.jpg is not in its ledger and would be lost"):
+    with pytest.raises(OutputError, match=f"{name} is not in its ledger and would be lost"):
         make(photos, tmp_path / "set", update=True)
     assert tree(tmp_path / "set") == before
 

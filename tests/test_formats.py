@@ -458,6 +458,11 @@ def test_sizes_that_the_picture_does_not_have(size: tuple[int, int] | None, boxe
     assert (found.boxes.tolist(), found.status, found.reason) == (boxes, status, reason)
 
 
+def test_a_turned_picture_that_is_almost_square_is_not_taken_for_a_scaled_one() -> None:
+    assert check_boxes(photo([10, 20, 30, 40], size=(1000, 1004)), 1004, 1000).status == "ambiguous"
+    assert check_boxes(photo([10, 20, 30, 40], size=(1000, 1000)), 500, 500).reason == "boxes scaled from 1000 x 1000"
+
+
 def test_shares_become_pixels() -> None:
     assert check_boxes(photo([0.1, 0.5, 0.2, 1.0], shares=True), 100, 80).boxes.tolist() == [[10, 40, 20, 80]]
 

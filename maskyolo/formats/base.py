@@ -130,12 +130,12 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
     elif photo.size and min(photo.size) > 0 and photo.size != (width, height):
         claimed = f"{photo.size[0]} x {photo.size[1]}"
         across, down = width / photo.size[0], height / photo.size[1]
+        if photo.size == (height, width):
+            reason = f"annotated as {claimed}, but the upright picture is {width} x {height}: turned since"
+            return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
         if abs(across / down - 1) < 0.01:
             boxes *= [across, down, across, down]
             notes.append(f"boxes scaled from {claimed}")
-        elif photo.size == (height, width):
-            reason = f"annotated as {claimed}, but the upright picture is {width} x {height}: turned since"
-            return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
         else:
             notes.append(f"annotated as {claimed}, which it is not")
     ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)

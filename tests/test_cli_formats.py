@@ -61,6 +61,7 @@ def test_strict_exits_with_1_for_an_annotation_that_cannot_be_used(
         (["--to", "yolo", "--map", "with_mask=ignore"], 1, "give drop"),
         (["--to", "yolo", "--list", "gone.txt"], 2, "no --list"),
         (["elsewhere", "--to", "yolo"], 2, "one source"),
+        (["--to", "yolo", "--update", "--scenes", "0", "--no-sheets"], 1, "no use for --scenes, --update, --sheets"),
     ],
 )
 def test_wrong_options_are_one_line(

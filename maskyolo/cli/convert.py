@@ -9,6 +9,7 @@ import typer
 
 from maskyolo.cli.options import ImageList, Seed, Strict, examples
 from maskyolo.cli.progress import progress_bar
+from maskyolo.errors import MaskyoloError
 
 EXAMPLES = examples(
     "maskyolo convert data/samples/folders --out data/mask",
@@ -20,7 +21,12 @@ EXAMPLES = examples(
 )
 
 
+#: What says something with --to, too; --list has an error of its own.
+_OF_EXPORTS = {"source", "out", "format", "to", "class_map", "strict", "image_list"}
+
+
 def convert(
+    context: typer.Context,
     source: Annotated[
         list[Path],
         typer.Argument(help="Folders with with_mask and without_mask in them; Pascal VOC, COCO or YOLO sets; all become one set."),
@@ -65,6 +71,7 @@ def convert(
 ) -> None:
     """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""
     if to is not None:
+        _refuse_unused(context)
         _export(source, out, to, format, _pairs(class_map or []), image_list, strict)
         return
     from maskyolo.convert import convert_dataset
@@ -147,6 +154,17 @@ def _export(
     print(made.folder)
     if strict and made.skipped:
         raise typer.Exit(1)
+
+
+def _refuse_unused(context: typer.Context) -> None:
+    """Raise MaskyoloError if options were given that an export has no use for."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in _OF_EXPORTS and getattr(context.get_parameter_source(option.name or ""), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise MaskyoloError(f"--to writes a set as it is and has no use for {', '.join(given)}; leave out one or the other")
 
 
 def _numbers(text: str) -> list[float] | str:

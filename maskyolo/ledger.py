@@ -179,12 +179,12 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read ledger {path}: {error}; check the file") from error
     lines = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
-    if missing:
-        raise DatasetError(f"{path} is not a ledger: it lacks the columns {', '.join(missing)}")
     rows: list[LedgerRow] = []
     try:
+        missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
+        if missing:
+            raise DatasetError(f"{path} is not a ledger: it lacks the columns {', '.join(missing)}")
         rows.extend(LedgerRow.from_dict({name: line[name] for name in _COLUMNS}) for line in lines)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{path}, line {lines.line_num}: {error}; correct the line") from error
+    except (TypeError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; correct the line") from error
     return rows

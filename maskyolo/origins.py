@@ -110,10 +110,13 @@ def read_synthesis(path: Path | str) -> list[MadePhoto]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}; make the photos anew with maskyolo synthesize") from error
     lines = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
-    if missing:
-        raise DatasetError(f"{path} lacks the columns {', '.join(missing)}; make the photos anew with maskyolo synthesize")
-    return [MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines]
+    try:
+        missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
+        if missing:
+            raise DatasetError(f"{path} lacks the columns {', '.join(missing)}; make the photos anew with maskyolo synthesize")
+        return [MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines]
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; make the photos anew with maskyolo synthesize") from error
 
 
 def read_origins(folder: Path | str) -> dict[str, Origin]:

@@ -31,6 +31,15 @@ def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> 
         read_ledger(path)
 
 
+def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
+    write_ledger(tmp_path / "ledger.csv", [LedgerRow("a", "with_mask", "kept", "long" * 50_000)])
+    with pytest.raises(DatasetError, match=r"line 2: field larger than .*; correct the line"):
+        read_ledger(tmp_path / "ledger.csv")
+    (tmp_path / "ledger.csv").write_text("source" * 50_000)
+    with pytest.raises(DatasetError, match="line 1: field larger than"):
+        read_ledger(tmp_path / "ledger.csv")
+
+
 ROW = LedgerRow(
     "a.jpg", "with_mask", "kept", "", "images/val/a.jpg", "val", 640, 480, "ab", "0f", 3, "ssd",
     ((10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 220.0, 30.0)), (0.9, 0.6), ("with_mask", "without_mask"), ("ssd", "yunet"),

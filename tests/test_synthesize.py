@@ -15,7 +15,7 @@ from maskyolo.convert import convert_dataset
 from maskyolo.errors import DatasetError, MaskyoloError, OutputError
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray, read_image
-from maskyolo.origins import MADE_STATUSES, read_origins, read_synthesis
+from maskyolo.origins import MADE_STATUSES, MadePhoto, read_origins, read_synthesis, write_synthesis
 from maskyolo.synthesize import Synthesis, synthesize_masks
 
 COUNT = 8
@@ -218,6 +218,12 @@ def test_folders_and_options_that_do_not_fit_are_told(samples: Path, bare: Path,
     for options in ({"masks": 1.5}, {"confusers": -0.1}, {"per_photo": 0}):
         with pytest.raises(MaskyoloError, match="shares are from 0 to 1"):
             synthesize_masks(bare, tmp_path / "made", **options)  # type: ignore[arg-type]
+
+
+def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
+    write_synthesis(tmp_path / "synthesis.csv", [MadePhoto("a.jpg", "bare", "long" * 50_000)])
+    with pytest.raises(DatasetError, match=r"line 2: field larger than .*; make the photos anew"):
+        read_synthesis(tmp_path / "synthesis.csv")
 
 
 def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(made: Synthesis, tmp_path: Path) -> None:

@@ -292,6 +292,8 @@ def test_an_unknown_second_opinion_and_one_that_nobody_asks_for() -> None:
     with pytest.raises(MaskyoloError, match="choose from yunet, none"):
         load_face_detector("ssd", second_opinion="haar")
     assert load_face_detector("haar", second_opinion="yunet").name == "haar"
+    with pytest.raises(MaskyoloError, match="haar takes no weights"):
+        load_face_detector("haar", "gone")
 
 
 def test_missing_weights_say_what_is_needed(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def load_face_detector(
         second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`; other detectors stand alone.
 
     Raises:
-        MaskyoloError: an unknown name of either.
+        MaskyoloError: an unknown name of either, or weights for Haar, which comes with OpenCV.
         WeightsError: weights missing, or with the wrong checksum.
     """
     if name not in FACE_DETECTORS:
@@ -80,6 +80,8 @@ def load_face_detector(
     if second_opinion not in SECOND_OPINIONS:
         raise MaskyoloError(f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}")
     if name == "haar":
+        if weights is not None:
+            raise MaskyoloError(f"the face detector haar takes no weights, but {weights} was given; leave them out or choose another")
         from maskyolo.faces.haar import Haar
 
         return Haar()

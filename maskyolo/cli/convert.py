@@ -41,7 +41,14 @@ def convert(
         str, typer.Option(help="Face detector: ssd (several looks, for reliable boxes), ssd-plain (one pass), yunet or haar.")
     ] = "ssd",
     weights: Annotated[Path | None, typer.Option(help="The face detector's caffemodel, or the folder that has it.")] = None,
-    conf: Annotated[float, typer.Option(min=0, max=1, help="Least score of a face.")] = 0.5,
+    conf: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least score of a sure face; where none is, ssd's best weak one counts from 0.12 if two looks or both detectors see it.",
+        ),
+    ] = 0.5,
     others: Annotated[
         str,
         typer.Option(

@@ -11,7 +11,6 @@ import pytest
 
 from maskyolo.images import ImageArray
 
-
 # A shell that runs pytest in the background has it ignore Ctrl-C, and so would every command that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

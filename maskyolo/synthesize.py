@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import cv2
 import imagehash
@@ -277,9 +278,9 @@ def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
         return buffer.getvalue(), ".png"
     with open_picture(io.BytesIO(original)) as file:
         if isinstance(file, JpegImagePlugin.JpegImageFile) and file.mode in ("RGB", "L"):
-            sampling = JpegImagePlugin.get_sampling(file)  # type: ignore[no-untyped-call]
-            tables = file.quantization  # type: ignore[attr-defined]
-            picture.convert(file.mode).save(buffer, "JPEG", qtables=tables, subsampling=sampling)
+            plugin: Any = JpegImagePlugin  # typed in some versions of Pillow, not in others
+            jpeg: Any = file
+            picture.convert(file.mode).save(buffer, "JPEG", qtables=jpeg.quantization, subsampling=plugin.get_sampling(jpeg))
         else:
             picture.save(buffer, "JPEG", quality=92)
     return buffer.getvalue(), ".jpg"

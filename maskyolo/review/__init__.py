@@ -1,0 +1,24 @@
+"""Review of a data set: find its likely errors, look at them in FiftyOne, and take what people correct back into labels and ledger."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskyolo.review.apply import apply_review, undo_review
+    from maskyolo.review.opening import open_review
+
+__all__ = ["apply_review", "open_review", "undo_review"]
+
+_HOMES = {
+    "apply_review": "maskyolo.review.apply",
+    "open_review": "maskyolo.review.opening",
+    "undo_review": "maskyolo.review.apply",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the package offers when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskyolo.review' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,102 @@
+"""The street benchmark must count rightly, or a model card says what is not so."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+
+from maskyolo.evaluate import find_pictures, measure, predict
+from maskyolo.images import ImageArray, read_image
+
+
+@pytest.fixture(scope="module")
+def wild() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wild", Path(__file__).parent.parent / "benchmarks" / "wild.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["wild"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("bgr", "name"),
+    [((250, 250, 250), "white or grey"), ((20, 20, 20), "black or dark"), ((220, 170, 90), "blue or green"), ((60, 60, 200), "other")],
+)
+def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(wild: ModuleType, bgr: tuple[int, int, int], name: str) -> None:
+    image = np.full((100, 100, 3), 128, np.uint8)
+    image[60:90, 20:80] = bgr
+    assert wild.mask_colour(image, np.array([10, 10, 90, 95])) == name
+    assert wild.mask_colour(image, np.array([40, 70, 60, 90])) == ""  # too small to tell
+
+
+def test_pictures_saved_once_more_are_the_same_but_worse(wild: ModuleType, samples: Path, tmp_path: Path) -> None:
+    pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
+    again = wild.compressed(pictures, tmp_path)
+    assert [len(picture.labels) for picture in again] == [len(picture.labels) for picture in pictures]
+    before, after = read_image(pictures[0].path), read_image(again[0].path)
+    assert before.shape == after.shape
+    assert again[0].path.stat().st_size < cv2.imencode(".jpg", before, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].size
+    assert 0 < np.abs(before.astype(int) - after).mean() < 10
+
+
+def test_colours_count_what_is_found_and_what_is_told_rightly(wild: ModuleType, samples: Path) -> None:
+    pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
+
+    def told(class_id: int) -> dict[str, tuple[int, int, int]]:
+        queue = [picture for picture in pictures if picture.path.name == "queue.jpg"]
+        boxes = queue[0].labels.boxes
+
+        def detector(image: ImageArray) -> sv.Detections:
+            del image
+            return sv.Detections(boxes, confidence=np.full(len(boxes), 0.9), class_id=np.full(len(boxes), class_id))
+
+        cases, sharpness, _ = predict(queue, {"all": detector})
+        colours: dict[str, tuple[int, int, int]] = wild.by_colour(measure("all", cases["all"], sharpness), queue)
+        return colours
+
+    masked, bare = told(0), told(1)
+    assert sum(count for count, _, _ in masked.values()) > 0
+    assert all(count == found == right for count, found, right in masked.values())
+    assert all(count == found and right == 0 for count, found, right in bare.values())
+
+
+def test_only_masks_count_as_found_on_bare_faces(wild: ModuleType) -> None:
+    def detector(image: ImageArray) -> sv.Detections:
+        count = int(image[0, 0, 0])
+        ids = np.arange(count) % 2
+        return sv.Detections(np.zeros((count, 4)), confidence=np.linspace(0.9, 0.5, count), class_id=1 - ids)
+
+    images = [np.full((4, 4, 3), count, np.uint8) for count in (0, 1, 3)]
+    assert wild.surest_mask(detector, images) == pytest.approx([0, 0, 0.7])
+
+
+def test_the_command_fills_a_model_card(
+    wild: ModuleType, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle = tmp_path / "kaggle"
+    (kaggle / "images").mkdir(parents=True)
+    for name in ("portrait.jpg", "queue.jpg"):
+        shutil.copy(samples / name, kaggle / "images" / name)
+    shutil.copytree(samples / "annotations", kaggle / "annotations")
+    (kaggle / "benchmark.txt").write_text("portrait.jpg\nqueue.jpg\n")
+    card = tmp_path / "README.md"
+    card.write_text("before\n<!-- figures -->\nformer figures\n<!-- end of figures -->\nafter\n")
+    video = f"{samples / 'street.mp4'}:0-3"
+    monkeypatch.setattr(sys, "argv", ["wild.py", "--kaggle", str(kaggle), "--video", video, "--card", str(card)])
+    wild.main()
+    text = card.read_text()
+    assert "former" not in text
+    assert text.startswith("before\n<!-- figures -->\nOn 2 street photos")
+    assert text.endswith("<!-- end of figures -->\nafter\n")
+    assert "| frames 0-3 of street.mp4 | 4 |" in text
+    assert "mAP50" in capsys.readouterr().out

@@ -5,13 +5,15 @@ Files give every frame once. Of a camera or stream only the newest frame counts:
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from maskyolo.errors import ImageError, SourceError
 from maskyolo.sources import Frame, Source
@@ -26,6 +28,9 @@ __all__ = ["Ended", "Event", "Failed", "Found", "Interrupted", "results"]
 #: Frames read ahead, and the bytes of pixels from which fewer are.
 AHEAD = 4
 MOST_BYTES = 96 << 20
+
+#: Seconds without a new frame after which `on_idle` is called, again and again.
+IDLE = 0.1
 
 #: Seconds between two tries to reach a camera or stream again: the first, and the most; each wait is twice the one before.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
@@ -73,6 +78,7 @@ def results(
     vid_stride: int = 1,
     reconnect: float = 0.0,
     on_dropped: Callable[[int], None] | None = None,
+    on_idle: Callable[[], None] = lambda: None,
 ) -> Generator[Event, None, None]:
     """Yield what is found in every frame of every source, in order, and how each source ends.
 
@@ -86,10 +92,11 @@ def results(
         vid_stride: look at every n-th frame of a video.
         reconnect: seconds for which a camera or stream that broke off is tried again before it counts as failed.
         on_dropped: told how many frames of a camera or stream were passed over, each time some were.
+        on_idle: called in the caller's thread, some times a second, while there is no frame.
     """
     workers = getattr(detector, "workers", 1)
     stop = threading.Event()
-    ahead = _ReadAhead(_read(sources, vid_stride, reconnect, stop), stop, on_dropped)
+    ahead = _ReadAhead(_read(sources, vid_stride, reconnect, stop), stop, on_dropped, on_idle)
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
@@ -122,7 +129,7 @@ class _Read:
 _Item = _Read | Interrupted | Failed | Ended
 
 
-def _read(sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event) -> Iterator[_Item]:
+def _read(sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event) -> Generator[_Item, None, None]:
     """Yield the frames of each source, and how it ended."""
     for source in sources:
         index = 0
@@ -157,7 +164,8 @@ def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Ev
                 raise error
             return
         if wait == FIRST_WAIT:
-            yield Interrupted(source, SourceError(f"{error or source.name + ' ended'}; trying again for {reconnect:g} s"))
+            patience = f"for {reconnect:g} s" if math.isfinite(reconnect) else "until it is back"
+            yield Interrupted(source, SourceError(f"{error or source.name + ' ended'}; trying again {patience}"))
         if stop.wait(min(wait, reconnect)):
             return
         wait = min(2 * wait, LONGEST_WAIT)
@@ -166,8 +174,14 @@ def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Ev
 class _ReadAhead:
     """Iterates over items that a thread of its own takes from `items`, some ahead; frames of live sources only while they are new."""
 
-    def __init__(self, items: Iterator[_Item], stop: threading.Event, on_dropped: Callable[[int], None] | None) -> None:
-        self._items, self._stop, self._on_dropped = items, stop, on_dropped
+    def __init__(
+        self,
+        items: Generator[_Item, None, None],
+        stop: threading.Event,
+        on_dropped: Callable[[int], None] | None,
+        on_idle: Callable[[], None],
+    ) -> None:
+        self._items, self._stop, self._on_dropped, self._on_idle = items, stop, on_dropped, on_idle
         self._ready: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._over = False
@@ -178,12 +192,15 @@ class _ReadAhead:
     def __iter__(self) -> Iterator[_Item]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ready or self._over)
-                if not self._ready:
+                there = self._changed.wait_for(lambda: self._ready or self._over, timeout=IDLE)
+                if there and not self._ready:
                     break
-                item = self._ready.popleft()
+                item = self._ready.popleft() if there else None
                 self._changed.notify_all()
-            yield item
+            if item is None:
+                self._on_idle()
+            else:
+                yield item
         if self._error:
             raise self._error
 
@@ -193,14 +210,15 @@ class _ReadAhead:
         with self._changed:
             self._ready.clear()
             self._changed.notify_all()
-        self._thread.join(timeout=1)
+        self._thread.join(timeout=0.5)
 
     def _fill(self) -> None:
         try:
-            for item in self._items:
-                if self._stop.is_set():
-                    break
-                self._put(item)
+            with closing(self._items):  # here, as a camera's driver may want the thread that opened it
+                for item in self._items:
+                    if self._stop.is_set():
+                        break
+                    self._put(item)
         except BaseException as error:  # noqa: BLE001  raised where the items are taken
             self._error = error
         finally:
@@ -212,8 +230,9 @@ class _ReadAhead:
         with self._changed:
             if _is_live(item):
                 fresh = [other for other in self._ready if not _is_live(other)]
-                if self._on_dropped and len(fresh) < len(self._ready):
-                    self._on_dropped(len(self._ready) - len(fresh))
+                dropped = len(self._ready) - len(fresh) + item.frame.skipped
+                if self._on_dropped and dropped:
+                    self._on_dropped(dropped)
                 self._ready = deque(fresh)
             self._ready.append(item)
             self._changed.notify_all()
@@ -223,7 +242,7 @@ class _ReadAhead:
         return len(self._ready) < AHEAD and (len(self._ready) < 2 or _bytes(self._ready) < MOST_BYTES)
 
 
-def _is_live(item: _Item) -> bool:
+def _is_live(item: _Item) -> TypeGuard[_Read]:
     return isinstance(item, _Read) and item.frame.kind == "live"
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import re
+import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
+from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from http import HTTPStatus
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,8 +34,14 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".asf"}
 )
 
-#: Seconds after which an address that does not answer is given up.
+#: Seconds after which an address that does not answer, or a stream that gives nothing more, is given up.
 TIMEOUT = 10.0
+
+#: Most frames a second that a camera or stream is believed to have.
+MOST_RATE = 240
+
+#: Most packets of a stream that wait to be decoded; if there is no keyframe in so many, decoding goes on at the next one.
+MOST_PACKETS = 100
 
 #: Most bytes of a picture that is fetched from an address.
 MAX_DOWNLOAD = 256 << 20
@@ -49,6 +62,7 @@ class Frame:
         rate: frames a second that are yielded (so `vid_stride` lowers it); 0 for a still picture.
         total: frames that its source will yield, where that is known.
         taken: `time.monotonic()` when a camera or stream gave it.
+        skipped: frames of a stream between the one before and this that were not decoded, as newer ones were there.
     """
 
     image: ImageArray
@@ -59,6 +73,7 @@ class Frame:
     rate: Fraction = Fraction(0)
     total: int | None = None
     taken: float = 0.0
+    skipped: int = 0
 
 
 class Source(Protocol):
@@ -137,7 +152,7 @@ class Camera:
                     f"cannot open camera {self.index}: none is there, it is in use, or not permitted; plug it in, or try another index"
                 )
             rate = Fraction(camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
-            rate = rate if 1 <= rate <= 1000 else Fraction(30)
+            rate = rate if 1 <= rate <= MOST_RATE else Fraction(30)
             start, index = time.monotonic(), 0
             while True:
                 with _quiet_opencv():
@@ -178,16 +193,21 @@ class Stream:
     def _picture(self) -> bytes | None:
         """Return the bytes if the server says that it is a picture."""
         try:
-            request = urllib.request.Request(self.url, headers={"User-Agent": "maskyolo"})  # noqa: S310  http(s) only, see the caller
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            with urllib.request.urlopen(_request(self.url), timeout=TIMEOUT) as answer:  # noqa: S310
                 if answer.headers.get_content_maintype() != "image":
                     return None
                 data = answer.read(MAX_DOWNLOAD + 1)
-        except (OSError, ValueError) as error:  # URLError, HTTPError, timeouts; http.client's errors are not OSErrors
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == HTTPStatus.UNAUTHORIZED and "@" in urllib.parse.urlsplit(self.url).netloc:
+                return None  # FFmpeg knows more ways to log in
             raise self._unreachable(error) from error
-        except Exception as error:
-            if not type(error).__module__.startswith("http"):
-                raise
+        except (ValueError, InvalidURL) as error:  # whose text may be a part of a password
+            mend = "write / and @ in a password as %2F and %40"
+            raise SourceError(f"cannot read {self.name}: no valid address; check it, and {mend}") from error
+        except OSError as error:  # URLError, timeouts
+            raise self._unreachable(error) from error
+        except HTTPException as error:
             raise self._unreachable(error) from error
         if len(data) > MAX_DOWNLOAD:
             raise SourceError(f"cannot read {self.name}: more than {MAX_DOWNLOAD >> 20} MB; download it first")
@@ -233,8 +253,12 @@ def open_sources(source: str | int | Path) -> list[Source]:
 
 
 def display_name(source: str | int | Path) -> str:
-    """Return a source as it may be shown and stored: the password of an address becomes `***`."""
-    return re.sub(r"(://[^/:@]*):[^/]*@", r"\1:***@", str(source))
+    """Return a source as it may be shown and stored: in an address each password, also one in the query, becomes `***`."""
+    text = str(source)
+    if "://" not in text:
+        return text
+    text = re.sub(r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text)  # also of passwords with a / that is not written as %2F
+    return re.sub(r"([?&;][^=&;#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&;#]*=)[^&;#]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def _file(path: Path) -> Source:
@@ -290,56 +314,74 @@ def _in_list(path: Path) -> list[Source]:
     return found
 
 
+def _request(url: str) -> urllib.request.Request:
+    """Return a request for an http(s) address; a name and password in it are sent as HTTP has them."""
+    parts = urllib.parse.urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers={"User-Agent": "maskyolo"})  # noqa: S310
+    if login:
+        request.add_unredirected_header("Authorization", "Basic " + b64encode(urllib.parse.unquote_to_bytes(login)).decode())
+    return request
+
+
 def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None = None) -> Iterator[Frame]:
-    """Yield the frames of whatever FFmpeg opens; raise a SourceError at the end if any of it was damaged or missing."""
+    """Yield the frames of whatever FFmpeg opens."""
     import av
-    from av.video.reformatter import VideoReformatter
 
     try:
         container = av.open(url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"cannot read {name}: {_reason(error)}; check that it is a video and can be reached") from error
-    with container:
+    with ExitStack() as closing:
+        closing.enter_context(container)
         if not container.streams.video:
             raise SourceError(f"cannot read {name}: there is no picture in it, only {_contents(container)}; give a video")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        live = container.duration is None and "://" in url
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        known = stream.frames or (0 if live or container.duration is None else round(container.duration / av.time_base * rate))
-        total = -(-known // vid_stride) if known else None
-        reformatter = VideoReformatter()
-        index = packets = damaged = 0
-        start: float | None = None
-        moment, error_text = 0.0, ""
-        packets_left = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets_left)
-            except StopIteration:
-                break
-            except (av.FFmpegError, OSError) as error:
-                error_text = _reason(error)
-                break
-            packets += packet.size > 0
-            damaged += packet.is_corrupt
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                damaged += 1
-                continue
-            for picture in decoded:
-                now = picture.time
-                start = now if start is None else start
-                moment = index / float(rate) if now is None or start is None else now - start
-                if index % vid_stride == 0:
-                    image: Any = reformatter.reformat(picture, format="bgr24").to_ndarray()
-                    if picture.rotation % 360:
-                        image = np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90))
-                    yield Frame(image, name, index, moment, "live" if live else "video", rate / vid_stride, total, time.monotonic())
-                index += 1
-        alone = len(container.streams) == 1 and container.duration is not None
-        short = packets < stream.frames or (alone and moment + 2 < (container.duration or 0) / av.time_base)
+        if container.duration is None and "://" in url:
+            closing.pop_all()
+            yield from _follow(container, name, vid_stride)
+        else:
+            yield from _whole(container, name, vid_stride)
+
+
+def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
+    """Yield every frame of a video with an end; raise a SourceError there if any of it was damaged or missing."""
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    known = stream.frames or round((container.duration or 0) / av.time_base * rate)
+    total = -(-known // vid_stride) if known else None
+    reformatter = VideoReformatter()
+    index = packets = damaged = 0
+    start: float | None = None
+    moment, error_text = 0.0, ""
+    packets_left = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets_left)
+        except StopIteration:
+            break
+        except (av.FFmpegError, OSError) as error:
+            error_text = _reason(error)
+            break
+        packets += packet.size > 0
+        damaged += packet.is_corrupt
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            damaged += 1
+            continue
+        for picture in decoded:
+            now = picture.time
+            start = now if start is None else start
+            moment = index / float(rate) if now is None or start is None else now - start
+            if index % vid_stride == 0:
+                yield Frame(_upright(reformatter, picture), name, index, moment, "video", rate / vid_stride, total)
+            index += 1
+    alone = len(container.streams) == 1 and container.duration is not None
+    short = packets < stream.frames or (alone and moment + 2 < (container.duration or 0) / av.time_base)
     if error_text or damaged or short or not index:
         found = (
             "it has no frame that can be decoded"
@@ -349,7 +391,112 @@ def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None
         raise SourceError(f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again")
 
 
+def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
+    """Yield the frames of a live stream while they are new, timed by their arrival, and close the container.
+
+    What a stream says of its own time can be anything: FFmpeg counts MJPEG over HTTP as 25 frames a second.
+    """
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    stream = container.streams.video[0]
+    stream.thread_type = "SLICE"  # threads that take a frame each would hold back as many
+    decoder, reformatter = stream.codec_context, VideoReformatter()
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= MOST_RATE else Fraction(25)
+    index = wanted = skipped = 0
+    start: float | None = None
+    packets = _Packets(container, stream)
+    try:
+        for packet, taken, left_out in packets:
+            index, skipped = index + left_out, skipped + left_out
+            start = taken if start is None else start
+            try:
+                decoded = decoder.decode(packet)
+            except av.FFmpegError:  # lost on the way; the next keyframe mends it
+                continue
+            for picture in decoded:
+                if index >= wanted:
+                    image = _upright(reformatter, picture)
+                    yield Frame(image, name, index, taken - start, "live", rate / vid_stride, taken=taken, skipped=skipped)
+                    wanted, skipped = index + vid_stride, 0
+                index += 1
+    finally:
+        packets.close()
+    if packets.error or not index:
+        found = f"it broke off after {index} frames" if index else "it gives no picture"
+        reason = f" ({_reason(packets.error)})" if packets.error else ""
+        raise SourceError(f"cannot read {name}: {found}{reason}; check the camera and the network")
+
+
+class _Packets:
+    """Takes a live stream's packets from the network at once, in a thread of its own, and iterates over those that are not too old.
+
+    So nothing piles up in front of a slow decoder: a keyframe makes all packets before it needless. The thread closes the container.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.error: Exception | None = None
+        self._container, self._stream = container, stream
+        self._waiting: deque[tuple[Any, float]] = deque()
+        self._left_out, self._until_keyframe, self._over = 0, False, False
+        self._changed, self._closed = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._take, name="maskyolo-stream", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[tuple[Any, float, int]]:
+        """Yield each packet, when it came, and how many before it were left out."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._over)
+                if not self._waiting:
+                    return
+                packet, taken = self._waiting.popleft()
+                left_out, self._left_out = self._left_out, 0
+            yield packet, taken, left_out
+
+    def close(self) -> None:
+        """End the thread; while the server is silent that takes up to `TIMEOUT`, which is not waited for."""
+        self._closed.set()
+        self._thread.join(timeout=0.2)
+
+    def _take(self) -> None:
+        with self._container:
+            try:
+                for packet in self._container.demux(self._stream):
+                    if self._closed.is_set():
+                        break
+                    self._put(packet)
+            except Exception as error:  # noqa: BLE001  told where the packets are taken
+                self.error = error
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+            self._closed.wait()  # the decoder may still be at work
+
+    def _put(self, packet: Any) -> None:
+        taken = time.monotonic()
+        with self._changed:
+            if packet.is_keyframe or len(self._waiting) >= MOST_PACKETS:
+                self._left_out += len(self._waiting)
+                self._waiting.clear()
+                self._until_keyframe = not packet.is_keyframe
+            if self._until_keyframe:
+                self._left_out += 1
+                return
+            self._waiting.append((packet, taken))
+            self._changed.notify_all()
+
+
+def _upright(reformatter: Any, picture: Any) -> ImageArray:
+    """Return a decoded picture as BGR, turned as the camera was held."""
+    image: ImageArray = reformatter.reformat(picture, format="bgr24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90)) if picture.rotation % 360 else image
+
+
 def _reason(error: BaseException) -> str:
+    if type(error).__name__ == "ExitError":  # FFmpeg's "immediate exit requested": PyAV stopped waiting
+        return f"no answer within {TIMEOUT:g} s"
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).lower()
 

@@ -49,7 +49,7 @@ class TwoStageDetector:
         Returns:
             `supervision.Detections` as `yolo.YoloDetector` gives them, the most confident first.
         """
-        import supervision as sv
+        from maskyolo._supervision import sv
 
         check_picture(image)
         faces = self.face_detector.detect(image)

@@ -147,7 +147,7 @@ class YoloDetector:
             `supervision.Detections`: `xyxy` float32 (n, 4) in pixels, clipped to the picture; `confidence` float32 (n,);
             `class_id` (n,), 0 = with_mask, 1 = without_mask; `data["class_name"]` (n,).
         """
-        import supervision as sv
+        from maskyolo._supervision import sv
 
         check_picture(image)
         height, width = image.shape[:2]

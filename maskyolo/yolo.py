@@ -175,14 +175,14 @@ def load_detector(
     face_conf: float | None = None,
     streams: int = 1,
     backend: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     trust: bool = False,
 ) -> YoloDetector | TwoStageDetector:
     """Load a detector, which turns a BGR picture into `supervision.Detections`.
 
     Args:
         model: the name of weights that come with the package (by default those of `DEFAULT_MODELS`), or the path of a `.onnx`,
-            `.xml` (OpenVINO) or `.pt` file; `two-stage` takes a `.onnx` file.
+            `.xml` (OpenVINO) or `.pt` file, or of a folder with one `.xml`; `two-stage` takes a `.onnx` file.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         imgsz: longer side in pixels that pictures are scaled to; `yolo` only.
         conf: least confidence of a detection.
@@ -218,14 +218,14 @@ def load_detector(
         )
     other = "yolo" if pipeline == "two-stage" else "two-stage"
     given = {
-        "yolo": (("backend", backend != "auto"), ("precision", precision != "fp32")),
+        "yolo": (("backend", backend != "auto"), ("precision", precision not in ("auto", "fp32"))),
         "two-stage": (("detector", detector is not None), ("face", face is not None), ("face-conf", face_conf is not None)),
     }
     for name in (name for name, is_given in given[other] if is_given):
         raise MaskyoloError(
             f"cannot use --{name} with the pipeline {pipeline}: it belongs to --pipeline {other}; choose that or leave it out"
         )
-    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model)
+    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model, ".pt" if backend == "torch" else ".onnx")
     if pipeline == "two-stage":
         from maskyolo.classifier import Classifier
         from maskyolo.faces import load_face_detector
@@ -240,20 +240,29 @@ def load_detector(
         raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
 
 
-def find_model(model: Path | str) -> Path:
-    """Return the file of a model: a path that is there, or the `.onnx` of that name among the weights of the package.
+def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
+    """Return the file of a model: a path that is there, a folder's only `.xml`, or the weights of that name in the package.
+
+    Args:
+        model: a file, a folder that OpenVINO's model lies in, or a name.
+        suffix: which of the package's files a name stands for, `.onnx` or `.pt`.
 
     Raises:
-        WeightsError: neither; the message lists the names there are.
+        WeightsError: none of these; the message lists the names there are.
     """
     path = Path(model)
     if path.is_file():
         return path
+    if path.is_dir():
+        found = sorted(path.glob("*.xml"))
+        if len(found) == 1:
+            return found[0]
+        raise WeightsError(f"no model in the folder {path}: {len(found)} .xml files, and OpenVINO's model is one; give a model's file")
     folder = Path(__file__).parent / "weights"
-    named = folder / f"{model}.onnx"
+    named = folder / f"{model}{suffix}"
     if path.name == str(model) and named.is_file():
         return named
-    names = ", ".join(sorted(file.stem for file in folder.glob("*.onnx"))) or "none"
+    names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}"))) or "none"
     raise WeightsError(f"no model '{model}': neither a file nor a name (names: {names}); give a .onnx, .xml or .pt file, or a name")
 
 

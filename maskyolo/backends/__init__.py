@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,11 +16,11 @@ import numpy.typing as npt
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.trust import check_trust
 
-__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Tensor", "check_yolo", "load_backend", "parse_names", "usable_cpus"]
+__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Tensor", "check_yolo", "choose_backend", "load_backend", "parse_names", "usable_cpus"]
 
 #: What `--backend` accepts, and `--precision`.
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 Tensor = npt.NDArray[np.float32]
 
@@ -30,14 +31,16 @@ class Backend(Protocol):
     Attributes:
         names: class names by the network's own class id.
         shape: the only (height, width) in pixels it takes, or None if any multiple of 32 will do.
-        precision: what it computes in, for instance "f32".
+        precision: what it computes in, "fp32" or "bf16".
         streams: how many threads may call it at once.
+        description: what computes it where and in which precision, and why, in a line; `load_backend` writes it.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, int] | None
     precision: str
     streams: int
+    description: str
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Turn RGB pictures, float32 (n, 3, height, width) from 0 to 1, into float32 (n, 4 + classes, anchors).
@@ -48,17 +51,17 @@ class Backend(Protocol):
 
 
 def load_backend(
-    path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "fp32", trust: bool = False
+    path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "auto", trust: bool = False
 ) -> Backend:
-    """Load a network by its file: `.onnx` and `.xml` (OpenVINO) run in OpenVINO, `.pt` in PyTorch.
+    """Load a network by its file: `.onnx`, `.xml` (OpenVINO) or `.pt`.
 
     Args:
         path: a `.onnx`, `.xml` or `.pt` file.
         device: auto, cpu, 0 (first GPU), mps.
         streams: how many threads will call it at once, each on its share of the cores.
-        backend: one of `BACKENDS`; `auto` takes ONNX Runtime for a `.onnx` file where OpenVINO is not to be had, or for a CUDA GPU.
-        precision: what the network computes in, one of `PRECISIONS`. `bf16` is quicker on CPUs that have it in hardware, and a
-            little less exact; OpenVINO only.
+        backend: one of `BACKENDS`; `auto` takes what `choose_backend` says.
+        precision: what the network computes in, one of `PRECISIONS`. `bf16` is quicker on CPUs that have it in hardware, and
+            a little less exact; OpenVINO only. `auto` takes it there, and fp32 everywhere else.
         trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
 
     Raises:
@@ -68,6 +71,11 @@ def load_backend(
         MaskyoloError: no such backend or precision, or the device is not there.
     """
     path = Path(path)
+    if precision == "int8":
+        raise MaskyoloError(
+            "cannot compute in int8 on demand: it is made from pictures; run maskyolo export --format openvino --precision int8 "
+            "--images FOLDER and give its result as --model"
+        )
     for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise MaskyoloError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
@@ -76,14 +84,48 @@ def load_backend(
     suffix = path.suffix.lower()
     if suffix not in _READ_BY:
         raise WeightsError(f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file")
+    reason = ""
     if backend == "auto":
-        backend = _READ_BY[suffix][0]
-        if suffix == ".onnx" and (device.isdigit() or importlib.util.find_spec("openvino") is None):
-            backend = "onnxruntime"
+        backend, reason = choose_backend(suffix, device)
     elif backend not in _READ_BY[suffix]:
         raise WeightsError(f"cannot load weights {path} with {backend}: '{suffix}' is read by {' or '.join(_READ_BY[suffix])}")
-    if precision != "fp32" and backend != "openvino":
+    if precision not in ("auto", "fp32") and backend != "openvino":
         raise MaskyoloError(f"cannot compute in {precision} with {backend}; use --backend openvino, or leave out --precision")
+    network = _load(path, device, streams, backend, precision, trust)
+    reasons = [reason] if reason else []
+    if precision == "auto" and network.precision != "fp32":
+        reasons.append(f"this CPU has {network.precision} in hardware (--precision fp32 is slower and a little more exact)")
+    network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
+    return network
+
+
+def choose_backend(suffix: str, device: str = "auto") -> tuple[str, str]:
+    """Choose what runs a file of this kind, and say why in a few words.
+
+    OpenVINO is quickest on x86-64, and comes with this package; ONNX Runtime is for ARM, for a CUDA GPU, and for where there is no
+    OpenVINO; PyTorch reads `.pt`, which nothing else does.
+
+    >>> choose_backend(".pt")
+    ('torch', 'nothing else reads .pt')
+    """
+    usual = _READ_BY[suffix][0]
+    if len(_READ_BY[suffix]) == 1:
+        return usual, f"nothing else reads {suffix}"
+    if device.isdigit():
+        return "onnxruntime", f"it computes {suffix} on a CUDA GPU"
+    machine = platform.machine().lower()
+    if importlib.util.find_spec("openvino") is None:
+        return "onnxruntime", "OpenVINO is not installed"
+    if machine in ("arm64", "aarch64") and importlib.util.find_spec("onnxruntime") is not None:
+        return "onnxruntime", f"the quickest on {machine}"
+    return usual, f"the quickest on {machine}" if machine in ("x86_64", "amd64") else "it is installed"
+
+
+#: The backends that read each kind of file, the usual one first.
+_READ_BY = {".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",), ".pt": ("torch",)}
+
+
+def _load(path: Path, device: str, streams: int, backend: str, precision: str, trust: bool) -> Backend:
     if backend == "torch":
         check_trust(path, trust)
         from maskyolo.backends.torch import TorchBackend
@@ -96,10 +138,6 @@ def load_backend(
     from maskyolo.backends.openvino import OpenVinoBackend
 
     return OpenVinoBackend(path, device, streams, precision)
-
-
-#: The backends that read each kind of file, the usual one first.
-_READ_BY = {".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",), ".pt": ("torch",)}
 
 
 def check_yolo(

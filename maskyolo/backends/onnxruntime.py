@@ -27,7 +27,7 @@ class OnnxRuntimeBackend:
         MaskyoloError: ONNX Runtime does not find the device.
     """
 
-    precision = "f32"
+    precision = "fp32"
 
     def __init__(self, path: Path, device: str = "auto", streams: int = 1) -> None:
         try:
@@ -36,11 +36,13 @@ class OnnxRuntimeBackend:
             raise DependencyError('ONNX Runtime is not installed; run: pip install "maskyolo[onnxruntime]"') from error
         onnxruntime.disable_telemetry_events()
         self.streams = streams
+        provider = _provider(device, onnxruntime)
+        self.description = f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised as well
         options.intra_op_num_threads = max(usable_cpus() // streams, 1)
         try:
-            self._session: Any = onnxruntime.InferenceSession(path, options, providers=[_provider(device, onnxruntime)])
+            self._session: Any = onnxruntime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # a class of its own for each kind, without a common one
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again") from error

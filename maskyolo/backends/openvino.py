@@ -12,6 +12,7 @@ from queue import LifoQueue
 from typing import Any
 
 import openvino
+import platformdirs
 import yaml
 
 from maskyolo.backends import Tensor, check_yolo
@@ -22,11 +23,14 @@ __all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
 # The table that this reads is made at its first use, and two threads that make it at once wait for each other for ever (seen in 2026.4).
 openvino.Type.f32.to_dtype()
 
-#: OpenVINO's names of `backends.PRECISIONS`.
+#: OpenVINO's names of `backends.PRECISIONS`, without `auto`.
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 #: Compiled networks that are kept, one per input shape: pictures of one folder have a handful of shapes.
 SHAPES_KEPT = 16
+
+#: Compiled networks that are kept on disk, of about 13 MB each; the oldest go first.
+FILES_KEPT = 8
 
 
 class OpenVinoNetwork:
@@ -49,6 +53,7 @@ class OpenVinoNetwork:
         openvino.Type.f32.to_dtype()  # loads pybind11's NumPy API: threads that do so at the same time wait for each other for ever
         self._core = openvino.Core()
         self._device = "CPU" if device in ("auto", "cpu") else device.upper()
+        self._cached = False
         if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:
             found = ", ".join(self._core.available_devices)
             raise MaskyoloError(
@@ -75,15 +80,32 @@ class OpenVinoNetwork:
             return {key: found[key] for key in keys if key in found}
         return {key: self.model.get_rt_info(["framework", key]).astype(str) for key in keys if self.model.has_rt_info(["framework", key])}
 
-    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "f32", streams: int = 1) -> Any:
-        """Compile for an input of `shape`, or for the model's own, with the cores shared among `streams` inferences at once."""
+    @property
+    def device(self) -> str:
+        """Where it is computed, for people."""
+        return "the CPU" if self._device == "CPU" else self._device
+
+    def native_precision(self) -> str:
+        """Return the quickest of `backends.PRECISIONS` that the device computes in hardware with hardly any loss."""
+        has_bf16 = self._device == "CPU" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return "bf16" if has_bf16 else "fp32"
+
+    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "fp32", streams: int = 1) -> Any:
+        """Compile for an input of `shape`, or for the model's own, with the cores shared among `streams` inferences at once.
+
+        The first one, which a start waits for, is kept in the user's cache for the next start.
+        """
         model = self.model
         if shape is not None:
             model = model.clone()
             model.reshape(shape)
-        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
+        settings = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
         if streams > 1 and self._device == "CPU":
             settings["NUM_STREAMS"] = str(streams)
+        if not self._cached:
+            self._cached = True
+            if folder := _cache_folder():
+                settings["CACHE_DIR"] = str(folder)
         return self._core.compile_model(model, self._device, settings)
 
 
@@ -101,9 +123,11 @@ class OpenVinoBackend:
         MaskyoloError: OpenVINO does not find the device.
     """
 
-    def __init__(self, path: Path, device: str = "auto", streams: int = 1, precision: str = "fp32") -> None:
-        self.streams, self.precision = streams, _PRECISIONS[precision]
+    def __init__(self, path: Path, device: str = "auto", streams: int = 1, precision: str = "auto") -> None:
         self._network = OpenVinoNetwork(path, device)
+        self.streams = streams
+        self.precision = self._network.native_precision() if precision == "auto" else precision
+        self.description = f"OpenVINO on {self._network.device}"
         model = self._network.model
         inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
         self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)
@@ -129,6 +153,22 @@ class OpenVinoBackend:
         for _ in range(self.streams):
             requests.put(compiled.create_infer_request())
         return requests
+
+
+def _cache_folder() -> Path | None:
+    """Return the folder of compiled networks in the user's cache, or None where nothing can be written there.
+
+    OpenVINO names the files by the network, the device, the settings and its own version, and compiles again where one is damaged.
+    """
+    folder = platformdirs.user_cache_path("maskyolo") / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files = sorted(folder.glob("*.blob"), key=lambda file: file.stat().st_mtime)
+        for file in files[: 1 - FILES_KEPT]:
+            file.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 @contextmanager

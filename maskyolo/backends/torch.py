@@ -29,7 +29,7 @@ class TorchBackend:
         MaskyoloError: PyTorch does not find the device.
     """
 
-    precision = "f32"
+    precision = "fp32"
     streams = 1
     shape: tuple[int, int] | None = None
 
@@ -55,6 +55,7 @@ class TorchBackend:
             raise WeightsError(f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed")
         self.names = tuple(str(names[place]) for place in range(len(names)))
         self._network = network.to(self._device)
+        self.description = f"PyTorch on {'the CPU' if self._device.type == 'cpu' else self._device}"
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Run the network; see `Backend`."""

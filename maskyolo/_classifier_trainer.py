@@ -25,7 +25,7 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import write_atomic
 
-__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "load_backbone", "load_runner"]
+__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "halve", "load_backbone", "load_runner"]
 
 #: Crops float32 (n, 3, size, size) to what layers make of them (n, ...).
 Runner = Callable[[Tensor], torch.Tensor]
@@ -195,7 +195,7 @@ def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bo
     """
     model = _to_onnx(nn.Sequential(network, nn.Softmax(dim=1)), settings.size, "probabilities")
     if half:
-        _halve(model)
+        halve(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: settings.to_json()})
     write_atomic(path, model.SerializeToString())
 
@@ -216,7 +216,7 @@ def _to_onnx(network: nn.Module, size: int, output: str) -> Any:
         return onnx.load(f"{folder}/network.onnx")
 
 
-def _halve(model: Any) -> None:
+def halve(model: Any) -> None:
     """Keep weights as float16, each cast to float32 where it is used."""
     casts = []
     for weights in model.graph.initializer:

@@ -10,13 +10,14 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections import deque
 from collections.abc import Callable
 
 from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
 from maskyolo.sinks import NullSink, Result
 
-__all__ = ["Alerts", "display_host"]
+__all__ = ["Alerts", "display_command", "display_host"]
 
 #: Seconds after which a command is ended, and an address that does not answer given up.
 COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
@@ -47,7 +48,7 @@ class Alerts(NullSink):
             raise MaskyoloError("cannot post alerts: --alert-url is no address; give http://… or https://…")
         self._on_warning = on_warning
         self._threads: list[threading.Thread] = []
-        self._failures: list[str] = []
+        self._failures: deque[str] = deque(maxlen=1)
         self._told = False
 
     def __call__(self, event: Event) -> None:
@@ -128,11 +129,18 @@ def display_host(url: str) -> str:
         return ""
 
 
+def display_command(text: str) -> str:
+    """Return a command as it may be stored: its program alone, as there may be passwords among its arguments."""
+    program, *arguments = _parse_command(text)
+    return f"{program} ***" if arguments else program
+
+
 def _parse_command(text: str) -> list[str]:
     try:
         command = shlex.split(text)
     except ValueError as error:
         raise MaskyoloError(f"cannot read --alert-cmd: {str(error).lower()}; write it as in a shell") from error
     if not command or shutil.which(command[0]) is None:
-        raise MaskyoloError(f"cannot run --alert-cmd '{text}': no such program; give a program that is on PATH or its path")
+        program = command[0] if command else ""
+        raise MaskyoloError(f"cannot run --alert-cmd: no such program '{program}'; give a program that is on PATH or its path")
     return command

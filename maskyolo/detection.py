@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from maskyolo.alerts import Alerts, display_host
+from maskyolo.alerts import Alerts, display_command, display_host
 from maskyolo.backends import usable_cpus
 from maskyolo.blur import BLUR_CONF, Blur
 from maskyolo.counting import Counting, EventFile
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray
+from maskyolo.interrupts import uninterrupted
 from maskyolo.pipeline import Ended, Found, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
@@ -56,6 +57,7 @@ class Summary:
         folder: the run's folder, or None if nothing is written into one.
         frames: frames and pictures looked at.
         dropped: frames of cameras and streams passed over, as newer ones were there.
+        interruptions: how often a camera or stream broke off and was tried again.
         total: how many there will be, where that is known.
         counts: detections of each class name, over all frames.
         people: the people who were tracked, if any were to be.
@@ -66,6 +68,7 @@ class Summary:
     frames: int = 0
     dropped: int = 0
     total: int | None = None
+    interruptions: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     people: Counting | None = None
     errors: list[tuple[str, str]] = field(default_factory=list)
@@ -203,7 +206,7 @@ def detect(
         "line": line,
         "events": events,
         "alert_after": alert_after,
-        "alert_cmd": alert_cmd,
+        "alert_cmd": None if alert_cmd is None else display_command(alert_cmd),
         "alert_url": None if alert_url is None else display_host(alert_url),
         "blur": blur,
         "stats_only": stats_only,
@@ -263,12 +266,20 @@ def detect(
                 yield Drawings(summary.folder)
         if save_json is not None:
             yield JsonLines(Path(save_json))
-        if window:
-            yield window
 
     overlay = counting.draw if counting else None
     return _run(
-        sources, loaded, vid_stride, reconnect, steps, Sinks(sinks), overlay, on_error or _log, summary, record=save_json is not None
+        sources,
+        loaded,
+        vid_stride,
+        reconnect,
+        steps,
+        Sinks(sinks),
+        window,
+        overlay,
+        on_error or _log,
+        summary,
+        record=save_json is not None,
     )
 
 
@@ -283,6 +294,7 @@ def _run(
     on_error: Callable[[str, MaskyoloError], None],
     summary: Summary,
     record: bool,
+    window: Window | None,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     if all(isinstance(source, Picture) for source in sources):
         summary.total = len(sources)
@@ -290,8 +302,13 @@ def _run(
     def drop(frames: int) -> None:
         summary.dropped += frames
 
-    with closing(sinks), closing(results(sources, detector, vid_stride, reconnect, drop)) as events:
-        for event in events:
+    with ExitStack() as stack:
+        stack.enter_context(suppress(Quit))
+        stack.enter_context(closing(sinks))
+        if window:
+            stack.enter_context(closing(window))
+        idle = window.idle if window else lambda: None
+        for event in stack.enter_context(closing(results(sources, detector, vid_stride, reconnect, drop, idle))):
             source = event.source
             if isinstance(event, Found):
                 frame, detections = event.frame, event.detections
@@ -307,18 +324,20 @@ def _run(
                     "width": width,
                     "height": height,
                 }
-                try:
-                    sinks.write(Result(frame, detections, overlay))
-                except Quit:
-                    return
-                summary.frames += 1
-                summary.counts.update(map(str, detections.data["class_name"]))
+                result = Result(frame, detections, overlay)
+                with uninterrupted():
+                    sinks.write(result)
+                    summary.frames += 1
+                    summary.counts.update(map(str, detections.data["class_name"]))
+                if window:
+                    window.write(result)
                 yield frame.image, detections
             elif isinstance(event, Interrupted):
                 on_error(source.name, event.error)
             elif isinstance(event, Ended):
                 sinks.finish()
             else:
+                summary.interruptions += 1
                 summary.errors.append((source.name, str(event.error)))
                 if len(sources) == 1 and not event.index and not record:  # nothing to read: leave nothing behind
                     raise event.error

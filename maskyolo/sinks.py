@@ -22,6 +22,7 @@ from maskyolo.boxes import as_boxes
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import OutputError, output_errors
 from maskyolo.images import ImageArray, write_atomic, write_image
+from maskyolo.interrupts import uninterrupted
 from maskyolo.labels import Labels, format_yolo
 from maskyolo.sources import Frame
 
@@ -141,8 +142,9 @@ class Sinks:
             sink.finish()
 
     def close(self) -> None:
-        """Close every sink, also when one of them cannot be; see `Sink`."""
-        self._closing.close()
+        """Close every sink, also when one of them cannot be, and to the end, however often Ctrl-C is pressed; see `Sink`."""
+        with uninterrupted():
+            self._closing.close()
 
     def _open(self) -> list[Sink]:
         if self._sinks is None:
@@ -213,6 +215,8 @@ class Drawings(NullSink):
 class VideoWriter:
     """Writes an H.264 MP4 that any player shows, by way of a temporary file that is moved into place by `close`.
 
+    Should it never come to that, as the process is killed or the disk full, the temporary file can be played up to its last second.
+
     Args:
         path: the `.mp4` to write.
         rate: frames a second.
@@ -231,7 +235,8 @@ class VideoWriter:
         self._base = Fraction(1, 1000) if timed else 1 / rate
         with output_errors(path):
             self._part.touch()
-            self._container = av.open(f"file:{self._part}", "w", format="mp4")
+            options = {"movflags": "hybrid_fragmented+negative_cts_offsets", "frag_duration": "1000000"}
+            self._container = av.open(f"file:{self._part}", "w", format="mp4", options=options)
         self._stream = self._container.add_stream(
             "libx264", rate=rate.limit_denominator(100_000), options={"preset": "veryfast", "crf": "23"}
         )
@@ -269,7 +274,8 @@ class VideoWriter:
                     self._container.close()
                 self._part.replace(self._path)
         except BaseException:
-            self._part.unlink(missing_ok=True)
+            if not self._count:
+                self._part.unlink(missing_ok=True)
             raise
 
 
@@ -380,7 +386,7 @@ class Crops(NullSink):
                 write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
 
 
-class Window(NullSink):
+class Window:
     """Shows what is drawn; `q` or Esc quits, any other key goes on from a still picture.
 
     A frame of a camera or stream says how long ago it was taken.
@@ -397,7 +403,7 @@ class Window(NullSink):
         self._shape: tuple[int, ...] = ()
 
     def write(self, result: Result) -> None:
-        """Show a frame; see `Sink`.
+        """Show a frame.
 
         Raises:
             Quit: the user has had enough.
@@ -413,17 +419,29 @@ class Window(NullSink):
             latency = f"{1000 * (time.monotonic() - result.frame.taken):.0f} ms"
             image = cv2.putText(image.copy(), latency, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
         cv2.imshow(self.TITLE, image)
-        while True:
-            key = cv2.waitKey(50 if result.frame.kind == "image" else 1)
-            if key in (ord("q"), 27) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
-                raise Quit
-            if key != -1 or result.frame.kind != "image":
-                return
+        while not self._pressed(50 if result.frame.kind == "image" else 1) and result.frame.kind == "image":
+            pass
+
+    def idle(self) -> None:
+        """Listen to the user while no frame comes.
+
+        Raises:
+            Quit: the user has had enough.
+        """
+        if self._shape:
+            self._pressed(1)
 
     def close(self) -> None:
-        """Close the window; see `Sink`."""
+        """Close the window."""
         if self._shape:
             cv2.destroyAllWindows()
+
+    def _pressed(self, wait: int) -> bool:
+        """Wait some milliseconds for a key and tell whether one was pressed."""
+        key = cv2.waitKey(wait)
+        if key in (ord("q"), 27) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            raise Quit
+        return bool(key != -1)
 
 
 def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:

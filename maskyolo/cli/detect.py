@@ -93,7 +93,9 @@ def detect(
     from maskyolo.detection import Summary
     from maskyolo.detection import detect as run
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in ("SIGTERM", "SIGHUP"):  # the polite end, the closed terminal
+        if hasattr(signal, ending):
+            signal.signal(getattr(signal, ending), _interrupt)
     summary = Summary()
     try:
         with (
@@ -151,6 +153,8 @@ def detect(
             print(f"{summary.dropped} frames passed over to keep up")
         for path in (save_json, events):
             if path and summary.frames:
+        if summary.interruptions:
+            print(f"broke off {summary.interruptions} times")
                 print(path)
         if summary.folder:
             print(summary.folder)

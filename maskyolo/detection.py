@@ -67,8 +67,8 @@ class Summary:
     folder: Path | None = None
     frames: int = 0
     dropped: int = 0
-    total: int | None = None
     interruptions: int = 0
+    total: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     people: Counting | None = None
     errors: list[tuple[str, str]] = field(default_factory=list)
@@ -290,11 +290,11 @@ def _run(
     reconnect: float,
     steps: list[Step],
     sinks: Sinks,
+    window: Window | None,
     overlay: Callable[[ImageArray], None] | None,
     on_error: Callable[[str, MaskyoloError], None],
     summary: Summary,
     record: bool,
-    window: Window | None,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     if all(isinstance(source, Picture) for source in sources):
         summary.total = len(sources)
@@ -333,11 +333,11 @@ def _run(
                     window.write(result)
                 yield frame.image, detections
             elif isinstance(event, Interrupted):
+                summary.interruptions += 1
                 on_error(source.name, event.error)
             elif isinstance(event, Ended):
                 sinks.finish()
             else:
-                summary.interruptions += 1
                 summary.errors.append((source.name, str(event.error)))
                 if len(sources) == 1 and not event.index and not record:  # nothing to read: leave nothing behind
                     raise event.error

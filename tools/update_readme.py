@@ -16,6 +16,15 @@ from maskyolo.cli import app
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def commands() -> dict[str, Any]:
+    """Return the commands by name; those of a group under both names, such as "review open"."""
+    found: dict[str, Any] = {}
+    for name, command in dict(typer.main.get_command(app).commands).items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {part}": inner[part] for part in inner}
+    return found
+
+
 def table(command: Any) -> str:
     """Return a Markdown table of a command's arguments and options with their defaults and help."""
     rows = ["| option | default | what |", "| --- | --- | --- |"]
@@ -32,10 +41,10 @@ def table(command: Any) -> str:
 
 def render(text: str) -> str:
     """Return the README's text with every table of options made anew."""
-    commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    known = commands()
     return re.sub(
-        r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)",
-        lambda found: f"{found[1]}{table(commands[found[2]])}\n{found[3]}",
+        r"(<!-- options: ([\w ]+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{table(known[found[2]])}\n{found[3]}",
         text,
         flags=re.DOTALL,
     )

@@ -1,4 +1,4 @@
-"""The list of a data set's likely errors, `review.csv`: `review find` writes it, people fill in its last columns, `review apply` reads them."""
+"""A data set's likely errors, `review.csv`: `review find` writes it, people fill in its last columns, `review apply` reads them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""Change a data set's files all together or not at all, with everything kept that it takes to undo it.
+
+A change is a folder `review/NNNN` in the data set: `before` and `after` hold the files it changes as they were and as they are to be, each
+at its own place; a file only in `before` is taken out, one only in `after` is new. The folder's name says how far it is:
+`NNNN.part` is being written, and nothing has happened yet; of `NNNN.doing` and `NNNN.undoing` some files may be changed, and the next
+command goes on with it; `NNNN` is done, `NNNN.undone` undone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskyolo.errors import DatasetError, output_errors
+from maskyolo.images import write_atomic
+
+__all__ = ["CHANGES", "FOLDER", "Transaction"]
+
+#: Folder of the changes, in the data set's.
+FOLDER = "review"
+
+#: The change log: one line of JSON for each thing that was changed.
+CHANGES = "changes.jsonl"
+
+
+class Transaction:
+    """One change of a data set.
+
+    Args:
+        root: the data set's folder.
+        number: of the change, from 1.
+    """
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.root, self.number = root, number
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept once it is done."""
+        return self.root / FOLDER / f"{self.number:04d}"
+
+    @classmethod
+    def prepare(cls, root: Path, files: Mapping[str, bytes | None], log: Sequence[Mapping[str, Any]]) -> Transaction:
+        """Write down a change without doing it.
+
+        Args:
+            root: the data set's folder.
+            files: what each file, relative to it, is to be; None to take it out.
+            log: the lines of the change log.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        done = _numbers(root)
+        change = cls(root, max(done, default=0) + 1)
+        part = change._at("part")
+        with output_errors(part):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            for name, data in files.items():
+                if (root / name).exists():
+                    _copy(root / name, part / "before" / name)
+                if data is not None:
+                    _put(part / "after" / name, data)
+            write_atomic(part / CHANGES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log))
+        return change
+
+    def commit(self) -> None:
+        """Do what `prepare` wrote down. Raises OutputError; a second call, or `finish_pending`, then goes on with it."""
+        if self._at("part").is_dir():
+            self._move("part", "doing")
+        self._apply("doing", "before", "after")
+        self._move("doing", "")
+
+    def undo(self, keep: Mapping[str, bytes] | None = None) -> None:
+        """Put back every file as it was before, byte for byte.
+
+        Args:
+            keep: files that are to become something else instead, see `changed_since`.
+
+        Raises:
+            DatasetError: a file was changed since; undoing would lose that.
+            OutputError: a file cannot be written.
+        """
+        keep = dict(keep or {})
+        if changed := [name for name in self.changed_since() if name not in keep]:
+            raise DatasetError(
+                f"cannot undo change {self.number} of {self.root}: {changed[0]} was changed after it"
+                + (f" (and {len(changed) - 1} more files)" if len(changed) > 1 else "")
+                + f"; what it was before is in {self.folder / 'before'}"
+            )
+        for name, data in keep.items():
+            with output_errors(self.folder):
+                _put(self.folder / "before" / name, data)
+        self._move("", "undoing")
+        self._roll_back()
+
+    def files(self) -> list[str]:
+        """List the files, relative to the data set, that it changes."""
+        return sorted({*_files(self.folder / "before"), *_files(self.folder / "after")})
+
+    def changed_since(self) -> list[str]:
+        """List the files, relative to the data set, that are not as this change left them."""
+        before, after = _files(self.folder / "before"), _files(self.folder / "after")
+        changed = [name for name in after if not _same(self.root / name, self.folder / "after" / name)]
+        return sorted(changed + [name for name in before if name not in after and (self.root / name).exists()])
+
+    @classmethod
+    def last(cls, root: Path) -> Transaction | None:
+        """Return the latest change that is done and not undone, or None."""
+        done = _numbers(root, "")
+        return cls(root, max(done)) if done else None
+
+    @classmethod
+    def finish_pending(cls, root: Path) -> None:
+        """Go on with what a crash or a kill left half done. Raises OutputError."""
+        for number in _numbers(root, "doing"):
+            cls(root, number).commit()
+        for number in _numbers(root, "undoing"):
+            cls(root, number)._roll_back()
+
+    def _roll_back(self) -> None:
+        self._apply("undoing", "after", "before")
+        self._move("undoing", "undone")
+
+    def _apply(self, state: str, old: str, new: str) -> None:
+        folder = self._at(state)
+        was, is_to_be = _files(folder / old), _files(folder / new)
+        with output_errors(self.root):
+            for name in is_to_be:
+                if not _same(self.root / name, folder / new / name):
+                    _copy(folder / new / name, self.root / name)
+            for name in was:
+                if name not in is_to_be:
+                    (self.root / name).unlink(missing_ok=True)
+            for cache in (self.root / "labels").glob("*.cache"):  # Ultralytics' older versions look at sizes only
+                cache.unlink(missing_ok=True)
+
+    def _at(self, state: str) -> Path:
+        return self.folder.with_name(f"{self.number:04d}.{state}") if state else self.folder
+
+    def _move(self, old: str, new: str) -> None:
+        with output_errors(self._at(new)):
+            self._at(old).replace(self._at(new))
+
+
+def _numbers(root: Path, state: str | None = None) -> list[int]:
+    """Return the numbers of the changes in a state ("" is done), or of all but those that never began."""
+    found = []
+    folder = root / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        name = re.fullmatch(r"(\d{4,})(?:\.(doing|undoing|undone))?", path.name)
+        if name and path.is_dir() and (state is None or (name[2] or "") == state):
+            found.append(int(name[1]))
+    return found
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.is_file() and path.read_bytes() == other.read_bytes()
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file by way of a temporary name beside its place."""
+    _put(target, source.read_bytes())

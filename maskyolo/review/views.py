@@ -1,0 +1,155 @@
+"""What the App shows of a data set: its evaluation, a saved view for each kind of suspicion, and a sidebar in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from maskyolo.ledger import SIZES
+from maskyolo.review.app import OpenedSet
+from maskyolo.review.suspicions import REASONS, TAGS
+
+__all__ = ["arrange_app", "evaluate", "save_views"]
+
+#: Name of the evaluation of each field of predictions.
+EVALUATIONS = {"predictions": "eval", "two_stage": "eval_two_stage"}
+
+#: The store where the App's panel "Model Evaluation" keeps its scenarios; FiftyOne has no function for it.
+_SCENARIOS = "model_evaluation_panel_builtin"
+
+_GREEN, _RED = "#2ca02c", "#d62728"
+
+
+def evaluate(shown: OpenedSet, fields: Sequence[str]) -> None:
+    """Evaluate predictions against the labels as COCO does, where either changed since; the App's panel "Model Evaluation" shows it.
+
+    The panel has the confusion matrix, the precision-recall curves and the mean average precision, and scenarios by the faces' size
+    and by fields of the ledger.
+    """
+    done = dict(shown.recall("evaluated") or {})
+    for where in fields:
+        state = _state(shown, where)
+        if done.get(where) == state:
+            continue
+        shown.samples.evaluate_detections(
+            where, gt_field="ground_truth", eval_key=EVALUATIONS[where], classes=list(shown.review.names), compute_mAP=True, progress=False
+        )
+        done[where] = _state(shown, where)
+        shown.remember(evaluated=done)
+    if fields:
+        _save_scenarios(shown)
+
+
+def save_views(shown: OpenedSet) -> None:
+    """Save a view for each kind of suspicion that there is, and remove ours that show nothing any more."""
+    from fiftyone import ViewField as F
+
+    samples, ranked = shown.samples, shown.samples.exists("rank").sort_by("rank")
+    views: dict[str, tuple[str, Any]] = {"suspicious": ("all photos of review.csv, the most suspicious first", ranked)}
+    for reason, told in REASONS.items():
+        views[f"suspicious: {reason}"] = (told, ranked.match(F("reasons").contains(reason)))
+    if shown.samples.has_evaluation("eval"):
+        views["model: finds more"] = (
+            "photos where the model sees faces that the labels lack, or of another class",
+            samples.match(F("eval_fp") > 0).sort_by("eval_fp", reverse=True),
+        )
+        views["model: finds less"] = (
+            "photos with labelled faces that the model does not see so",
+            samples.match(F("eval_fn") > 0).sort_by("eval_fn", reverse=True),
+        )
+        labels = F("ground_truth.detections")
+        views["model: other class"] = (
+            "photos where the model and a label disagree on the class of a face",
+            samples.match(
+                (labels.filter(F("eval") == "fn").length() > 0) & (F("predictions.detections").filter(F("eval") == "fp").length() > 0)
+            ),
+        )
+    for split in shown.review.dataset.splits:
+        views[f"split: {split}"] = (f"photos of {split}", samples.match_tags(split))
+    views["ledger: corrected"] = ("photos that a person corrected", samples.match(F("status") == "corrected"))
+    views["ledger: second opinion disagrees"] = (
+        "faces that only one of two face detectors saw when the set was made",
+        samples.filter_labels("ground_truth", F("agreed") == False),  # noqa: E712  an expression, not a truth value
+    )
+    views["ledger: class by a detector"] = (
+        "faces whose class is not the folder's, as they stand beside the photo's subject",
+        samples.filter_labels("ground_truth", F("decider").is_in(["folder", "given", "human", None]) == False),  # noqa: E712
+    )
+    views["to apply"] = (
+        "photos and boxes with tags that `maskyolo review apply` will take over",
+        samples.match_tags(list(TAGS)),
+    )
+    views["conflict"] = ("edited in the App while the label file changed, too", samples.match_tags("conflict"))
+    for name, (told, view) in views.items():
+        if name == "to apply" or view.limit(1).count():
+            samples.save_view(name, view, description=told, overwrite=True)
+        elif samples.has_saved_view(name):
+            samples.delete_saved_view(name)
+
+
+def arrange_app(shown: OpenedSet) -> None:
+    """Put the fields in order in the sidebar, give the classes their colours, and let the labels be edited in the App."""
+    fo, samples = shown.fo, shown.samples
+    schema = samples.get_field_schema()
+
+    def group(name: str, *fields: str, expanded: bool = True) -> Any:
+        return fo.SidebarGroupDocument(name=name, paths=[field for field in fields if field in schema], expanded=expanded)
+
+    evaluations = [f"{key}_{part}" for key in EVALUATIONS.values() for part in ("tp", "fp", "fn")]
+    samples.app_config.sidebar_groups = [
+        fo.SidebarGroupDocument(name="tags", paths=[], expanded=True),
+        group("labels", "ground_truth", "suggestions", "predictions", "two_stage", "unmerged"),
+        group("suspicion", "rank", "suspicion", "reasons"),
+        group("ledger", "folder_class", "status", "face_size", "detector", "reason", "source", "group"),
+        group("evaluation", *evaluations, expanded=False),
+        fo.SidebarGroupDocument(name="metadata", paths=["id", "filepath", "metadata.width", "metadata.height"], expanded=False),
+        fo.SidebarGroupDocument(name="other", paths=["image", "label_text", "created_at", "last_modified_at"], expanded=False),
+    ]
+    colours = dict(zip(shown.review.names, (_GREEN, _RED), strict=False))
+    samples.app_config.color_scheme = fo.ColorScheme(
+        color_by="value",
+        fields=[
+            {
+                "path": name,
+                "colorByAttribute": "label",
+                "fieldColor": "#ffb000" if name == "suggestions" else "#1f77b4",
+                "valueColors": [{"value": label, "color": colour} for label, colour in colours.items()],
+            }
+            for name in ("ground_truth", "predictions", "two_stage", "suggestions", "unmerged")
+        ],
+    )
+    samples.app_config.active_fields = fo.ActiveFields(paths=["ground_truth", "suggestions", "rank", "reasons"])
+    samples.save()
+    labels = samples.generate_label_schemas("ground_truth", scan_samples=False)
+    samples.update_label_schema("ground_truth", labels | {"component": "radio", "classes": list(shown.review.names), "attributes": []})
+    samples.activate_label_schemas("ground_truth")
+
+
+def _state(shown: OpenedSet, where: str) -> str:
+    """Return a fingerprint of the labels and of the predictions in a field."""
+    paths = [f"{name}.detections.{part}" for name in ("ground_truth", where) for part in ("id", "label", "bounding_box")]
+    return hashlib.sha256(json.dumps(shown.samples.values(["image", *paths])).encode()).hexdigest()
+
+
+def _save_scenarios(shown: OpenedSet) -> None:
+    """Have the panel "Model Evaluation" tell results apart by the faces' size and by fields of the ledger; keep people's own ones."""
+    from fiftyone.operators.store import ExecutionStore
+
+    store = ExecutionStore.create(_SCENARIOS, shown.samples._doc.id)
+    scenarios = dict(store.get("scenarios") or {})
+    ours: dict[str, dict[str, Any]] = {
+        "by face size": {"type": "label_attribute", "field": "ground_truth.detections.size", "subsets": list(SIZES)}
+    }
+    for name, path in {"by folder": "folder_class", "by status": "status", "by split": "tags"}.items():
+        values = [value for value in shown.samples.distinct(path) if value and (path != "tags" or value in shown.review.dataset.splits)]
+        if values:
+            ours[name] = {"type": "sample_field", "field": path, "subsets": values}
+    for name, scenario in ours.items():
+        number = str(ObjectId(hashlib.sha256(name.encode()).digest()[:12]))
+        scenarios[number] = {"id": number, "name": name} | scenario
+    if scenarios != store.get("scenarios"):
+        store.set("scenarios", scenarios)

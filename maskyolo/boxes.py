@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Boxes", "as_boxes", "box_area", "box_iou", "clip_boxes", "from_normalized", "to_normalized"]
+__all__ = ["Boxes", "as_boxes", "box_area", "box_coverage", "box_iou", "clip_boxes", "from_normalized", "to_normalized"]
 
 Boxes = npt.NDArray[np.float32]
 
@@ -36,12 +36,22 @@ def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1], [5, 5, 6, 6]]).tolist()
     [[0.5, 0.0]]
     """
-    first, second = as_boxes(a)[:, None], as_boxes(b)[None]
-    sides = (np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])).clip(min=0)
-    intersection = sides[..., 0] * sides[..., 1]
+    intersection = _intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None] - intersection
     iou: npt.NDArray[np.float32] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return iou
+
+
+def box_coverage(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return what share of the smaller box the boxes a (n, 4) and b (m, 4) have in common, as (n, m); 0 where an area is 0.
+
+    >>> box_coverage([[0, 0, 2, 2]], [[0, 0, 1, 4], [5, 5, 6, 6]]).tolist()
+    [[0.5, 0.0]]
+    """
+    intersection = _intersection(a, b)
+    smaller = np.minimum(box_area(a)[:, None], box_area(b)[None])
+    coverage: npt.NDArray[np.float32] = np.divide(intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0)
+    return coverage
 
 
 def to_normalized(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[np.float64]:
@@ -58,3 +68,10 @@ def from_normalized(xywh: npt.ArrayLike, width: int, height: int) -> Boxes:
     """Turn YOLO's normalised xywh (n, 4) into xyxy pixels float32 (n, 4)."""
     cx, cy, w, h = np.asarray(xywh, dtype=np.float64).reshape(-1, 4).T
     return as_boxes(np.stack([(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height], 1))
+
+
+def _intersection(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    first, second = as_boxes(a)[:, None], as_boxes(b)[None]
+    sides = (np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])).clip(min=0)
+    shared: npt.NDArray[np.float32] = sides[..., 0] * sides[..., 1]
+    return shared

@@ -28,18 +28,19 @@ import numpy as np
 import yaml
 
 from maskyolo.boxes import as_boxes
+from maskyolo.bystanders import decide_faces
 from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.formats import CLASS_CHOICES
 from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_atomic
 from maskyolo.labels import IGNORE, Labels, format_yolo, read_yolo
-from maskyolo.ledger import LedgerRow, read_ledger, size_class, write_ledger
+from maskyolo.ledger import IGNORED, LedgerRow, read_ledger, size_class, write_ledger
 from maskyolo.origins import SYNTHESIS, Origin, read_origins
 from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
 from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
-from maskyolo.subject import OTHERS, Decision, decide_classes, paint_over
+from maskyolo.subject import OTHERS, Decision, paint_over
 from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, publish, recover, working_folder
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _UNEVEN = 3.0
 _LOST = ("no_face", "ambiguous", "unreadable")
 
 _LITTER = {"thumbs.db", "desktop.ini", SYNTHESIS}
-_IGNORED = "ignore"
 #: Names of the files in the working folder's `images` and `labels`, see `_Work._label` and `scenes.write_scenes`.
 _WORK_NAMES = r"(.+_[0-9a-f]{8}|scene_\d{5,})\.(jpg|png|txt)"
 
@@ -255,7 +255,7 @@ def convert_photos(
         return load_face_detector(detector, weights, conf, second_opinion)
 
     judge = _Judge.checksum() if others == "detector" else ""
-    settings = {"version": 2, "detector": load().name, "conf": conf, "others": others, "judge": judge}  # errors come before any work, too
+    settings = {"version": 3, "detector": load().name, "conf": conf, "others": others, "judge": judge}  # errors come before any work, too
     with output_errors(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()
@@ -359,7 +359,7 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, 
 
 def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:
     """Return what a row's label file says: its boxes but for the painted ones, with the ids of their classes in `names`."""
-    learnt = [place for place, name in enumerate(row.classes) if name != _IGNORED]
+    learnt = [place for place, name in enumerate(row.classes) if name != IGNORED]
     class_ids = np.array([names.index(row.classes[place]) for place in learnt], dtype=np.int64)
     return Labels(as_boxes([row.boxes[place] for place in learnt]), class_ids)
 
@@ -401,12 +401,12 @@ class _OldSet:
                 continue
             if label.read_text(encoding="utf-8") != format_yolo(labels_of(row, own_names), row.width, row.height):
                 found = read_yolo(label, row.width, row.height, len(own_names))
-                painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == _IGNORED]
-                classes = [own_names[class_id] for class_id in found.class_ids] + [_IGNORED] * len(painted)
+                painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == IGNORED]
+                classes = [own_names[class_id] for class_id in found.class_ids] + [IGNORED] * len(painted)
                 reason = row.reason if row.status == "corrected" else "its label file was changed by hand"
                 rows[source] = row.corrected([*found.boxes.tolist(), *painted], classes, reason)
         for row in rows.values():
-            lost = sorted(set(row.classes) - {*names, _IGNORED}) if row.status == "corrected" and row.in_set else []
+            lost = sorted(set(row.classes) - {*names, IGNORED}) if row.status == "corrected" and row.in_set else []
             if lost:
                 raise DatasetError(f"{row.source} in {folder} was corrected and has faces of class '{lost[0]}', which is not kept any more")
         try:
@@ -538,10 +538,12 @@ class _Work:
         height, width = image.shape[:2]
         phash, mirrored = perceptual_hashes(image)
         if photo.labels is None:
+            class_id = CLASS_NAMES.index(photo.class_name)
             faces = detector.detect(image)
-            decision = decide_classes(image, faces.boxes, CLASS_NAMES.index(photo.class_name), self._others, self._judge)
+            faces = replace(faces, origins=faces.origins or (detector.name,) * len(faces))
+            faces, decision = decide_faces(image, faces, class_id, self._others, self._judge)
         else:
-            faces = Faces(photo.labels.boxes, np.ones(len(photo.labels), dtype=np.float32))
+            faces = Faces(photo.labels.boxes, np.ones(len(photo.labels), dtype=np.float32), ("given",) * len(photo.labels))
             decision = Decision(photo.labels.class_ids, ("given",) * len(faces), photo.reason)
         row = replace(
             row,
@@ -552,8 +554,8 @@ class _Work:
             phash_mirrored=mirrored,
             boxes=tuple(tuple(round(float(value), 2) for value in box) for box in faces.boxes),
             scores=tuple(round(float(score), 4) for score in faces.scores),
-            classes=tuple(_IGNORED if class_id == IGNORE else self._names[class_id] for class_id in decision.class_ids),
-            origins=faces.origins or (row.detector,) * len(faces),
+            classes=tuple(IGNORED if class_id == IGNORE else self._names[class_id] for class_id in decision.class_ids),
+            origins=faces.origins,
             deciders=decision.deciders,
             agreed=() if faces.agreed is None else tuple(bool(agreed) for agreed in faces.agreed),
             size=size_class(faces.boxes, width, height),

@@ -17,7 +17,7 @@ from maskyolo.boxes import as_boxes, box_area
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
 
-__all__ = ["SIZES", "STATUSES", "LedgerRow", "format_ledger", "read_ledger", "size_class", "write_ledger"]
+__all__ = ["IGNORED", "SIZES", "STATUSES", "LedgerRow", "format_ledger", "read_ledger", "size_class", "write_ledger"]
 
 #: What can become of a photo; only `kept` and `corrected` ones are in the data set.
 STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "original", "excluded", "unreadable")
@@ -25,6 +25,9 @@ STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "original"
 #: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
 #: that the detector sees.
 SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
+
+#: The class of what is painted over.
+IGNORED = "ignore"
 
 _JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
 

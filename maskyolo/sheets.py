@@ -10,13 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskyolo.errors import ImageError
 from maskyolo.images import read_image, write_atomic
-from maskyolo.ledger import STATUSES, LedgerRow
+from maskyolo.ledger import IGNORED, STATUSES, LedgerRow
 
 __all__ = ["PAGE", "draw_sheet", "write_sheets"]
 
 #: Most photos on a page, and most pages of a status; of more photos, every n-th is shown.
 PAGE = 100
 _PAGES = 5
+#: Name of the sheets of photos in which something is painted over.
+PAINTED = "painted"
 _COLUMNS = 10
 _TILE = 160
 _TEXT = 28
@@ -25,6 +27,8 @@ _COLOURS = {"with_mask": (0, 170, 60), "without_mask": (230, 30, 30)}
 
 def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path) -> list[Path]:
     """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on; `kept` on one page only.
+
+    Photos of the set in which something is painted over are in `painted.png` and so on, too.
 
     Args:
         rows: the ledger.
@@ -36,12 +40,12 @@ def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path]
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for status in STATUSES:
-        found = [row for row in rows if row.status == status]
-        most = PAGE if status == "kept" else PAGE * _PAGES
+    for name in (*STATUSES, PAINTED):
+        found = [row for row in rows if (row.in_set and IGNORED in row.classes if name == PAINTED else row.status == name)]
+        most = PAGE if name == "kept" else PAGE * _PAGES
         shown = [found[number * len(found) // most] for number in range(most)] if len(found) > most else found
         for page in range(0, len(shown), PAGE):
-            path = folder / (f"{status}-{page // PAGE + 1}.png" if page else f"{status}.png")
+            path = folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")
             sheet = io.BytesIO()
             draw_sheet([(picture(row), row) for row in shown[page : page + PAGE]]).save(sheet, "PNG")
             write_atomic(path, sheet.getvalue())

@@ -7,10 +7,10 @@ of masks does: where it was sure (0.6), it was wrong once in 135. See docs/label
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -30,8 +30,6 @@ OTHERS = ("detector", "paint", "set-aside", "folder")
 _SURE = 0.6
 #: The subject is one of those faces of which the detector at least suspects the folder's class.
 _SUSPECTED = 0.2
-#: The grey that YOLO pads pictures with: it means "nothing here" to it.
-_GREY = 114
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,26 @@ def prominence(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[np.
 
 
 def decide_classes(
-    image: ImageArray, boxes: Boxes, class_id: int, others: str = "detector", detector: Callable[[ImageArray], sv.Detections] | None = None
+    boxes: Boxes,
+    class_id: int,
+    width: int,
+    height: int,
+    others: str = "detector",
+    found: sv.Detections | None = None,
+    name: str = "detector",
 ) -> Decision:
     """Decide the class of each face of a photo out of the folder of `class_id`; a lone face is the subject and has the folder's.
 
     Args:
-        image: BGR uint8 (H, W, 3).
         boxes: its faces, xyxy pixels (n, 4).
         class_id: what the folder stands for.
+        width: of the photo.
+        height: of the photo.
         others: one of `OTHERS`. `detector`: the subject is the most prominent face of which the detector, too, suspects the folder's
             class; every other face gets the class that the detector is sure of, or is painted over. `paint`: all but the most
             prominent are painted over. `set-aside`: the photo is ambiguous. `folder`: all get the folder's class.
-        detector: detector of masks, asked for `detector` only; its `conf` must be low (0.1).
+        found: what the detector of masks sees in the photo, from low confidences on (0.1); used for `detector` only.
+        name: that detector's name.
     """
     count = len(boxes)
     of_folder = np.full(count, class_id, dtype=np.int64)
@@ -80,14 +86,13 @@ def decide_classes(
         return Decision(of_folder, ("folder",) * count, reason)
     if others == "set-aside":
         return Decision(of_folder, ("folder",) * count, f"{count} faces; whose class the folder tells is not known", ambiguous=True)
-    height, width = image.shape[:2]
     rank = prominence(boxes, width, height)
-    if others == "paint" or detector is None:
+    if others == "paint" or found is None:
         subject = int(rank.argmax())
         painted = np.where(np.arange(count) == subject, class_id, IGNORE)
         deciders = tuple("folder" if place == subject else "nobody" for place in range(count))
         return Decision(painted, deciders, f"{count} faces, all but the subject painted over")
-    belief = _beliefs(boxes, detector(image))
+    belief = _beliefs(boxes, found)
     suspected = (belief[:, class_id] >= _SUSPECTED) & (belief.argmax(1) == class_id)
     if not suspected.any():
         return Decision(of_folder, ("folder",) * count, f"{count} faces, none of which clearly is of the folder's class", ambiguous=True)
@@ -95,7 +100,6 @@ def decide_classes(
     sure = (belief.max(1) >= _SURE) & (belief.min(1) < _SURE / 2)
     class_ids = np.where(sure, belief.argmax(1), IGNORE)
     class_ids[subject] = class_id
-    name = getattr(detector, "name", "detector")
     deciders = tuple("folder" if place == subject else name if sure[place] else "nobody" for place in range(count))
     parts = [(int(sure.sum()) - int(sure[subject]), f"of {name}'s class"), (deciders.count("nobody"), "painted over")]
     told = ", ".join(f"{number} {what}" for number, what in parts if number)
@@ -103,19 +107,24 @@ def decide_classes(
 
 
 def paint_over(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) -> ImageArray:
-    """Return the picture with xyxy boxes (n, 4) filled grey, a tenth larger, but for what lies in the boxes `spare` (m, 4).
+    """Return the picture with xyxy boxes (n, 4), a quarter larger on each side, smeared, but for what lies in the boxes `spare` (m, 4).
 
-    A face that is in the picture and has no label teaches a detector that it is none; so it must not be in the picture.
+    A face that is in the picture and has no label teaches a detector that it is none; so it must not be in the picture. Smeared means
+    scaled to four pixels and back: no face is left, and no edge that would tell a detector that there was one.
     """
     height, width = image.shape[:2]
-    hidden = np.zeros((height, width), dtype=bool)
-    for x1, y1, x2, y2 in as_boxes(boxes):
-        across, down = 0.1 * (x2 - x1), 0.1 * (y2 - y1)
-        hidden[max(0, int(y1 - down)) : int(y2 + down) + 1, max(0, int(x1 - across)) : int(x2 + across) + 1] = True
-    for x1, y1, x2, y2 in as_boxes(spare):
-        hidden[max(0, int(y1)) : int(y2) + 1, max(0, int(x1)) : int(x2) + 1] = False
     painted: ImageArray = image.copy()
-    painted[hidden] = _GREY
+    for x1, y1, x2, y2 in as_boxes(boxes):
+        across, down = (x2 - x1) / 4, (y2 - y1) / 4
+        rows = slice(max(0, int(y1 - down)), min(height, int(y2 + down) + 1))
+        columns = slice(max(0, int(x1 - across)), min(width, int(x2 + across) + 1))
+        region = painted[rows, columns]
+        if region.size:
+            few = cv2.resize(region, (2, 2), interpolation=cv2.INTER_AREA)
+            painted[rows, columns] = cv2.resize(few, region.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    for x1, y1, x2, y2 in as_boxes(spare):
+        place = slice(max(0, int(y1)), int(y2) + 1), slice(max(0, int(x1)), int(x2) + 1)
+        painted[place] = image[place]
     return painted
 
 

@@ -7,11 +7,13 @@ figures in benchmarks/labels.md are of other photos.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
-from maskyolo.faces import Faces
+from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage, box_iou, clip_boxes
+from maskyolo.faces import Faces, join_faces, leaves_room
 from maskyolo.faces.ssd import AGREEING, LOOKS, Candidates, MultiLookSsd, merge_candidates
 from maskyolo.faces.yunet import WHOLE, YuNet, YuNetLook
 from maskyolo.images import ImageArray
@@ -28,6 +30,8 @@ _SIZE, _APART = 0.7, 0.3
 #: Where neither is sure, a weak face of both counts; YuNet's from this score on, with a second look for faces that fill the picture.
 _WEAK = 0.3
 _TIGHT = YuNetLook(160, border=0.5)
+#: Where there may be small faces beside those that are found, YuNet looks at the photo at its full size, up to this many pixels.
+_FULL = 960
 #: A weak face of the SSD's alone must fill this share of the picture: in tight crops of masks it is a face, elsewhere a badge or an ear.
 _FILLS = 0.25
 #: What to add to the left, top, right and bottom side of YuNet's boxes, in widths and heights, so that they lie as the SSD's do: the
@@ -52,7 +56,8 @@ class SecondOpinion:
         """Return the faces of a BGR uint8 picture (H, W, 3), boxes clipped to it, with `origins` and `agreed`."""
         height, width = image.shape[:2]
         conf = self._ssd.conf
-        opinion = self._yunet.look(image, WHOLE)
+        weak = self._yunet.look(image, WHOLE, min(_WEAK, self._yunet.conf))
+        opinion = weak[weak.scores >= self._yunet.conf]
         candidates = self._ssd.look(image, LOOKS[:1])
         faces = merge_candidates(candidates, conf)
         if not len(faces) or len(opinion) > len(faces) or (_partners(faces, opinion.boxes) < 0).any():
@@ -60,26 +65,40 @@ class SecondOpinion:
             faces = merge_candidates(candidates, conf)
             if not len(faces):
                 candidates = np.concatenate([candidates, self._ssd.look(image, LOOKS[3:])])
-                faces, opinion = self._weak(image, candidates, opinion)
+                faces, opinion = self._weak(image, candidates, weak)
         partners = _partners(faces, opinion.boxes)
         counts = (partners >= 0) | (faces[:, 4] >= _SURE) | (partners < 0).all()
-        faces, partners = faces[counts], partners[counts]
+        dropped, faces, partners = faces[~counts], faces[counts], partners[counts]
         boxes = clip_boxes(faces[:, :4], width, height)
         further = _further(boxes, opinion, partners)
-        return Faces(
+        found = Faces(
             np.concatenate([boxes, clip_boxes(_like_ssd(opinion.boxes[further]), width, height)]),
             np.concatenate([faces[:, 4], opinion.scores[further]]),
             origins=("ssd",) * len(boxes) + ("yunet",) * len(further),
             agreed=np.concatenate([partners >= 0, np.zeros(len(further), dtype=bool)]),
         )
+        return replace(found, doubtful=self._doubtful(image, found, weak, dropped))
 
-    def _weak(self, image: ImageArray, candidates: Candidates, opinion: Faces) -> tuple[Candidates, Faces]:
+    def _doubtful(self, image: ImageArray, found: Faces, weak: Faces, dropped: Candidates) -> Faces:
+        """Return what the looks at a photo saw beside the faces that count; where there may be more YuNet looks at it in full size."""
+        height, width = image.shape[:2]
+        beside = _apart(weak, found.boxes)
+        if len(found) and (len(beside) or leaves_room(found.boxes, width, height)):
+            full = self._yunet.look(image, YuNetLook(min(_FULL, max(width, height))))
+            beside = _apart(join_faces(full, _apart(beside, full.boxes)), found.boxes)
+        boxes = np.concatenate([clip_boxes(dropped[:, :4], width, height), beside.boxes])
+        origins = ("ssd",) * len(dropped) + ("yunet",) * len(beside)
+        return Faces(boxes, np.concatenate([dropped[:, 4], beside.scores]), origins)
+
+    def _weak(self, image: ImageArray, candidates: Candidates, weak: Faces) -> tuple[Candidates, Faces]:
         """Return the sure faces of all looks, or else the best one that both detectors or two looks see; and YuNet's opinion on it."""
         merged = merge_candidates(candidates)
+        opinion = weak[weak.scores >= self._yunet.conf]
         sure = merged[:, 4] >= self._ssd.conf
         if sure.any():
             return merged[sure], opinion
-        for second in (opinion, *(self._yunet.look(image, look, min(_WEAK, self._yunet.conf)) for look in (WHOLE, _TIGHT))):
+        for second in (opinion, weak, None):
+            second = second if second is not None else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
             agreed = _partners(merged, second.boxes) >= 0
             if agreed.any():
                 return merged[agreed][:1], second
@@ -111,6 +130,11 @@ def _further(boxes: Boxes, opinion: Faces, partners: npt.NDArray[np.intp]) -> np
     apart = box_iou(found, boxes).max(axis=1) < _APART
     further: npt.NDArray[np.intp] = places[large & apart & (opinion.scores[places] >= _SURE)]
     return further
+
+
+def _apart(faces: Faces, boxes: Boxes) -> Faces:
+    """Return the faces that lie on none of the boxes (n, 4)."""
+    return faces[box_coverage(faces.boxes, boxes).max(axis=1, initial=0) < _APART]
 
 
 def _like_ssd(boxes: Boxes) -> Boxes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,3 +40,34 @@ def colours() -> ImageArray:
     """A 30 x 40 BGR picture whose every pixel is different, so that no swap or flip goes unseen."""
     y, x = np.mgrid[0:30, 0:40]
     return np.stack([x * 6, y * 8, 255 - x * 3 - y * 4], axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """FiftyOne on a real database of the tests' own: mongod on a free port, in a folder of its own, as FiftyOne itself starts it.
+
+    FiftyOne's own way would join any database that the user has running.
+    """
+    found = importlib.util.find_spec("fiftyone")
+    places = [Path(place) / "db" / "bin" / "mongod" for place in (found.submodule_search_locations or [] if found else [])]
+    mongod = next((place for place in places if place.is_file()), None)
+    if mongod is None:
+        pytest.skip("FiftyOne or its database is not installed; `make test` installs both on Linux x86-64")
+    folder = tmp_path_factory.mktemp("mongo")
+    command = [mongod, "--dbpath", folder, "--port", "0", "--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            lines = (json.loads(line) for line in server.stdout)
+            port = next(line["attr"]["port"] for line in lines if line["msg"] == "Waiting for connections")
+            patch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://127.0.0.1:{port}")
+            patch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
+            home = pytest.MonkeyPatch()
+            home.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where FiftyOne keeps its settings, when it is imported
+            from maskyolo.review.database import connect
+
+            fo = connect()
+            home.undo()
+            yield fo
+        finally:
+            server.terminate()

@@ -283,9 +283,9 @@ class OpenedSet:
         columns = self.samples.values(fields + [f"ground_truth.detections.{name}" for name in boxes])
         beside = {name: self._labels_beside(name) for name in BESIDE}
         known = {}
-        for image, *values in zip(*columns, strict=True):
-            sample = _Sample(*values[:5], list(zip(*(column or [] for column in values[5:]), strict=True)))
-            sample.beside = {name: labels.get(sample.id, []) for name, labels in beside.items()}
+        for image, sample_id, path, text, tags, size, *parts in zip(*columns, strict=True):
+            sample = _Sample(sample_id, path, text or "", tags, size, list(zip(*(part or [] for part in parts), strict=True)))
+            sample.beside = {name: labels.get(sample_id, []) for name, labels in beside.items()}
             known[image] = sample
         return known
 

@@ -1,0 +1,288 @@
+"""Corrections from `review.csv` back into labels and ledger, all together, logged, and undone byte for byte; no FiftyOne is needed."""
+
+import contextlib
+import csv
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reviewed import LEFT, RIGHT, content, faces_of, image_of, label_of, make_set
+
+from maskyolo.cli import main
+from maskyolo.errors import DatasetError
+from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
+from maskyolo.review import apply_review, transaction, undo_review
+from maskyolo.review.suspicions import Suspicion, read_suspicions, write_suspicions
+from maskyolo.review.transaction import Transaction
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_set(tmp_path / "set")
+
+
+def suspicion(name: str, reason: str = "wrong_class", **known: Any) -> Suspicion:
+    return Suspicion(1, image_of(name), name.split("/")[0], reason, 0.5, **known)
+
+
+def apply_csv(root: Path, *lines: Suspicion, **settings: Any) -> Any:
+    write_suspicions(root / "review.csv", lines)
+    return apply_review(root, csv=root / "review.csv", **settings)
+
+
+def row(root: Path, name: str) -> LedgerRow:
+    return next(row for row in read_ledger(root / "ledger.csv") if row.source == f"{name}.png")
+
+
+def test_every_tag_does_what_it_says(root: Path) -> None:
+    done = apply_csv(
+        root,
+        suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",)),
+        suspicion("train/two", "bad_box", label=1, box=RIGHT, suggested_box=(118, 18, 165, 75), tags=("bad_box",)),
+        suspicion("train/none", "missing", suggested_box=LEFT, suggested_class="without_mask", tags=("missing",)),
+        suspicion("val/two", "spurious", label=0, box=LEFT, tags=("delete",)),
+        suspicion("train/last", "unusual", tags=("delete",)),
+        suspicion("train/bare", tags=("ok",)),
+        suspicion("val/one", label=0, box=LEFT, tags=("confuser",)),
+    )
+    assert faces_of(root, "train/one") == [(1, [*LEFT])]
+    assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [118, 18, 165, 75])]
+    assert faces_of(root, "train/none") == [(1, [*LEFT])]
+    assert faces_of(root, "val/two") == [(1, [*RIGHT])]
+    assert not (root / image_of("train/last")).exists()
+    assert not (root / label_of("train/last")).exists()
+    assert faces_of(root, "train/bare") == [(1, [*LEFT])]
+    assert faces_of(root, "val/one") == [(1, [*LEFT])]
+    assert {row.status for row in read_ledger(root / "ledger.csv")} == {"corrected"}
+    assert row(root, "train/last").image == ""
+    assert row(root, "train/two").origins == ("ssd", "human")
+    assert row(root, "train/one").deciders == ("human",)
+    assert done.counts() == {"class": 2, "box": 1, "added": 1, "removed": 1, "photo_removed": 1, "checked": 1}
+    log = [json.loads(line) for line in (done.folder / "changes.jsonl").read_text().splitlines()]
+    assert len(log) == 7
+    assert log[0] | {"time": ""} == {
+        "time": "",
+        "by": str(root / "review.csv"),
+        "image": image_of("train/one"),
+        "source": "train/one.png",
+        "what": "class",
+        "before": {"class": "with_mask", "box": [*LEFT]},
+        "after": {"class": "without_mask", "box": [*LEFT]},
+        "tags": ["wrong_class"],
+    }
+
+
+def test_what_a_person_writes_counts_more_than_what_was_suggested(root: Path) -> None:
+    apply_csv(
+        root,
+        suspicion("train/one", label=0, box=LEFT, new_class="no mask", new_box=(10, 10, 50, 60), suggested_box=RIGHT, tags=("bad_box",)),
+        suspicion("train/none", "missing", suggested_box=LEFT, new_box=RIGHT, new_class="with_mask"),
+    )
+    assert faces_of(root, "train/one") == [(1, [10, 10, 50, 60])]
+    assert faces_of(root, "train/none") == [(0, [*RIGHT])]
+
+
+def test_lines_that_say_nothing_change_nothing(root: Path) -> None:
+    before = content(root)
+    done = apply_csv(root, suspicion("train/one", label=0, box=LEFT, suggested_class="without_mask"))
+    assert (done.changes, done.folder) == ([], None)
+    assert content(root) == before | {"review.csv": (root / "review.csv").read_bytes()}
+
+
+def test_undo_gives_back_every_byte_and_redoes_nothing(root: Path) -> None:
+    (root / label_of("train/bare")).write_bytes(b"1 0.2 0.45 0.2 0.5\r\n")  # written by hand
+    (root / label_of("train/none")).unlink()
+    before = content(root)
+    first = suspicion("train/bare", label=0, tags=("wrong_class",))
+    lines = [first, suspicion("train/none", "missing", new_box=LEFT), suspicion("train/last", tags=("delete",))]
+    apply_csv(root, *lines)
+    between = content(root)
+    apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
+    assert undo_review(root) == sorted(["ledger.csv", label_of("train/one")])
+    assert {name: data for name, data in content(root).items() if name != "review.csv"} == {
+        name: data for name, data in between.items() if name != "review.csv"
+    }
+    undo_review(root)
+    (root / "review.csv").unlink()
+    assert content(root) == before
+    with pytest.raises(DatasetError, match="nothing to undo"):
+        undo_review(root)
+
+
+def test_undo_is_refused_where_it_would_lose_a_later_change(root: Path) -> None:
+    apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
+    (root / label_of("train/one")).write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DatasetError, match=r"labels/train/a-one.txt was changed after it; what it was before is in .*0001"):
+        undo_review(root)
+    assert (root / label_of("train/one")).read_text() == "0 0.5 0.5 0.1 0.1\n"
+
+
+def test_undo_after_an_update_gives_the_changed_photos_their_rows_back(root: Path) -> None:
+    old = row(root, "train/one")
+    apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
+    rows = read_ledger(root / "ledger.csv")
+    new = LedgerRow("new.png", "with_mask", "no_face")
+    write_ledger(root / "ledger.csv", [*(replace(row, group=row.group + 1) for row in rows), new])
+    undo_review(root)
+    assert row(root, "train/one") == replace(old, group=old.group + 1)
+    assert read_ledger(root / "ledger.csv")[-1] == new
+    assert faces_of(root, "train/one") == [(0, [*LEFT])]
+
+
+def test_a_dry_run_changes_nothing(root: Path) -> None:
+    line = suspicion("train/one", label=0, tags=("wrong_class",))
+    write_suspicions(root / "review.csv", [line])
+    before = content(root)
+    done = apply_csv(root, line, dry_run=True)
+    assert [str(change) for change in done.changes] == ["class with_mask [20, 20, 60, 70] -> without_mask [20, 20, 60, 70] (wrong_class)"]
+    assert content(root) == before
+    assert not (root / "review").exists()
+
+
+def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
+    done = apply_csv(
+        root,
+        suspicion("train/one", label=0, new_box=(-30, 20, 60, 170)),
+        suspicion("train/two", label=0, new_box=(300, 20, 360, 70)),
+    )
+    assert faces_of(root, "train/one") == [(0, [0, 20, 60, 100])]
+    assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [*RIGHT])]
+    assert [str(problem) for problem in done.problems] == [
+        f"{image_of('train/one')}: the box [-30, 20, 60, 170] reached out of the picture (200 x 100) and was clipped to it",
+        f"{image_of('train/two')}: the box [300, 20, 360, 70] is not in the picture (200 x 100) and was not taken over",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (suspicion("train/one", label=0, tags=("wrong-class",)), "line 3: unknown tag 'wrong-class'; choose from wrong_class, bad_box"),
+        (suspicion("train/one", label=0, new_class="helmet"), "line 3: unknown class 'helmet'; choose from with_mask, without_mask"),
+        (suspicion("train/lost", tags=("delete",)), "line 3: images/train/a-lost.png is not a picture of"),
+        (suspicion("train/one", label=3, tags=("delete",)), "line 3: box 3 of images/train/a-one.png is not in its labels any more"),
+        (suspicion("train/one", label=0, box=RIGHT, tags=("delete",)), "line 3: box 0 of images/train/a-one.png is not in its labels any"),
+        (suspicion("train/one", label=0, box=LEFT, tags=("bad_box",)), "line 3: tagged bad_box, but no better box is suggested"),
+        (suspicion("train/one", "missing", tags=("missing",)), "line 3: there is no box to add; write one into new_box"),
+        (suspicion("train/two", tags=("confuser",)), "line 3: tagged confuser, but the photo has 2 boxes"),
+    ],
+)
+def test_a_wrong_line_is_told_and_nothing_at_all_is_changed(line: Suspicion, message: str, root: Path) -> None:
+    before = content(root)
+    with pytest.raises(DatasetError) as caught:
+        apply_csv(root, suspicion("train/bare", label=0, tags=("wrong_class",)), line)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (root / "review.csv").unlink()
+    assert content(root) == before
+
+
+def test_a_box_is_found_again_where_its_line_has_moved(root: Path) -> None:
+    apply_csv(root, suspicion("train/two", label=0, box=LEFT, tags=("delete",)))
+    apply_csv(root, suspicion("train/two", label=1, box=RIGHT, tags=("wrong_class",)))
+    assert faces_of(root, "train/two") == [(0, [*RIGHT])]
+
+
+def test_a_set_without_a_ledger_is_corrected_too(tmp_path: Path) -> None:
+    root = make_set(tmp_path / "set", ledger=False)
+    apply_csv(root, suspicion("val/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",)))
+    assert faces_of(root, "val/one") == [(1, [*LEFT])]
+    assert not (root / "ledger.csv").exists()
+
+
+def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file that is written, renamed or taken out may be the last one before the kill; the next command finishes the change."""
+    lines = [suspicion("train/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",))]
+
+    def labels_after(root: Path) -> dict[str, bytes]:
+        return {name: data for name, data in content(root).items() if name not in ("data.yaml", "review.csv")}
+
+    twin = make_set(tmp_path / "twin")
+    nothing = labels_after(twin)
+    apply_csv(twin, *lines)
+    everything = labels_after(twin)
+    outcomes = []
+    for step in range(50):
+        root = make_set(tmp_path / str(step))
+        killer = Killer(step)
+        with monkeypatch.context() as patch:
+            patch.setattr(transaction, "_copy", killer.before(transaction._copy))
+            patch.setattr(Path, "unlink", killer.before(Path.unlink))
+            patch.setattr(Path, "replace", killer.before(Path.replace))
+            with contextlib.suppress(Killed):
+                apply_csv(root, *lines)
+        if killer.calls <= step:
+            break
+        Transaction.finish_pending(root)
+        outcomes.append(labels_after(root))
+    assert all(outcome in (nothing, everything) for outcome in outcomes)
+    assert outcomes[0] == nothing
+    assert outcomes[-1] == everything
+    assert 10 < len(outcomes) < 49
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it is done."""
+
+
+class Killer:
+    """Lets `steps` calls pass and stops the next one before it happens."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.calls = steps, 0
+
+    def before(self, function: Any) -> Any:
+        def called(*args: Any, **settings: Any) -> Any:
+            self.calls += 1
+            if self.calls == self.steps + 1:
+                raise Killed
+            return function(*args, **settings)
+
+        return called
+
+
+def test_spreadsheets_may_save_the_list_their_way(root: Path) -> None:
+    write_suspicions(root / "review.csv", [suspicion("train/one", label=0, box=LEFT, tags=("wrong_class", "ok"))])
+    text = (root / "review.csv").read_text()
+    out = io.StringIO()
+    csv.writer(out, delimiter=";", lineterminator="\r\n").writerows(csv.reader(io.StringIO(text)))
+    (root / "excel.csv").write_bytes(b"\xef\xbb\xbf" + out.getvalue().encode())
+    assert read_suspicions(root / "excel.csv") == read_suspicions(root / "review.csv")
+
+
+def test_a_file_that_is_no_list_is_told(root: Path) -> None:
+    with pytest.raises(DatasetError, match=r"ledger.csv is no list of suspicions: it lacks the columns rank, label, box"):
+        read_suspicions(root / "ledger.csv")
+    with pytest.raises(DatasetError, match=r"cannot read .*none.csv"):
+        read_suspicions(root / "none.csv")
+
+
+def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_suspicions(root / "review.csv", [suspicion("train/one", label=0, tags=("wrong_class",))])
+    with pytest.raises(SystemExit) as caught:
+        main(["review", "apply", "--data", str(root), "--csv", str(root / "review.csv")])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"changed: 1 classes, in 1 photos\n{root / 'review' / '0001'}\n"
+    with pytest.raises(SystemExit):
+        main(["review", "apply", "--data", str(root), "--undo"])
+    assert capsys.readouterr().out.startswith("put back as before: 2 files\n")
+
+
+def test_undo_takes_no_other_options(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["review", "apply", "--data", str(root), "--undo", "--dry-run"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_list_is_taken_over_without_fiftyone(root: Path) -> None:
+    write_suspicions(root / "review.csv", [suspicion("train/one", label=0, tags=("wrong_class",))])
+    code = (
+        "import sys; sys.modules['fiftyone'] = None; from maskyolo.review import apply_review; apply_review(sys.argv[1], csv=sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root), str(root / "review.csv")], check=True)
+    assert faces_of(root, "train/one") == [(1, [*LEFT])]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from maskyolo.convert import convert_dataset
     from maskyolo.detection import detect
     from maskyolo.evaluate import evaluate
+    from maskyolo.export import export_model
     from maskyolo.formats import export_dataset
     from maskyolo.synthesize import synthesize_masks
     from maskyolo.train import train_detector
@@ -20,6 +21,7 @@ __all__ = [
     "detect",
     "evaluate",
     "export_dataset",
+    "export_model",
     "load_detector",
     "synthesize_masks",
     "train_classifier",
@@ -37,6 +39,7 @@ _HOMES = {
     "detect": "maskyolo.detection",
     "evaluate": "maskyolo.evaluate",
     "export_dataset": "maskyolo.formats",
+    "export_model": "maskyolo.export",
     "load_detector": "maskyolo.yolo",
     "synthesize_masks": "maskyolo.synthesize",
     "train_classifier": "maskyolo.train_classifier",

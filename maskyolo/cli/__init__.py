@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
-from maskyolo.cli import compare, convert, detect, doctor, models, review, synthesize, train, val
+from maskyolo.cli import compare, convert, detect, doctor, export, models, review, synthesize, train, val
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -40,6 +40,7 @@ app.command("val", epilog=val.EXAMPLES)(val.val)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
 app.add_typer(review.app, name="review")
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 

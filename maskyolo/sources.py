@@ -46,6 +46,8 @@ MOST_PACKETS = 100
 #: Most bytes of a picture that is fetched from an address.
 MAX_DOWNLOAD = 256 << 20
 
+_SILENT = "no answer within {:g} s"
+
 Kind = Literal["image", "video", "live"]
 
 
@@ -186,9 +188,9 @@ class Stream:
             if data is not None:
                 yield Frame(decode_image(data, self.name), self.name, total=1)
                 return
-        yield from _decode(
-            self.url, self.name, vid_stride, options={"rtsp_transport": "tcp"} if self.url.lower().startswith("rtsp") else {}
-        )
+        # the rate is not worth waiting for
+        options = {"rtsp_transport": "tcp", "fpsprobesize": "0"} if self.url.lower().startswith("rtsp") else {}
+        yield from _decode(self.url, self.name, vid_stride, options)
 
     def _picture(self) -> bytes | None:
         """Return the bytes if the server says that it is a picture."""
@@ -328,10 +330,12 @@ def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None
     """Yield the frames of whatever FFmpeg opens."""
     import av
 
+    begun = time.monotonic()
     try:
         container = av.open(url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"cannot read {name}: {_reason(error)}; check that it is a video and can be reached") from error
+        reason = _reason(error) if time.monotonic() - begun < TIMEOUT else _SILENT.format(TIMEOUT)  # RTSP calls that invalid data
+        raise SourceError(f"cannot read {name}: {reason}; check that it is a video and can be reached") from error
     with ExitStack() as closing:
         closing.enter_context(container)
         if not container.streams.video:
@@ -415,7 +419,7 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
                 decoded = decoder.decode(packet)
             except av.FFmpegError:  # lost on the way; the next keyframe mends it
                 continue
-            for picture in decoded:
+            for picture in decoded if not packet.is_corrupt else ():
                 if index >= wanted:
                     image = _upright(reformatter, picture)
                     yield Frame(image, name, index, taken - start, "live", rate / vid_stride, taken=taken, skipped=skipped)
@@ -496,7 +500,7 @@ def _upright(reformatter: Any, picture: Any) -> ImageArray:
 
 def _reason(error: BaseException) -> str:
     if type(error).__name__ == "ExitError":  # FFmpeg's "immediate exit requested": PyAV stopped waiting
-        return f"no answer within {TIMEOUT:g} s"
+        return _SILENT.format(TIMEOUT)
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).lower()
 

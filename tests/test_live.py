@@ -1,0 +1,279 @@
+"""Cameras as they are: faster than we, gone and back, of another size at once; MJPEG over HTTP, RTSP and a webcam."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+from clips import probe
+from live import Mjpeg, Rtsp, Webcam, number_of, until
+
+from maskyolo import pipeline, sources
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.detection import Summary, detect
+from maskyolo.errors import SourceError
+from maskyolo.images import ImageArray
+from maskyolo.sources import Stream
+
+Camera = Mjpeg | Rtsp | Webcam
+
+
+@pytest.fixture
+def mjpeg(samples: Path) -> Iterator[Mjpeg]:
+    camera = Mjpeg(samples / "street.jpg")
+    yield camera
+    camera.die()
+
+
+@pytest.fixture(params=["mjpeg", "rtsp", "webcam"])
+def camera(request: pytest.FixtureRequest, samples: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Camera]:
+    monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
+    if request.param == "rtsp" and (reason := Rtsp.missing()):
+        pytest.skip(reason)
+    found: Camera = Mjpeg(samples / "street.jpg") if request.param == "mjpeg" else Rtsp() if request.param == "rtsp" else Webcam()
+    if isinstance(found, Webcam):
+        monkeypatch.setattr(cv2, "VideoCapture", found)
+    yield found
+    found.die()
+
+
+class Eye:
+    """A detector that reads the frames' numbers; `then` is called with each."""
+
+    def __init__(self, then: Callable[[int], None] = lambda number: None) -> None:
+        self.then = then
+        self.seen: list[int] = []
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        self.seen.append(number_of(image))
+        self.then(self.seen[-1])
+        return sv.Detections(
+            np.array([[10, 10, 50, 50]], np.float32),
+            confidence=np.array([0.9], np.float32),
+            class_id=np.array([0]),
+            data={"class_name": np.array(CLASS_NAMES[:1])},
+        )
+
+
+def newest(camera: Camera) -> int:
+    """The last frame that has been sent and that can have been decoded."""
+    return camera.sent - 1 - camera.delay
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: Camera) -> None:
+    summary, marks = Summary(), []
+
+    def slow(number: int) -> None:
+        until(lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent or number >= newest(camera))
+        if len(marks) < 5:
+            camera.send(20)
+            until(lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent)  # all but one are passed over
+            marks.append(newest(camera))
+
+    eye = Eye(slow)
+    for _ in detect(camera.url, model=eye, summary=summary):
+        if len(eye.seen) == 6:
+            break
+    assert all(number >= mark for number, mark in zip(eye.seen[1:], marks, strict=True)), (eye.seen, marks)
+    assert summary.frames == 6
+    assert summary.dropped >= 5 * 19
+    assert summary.frames + summary.dropped + camera.delay == camera.sent
+
+
+def test_one_that_dies_and_returns_goes_on(camera: Camera, tmp_path: Path) -> None:
+    summary, told, mark = Summary(), [], 0
+
+    def die(number: int) -> None:
+        if number >= newest(camera) and not told:
+            camera.die()
+
+    def back(source: str, error: Exception) -> None:
+        nonlocal mark
+        told.append(str(error))
+        mark = camera.sent
+        camera.start()
+
+    eye = Eye(die)
+    for image, _ in detect(camera.url, eye, save_json=tmp_path / "out.jsonl", events=tmp_path / "e.csv", on_error=back, summary=summary):
+        if told and number_of(image) >= newest(camera):
+            break
+    lines = records(tmp_path / "out.jsonl")
+    assert [line["source"] for line in lines] == [camera.url] * len(eye.seen)
+    assert eye.seen == sorted(set(eye.seen))
+    assert eye.seen[0] < mark <= eye.seen[-1]
+    frames, times = [line["frame"] for line in lines], [line["time"] for line in lines]
+    assert frames == sorted(set(frames))  # type: ignore[type-var]
+    assert times == sorted(times)  # type: ignore[type-var]
+    assert (summary.interruptions, len(told)) == (1, 1)
+    assert "trying again for 60 s" in told[0]
+    assert "\n" not in told[0]
+
+
+def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(camera: Camera, tmp_path: Path) -> None:
+    def die(number: int) -> None:
+        if number >= newest(camera):
+            camera.die()
+
+    eye = Eye(die)
+    with pytest.raises(SourceError, match="cannot"):
+        list(detect(camera.url, eye, reconnect=0.05, save_json=tmp_path / "out.jsonl", on_error=lambda *_: None))
+    *lines, last = records(tmp_path / "out.jsonl")
+    assert len(lines) == len(eye.seen) > 0
+    assert set(last) == {"source", "frame", "error"}
+
+
+def test_another_size_in_mid_stream_goes_on(camera: Camera, tmp_path: Path) -> None:
+    grown = False
+
+    def grow(number: int) -> None:
+        nonlocal grown
+        if number >= newest(camera) and not grown:
+            grown = True
+            camera.send(5, size=(640, 480))
+
+    results = detect(camera.url, Eye(grow), save=True, save_json=tmp_path / "out.jsonl", project=tmp_path)
+    for image, _ in results:
+        if image.shape[0] == 480 and number_of(image) >= newest(camera):
+            break
+    results.close()
+    lines = records(tmp_path / "out.jsonl")
+    sizes = [(line["width"], line["height"]) for line in lines]
+    assert sizes == sorted(sizes)  # type: ignore[type-var]
+    assert set(sizes) == {(320, 240), (640, 480)}
+    (video,) = (tmp_path / "predict").glob("*.mp4")
+    count, _, size = probe(video)
+    assert (count, size) == (len(lines), (320, 240))
+
+
+def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
+    frames = Stream(mjpeg.url).frames(vid_stride=3)
+    first = next(frames)
+    mjpeg.send(6)
+    second = next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert [number_of(frame.image) for frame in (first, second)] == [first.index, second.index]
+    assert second.index - first.index >= 3
+    assert first.rate == second.rate == Fraction(25, 3)
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_server_that_accepts_and_says_nothing_is_one_line(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"):
+        list(Stream(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x").frames())
+
+
+def test_a_stream_that_falls_silent_is_tried_again(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
+    told: list[str] = []
+    for _ in detect(mjpeg.url, Eye(), on_error=lambda _, error: told.append(str(error))):
+        if told:
+            break
+    assert "it broke off after 10 frames (no answer within 0.5 s)" in told[0]
+
+
+def test_stopping_does_not_wait_for_a_silent_server(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT", 60)
+    results = detect(mjpeg.url, Eye())
+    next(results)
+    results.close()
+    assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
+    assert "maskyolo-stream" in {thread.name for thread in threading.enumerate()}, "it would have been waited for"
+
+
+def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_path: Path) -> None:
+    told: list[str] = []
+    address = mjpeg.url.replace("://", "://me:s%40cret@") + "?user=me&pwd=s%40cret"
+    results = detect(
+        address,
+        Eye(lambda number: mjpeg.die() if number >= newest(mjpeg) else None),
+        reconnect=0.01,
+        save=True,
+        stats_only=False,
+        track=True,
+        save_json=tmp_path / "out.jsonl",
+        events=tmp_path / "events.csv",
+        project=tmp_path,
+        on_error=lambda _, error: told.append(str(error)),
+    )
+    with pytest.raises(SourceError) as error:
+        list(results)
+    mjpeg.start()
+    assert "Basic " + b64encode(b"me:s@cret").decode() in mjpeg.logins
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 5
+    assert all(b"cret" not in path.read_bytes() and "cret" not in path.name for path in files)
+    assert "cret" not in "".join([*told, str(error.value)])
+    assert "://me:***@127.0.0.1" in told[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(mjpeg: Mjpeg, tmp_path: Path, number: signal.Signals) -> None:
+    json_file = tmp_path / "out.jsonl"
+    words = ["--source", mjpeg.url, "--imgsz", "160", "--track", "--project", tmp_path, "--save-json", json_file]
+    command = [sys.executable, "-m", "maskyolo", "detect", *map(str, words)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "out.jsonl.part"
+
+    def some() -> bool:
+        mjpeg.send(1)
+        return running.poll() is not None or (part.is_file() and part.stat().st_size > 3000)
+
+    until(some, seconds=120)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    lines = records(json_file)
+    assert len(lines) > 5
+    assert probe(tmp_path / "predict" / "live.mp4")[0] == len(lines)
+    assert out.splitlines()[0].startswith(f"{len(lines)} frames: ")
+    assert out.splitlines()[-1] == str(tmp_path / "predict")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(mjpeg: Mjpeg, tmp_path: Path) -> None:
+    words = ["--source", mjpeg.url, "--imgsz", "160", "--project", tmp_path]
+    words += ["--save-json", tmp_path / "out.jsonl", "--events", tmp_path / "events.jsonl"]
+    command = [sys.executable, "-m", "maskyolo", "detect", *map(str, words)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    video = tmp_path / "predict" / "live.mp4.part"
+
+    def much() -> bool:
+        mjpeg.send(1)
+        return running.poll() is not None or (video.is_file() and b"moof" in video.read_bytes())
+
+    until(much, seconds=120)
+    running.kill()
+    running.wait()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        "out.jsonl.part",
+        "events.jsonl.part",
+        "live.mp4.part",
+        "args.yaml",
+    }
+    assert len(records(tmp_path / "out.jsonl.part")) > 20
+    assert all(set(line) >= {"event", "track_id"} for line in records(tmp_path / "events.jsonl.part"))
+    (tmp_path / "saved.mp4").write_bytes(video.read_bytes())
+    capture = cv2.VideoCapture(str(tmp_path / "saved.mp4"))
+    assert capture.read()[0]
+    capture.release()

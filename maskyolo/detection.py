@@ -26,7 +26,7 @@ from maskyolo.slicing import SlicedDetector
 from maskyolo.sources import Frame, Picture, Source, Video, display_name, open_sources
 from maskyolo.tracking import LOW_CONF, Tracking
 from maskyolo.two_stage import TwoStageDetector
-from maskyolo.yolo import DEFAULT_MODELS, FACE_CONF, load_detector
+from maskyolo.yolo import DEFAULT_MODELS, FACE_CONF, YoloDetector, load_detector
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -61,6 +61,7 @@ class Summary:
         total: how many there will be, where that is known.
         counts: detections of each class name, over all frames.
         people: the people who were tracked, if any were to be.
+        network: what computes the network where and in which precision, and why, in a line; empty with two stages.
         errors: what could not be read, as (source, message).
     """
 
@@ -71,6 +72,7 @@ class Summary:
     total: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     people: Counting | None = None
+    network: str = ""
     errors: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -90,7 +92,7 @@ def detect(
     face: Path | str | None = None,
     face_conf: float | None = None,
     backend: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     trust: bool = False,
     track: bool = False,
     zone: str | None = None,
@@ -133,7 +135,7 @@ def detect(
         face: its weights, or the folder that has them.
         face_conf: least score of a face in `two-stage`.
         backend: what runs the network: auto, openvino, onnxruntime or torch.
-        precision: what it computes in: fp32 or bf16.
+        precision: what it computes in: fp32, bf16, or auto, which is bf16 where the CPU has it in hardware.
         trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
         track: follow the faces of videos and streams, and count people; any of the next six arguments asks for it as well.
         zone: count only the people in this polygon, `x1,y1,x2,y2,x3,y3,…`; see `counting.Counting`.
@@ -233,11 +235,13 @@ def detect(
     )
     if blur and pipeline == "two-stage" and isinstance(loaded, TwoStageDetector):
         loaded.tell_scores = True
+    network = loaded.backend.description if isinstance(loaded, YoloDetector) else ""
     if slice_size is not None:
         loaded = SlicedDetector(loaded, slice_size)
     window = Window() if show else None
     summary = Summary() if summary is None else summary
     summary.people = counting if track else None
+    summary.network = network
     steps: list[Step] = [Blur(), _faces_from(FACE_CONF if face_conf is None else face_conf)] if blur else []
     if track or blur:
         steps.append(Tracking(conf) if track else _at_least(conf))

@@ -54,7 +54,7 @@ def detect(
     face: Annotated[Path | None, typer.Option(help="Weights of that face detector, or the folder that has them.")] = None,
     face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
     backend: Backend = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     trust: Trust = False,
     track: Annotated[
         bool, typer.Option("--track", help="Follow the faces of videos and streams: steady labels, and people are counted.")
@@ -142,6 +142,8 @@ def detect(
                 )
             ) as results,
         ):
+            if summary.network:
+                typer.echo(summary.network, err=True)
             for _ in results:
                 on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: what is finished is on disk
@@ -151,10 +153,10 @@ def detect(
             print(summary.people.summary())
         if summary.dropped:
             print(f"{summary.dropped} frames passed over to keep up")
-        for path in (save_json, events):
-            if path and summary.frames:
         if summary.interruptions:
             print(f"broke off {summary.interruptions} times")
+        for path in (save_json, events):
+            if path and summary.frames:
                 print(path)
         if summary.folder:
             print(summary.folder)

@@ -59,7 +59,7 @@ def pairs(found: list[sv.Detections], expected: list[sv.Detections], above: floa
 
 
 @pytest.mark.parametrize(("format", "precision"), [("onnx", "fp32"), ("onnx", "fp16"), ("openvino", "fp32"), ("openvino", "fp16")])
-def test_an_export_in_floats_finds_the_same(format: str, precision: str, tmp_path: Path) -> None:
+def test_an_export_in_floats_finds_the_same(format: str, precision: str, tmp_path: Path) -> None:  # noqa: A002
     result = maskyolo.export_model(format=format, precision=precision, imgsz=320, project=tmp_path)
     overlaps, off = pairs(faces(result.path, precision="fp32"), faces("maskyolo-n", precision="fp32"), above=0.28)
     assert len(overlaps) > 10

@@ -235,7 +235,7 @@ class VideoWriter:
         self._base = Fraction(1, 1000) if timed else 1 / rate
         with output_errors(path):
             self._part.touch()
-            options = {"movflags": "hybrid_fragmented+negative_cts_offsets", "frag_duration": "1000000"}
+            options = {"movflags": "hybrid_fragmented+negative_cts_offsets", "frag_duration": "1000000", "flush_packets": "1"}
             self._container = av.open(f"file:{self._part}", "w", format="mp4", options=options)
         self._stream = self._container.add_stream(
             "libx264", rate=rate.limit_denominator(100_000), options={"preset": "veryfast", "crf": "23"}

@@ -53,7 +53,8 @@ sender, loop = Sender(), GLib.MainLoop()
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(
     "( appsrc name=source is-live=true format=time do-timestamp=true"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 pass=quant quantizer=20 threads=1 ! rtph264pay name=pay0 config-interval=-1 )"
+    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 pass=quant quantizer=20 threads=1"
+    " ! rtph264pay name=pay0 config-interval=-1 )"
 )
 factory.set_shared(True)
 factory.connect("media-configure", sender.configure)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from maskyolo.alerts import Alerts, display_host
+from maskyolo.alerts import Alerts, display_command, display_host
 from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
 
@@ -83,6 +83,14 @@ def test_no_more_than_some_at_once(tmp_path: Path, told: list[str], monkeypatch:
 def test_a_command_that_cannot_run_is_told_before_the_run(command: str, told: list[str]) -> None:
     with pytest.raises(MaskyoloError, match="--alert-cmd"):
         Alerts(command, None, told.append)
+
+
+def test_of_a_command_only_the_program_is_stored_and_told(told: list[str]) -> None:
+    assert display_command(f"{sys.executable} -H 'Authorization: secret'") == f"{sys.executable} ***"
+    assert display_command(sys.executable) == sys.executable
+    with pytest.raises(MaskyoloError, match="no such program 'no-such-program-here'") as error:
+        Alerts("no-such-program-here secret", None, told.append)
+    assert "secret" not in str(error.value)
 
 
 class Hook(BaseHTTPRequestHandler):

@@ -10,6 +10,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.detection import Summary, detect
 from maskyolo.errors import SourceError
 from maskyolo.images import ImageArray
+from maskyolo.sinks import Quit
 from maskyolo.sources import Stream
 
 Camera = Mjpeg | Rtsp | Webcam
@@ -172,6 +174,76 @@ def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
     assert first.rate == second.rate == Fraction(25, 3)
 
 
+@dataclass
+class Packet:
+    is_keyframe: bool
+    number: int
+
+
+class Packets:
+    """In place of a container: its packets are there at once."""
+
+    def __init__(self, keyframes: set[int], count: int) -> None:
+        self.packets = [Packet(number in keyframes, number) for number in range(count)]
+        self.closed = False
+
+    def demux(self, stream: object) -> list[Packet]:
+        return self.packets
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "count", "taken", "left_out"),
+    [
+        ({0}, 5, [0, 1, 2, 3, 4], 0),
+        ({0, 2, 5}, 8, [5, 6, 7], 5),  # a keyframe makes what is before it needless
+        (set(range(8)), 8, [7], 7),  # MJPEG: every frame is one
+        ({0}, 150, [], None),  # too much without a keyframe: wait for one
+        ({0, 140}, 150, list(range(140, 150)), 140),
+    ],
+)
+def test_what_a_slow_decoder_cannot_take_is_left_out_up_to_a_keyframe(
+    keyframes: set[int], count: int, taken: list[int], left_out: int | None
+) -> None:
+    container = Packets(keyframes, count)
+    packets = sources._Packets(container, None)
+    until(lambda: packets._over)
+    found = list(packets)
+    assert not container.closed, "the decoder may still need it"
+    packets.close()
+    assert container.closed
+    assert [packet.number for packet, _, _ in found] == taken
+    assert [skipped for _, _, skipped in found] == ([left_out] + [0] * (len(taken) - 1) if taken else [])
+
+
+def test_the_window_can_be_closed_during_an_outage(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Shown:
+        def write(self, result: object) -> None:
+            if number_of(result.frame.image) >= newest(mjpeg):  # type: ignore[attr-defined]
+                mjpeg.die()
+
+        def idle(self) -> None:
+            if told:
+                raise Quit
+
+        def close(self) -> None:
+            told.append("closed")
+
+    monkeypatch.setattr("maskyolo.detection.Window", Shown)
+    for _ in detect(mjpeg.url, Eye(), reconnect=float("inf"), show=True, on_error=lambda _, error: told.append(str(error))):
+        pass
+    mjpeg.start()
+    assert "trying again until it is back" in told[0]
+    assert told[1:] == ["closed"]
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_a_server_that_accepts_and_says_nothing_is_one_line(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 0.2)
@@ -225,7 +297,7 @@ def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(mjpeg: Mjpeg, tmp_path: Path, number: signal.Signals) -> None:
     json_file = tmp_path / "out.jsonl"
     words = ["--source", mjpeg.url, "--imgsz", "160", "--track", "--project", tmp_path, "--save-json", json_file]

@@ -147,6 +147,31 @@ def test_a_stream_that_changes_its_size_stays_one_video(tmp_path: Path) -> None:
     assert probe(tmp_path / "v.mp4") == (3, 25, (64, 48))
 
 
+@pytest.mark.parametrize("frames", [0, 100])
+def test_a_video_that_cannot_be_completed_keeps_its_name_free_and_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    writer = VideoWriter(tmp_path / "v.mp4", Fraction(25))
+    for _ in range(frames):
+        writer.write(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+
+    class FullDisk:
+        def mux(self, packets: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    whole, writer._container = writer._container, FullDisk()
+    with pytest.raises(OutputError, match="free some space"):
+        writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == (["v.mp4.part"] if frames else [])
+    if frames:
+        (tmp_path / "rescued.mp4").write_bytes((tmp_path / "v.mp4.part").read_bytes())
+        assert cv2.VideoCapture(str(tmp_path / "rescued.mp4")).read()[0]
+    whole.close()
+
+
 def test_jsonl_is_the_contract(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "new" / "out.jsonl")
     sink.write(result("Ünï/a.jpg", (1, 2, 33.333333, 4)))
@@ -326,3 +351,18 @@ def test_the_window_shows_drawings_until_q(monkeypatch: pytest.MonkeyPatch) -> N
     window.close()
     assert len(shown) == 3
     assert (shown[0] != GREY).any()
+
+
+def test_the_window_is_heard_while_no_frame_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskyolo.sinks._no_window", lambda: "")
+    keys = iter([-1, -1, ord("q")])
+    for name, value in {"waitKey": lambda _: next(keys), "getWindowProperty": lambda *_: 1.0}.items():
+        monkeypatch.setattr(cv2, name, value)
+    for name in ("namedWindow", "resizeWindow", "imshow", "destroyAllWindows"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    window = Window()
+    window.idle()  # nothing is shown yet
+    window.write(video(0))
+    window.idle()
+    with pytest.raises(Quit):
+        window.idle()

@@ -266,7 +266,26 @@ def test_addresses_that_do_not_answer_are_one_line_without_the_password(address:
     assert "secret" not in str(error.value)
 
 
-def test_passwords_are_not_shown() -> None:
-    assert display_name("rtsp://me:secret@host:554/x?y=1") == "rtsp://me:***@host:554/x?y=1"
-    assert display_name("http://host/x") == "http://host/x"
-    assert display_name(0) == "0"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://me:secret@host:554/x?y=1", "rtsp://me:***@host:554/x?y=1"),
+        ("rtsp://me:sec/ret@host/x", "rtsp://me:***@host/x"),
+        ("rtsp://me:s@cret@host/x", "rtsp://me:***@host/x"),
+        ("rtsp://:secret@host/x", "rtsp://:***@host/x"),
+        ("http://host/x?user=me&pwd=secret&n=1", "http://host/x?user=me&pwd=***&n=1"),
+        ("http://host/x?Access_Token=secret#part", "http://host/x?Access_Token=***#part"),
+        ("http://host:80/x@y", "http://host:80/x@y"),
+        ("http://host/x", "http://host/x"),
+        ("a:b@c.jpg", "a:b@c.jpg"),
+        (0, "0"),
+    ],
+)
+def test_passwords_are_not_shown(address: str | int, shown: str) -> None:
+    assert display_name(address) == shown
+
+
+def test_a_password_that_makes_an_address_invalid_is_not_shown_either() -> None:
+    with pytest.raises(SourceError, match=r"no valid address.*%2F") as error:
+        read("http://me:sec/ret@127.0.0.1/x")
+    assert "sec" not in str(error.value)

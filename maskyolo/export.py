@@ -256,8 +256,10 @@ def _export(source: Path, format: str, precision: str, pictures: Sequence[Path],
 
     model = OpenVinoNetwork(source).model
     if precision == "int8":
+        openvino.save_model(model, scratch / "half.xml", compress_to_fp16=True)  # what stays a float; later it has no effect
+        model = OpenVinoNetwork(scratch / "half.xml").model
         model = _quantize(model, [node.get_friendly_name() for node in model.get_ordered_ops()], pictures, imgsz)
-    openvino.save_model(model, made, compress_to_fp16=precision != "fp32")
+    openvino.save_model(model, made, compress_to_fp16=precision == "fp16")
     return made
 
 

@@ -71,7 +71,7 @@ def test_an_export_in_floats_finds_the_same(format: str, precision: str, tmp_pat
 
 def test_int8_is_calibrated_measured_and_loaded_without_pytorch(photos: Path, tmp_path: Path) -> None:
     steps: list[str] = []
-    result = maskyolo.export_model(precision="int8", images=photos, data=None, imgsz=320, project=tmp_path, on_step=steps.append)
+    result = maskyolo.export_model(precision="int8", images=photos, imgsz=320, project=tmp_path, on_step=steps.append)
     assert steps[0] == f"exporting maskyolo-n.onnx to openvino, int8, on {len(PHOTOS) + 1} pictures"
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "args.yaml",
@@ -81,7 +81,7 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(photos: Path, tm
         "report.txt",
     ]
     assert b"FakeQuantize" in result.path.read_bytes()
-    assert result.exported.megabytes < 5
+    assert result.exported.megabytes < 5.5
     code = f"""
 import sys, maskyolo
 from maskyolo.images import read_image

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ import supervision as sv
 from test_classifier import make_classifier
 
 import maskyolo
-from maskyolo.backends import load_backend
+from maskyolo.backends import choose_backend, load_backend
+from maskyolo.backends.openvino import FILES_KEPT, OpenVinoNetwork
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image
@@ -25,7 +28,7 @@ ONNX = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
 
 
 def found(model: str = "maskyolo-n", **settings: Any) -> list[sv.Detections]:
-    detector = maskyolo.load_detector(model, **settings)
+    detector = maskyolo.load_detector(model, **{"precision": "fp32", **settings})
     return [detector(read_image(path)) for path in PHOTOS]
 
 
@@ -51,7 +54,7 @@ def assert_same(ours: list[sv.Detections], expected: list[sv.Detections], within
 
 @pytest.mark.parametrize(
     "settings",
-    [{"backend": "onnxruntime"}, {"backend": "onnxruntime", "streams": 2}, {"streams": 2}, {"model": str(ONNX.with_suffix(".pt"))}],
+    [{"backend": "onnxruntime"}, {"backend": "onnxruntime", "streams": 2}, {"streams": 2}, {"backend": "torch"}],
     ids=["ONNX Runtime", "ONNX Runtime, two streams", "OpenVINO, two streams", "PyTorch"],
 )
 def test_backends_agree_on_real_photos(settings: dict[str, Any], expected: list[sv.Detections]) -> None:
@@ -68,15 +71,92 @@ def test_threads_may_share_a_backend() -> None:
         assert np.array_equal(one.xyxy, other.xyxy)
 
 
-def test_bf16_is_asked_of_openvino() -> None:
-    assert load_backend(ONNX, precision="bf16").precision == "bf16"
+@pytest.mark.parametrize(
+    ("capabilities", "device", "precision"),
+    [(["FP32", "BF16"], "CPU", "bf16"), (["FP32", "INT8"], "CPU", "fp32"), (["FP32", "BF16"], "GPU", "fp32")],
+)
+def test_bf16_is_chosen_where_the_cpu_has_it(capabilities: list[str], device: str, precision: str) -> None:
+    network = OpenVinoNetwork(ONNX)
+    network._device = device
+    network._core = SimpleNamespace(get_property=lambda *_: capabilities)
+    assert network.native_precision() == precision
+
+
+def test_the_precision_reaches_openvino() -> None:
+    for precision, hint in (("bf16", "bf16"), ("fp32", "float")):
+        network = load_backend(ONNX, precision=precision)
+        assert network.precision == precision
+        network(np.zeros((1, 3, 64, 64), np.float32))
+        compiled = network._requests((1, 3, 64, 64)).get().get_compiled_model()  # type: ignore[attr-defined]
+        assert hint in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "device", "machine", "absent", "backend", "why"),
+    [
+        (".onnx", "auto", "x86_64", "", "openvino", "the quickest on x86_64"),
+        (".onnx", "cpu", "AMD64", "", "openvino", "the quickest on amd64"),
+        (".onnx", "auto", "aarch64", "", "onnxruntime", "the quickest on aarch64"),
+        (".onnx", "auto", "arm64", "onnxruntime", "openvino", "it is installed"),
+        (".onnx", "auto", "x86_64", "openvino", "onnxruntime", "OpenVINO is not installed"),
+        (".onnx", "0", "x86_64", "", "onnxruntime", "it computes .onnx on a CUDA GPU"),
+        (".xml", "auto", "aarch64", "", "openvino", "nothing else reads .xml"),
+        (".pt", "0", "x86_64", "", "torch", "nothing else reads .pt"),
+    ],
+)
+def test_the_backend_is_chosen_by_file_and_machine(
+    suffix: str, device: str, machine: str, absent: str, backend: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == absent else object())
+    assert choose_backend(suffix, device) == (backend, why)
+
+
+def test_what_computes_is_described_with_what_was_chosen() -> None:
+    assert load_backend(ONNX, backend="onnxruntime").description == "ONNX Runtime on the CPU, fp32"
+    assert load_backend(ONNX, backend="openvino", precision="bf16").description == "OpenVINO on the CPU, bf16"
+    assert load_backend(ONNX, precision="fp32").description.startswith("OpenVINO on the CPU, fp32: the quickest on ")
+
+
+def test_the_first_compiled_network_is_kept_for_the_next_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "maskyolo" / "compiled"
+
+    def run() -> tuple[bool, Any]:
+        network = OpenVinoNetwork(ONNX)
+        compiled = network.compile((1, 3, 64, 64))
+        network.compile((1, 3, 64, 96))
+        return compiled.get_property("LOADED_FROM_CACHE"), compiled(np.full((1, 3, 64, 64), 0.5, np.float32))[0]
+
+    (cached, first), (again, second) = run(), run()
+    assert (cached, again) == (False, True)
+    assert np.array_equal(first, second)
+    (kept,) = folder.glob("*.blob")
+    kept.chmod(0o600)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    damaged, third = run()
+    assert not damaged
+    assert np.array_equal(first, third)
+    for age in range(12):
+        (folder / f"{age}.blob").write_bytes(b"")
+        os.utime(folder / f"{age}.blob", (age, age))
+    run()
+    assert len(list(folder.glob("*.blob"))) <= FILES_KEPT
+    assert not (folder / "0.blob").exists()
+
+
+def test_without_a_cache_it_is_compiled_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert OpenVinoNetwork(ONNX).compile((1, 3, 64, 64)) is not None
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "told"),
     [
         ({"backend": "tensorrt"}, MaskyoloError, "unknown backend 'tensorrt'; choose from auto, openvino"),
-        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose from fp32"),
+        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose from auto, fp32"),
+        ({"precision": "int8"}, MaskyoloError, "run maskyolo export --format openvino --precision int8"),
         ({"backend": "torch"}, WeightsError, "'.onnx' is read by openvino or onnxruntime"),
         ({"backend": "onnxruntime", "precision": "bf16"}, MaskyoloError, "cannot compute in bf16 with onnxruntime"),
         ({"backend": "onnxruntime", "device": "mps"}, MaskyoloError, "cannot compute on device 'mps': ONNX Runtime offers"),

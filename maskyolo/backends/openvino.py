@@ -160,7 +160,7 @@ def _cache_folder() -> Path | None:
 
     OpenVINO names the files by the network, the device, the settings and its own version, and compiles again where one is damaged.
     """
-    folder = platformdirs.user_cache_path("maskyolo") / "compiled"
+    folder = platformdirs.user_cache_path("maskyolo", appauthor=False) / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files = sorted(folder.glob("*.blob"), key=lambda file: file.stat().st_mtime)

@@ -1,0 +1,35 @@
+"""supervision is imported without SciPy, and what needs SciPy imports it when it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_scipy_is_imported_when_a_smoothed_trace_is_drawn() -> None:
+    code = """
+import sys
+import numpy as np
+from maskyolo._supervision import sv
+assert not [name for name in sys.modules if name.startswith("scipy")], "not light"
+annotator, frame = sv.TraceAnnotator(smooth=True), np.zeros((200, 200, 3), np.uint8)
+for step in range(12):
+    box = np.array([[10 + 5 * step, 10 + 3 * step, 40 + 5 * step, 40 + 3 * step]], np.float32)
+    annotator.annotate(frame, sv.Detections(xyxy=box, class_id=np.array([0]), tracker_id=np.array([1])))
+import scipy.interpolate
+assert "splev" in vars(scipy.interpolate)
+print(frame.any())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_scipy_that_is_imported_already_is_left_alone() -> None:
+    code = """
+import scipy.interpolate, scipy.spatial
+from maskyolo._supervision import sv
+from supervision.annotators import core
+assert core.splev is scipy.interpolate.splev
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -218,12 +218,12 @@ def files(rounds: int, folder: Path) -> list[str]:
     seconds = interleaved(runs, rounds)
     decoding = float(np.median(seconds["decoding alone"])) / FRAMES
     setting = (
-        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces, models loaded before; *bare network* computes as many in the default precision "
-        f"({default.backend.precision}) on {streams} streams and does nothing else."
+        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces, models loaded before; *bare network* computes as many in the default "
+        f"precision ({default.backend.precision}) on {streams} streams and does nothing else."
     )
     cost = (
-        f"- {mine} against the {network} alone: **{ratio(seconds, mine, network):.2f}**. Decoding takes {decoding * 1000:.1f} ms of a core for "
-        "each frame, which the network does not get: the processor is the limit."
+        f"- {mine} against the {network} alone: **{ratio(seconds, mine, network):.2f}**. Decoding takes {decoding * 1000:.1f} ms of a core "
+        "for each frame, which the network does not get: the processor is the limit."
     )
     return [
         setting,

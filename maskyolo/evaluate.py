@@ -219,6 +219,8 @@ def evaluate(
     imgsz: int = 640,
     device: str = "auto",
     max_det: int = 300,
+    backend: str = "auto",
+    precision: str = "auto",
     trust: bool = False,
     seed: int = 0,
     project: Path | str | None = "runs/val",
@@ -249,6 +251,8 @@ def evaluate(
         imgsz: longer side in pixels that pictures are scaled to.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         max_det: most detections in a picture.
+        backend: what runs the network, one of `backends.BACKENDS`; `yolo` only.
+        precision: what it computes in, one of `backends.PRECISIONS`; `yolo` only.
         trust: open a `.pt` file of unknown origin; see `yolo.load_detector`.
         seed: of the resampling that the intervals come from.
         project: folder the run's folder is made in; None writes nothing.
@@ -282,11 +286,27 @@ def evaluate(
         "imgsz": imgsz,
         "device": device,
         "max_det": max_det,
+        "backend": backend,
+        "precision": precision,
         "seed": seed,
     }
     face_conf = FACE_FLOOR if pipeline == "two-stage" else None
     loaded: Detector = (
-        load_detector(model, device, imgsz, AP_FLOOR, iou, max_det, pipeline, detector, face, face_conf, trust=trust)
+        load_detector(
+            model,
+            device,
+            imgsz,
+            AP_FLOOR,
+            iou,
+            max_det,
+            pipeline,
+            detector,
+            face,
+            face_conf,
+            backend=backend,
+            precision=precision,
+            trust=trust,
+        )
         if isinstance(model, (str, Path))
         else model
     )

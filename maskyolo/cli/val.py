@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from maskyolo.cli.options import (
+    Backend,
     Device,
     ExistOk,
     FaceDetectorName,
@@ -21,6 +22,7 @@ from maskyolo.cli.options import (
     Name,
     NmsIou,
     Pipeline,
+    Precision,
     Project,
     ReportConfidence,
     Seed,
@@ -57,6 +59,8 @@ def val(
     imgsz: ImageSize = 640,
     device: Device = "auto",
     max_det: MaxDetections = 300,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
     trust: Trust = False,
     seed: Seed = 0,
     project: Project = Path("runs/val"),
@@ -83,6 +87,8 @@ def val(
             imgsz=imgsz,
             device=device,
             max_det=max_det,
+            backend=backend,
+            precision=precision,
             trust=trust,
             seed=seed,
             project=project,

@@ -29,7 +29,7 @@ import yaml
 
 from maskyolo.boxes import as_boxes
 from maskyolo.bystanders import decide_faces
-from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name
+from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name, walk_files
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.formats import CLASS_CHOICES
@@ -41,7 +41,7 @@ from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
 from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
 from maskyolo.subject import OTHERS, Decision, paint_over
-from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, publish, recover, working_folder
+from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, locked, publish, recover, working_folder
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -256,7 +256,7 @@ def convert_photos(
 
     judge = _Judge.checksum() if others == "detector" else ""
     settings = {"version": 3, "detector": load().name, "conf": conf, "others": others, "judge": judge}  # errors come before any work, too
-    with output_errors(part):
+    with output_errors(part), locked(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()
         if not old.rows and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -314,6 +314,8 @@ def convert_photos(
 def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, both: bool = True) -> list[Photo]:
     """List the files of all class folders below `source`, sorted; folders inside a class folder belong to its class.
 
+    Links to folders are followed. A folder that cannot be read, and a link to nothing, are listed as `unreadable`.
+
     Args:
         source: the folder that has the class folders in it.
         class_map: further folder names and what each means: a class, or ignore (or drop) for a folder to leave out.
@@ -330,21 +332,28 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, 
     if wrong:
         raise DatasetError(f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}")
     photos, unknown, origins = [], Counter[str](), read_origins(source)
-    for path in sorted(source.rglob("*")):
+    reasons: dict[Path, str] = {}
+
+    def unreadable(folder: Path, error: OSError) -> None:
+        reasons[folder] = f"folder not read: {(error.strerror or str(error)).lower()}"
+
+    found = list(walk_files(source, unreadable))
+    reasons |= {path: "a link to nothing" if path.is_symlink() else "not a file" for path in found if not path.is_file()}
+    for path in sorted({*found, *reasons}):
         relative = path.relative_to(source)
-        if not path.is_file() or path.name.lower() in _LITTER or any(part.startswith(".") for part in relative.parts):
+        if path.name.lower() in _LITTER or any(part.startswith(".") for part in relative.parts):
             continue
-        classes = [
-            name for folder in relative.parts[:-1] if (name := known.get(plain_name(folder)) or class_of(folder)) not in ("", "keep")
-        ]
+        inside = relative.parts if path.is_dir() else relative.parts[:-1]
+        classes = [name for folder in inside if (name := known.get(plain_name(folder)) or class_of(folder)) not in ("", "keep")]
         if not classes:
-            unknown[relative.parent.as_posix()] += 1
+            unknown[Path(*inside).as_posix()] += 1
         elif classes[0] in CLASS_NAMES:
             name = relative.as_posix()
-            photos.append(Photo(path, name, classes[0], origin=origins.get(name)))
+            status = "unreadable" if path in reasons else ""
+            photos.append(Photo(path, name, classes[0], origin=origins.get(name), status=status, reason=reasons.get(path, "")))
     if not photos:
-        found = ", ".join(sorted(unknown)[:5]) or "nothing"
-        raise DatasetError(f"no class folders in {source}: found files in {found}; sort the photos into with_mask and without_mask")
+        places = ", ".join(sorted(unknown)[:5]) or "nothing"
+        raise DatasetError(f"no class folders in {source}: found files in {places}; sort the photos into with_mask and without_mask")
     folders = [folder for folder in unknown if folder != "."]  # loose files beside the class folders, such as a README, are no photos
     if folders:
         raise DatasetError(
@@ -454,7 +463,7 @@ class _Judge:
             if self._detector is None:
                 from maskyolo.yolo import load_detector
 
-                self._detector = load_detector(self.name, conf=0.1)
+                self._detector = load_detector(self.name, conf=0.1, precision="fp32")  # the same boxes on every machine
             return self._detector(image)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -12,7 +13,18 @@ import yaml
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES
 
-__all__ = ["CLASS_NAMES", "SPLITS", "Dataset", "class_of", "format_data_yaml", "list_images", "load_dataset", "plain_name", "written_name"]
+__all__ = [
+    "CLASS_NAMES",
+    "SPLITS",
+    "Dataset",
+    "class_of",
+    "format_data_yaml",
+    "list_images",
+    "load_dataset",
+    "plain_name",
+    "walk_files",
+    "written_name",
+]
 
 #: The two classes; a name's place is its class id everywhere: labels, `Detections.class_id`, JSONL, models.
 CLASS_NAMES = ("with_mask", "without_mask")
@@ -88,8 +100,45 @@ def class_of(name: str) -> str:
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """Return the files below `folder` whose suffix is a picture's, sorted by path."""
-    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """Return the files below `folder` whose suffix is a picture's, sorted by path; linked folders count.
+
+    Raises:
+        DatasetError: a folder that cannot be read.
+    """
+    return sorted(path for path in walk_files(Path(folder)) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def walk_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None = None) -> Iterator[Path]:
+    """List all that is below a folder and no folder, in no order; links to folders are followed, but not back into one they are in.
+
+    Args:
+        folder: where to look; if it is none, nothing is there.
+        unreadable: called with folders that cannot be read.
+
+    Raises:
+        DatasetError: a folder that cannot be read, without `unreadable`.
+    """
+
+    def walk(place: Path, above: frozenset[str]) -> Iterator[Path]:
+        real = os.path.realpath(place)
+        if real in above:
+            return
+        try:
+            entries = list(place.iterdir())
+        except OSError as error:
+            if unreadable is None:
+                reason = (error.strerror or str(error)).lower()
+                raise DatasetError(f"cannot read folder {place}: {reason}; make it readable, or move it away") from error
+            unreadable(place, error)
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from walk(entry, above | {real})
+            else:
+                yield entry
+
+    if folder.is_dir():
+        yield from walk(folder, frozenset())
 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:

@@ -7,15 +7,34 @@ old is removed. Every step is one that can be done again or undone.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskyolo.dataset import SPLITS
 from maskyolo.errors import OutputError
 
-__all__ = ["JOURNAL", "MARKER", "SETTINGS", "SHEETS", "arrange", "claim", "flatten", "foreign_file", "publish", "recover", "working_folder"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = [
+    "JOURNAL",
+    "MARKER",
+    "SETTINGS",
+    "SHEETS",
+    "arrange",
+    "claim",
+    "flatten",
+    "foreign_file",
+    "locked",
+    "publish",
+    "recover",
+    "working_folder",
+]
 
 JOURNAL = "journal.jsonl"
 #: Names the command whose working folder it lies in.
@@ -40,6 +59,33 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
     if not out.name:
         raise OutputError(f"cannot write to {out}: it is no folder of its own; choose another folder")
     return out, out.with_name(out.name + ".part")
+
+
+@contextmanager
+def locked(part: Path) -> Iterator[None]:
+    """Make the working folder and keep other runs out of it, where the system can lock folders (not on Windows); a kill unlocks it.
+
+    Raises:
+        OutputError: another run is at work in it.
+    """
+    part.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    folder = os.open(part, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            theirs = not (part.exists() and os.path.samestat(os.fstat(folder), part.stat()))  # it has become a data set since
+        except BlockingIOError:
+            theirs = True
+        if theirs:
+            raise OutputError(f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another --out")
+        yield
+    finally:
+        os.close(folder)
+        with suppress(OSError):
+            part.rmdir()  # nothing was done
 
 
 def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:

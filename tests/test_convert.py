@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from maskyolo import convert
 from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.convert import Conversion, Photo, convert_dataset, convert_photos, find_photos
-from maskyolo.dataset import load_dataset
+from maskyolo.dataset import list_images, load_dataset
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray, read_image
@@ -523,3 +523,31 @@ def test_names_that_are_no_utf8(photos: Path, tmp_path: Path, fake: type[FakeFac
     made = convert_dataset(photos, tmp_path / "set")
     assert by_source(made)["with_mask/caf\\xe9.jpg"].status == "kept"
     assert read_ledger(made.folder / "ledger.csv") == made.rows
+
+
+def test_linked_folders_are_converted_and_what_cannot_be_read_has_a_row(
+    photos: Path, tmp_path: Path, fake: type[FakeFaces], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(photos / "with_mask", tmp_path / "elsewhere")
+    (photos / "with_mask").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "photos")  # back to where it comes from
+    (photos / "without_mask" / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    closed = photos / "without_mask" / "closed"
+    closed.mkdir()
+    listed = Path.iterdir
+
+    def iterdir(folder: Path) -> object:
+        if folder == closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    made = convert_dataset(photos, tmp_path / "set")
+    rows = by_source(made)
+    assert len(rows) == 22
+    assert rows["with_mask/0.jpg"].status == "kept"
+    assert (rows["without_mask/gone.jpg"].status, rows["without_mask/gone.jpg"].reason) == ("unreadable", "a link to nothing")
+    assert rows["without_mask/closed"].status == "unreadable"
+    assert rows["without_mask/closed"].reason == "folder not read: permission denied"
+    with pytest.raises(DatasetError, match=r"cannot read folder .*closed: permission denied"):
+        list_images(photos)

@@ -77,6 +77,15 @@ def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(th
     assert made.boxes["mask_weared_incorrect"] == 1
 
 
+def test_a_picture_that_is_cut_short_is_not_copied(third: Path, tmp_path: Path) -> None:
+    whole = (third / "images" / "street.jpg").read_bytes()
+    write(third / "images" / "street.jpg", whole[: len(whole) // 2])
+    made = export_dataset(third, tmp_path / "set", to="coco")
+    assert [name for name, _ in made.skipped] == ["images/street.jpg"]
+    assert "truncated" in made.skipped[0][1]
+    assert not list(made.folder.rglob("street.jpg"))
+
+
 def test_splits_go_through_all_formats_and_what_is_in_none_stays_in_none(third: Path, tmp_path: Path) -> None:
     write(third / "train.txt", "images/street.jpg\nimages/office.jpg\n")
     write(third / "val.txt", "queue\n")
@@ -107,7 +116,8 @@ def test_supervision_reads_what_was_written(third: Path, tmp_path: Path) -> None
     for found in sets:
         assert len(found) == 8
         for path, _, detections in found:
-            mine = sorted((name, *box) for name, box in ours[Path(path).stem])
+            shift = [1, 1, 0, 0] if found is sets[0] else [0, 0, 0, 0]  # supervision counts VOC's pixels from 1
+            mine = sorted((name, *(np.array(box) - shift)) for name, box in ours[Path(path).stem])
             names = [found.classes[class_id] for class_id in detections.class_id]
             theirs = sorted((name, *box) for name, box in zip(names, detections.xyxy.tolist(), strict=True))
             assert [row[0] for row in theirs] == [row[0] for row in mine]
@@ -214,11 +224,19 @@ def voc(*objects: tuple[object, ...], name: str = "with_mask", filename: str = "
     return f"<annotation><filename>{filename}</filename>{size}{parts}</annotation>"
 
 
-def test_voc_counts_pixels_from_1_and_the_last_belongs_to_the_box() -> None:
-    *_, boxes = parse_voc(voc((1, 1, 400, 300), (5, 5, 5, 5), (50.5, 20, 10, 40)).encode())
-    assert boxes == [[0, 0, 400, 300], [4, 4, 5, 5], [50.5, 19, 9, 40]], "of swapped corners, too, the first pixel is the smaller one"
+def test_boxes_of_voc_are_taken_and_written_as_they_stand() -> None:
+    *_, boxes = parse_voc(voc((1, 1, 400, 300), (5, 5, 6, 6), (50.5, 20, 10, 40)).encode())
+    assert boxes == [[1, 1, 400, 300], [5, 5, 6, 6], [50.5, 20, 10, 40]]
     *_, again = parse_voc(format_voc("a & b.jpg", 400, 300, ["a<b"] * 2, [[0, 0, 400, 300], [10.2, 10, 10.4, 20]]).encode())
     assert again == [[0, 0, 400, 300], [10, 10, 11, 20]], "a box is at least a pixel wide"
+
+
+def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third: Path) -> None:
+    from maskyolo.evaluate import _read_voc
+
+    for photo in read_annotations(third):
+        drawn = _read_voc(third / "annotations" / f"{photo.path.stem}.xml")
+        assert photo.boxes.tolist() == [list(box) for _, *box in drawn]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +282,7 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
         "images/bare.jpg": ("excluded", 0),
         "annotations/gone.xml": ("unreadable", 0),
     }
-    assert photos["images/маска é.jpg"].boxes.tolist() == [[9.5, 9.5, 20.25, 20]]
+    assert photos["images/маска é.jpg"].boxes.tolist() == [[10.5, 10.5, 20.25, 20]]
     assert photos["images/empty.jpg"].size is None
     assert "DOCTYPE" in photos["images/bomb.jpg"].reason
     assert "gone.jpg is not there" in photos["annotations/gone.xml"].reason
@@ -275,7 +293,7 @@ def test_a_second_annotation_of_a_picture_does_not_replace_the_first(tmp_path: P
     write(tmp_path / "a.xml", voc((1, 1, 9, 9)))
     write(tmp_path / "b.xml", voc((2, 2, 9, 9), filename="a.jpg"))
     photos = by_source(read_annotations(tmp_path))
-    assert photos["a.jpg"].boxes.tolist() == [[0, 0, 9, 9]]
+    assert photos["a.jpg"].boxes.tolist() == [[1, 1, 9, 9]]
     assert (photos["b.xml"].status, "second annotation of a.jpg" in photos["b.xml"].reason) == ("unreadable", True)
 
 

@@ -29,7 +29,7 @@ def test_the_annotated_boxes_are_in_the_picture(path: Path) -> None:
     assert (root.findtext("size/width"), root.findtext("size/height")) == (str(width), str(height))
     boxes = [[int(box.findtext(side) or -1) for side in ("xmin", "ymin", "xmax", "ymax")] for box in root.iter("bndbox")]
     assert boxes
-    assert all(0 <= x1 < x2 <= width + 1 and 0 <= y1 < y2 <= height + 1 for x1, y1, x2, y2 in boxes)  # VOC counts pixels from 1
+    assert all(0 <= x1 < x2 <= width + 1 and 0 <= y1 < y2 <= height + 1 for x1, y1, x2, y2 in boxes)
     assert {name.text for name in root.iter("name")} <= {"with_mask", "without_mask"}
 
 

@@ -190,3 +190,24 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     assert working_folder(".")[0] == Path.cwd()
     with pytest.raises(OutputError, match="choose another folder"):
         working_folder("/")
+
+
+def test_two_runs_at_once_do_not_share_a_working_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Curious(FakeFaces):
+        told: list[str] = []  # noqa: RUF012
+
+        def detect(self, image: ImageArray) -> Faces:
+            if not self.told:
+                self.told.append("")
+                with pytest.raises(OutputError) as caught:
+                    convert_dataset(photos, tmp_path / "set")
+                self.told[0] = str(caught.value)
+            return super().detect(image)
+
+    monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: Curious())
+    made = convert_dataset(photos, tmp_path / "set", workers=1)
+    assert Curious.told[0].startswith(f"cannot work in {tmp_path / 'set'}.part: another run is at work in it; wait")
+    assert sum(row.in_set for row in made.rows) == len(made.rows)
+    with pytest.raises(OutputError, match="it exists"):
+        convert_dataset(photos, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"], "no empty working folder is left"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from maskyolo.dataset import CLASS_NAMES
-from maskyolo.errors import DatasetError, OutputError, output_errors
+from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
 from maskyolo.formats import coco, voc, yolo
-from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes, picture_size
+from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
-from maskyolo.workfolder import MARKER, claim, working_folder
+from maskyolo.workfolder import MARKER, claim, locked, working_folder
 
 __all__ = [
     "CLASS_CHOICES",
@@ -81,7 +81,7 @@ def find_format(source: Path | str) -> str:
     source = Path(source)
     if not source.exists():
         raise DatasetError(f"no folder {source}; give a folder with with_mask and without_mask in it, or an annotated set")
-    files = list_files(source) if source.is_dir() else []
+    files = list_files(source, lambda *_: None) if source.is_dir() else []  # who reads the set says what cannot be read
     found = next((name for name, form in FORMATS.items() if form.knows(source, files)), None)
     if found is None and source.is_file():
         raise DatasetError(f"{source} is no data set: expected a folder, a data.yaml or a COCO .json; give the folder it is in")
@@ -140,7 +140,7 @@ def export_dataset(
         raise OutputError(f"cannot write the data set to {out}: it exists; choose another folder or remove it")
     made = Export(out)
     exported: list[ExportedPhoto] = []
-    with output_errors(part):
+    with output_errors(part), locked(part):
         claim(part, "convert --to")
         for path in part.iterdir():  # of an interrupted export
             if path.is_dir():
@@ -186,11 +186,19 @@ def _export_one(
     no_split: str,
 ) -> None:
     """Copy one picture into the new set and add its boxes to what is to be written, or its reason to what is skipped."""
-    size = None if photo.status else picture_size(photo.path)
-    if size is None:
-        made.skipped.append((photo.source, photo.reason or "not a picture that can be read"))
+    if photo.status:
+        made.skipped.append((photo.source, photo.reason))
         return
-    width, height = size
+    try:
+        data = photo.path.read_bytes()
+        image = decode_image(data, photo.source)  # all of it: a picture that is cut short has a whole head
+    except OSError as error:
+        made.skipped.append((photo.source, (error.strerror or str(error)).lower()))
+        return
+    except ImageError as error:
+        made.skipped.append((photo.source, str(error)))
+        return
+    height, width = image.shape[:2]
     checked = check_boxes(photo, width, height, overhang=1.0)
     if checked.status:
         made.skipped.append((photo.source, checked.reason))
@@ -209,13 +217,12 @@ def _export_one(
         stem = f"{photo.path.stem}-{number}"
     taken.add(stem.casefold())
     (part / folder).mkdir(parents=True, exist_ok=True)
-    data = photo.path.read_bytes()
     if is_plain_rgb(data):
         file = folder / f"{stem}{photo.path.suffix}"
         write_atomic(part / file, data)
     else:
         file = folder / f"{stem}.jpg"
-        write_image(part / file, decode_image(data, photo.source))
+        write_image(part / file, image)
     exported.append(ExportedPhoto(file, split, width, height, checked.boxes[keep], class_ids))
     made.photos[split] += 1
     made.boxes.update(names[class_id] for class_id in class_ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import box_iou
-from maskyolo.dataset import CLASS_NAMES, class_of, plain_name
+from maskyolo.dataset import CLASS_NAMES, class_of, plain_name, walk_files
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES, open_picture
 
@@ -144,7 +144,7 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
     outside = np.abs(ordered - clipped).max(axis=1, initial=0)
     for which, what in (
         (usable & (ordered != boxes).any(axis=1), "with swapped corners put right"),
-        (usable & (outside > 1), "clipped to the picture"),  # a pixel is no more than where the count begins
+        (usable & (outside > 1), "clipped to the picture"),  # a pixel is no more than where a count begins
         (~usable, "removed: no area in the picture"),
     ):
         if which.any():
@@ -223,9 +223,9 @@ def split_of(path: str) -> str:
     return next((_SPLIT_WORDS[word] for word in reversed(words) if word in _SPLIT_WORDS), "")
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted, without hidden ones."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+def list_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None = None) -> list[Path]:
+    """Return all files below a folder, sorted, without hidden ones; folders that cannot be read are as for `dataset.walk_files`."""
+    files = (path for path in walk_files(folder, unreadable) if path.is_file())
     return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 

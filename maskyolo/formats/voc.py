@@ -1,7 +1,6 @@
 """Pascal VOC: an XML file a picture, with boxes in whole pixels.
 
-VOC counts pixels from 1, and `xmax` and `ymax` are the last pixels in the box (PASCAL VOC development kit, 2012): in coordinates of
-edges, which all else here is in, a box is (xmin - 1, ymin - 1, xmax, ymax).
+Boxes are taken and written as they stand, as xyxy in coordinates of edges; so does `maskyolo val --labels`. docs/formats.md says why.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
     """Parse the bytes of an annotation.
 
     Returns:
-        The picture's file name, its width and height if given, the class of each box, and the boxes as xyxy pixels counted from 0.
+        The picture's file name, its width and height if given, the class of each box, and the boxes xmin, ymin, xmax, ymax.
 
     Raises:
         DatasetError: no XML, an XML with a DOCTYPE (which can be made to unpack to gigabytes), or an object without name or box.
@@ -91,9 +90,8 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
         sides = [_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax")]
         if not class_name or None in sides:
             raise DatasetError(f"{name}: object {number} lacks a name or one of xmin, ymin, xmax, ymax; correct it")
-        x1, y1, x2, y2 = (float(side or 0) for side in sides)
         names.append(class_name)
-        boxes.append([x1 - (x1 <= x2), y1 - (y1 <= y2), x2 - (x1 > x2), y2 - (y1 > y2)])  # the first pixel is at the smaller of both
+        boxes.append([float(side or 0) for side in sides])
     size = root.find("size")
     width, height = _number(size, "width"), _number(size, "height")
     given = (int(width), int(height)) if width and height and math.isfinite(width + height) else None
@@ -103,15 +101,15 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
 def format_voc(
     filename: str, width: int, height: int, names: Sequence[str], boxes: Sequence[Sequence[float]], folder: str = "JPEGImages"
 ) -> str:
-    """Return the text of an annotation; boxes are xyxy pixels counted from 0 and are rounded to whole pixels, at least one wide."""
+    """Return the text of an annotation; xyxy boxes are rounded to whole pixels, at least one wide."""
     objects = []
     for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
-        left, top = round(x1) + 1, round(y1) + 1
+        left, top = round(x1), round(y1)
         objects.append(
             f"\t<object>\n\t\t<name>{escape(name)}</name>\n\t\t<pose>Unspecified</pose>\n"
             "\t\t<truncated>0</truncated>\n\t\t<difficult>0</difficult>\n"
             f"\t\t<bndbox>\n\t\t\t<xmin>{left}</xmin>\n\t\t\t<ymin>{top}</ymin>\n"
-            f"\t\t\t<xmax>{max(round(x2), left)}</xmax>\n\t\t\t<ymax>{max(round(y2), top)}</ymax>\n\t\t</bndbox>\n\t</object>\n"
+            f"\t\t\t<xmax>{max(round(x2), left + 1)}</xmax>\n\t\t\t<ymax>{max(round(y2), top + 1)}</ymax>\n\t\t</bndbox>\n\t</object>\n"
         )
     return (
         f"<annotation>\n\t<folder>{escape(folder)}</folder>\n\t<filename>{escape(filename)}</filename>\n"

@@ -1,12 +1,12 @@
-"""What is known of a data set's photos before they are judged: their labels, and what detectors say that have not learnt from them."""
+"""What is known of a data set's photos before they are judged: what is seen in them by detectors that have not learnt from them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,12 @@ from maskyolo.boxes import Boxes, as_boxes
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
+from maskyolo.labels import Labels
 
-__all__ = ["Predicted", "read_predictions", "write_predictions"]
+if TYPE_CHECKING:
+    from maskyolo.review.looks import Look
+
+__all__ = ["Photo", "Predicted", "read_predictions", "write_predictions"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,42 @@ class Predicted:
     @property
     def class_ids(self) -> npt.NDArray[np.int64]:
         """The likelier class of each face, int64 (n,)."""
-        return self.scores.argmax(axis=1)
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
         """The score of the likelier class of each face, float32 (n,)."""
         return np.asarray(self.scores.max(axis=1, initial=0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of a data set, ready to be judged.
+
+    Attributes:
+        image: its picture, relative to the set's folder.
+        split: train, val or test.
+        look: its labels and what was seen in it.
+        predicted: what a detector says that has not learnt from it.
+        fold: number of its fold; near-copies are in the same one.
+        source: its name in the ledger.
+        by_folder: whether its labels' classes come from its folder's name.
+        ignored: boxes that are painted over, xyxy pixels float32 (n, 4).
+    """
+
+    image: str
+    split: str
+    look: Look
+    predicted: Predicted
+    fold: int = 0
+    source: str = ""
+    by_folder: bool = False
+    ignored: Boxes = field(default_factory=lambda: as_boxes([]))
+
+    @property
+    def labels(self) -> Labels:
+        """Its labels."""
+        return self.look.labels
 
 
 def write_predictions(path: Path, predictions: Mapping[str, Predicted]) -> None:

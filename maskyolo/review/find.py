@@ -1,0 +1,236 @@
+"""`maskyolo review find`: a ranked list of a data set's likely errors, by detectors that have not learnt from what they judge."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskyolo.boxes import as_boxes
+from maskyolo.dataset import CLASS_NAMES
+from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, OutputError
+from maskyolo.images import read_image, write_atomic
+from maskyolo.review.judged import Photo, Predicted, read_predictions, write_predictions
+from maskyolo.review.photos import ReviewPhoto, ReviewSet, read_review_set
+from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, write_suspicions
+from maskyolo.runs import new_run, save_args
+
+if TYPE_CHECKING:
+    from maskyolo.review.looks import Look
+    from maskyolo.train import Progress
+
+__all__ = ["Found", "find_errors"]
+
+#: Photos on the contact sheet.
+SHEET = 100
+
+OnProgress = Callable[[str, int, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search for errors found.
+
+    Attributes:
+        folder: the run's folder: `predictions.jsonl`, `sheet.png`, `args.yaml`, and the folds' trainings.
+        csv: the list, `review.csv` in the data set's folder.
+        suspicions: its lines.
+        photos: number of photos that were judged.
+        labels: number of their labels.
+    """
+
+    folder: Path
+    csv: Path
+    suspicions: list[Suspicion]
+    photos: int
+    labels: int
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of suspicions of each reason, the most frequent first."""
+        return dict(Counter(suspicion.reason for suspicion in self.suspicions).most_common())
+
+
+def find_errors(
+    data: Path | str,
+    *,
+    folds: int = 3,
+    model: Path | str = "maskyolo-n",
+    epochs: int = 3,
+    imgsz: int = 416,
+    predictions: Path | str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    trust: bool = False,
+    project: Path | str = "runs/review",
+    name: str = "find",
+    exist_ok: bool = False,
+    on_progress: OnProgress | None = None,
+    on_error: Callable[[MaskyoloError], None] | None = None,
+) -> Found:
+    """Find a data set's likely errors and write them to its `review.csv`, the most suspicious photo first.
+
+    The photos are dealt out to folds, near-copies to the same one; a detector is trained on all folds but one and judges that one.
+    What the detectors say is compared with the labels, together with a second face detector and a classifier. Photos that
+    a person has corrected or checked (`corrected` in the ledger) are learnt from and not listed; composed scenes are neither.
+
+    Args:
+        data: the set's `data.yaml` or its folder.
+        folds: number of detectors to train, each on the other folds' photos.
+        model: what their training starts from: a name or a `.pt` file, as for `train_detector`. It should not have learnt from this
+            data set, or it has learnt its errors as well.
+        epochs: passes over the photos in each training.
+        imgsz: longer side in pixels that pictures are scaled to.
+        predictions: a `predictions.jsonl` of an earlier search, or a file of `detect --save-json` by a detector that has not learnt from
+            this set; then nothing is trained.
+        device: as for `train_detector`.
+        seed: of the folds and trainings.
+        trust: open a `.pt` file of unknown origin.
+        project: folder the run's folder is made in.
+        name: of the run's folder; numbered if it exists.
+        exist_ok: use an existing folder of that name.
+        on_progress: called with what is being done, how much of it is done, and the whole.
+        on_error: called with the error of each photo that cannot be read; it is left out.
+
+    Raises:
+        DatasetError: no data set, labels that do not parse, other classes, too few photos, or predictions of other photos.
+        DependencyError: scikit-learn, or what training needs, is not installed.
+        OutputError: `review.csv` has what people wrote into it, or an output cannot be written.
+        MaskyoloError: a wrong setting; see `train_detector`.
+    """
+    for package in ("sklearn", "cleanlab"):
+        if importlib.util.find_spec(package) is None:
+            raise DependencyError(f'maskyolo review find needs {package}, which is not installed; run: pip install "maskyolo[review]"')
+    if folds < 2:
+        raise MaskyoloError(f"cannot judge photos with {folds} fold: each is judged by what the others teach; give --folds 2 or more")
+    from maskyolo.review.ranking import rank
+    from maskyolo.review.scores import score_photos
+    from maskyolo.review.sheet import draw_suspicions
+
+    tell = on_progress or (lambda *_: None)
+    review = read_review_set(data)
+    _check_classes(review)
+    csv = review.root / REVIEW_CSV
+    _check_unwritten(csv)
+    given = None if predictions is None else _given(Path(predictions), review)
+    folder = new_run(project, name, exist_ok).absolute()
+    settings = {"data": data, "folds": folds, "model": model, "epochs": epochs, "imgsz": imgsz, "predictions": predictions}
+    save_args(folder, settings | {"device": device, "seed": seed})
+    seen = _look(review, tell, on_error)
+    dealt = _deal(seen, folds, seed)
+    if given is None:
+        given = _out_of_fold(seen, dealt, folder, tell, model=str(model), epochs=epochs, imgsz=imgsz, device=device, seed=seed, trust=trust)
+        write_predictions(folder / "predictions.jsonl", given)
+    photos = [_photo(photo, look, given.get(photo.image, Predicted.none()), fold) for (photo, look), fold in zip(seen, dealt, strict=True)]
+    done = {photo.image for photo, _ in seen if photo.row and photo.row.status == "corrected"}
+    suspicions = rank(photos, score_photos(photos), leave_out=done)
+    write_suspicions(csv, suspicions)
+    sheet = io.BytesIO()
+    draw_suspicions(suspicions, {photo.image: photo for photo in photos}, review.root, SHEET).save(sheet, "PNG")
+    write_atomic(folder / "sheet.png", sheet.getvalue())
+    return Found(folder, csv, suspicions, len(photos), sum(len(photo.labels) for photo in photos))
+
+
+def _check_classes(review: ReviewSet) -> None:
+    if review.names[: len(CLASS_NAMES)] != CLASS_NAMES:
+        raise DatasetError(
+            f"{review.dataset.yaml} has the classes {', '.join(review.names)}; the first two must be {', '.join(CLASS_NAMES)}; "
+            "rename or reorder them"
+        )
+
+
+def _check_unwritten(csv: Path) -> None:
+    """Refuse to write over what people wrote into an earlier list."""
+    if csv.is_file():
+        written = sum(bool(line.tags or line.new_class or line.new_box) for line in read_suspicions(csv))
+        if written:
+            raise OutputError(
+                f"{csv} has what people wrote into {written} of its lines; take it over with `maskyolo review apply --csv {csv}`, "
+                "then move the file away"
+            )
+
+
+def _given(path: Path, review: ReviewSet) -> dict[str, Predicted]:
+    """Read predictions by the pictures' names in the set: paths below its folder, or else file names."""
+    read = read_predictions(path)
+    by_name = {Path(image).name: image for image in review.photos}
+    found: dict[str, Predicted] = {}
+    for source, predicted in read.items():
+        image = source if source in review.photos else by_name.get(Path(source).name)
+        if image:
+            found[image] = predicted
+    missing = [image for image in review.photos if image not in found]
+    if missing:
+        raise DatasetError(
+            f"{path} has no predictions for {len(missing)} of the {len(review.photos)} photos of {review.root}, for instance {missing[0]}; "
+            "make them with `maskyolo detect --conf 0.01 --save-json`, or leave out --predictions"
+        )
+    return found
+
+
+def _look(review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError], None] | None) -> list[tuple[ReviewPhoto, Look]]:
+    from maskyolo.review.looks import Looker
+
+    look, seen = Looker(), []
+    for done, photo in enumerate(review.photos.values(), 1):
+        try:
+            seen.append((photo, look(photo.path, review.root / photo.label, len(review.names))))
+        except ImageError as error:
+            if on_error:
+                on_error(error)
+        tell("photos looked at", done, len(review.photos))
+    if not any(len(found.labels) for _, found in seen):
+        raise DatasetError(f"{review.root} has no labels to judge; label the faces, or make the set with `maskyolo convert`")
+    return seen
+
+
+def _deal(seen: Sequence[tuple[ReviewPhoto, Look]], folds: int, seed: int) -> list[int]:
+    """Return the fold of each photo: near-copies, and what the ledger groups, into the same one."""
+    from maskyolo.review.folds import assign_folds
+    from maskyolo.splits import group_near_copies
+
+    first: dict[int, int] = {}
+    links = [
+        (first.setdefault(photo.row.group, place), place) for place, (photo, _) in enumerate(seen) if photo.row and photo.row.group >= 0
+    ]
+    groups = group_near_copies([look.hashes[0] for _, look in seen], [look.hashes[1] for _, look in seen], links=links)
+    rarest = [int(look.labels.class_ids.max()) if len(look.labels) else -1 for _, look in seen]
+    return assign_folds(groups.tolist(), rarest, folds, seed, [photo.image for photo, _ in seen])
+
+
+def _out_of_fold(
+    seen: Sequence[tuple[ReviewPhoto, Look]], dealt: Sequence[int], folder: Path, tell: OnProgress, **settings: Any
+) -> dict[str, Predicted]:
+    """Train a detector for each fold on the others, and return what it sees in the photos of its own."""
+    from maskyolo.review.folds import FoldDetector, train_fold
+
+    found: dict[str, Predicted] = {}
+    folds = sorted(set(dealt))
+    for number, fold in enumerate(folds, 1):
+        learnt = [photo.path for (photo, _), own in zip(seen, dealt, strict=True) if own != fold]
+        weights = train_fold(
+            learnt,
+            folder / "folds" / f"fold{number}",
+            on_progress=_batches(tell, f"batches of fold {number} of {len(folds)}"),
+            **settings,
+        )
+        detector = FoldDetector(weights, settings["imgsz"], settings["device"])
+        for (photo, _), own in zip(seen, dealt, strict=True):
+            if own == fold:
+                found[photo.image] = detector(read_image(photo.path))
+                tell("photos judged", len(found), len(seen))
+    return {photo.image: found[photo.image] for photo, _ in seen}
+
+
+def _batches(tell: OnProgress, what: str) -> Callable[[Progress], None]:
+    return lambda now: tell(what, (now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
+
+
+def _photo(photo: ReviewPhoto, look: Look, predicted: Predicted, fold: int) -> Photo:
+    row = photo.row
+    painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == "ignore"] if row else []
+    by_folder = bool(row) and "folder" in (row.deciders if row else ())
+    return Photo(photo.image, photo.split, look, predicted, fold, photo.source, by_folder, as_boxes(painted))

@@ -11,12 +11,15 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-import openvino
 import platformdirs
 import yaml
 
+from maskyolo._late import late
 from maskyolo.backends import Tensor, check_yolo
 from maskyolo.errors import MaskyoloError, WeightsError
+
+with late("openvino.tools.ovc"):  # its converter for other frameworks' models
+    import openvino
 
 __all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
 

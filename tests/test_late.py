@@ -1,14 +1,20 @@
-"""supervision is imported without SciPy, and what needs SciPy imports it when it is used."""
+"""What takes long to import is imported when it is used, and then works as ever."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
 
 
 def test_scipy_is_imported_when_a_smoothed_trace_is_drawn() -> None:
     code = """
 import sys
+from pathlib import Path
+
+ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
 import numpy as np
 from maskyolo._supervision import sv
 assert not [name for name in sys.modules if name.startswith("scipy")], "not light"
@@ -33,3 +39,18 @@ assert core.splev is scipy.interpolate.splev
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_openvinos_converter_is_imported_when_it_is_called() -> None:
+    code = f"""
+import sys
+from pathlib import Path
+
+ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
+import maskyolo.backends.openvino
+import openvino
+assert "openvino.tools.ovc" not in sys.modules, "not light"
+print(len(openvino.convert_model({str(ONNX)!r}).inputs))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")

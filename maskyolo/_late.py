@@ -1,0 +1,41 @@
+"""Import a package without the modules that it imports at its top, takes long over, and hardly ever needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+__all__ = ["late"]
+
+
+@contextmanager
+def late(*modules: str) -> Iterator[None]:
+    """Let what is imported from `modules` meanwhile be functions that import their module when they are called.
+
+    For packages that write `from module import function`; modules that are imported already are left alone.
+    """
+    standing_in = [name for name in modules if name not in sys.modules]
+    for name in standing_in:
+        module = ModuleType(name)
+        module.__getattr__ = partial(_function_of, name)  # type: ignore[method-assign]
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in standing_in:
+            del sys.modules[name]
+
+
+def _function_of(module: str, name: str) -> Callable[..., Any]:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return partial(_call, module, name)
+
+
+def _call(module: str, name: str, *args: Any, **settings: Any) -> Any:
+    return getattr(importlib.import_module(module), name)(*args, **settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskyolo.cli import review_find
 from maskyolo.cli.options import Device, ImageSize, Trust, examples
 from maskyolo.cli.progress import progress_bar
 from maskyolo.errors import MaskyoloError
@@ -95,6 +96,9 @@ def open_(
     except KeyboardInterrupt:
         typer.echo(f"maskyolo: closed; take the edits over with: maskyolo review apply --data {data}", err=True)
         raise
+
+
+app.command("find", epilog=review_find.EXAMPLES)(review_find.find)
 
 
 @app.command("apply", epilog=APPLY_EXAMPLES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from typing import Annotated
 
@@ -51,4 +53,20 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments)
     except MaskyoloError as error:
         print(f"maskyolo: {error}", file=sys.stderr)
-        sys.exit(1)
+        code = 1
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """End this process at once: to take down OpenVINO and some thousand modules one by one takes longer than to look at a picture."""
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # a closed pipe, a full disk
+        code = code or 1
+    os._exit(code)

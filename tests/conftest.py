@@ -6,6 +6,7 @@ import importlib.util
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             assert server.stdout
             lines = (json.loads(line) for line in server.stdout)
             port = next(line["attr"]["port"] for line in lines if line["msg"] == "Waiting for connections")
+            threading.Thread(target=server.stdout.read, daemon=True).start()  # what is not read stops it
             patch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://127.0.0.1:{port}")
             patch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
             home = pytest.MonkeyPatch()

@@ -129,14 +129,20 @@ class OpenedSet:
         """Bring it in step with the folder: photos, labels and ledger; edits that are not applied stay."""
         told = Synced()
         known = self._known()
-        photos = self.review.photos
-        told.new = [image for image in photos if image not in known]
+        told.new = [image for image in self.review.photos if image not in known]
         if told.new:
-            self.samples.add_samples([self._sample(photos[image]) for image in told.new], expand_schema=False)
+            self.samples.add_samples([self._sample(self.review.photos[image]) for image in told.new], expand_schema=False)
+        self._read_anew(known, told)
+        self._sync_ledger(known)
+        told.removed = self._drop_missing(known, told)
+        return told
+
+    def _read_anew(self, known: Mapping[str, _Sample], told: Synced) -> None:
+        """Take over what changed in the folder of photos that are known."""
         paths, texts, labels, unmerged, sizes = {}, {}, {}, {}, {}
         conflicts = []
         for image, sample in known.items():
-            photo = photos.get(image)
+            photo = self.review.photos.get(image)
             if photo is None:
                 continue
             if sample.path != str(photo.path):
@@ -167,9 +173,6 @@ class OpenedSet:
                 Problem("", f"{len(conflicts)} photos were edited in the App while their label files changed: the files count, and the "
                 "edits are kept in the field 'unmerged' (saved view 'conflict')")
             )  # fmt: skip
-        self._sync_ledger(known)
-        told.removed = self._drop_missing(known, told)
-        return told
 
     def suspect(self, suspicions: Sequence[Suspicion], images: Iterable[str] | None = None) -> None:
         """Show the suspicions of a `review.csv`: rank, score and reasons of each photo, and a box for each that has one.
@@ -219,7 +222,7 @@ class OpenedSet:
         """
         self.problems = []
         edits, unknown = [], dict[str, int]()
-        for image, sample in self._known().items():
+        for image, sample in sorted(self._known().items()):
             photo = self.review.photos.get(image)
             if photo is None:
                 continue
@@ -275,7 +278,9 @@ class OpenedSet:
         gone = [known[edit.image].id for edit in edits if edit.gone and edit.image in known and edit.image not in review.photos]
         if gone:
             self.samples.delete_samples(gone)
-        self.sync()
+        edited = {edit.image: known[edit.image] for edit in edits if edit.image in known}
+        self._read_anew(edited, Synced())
+        self._sync_ledger(edited)
 
     def _known(self) -> dict[str, _Sample]:
         fields = ["image", "id", "filepath", "label_text", "tags", "metadata.size_bytes"]
@@ -400,7 +405,7 @@ class OpenedSet:
     def _sync_ledger(self, known: Mapping[str, _Sample]) -> None:
         if not self.review.rows or not known:
             return
-        columns = self.samples.values(["image", "id", *_LEDGER_FIELDS])
+        columns = self.samples.select([sample.id for sample in known.values()]).values(["image", "id", *_LEDGER_FIELDS])
         changed: dict[str, dict[str, Any]] = {name: {} for name in _LEDGER_FIELDS}
         for image, sample_id, *values in zip(*columns, strict=True):
             photo = self.review.photos.get(image)

@@ -49,7 +49,7 @@ def connect() -> Any:
     except (FiftyOneConfigError, ServiceExecutableNotFound):
         raise DependencyError(_missing()) from None
     except (ServiceException, ConnectionError, PyMongoError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        reason = " ".join(str(error.__cause__ or error).split()).partition(" (configured")[0][:200]
         if uri:
             raise MaskyoloError(
                 f"the database at FIFTYONE_DATABASE_URI={_without_password(uri)} does not answer: {reason}; start it, or unset the variable"

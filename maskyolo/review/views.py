@@ -27,8 +27,8 @@ _GREEN, _RED = "#2ca02c", "#d62728"
 def evaluate(shown: OpenedSet, fields: Sequence[str]) -> None:
     """Evaluate predictions against the labels as COCO does, where either changed since; the App's panel "Model Evaluation" shows it.
 
-    The panel has the confusion matrix, the precision-recall curves and the mean average precision, and scenarios by the faces' size
-    and by fields of the ledger.
+    A prediction is compared with the face it overlaps best, whatever their classes, so that the confusion matrix shows both. The panel
+    has the precision-recall curves and the mean average precision besides, and scenarios by the faces' size and by fields of the ledger.
     """
     done = dict(shown.recall("evaluated") or {})
     for where in fields:
@@ -36,7 +36,13 @@ def evaluate(shown: OpenedSet, fields: Sequence[str]) -> None:
         if done.get(where) == state:
             continue
         shown.samples.evaluate_detections(
-            where, gt_field="ground_truth", eval_key=EVALUATIONS[where], classes=list(shown.review.names), compute_mAP=True, progress=False
+            where,
+            gt_field="ground_truth",
+            eval_key=EVALUATIONS[where],
+            classes=list(shown.review.names),
+            classwise=False,
+            compute_mAP=True,
+            progress=False,
         )
         done[where] = _state(shown, where)
         shown.remember(evaluated=done)
@@ -53,20 +59,18 @@ def save_views(shown: OpenedSet) -> None:
     for reason, told in REASONS.items():
         views[f"suspicious: {reason}"] = (told, ranked.match(F("reasons").contains(reason)))
     if shown.samples.has_evaluation("eval"):
+        unmatched, other = F("eval_id") == "", (F("eval") == "fp") & (F("eval_id") != "")
         views["model: finds more"] = (
-            "photos where the model sees faces that the labels lack, or of another class",
-            samples.match(F("eval_fp") > 0).sort_by("eval_fp", reverse=True),
+            "faces that the model sees and the labels lack",
+            samples.match(F("predictions.detections").filter((F("eval") == "fp") & unmatched).length() > 0),
         )
         views["model: finds less"] = (
-            "photos with labelled faces that the model does not see so",
-            samples.match(F("eval_fn") > 0).sort_by("eval_fn", reverse=True),
+            "labelled faces that the model does not see",
+            samples.match(F("ground_truth.detections").filter((F("eval") == "fn") & unmatched).length() > 0),
         )
-        labels = F("ground_truth.detections")
         views["model: other class"] = (
-            "photos where the model and a label disagree on the class of a face",
-            samples.match(
-                (labels.filter(F("eval") == "fn").length() > 0) & (F("predictions.detections").filter(F("eval") == "fp").length() > 0)
-            ),
+            "faces whose class the model and the label tell otherwise",
+            samples.match(F("predictions.detections").filter(other).length() > 0),
         )
     for split in shown.review.dataset.splits:
         views[f"split: {split}"] = (f"photos of {split}", samples.match_tags(split))

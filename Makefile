@@ -44,6 +44,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.made
 	@echo "Installing maskyolo and the tools for its tests into $(VENV) (several GB with PyTorch, once) ..."
 	@$(PIP) install --editable ".[dev]"
 	@$(BIN)/python tools/mend_opencv.py
+	@$(BIN)/python tools/mend_mongod.py
 	@touch $(VENV)/.plain $@
 
 $(VENV)/.made:

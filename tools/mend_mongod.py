@@ -28,7 +28,7 @@ def main() -> int:
         return 0
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         print(
-            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests that need one are skipped"
+            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped"
         )
         return 0
     print(f"FiftyOne came without its database: installing {WHEEL}")

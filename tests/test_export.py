@@ -82,6 +82,8 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(photos: Path, tm
     ]
     assert b"FakeQuantize" in result.path.read_bytes()
     assert result.exported.megabytes < 5.5
+    assert result.exported.runs_in.startswith("OpenVINO on the CPU, int8, ")
+    assert "int8" not in result.source.runs_in
     code = f"""
 import sys, maskyolo
 from maskyolo.images import read_image

@@ -12,9 +12,6 @@ ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
 def test_scipy_is_imported_when_a_smoothed_trace_is_drawn() -> None:
     code = """
 import sys
-from pathlib import Path
-
-ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
 import numpy as np
 from maskyolo._supervision import sv
 assert not [name for name in sys.modules if name.startswith("scipy")], "not light"
@@ -44,9 +41,6 @@ assert core.splev is scipy.interpolate.splev
 def test_openvinos_converter_is_imported_when_it_is_called() -> None:
     code = f"""
 import sys
-from pathlib import Path
-
-ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
 import maskyolo.backends.openvino
 import openvino
 assert "openvino.tools.ovc" not in sys.modules, "not light"

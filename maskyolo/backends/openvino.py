@@ -130,8 +130,9 @@ class OpenVinoBackend:
         self._network = OpenVinoNetwork(path, device)
         self.streams = streams
         self.precision = self._network.native_precision() if precision == "auto" else precision
-        self.description = f"OpenVINO on {self._network.device}"
         model = self._network.model
+        quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+        self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
         inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
         self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)
         height, width = inputs[0][2:]

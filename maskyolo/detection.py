@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from maskyolo.counting import Counting, EventFile
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray
 from maskyolo.interrupts import uninterrupted
-from maskyolo.pipeline import Ended, Found, Interrupted, results
+from maskyolo.pipeline import Ended, Failed, Found, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
 from maskyolo.slicing import SlicedDetector
@@ -44,6 +44,9 @@ class Detector(Protocol):
 
 #: Most faces of a picture that are made unrecognisable, however few are reported.
 HIDDEN = 10_000
+
+#: Arguments of `detect` that `args.yaml` does not have.
+UNRECORDED = frozenset({"trust", "project", "name", "exist_ok", "on_error", "summary"})
 
 #: What is done with a frame and its detections before they are written.
 Step = Callable[[Frame, "sv.Detections"], tuple[Frame, "sv.Detections"]]
@@ -170,64 +173,25 @@ def detect(
         OutputError: a result cannot be written or shown.
         MaskyoloError: settings that are out of their range or contradict each other.
     """
-    if vid_stride < 1:
-        raise MaskyoloError(f"cannot take every {vid_stride}-th frame; give a --vid-stride of 1 or more")
-    if stats_only and (save or save_crop):
-        raise MaskyoloError("cannot save pictures with --stats-only, which writes none; leave out --save-crop, or --stats-only")
-    if (alert_cmd is not None or alert_url is not None) and alert_after is None:
-        raise MaskyoloError("cannot tell when to alert; give the seconds without a mask with --alert-after")
-    if events is not None:
-        EventFile.check(Path(events))
-        if save_json is not None and Path(events).absolute() == Path(save_json).absolute():
-            raise MaskyoloError(f"cannot write both --events and --save-json to {events}; give two files")
     track = track or any(value is not None for value in (zone, line, events, alert_after))
-    counting = Counting(zone, line, alert_after) if track or stats_only else None
-    alerts = (
-        Alerts(alert_cmd, alert_url, lambda text: (on_error or _log)("alert", MaskyoloError(text))) if alert_after is not None else None
-    )
     model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
-    settings: dict[str, Any] = {
-        "source": display_name(source),
-        "model": model if isinstance(model, (str, Path)) else type(model).__name__,
-        "conf": conf,
-        "iou": iou,
-        "imgsz": imgsz,
-        "device": device,
-        "vid_stride": vid_stride,
-        "reconnect": reconnect,
-        "max_det": max_det,
-        "slice": slice_size,
-        "pipeline": pipeline,
-        "detector": detector,
-        "face": face,
-        "face_conf": face_conf,
-        "backend": backend,
-        "precision": precision,
-        "track": track,
-        "zone": zone,
-        "line": line,
-        "events": events,
-        "alert_after": alert_after,
-        "alert_cmd": None if alert_cmd is None else display_command(alert_cmd),
-        "alert_url": None if alert_url is None else display_host(alert_url),
-        "blur": blur,
-        "stats_only": stats_only,
-        "save": save,
-        "save_json": save_json,
-        "save_txt": save_txt,
-        "save_conf": save_conf,
-        "save_crop": save_crop,
-        "show": show,
-    }
+    settings = _settings(locals())
+    _check(settings)
+    tell = on_error or _log
+    counting = Counting(zone, line, alert_after) if track or stats_only else None
+    alerts = None if alert_after is None else Alerts(alert_cmd, alert_url, lambda text: tell("alert", MaskyoloError(text)))
     sources = open_sources(source)
     if track and all(isinstance(source, Picture) for source in sources):
         raise MaskyoloError(
             f"cannot track in still pictures ({display_name(source)}); give a video, camera or stream, or leave out --track"
         )
+
+    # What tracks and what hides faces is to see more than is reported; the steps drop the rest.
+    wanted_face = FACE_CONF if face_conf is None else face_conf
     least = min([conf, *([LOW_CONF] if track else []), *([BLUR_CONF] if blur else [])])
-    streams = _streams(sources) if slice_size is None else usable_cpus()
+    least_face = min(BLUR_CONF, wanted_face) if blur and pipeline == "two-stage" else face_conf
     most = HIDDEN if blur else max_det
-    least_face = min(BLUR_CONF, FACE_CONF if face_conf is None else face_conf) if blur and pipeline == "two-stage" else face_conf
+    streams = _streams(sources) if slice_size is None else usable_cpus()
     loaded: Detector = (
         load_detector(model, device, imgsz, least, iou, most, pipeline, detector, face, least_face, streams, backend, precision, trust)
         if isinstance(model, (str, Path))
@@ -238,120 +202,144 @@ def detect(
     network = loaded.backend.description if isinstance(loaded, YoloDetector) else ""
     if slice_size is not None:
         loaded = SlicedDetector(loaded, slice_size)
-    window = Window() if show else None
-    summary = Summary() if summary is None else summary
-    summary.people = counting if track else None
-    summary.network = network
-    steps: list[Step] = [Blur(), _faces_from(FACE_CONF if face_conf is None else face_conf)] if blur else []
+    steps: list[Step] = [Blur(), _faces_from(wanted_face)] if blur else []
     if track or blur:
         steps.append(Tracking(conf) if track else _at_least(conf))
     if blur or slice_size is not None:
         steps.append(_at_most(max_det))
 
+    window = Window() if show else None
+    summary = Summary() if summary is None else summary
+    summary.people, summary.network = counting if track else None, network
+
     def sinks() -> Iterator[Sink]:
+        folder = None
         if save or save_txt or save_crop or stats_only:
-            summary.folder = new_run(project, name, exist_ok)
-            save_args(summary.folder, settings)
+            folder = summary.folder = new_run(project, name, exist_ok)
+            save_args(folder, settings)
         if alerts:
             yield alerts
-        if events is not None:
-            file = EventFile(Path(events))
-            yield file
+        event_file = None if events is None else EventFile(Path(events))
+        if event_file:
+            yield event_file
         if counting:  # closed before those it tells
-            counting.listeners = [*([alerts] if alerts else []), *([file] if events is not None else [])]
-            counting.path = summary.folder / "counts.json" if summary.folder else None
+            counting.listeners = [listener for listener in (alerts, event_file) if listener]
+            counting.path = folder / "counts.json" if folder else None
             yield counting
-        if summary.folder:
-            if save_txt:
-                yield LabelFiles(_folder(summary.folder / "labels"), save_conf)
-            if save_crop:
-                yield Crops(_folder(summary.folder / "crops"))
-            if save:
-                yield Drawings(summary.folder)
+        if folder and save_txt:
+            yield LabelFiles(_folder(folder / "labels"), save_conf)
+        if folder and save_crop:
+            yield Crops(_folder(folder / "crops"))
+        if folder and save:
+            yield Drawings(folder)
         if save_json is not None:
             yield JsonLines(Path(save_json))
 
     overlay = counting.draw if counting else None
-    return _run(
-        sources,
-        loaded,
-        vid_stride,
-        reconnect,
-        steps,
-        Sinks(sinks),
-        window,
-        overlay,
-        on_error or _log,
-        summary,
-        record=save_json is not None,
-    )
+    run = _Run(sources, loaded, steps, Sinks(sinks), window, overlay, tell, summary, record=save_json is not None)
+    return run.results(vid_stride, reconnect)
 
 
-def _run(
-    sources: list[Source],
-    detector: Detector,
-    vid_stride: int,
-    reconnect: float,
-    steps: list[Step],
-    sinks: Sinks,
-    window: Window | None,
-    overlay: Callable[[ImageArray], None] | None,
-    on_error: Callable[[str, MaskyoloError], None],
-    summary: Summary,
-    record: bool,
-) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
-    if all(isinstance(source, Picture) for source in sources):
-        summary.total = len(sources)
+@dataclass
+class _Run:
+    """A run that is put together: what is read, what is done with it, and where it goes.
 
-    def drop(frames: int) -> None:
-        summary.dropped += frames
+    Attributes:
+        record: a source of which nothing can be read is to be noted by the sinks, also if it is the only one.
+    """
 
-    with ExitStack() as stack:
-        stack.enter_context(suppress(Quit))
-        stack.enter_context(closing(sinks))
-        if window:
-            stack.enter_context(closing(window))
-        idle = window.idle if window else lambda: None
-        for event in stack.enter_context(closing(results(sources, detector, vid_stride, reconnect, drop, idle))):
-            source = event.source
-            if isinstance(event, Found):
-                frame, detections = event.frame, event.detections
-                for step in steps:
-                    frame, detections = step(frame, detections)
-                if len(sources) == 1:
-                    summary.total = frame.total
-                height, width = frame.image.shape[:2]
-                detections.metadata |= {
-                    "source": frame.source,
-                    "frame": frame.index,
-                    "time": frame.time,
-                    "width": width,
-                    "height": height,
-                }
-                result = Result(frame, detections, overlay)
-                with uninterrupted():
-                    sinks.write(result)
-                    summary.frames += 1
-                    summary.counts.update(map(str, detections.data["class_name"]))
-                if window:
-                    window.write(result)
-                yield frame.image, detections
-            elif isinstance(event, Interrupted):
-                summary.interruptions += 1
-                on_error(source.name, event.error)
-            elif isinstance(event, Ended):
-                sinks.finish()
-            else:
-                summary.errors.append((source.name, str(event.error)))
-                if len(sources) == 1 and not event.index and not record:  # nothing to read: leave nothing behind
-                    raise event.error
-                sinks.fail(source.name, event.index, str(event.error))
-                if len(sources) == 1:
-                    raise event.error
-                on_error(source.name, event.error)
-                sinks.finish()
-    if not summary.frames:
-        raise SourceError(f"none of the {len(sources)} files can be read; the first: {summary.errors[0][1]}")
+    sources: list[Source]
+    detector: Detector
+    steps: list[Step]
+    sinks: Sinks
+    window: Window | None
+    overlay: Callable[[ImageArray], None] | None
+    tell: Callable[[str, MaskyoloError], None]
+    summary: Summary
+    record: bool
+
+    def results(self, vid_stride: int, reconnect: float) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
+        """Yield each frame and what is in it, once it is written; everything is closed when this ends, however it does."""
+        if all(isinstance(source, Picture) for source in self.sources):
+            self.summary.total = len(self.sources)
+        idle = self.window.idle if self.window else lambda: None
+        with ExitStack() as stack:
+            stack.enter_context(suppress(Quit))
+            stack.enter_context(closing(self.sinks))
+            if self.window:
+                stack.enter_context(closing(self.window))
+            events = stack.enter_context(closing(results(self.sources, self.detector, vid_stride, reconnect, self._dropped, idle)))
+            for event in events:
+                if isinstance(event, Found):
+                    result = self._result(event)
+                    self._write(result)
+                    yield result.frame.image, result.detections
+                elif isinstance(event, Interrupted):
+                    self.summary.interruptions += 1
+                    self.tell(event.source.name, event.error)
+                elif isinstance(event, Ended):
+                    self.sinks.finish()
+                else:
+                    self._failed(event)
+        if not self.summary.frames:
+            raise SourceError(f"none of the {len(self.sources)} files can be read; the first: {self.summary.errors[0][1]}")
+
+    def _result(self, event: Found) -> Result:
+        frame, detections = event.frame, event.detections
+        for step in self.steps:
+            frame, detections = step(frame, detections)
+        height, width = frame.image.shape[:2]
+        detections.metadata |= {"source": frame.source, "frame": frame.index, "time": frame.time, "width": width, "height": height}
+        return Result(frame, detections, self.overlay)
+
+    def _write(self, result: Result) -> None:
+        with uninterrupted():
+            self.sinks.write(result)
+            self.summary.frames += 1
+            self.summary.counts.update(map(str, result.detections.data["class_name"]))
+        if len(self.sources) == 1:
+            self.summary.total = result.frame.total
+        if self.window:
+            self.window.write(result)
+
+    def _failed(self, event: Failed) -> None:
+        name, alone = event.source.name, len(self.sources) == 1
+        self.summary.errors.append((name, str(event.error)))
+        if event.index or self.record or not alone:  # else there is nothing to write, and nothing is left behind
+            self.sinks.fail(name, event.index, str(event.error))
+        if alone:
+            raise event.error
+        self.tell(name, event.error)
+        self.sinks.finish()
+
+    def _dropped(self, frames: int) -> None:
+        self.summary.dropped += frames
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `detect` as `args.yaml` has them: without what changes no result, and without passwords."""
+    settings = {"slice" if key == "slice_size" else key: value for key, value in given.items() if key not in UNRECORDED}
+    settings["source"] = display_name(settings["source"])
+    if not isinstance(settings["model"], (str, Path)):
+        settings["model"] = type(settings["model"]).__name__
+    for key, display in {"alert_cmd": display_command, "alert_url": display_host}.items():
+        settings[key] = None if settings[key] is None else display(settings[key])
+    return settings
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raise a MaskyoloError if settings are out of their range or contradict each other."""
+    if settings["vid_stride"] < 1:
+        raise MaskyoloError(f"cannot take every {settings['vid_stride']}-th frame; give a --vid-stride of 1 or more")
+    if settings["stats_only"] and (settings["save"] or settings["save_crop"]):
+        raise MaskyoloError("cannot save pictures with --stats-only, which writes none; leave out --save-crop, or --stats-only")
+    if settings["alert_after"] is None and (settings["alert_cmd"] is not None or settings["alert_url"] is not None):
+        raise MaskyoloError("cannot tell when to alert; give the seconds without a mask with --alert-after")
+    events, save_json = settings["events"], settings["save_json"]
+    if events is not None:
+        EventFile.check(Path(events))
+        if save_json is not None and Path(events).absolute() == Path(save_json).absolute():
+            raise MaskyoloError(f"cannot write both --events and --save-json to {events}; give two files")
 
 
 def _at_least(conf: float) -> Step:

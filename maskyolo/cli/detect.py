@@ -142,9 +142,9 @@ def detect(
                 )
             ) as results,
         ):
-            if summary.network:
-                typer.echo(summary.network, err=True)
-            for _ in results:
+            for number, _ in enumerate(results):
+                if number == 0 and summary.network:
+                    typer.echo(summary.network, err=True)
                 on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:

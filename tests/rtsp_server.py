@@ -39,7 +39,8 @@ class Sender:
         width, height = self.size
         for _ in range(count):
             row = b"".join((b"\xeb" if self.number >> bit & 1 else b"\x10") * (width // BITS) for bit in range(BITS))
-            self.source.emit("push-buffer", Gst.Buffer.new_wrapped(row * height + b"\x80" * (width * height // 2)))
+            if self.source:
+                self.source.emit("push-buffer", Gst.Buffer.new_wrapped(row * height + b"\x80" * (width * height // 2)))
             self.number += 1
 
     def obey(self):

@@ -172,6 +172,7 @@ def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
     assert [number_of(frame.image) for frame in (first, second)] == [first.index, second.index]
     assert second.index - first.index >= 3
     assert first.rate == second.rate == Fraction(25, 3)
+    assert second.time == second.taken - first.taken > 0, "FFmpeg itself would say a multiple of 0.04 s"
 
 
 @dataclass

@@ -12,7 +12,7 @@ false either. Every other box without a partner is false.
 
     python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
 
-prints the tables of benchmarks/labels.md.
+prints the tables of benchmarks/labels.md; without `--list` all photos of the folder are taken.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.dataset import list_images
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.images import ImageArray, read_image
 
@@ -213,13 +214,15 @@ def _sums(picture: Picture) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder with images and annotations (Pascal VOC)")
-    parser.add_argument("--list", type=Path, required=True, help="file with the photos to take, relative to the folder, one a line")
+    parser.add_argument("--list", type=Path, help="file with the photos to take, relative to the folder, one a line; default: all")
     parser.add_argument("--floor", type=float, default=40, help="smallest face to crop, root of its area in pixels")
     parser.add_argument("--faces", type=int, default=0, help="crop around this many faces chosen at random; 0: around all")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    made = list(pictures(options.folder, options.list.read_text().split(), options.floor, options.faces))
+    every = (path.relative_to(options.folder).as_posix() for path in list_images(options.folder / "images"))
+    names = options.list.read_text().split() if options.list else every
+    made = list(pictures(options.folder, names, options.floor, options.faces))
     print(f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n")
     for name in options.detectors:
         faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made)

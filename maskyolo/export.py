@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from maskyolo._quiet import quiet
 from maskyolo.backends import Backend, Tensor, load_backend
 from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
@@ -273,7 +274,8 @@ def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgs
         imgsz: longer side in pixels that they are scaled to.
         feed: name of the input; None gives it by place.
     """
-    nncf = _import("nncf", "exporting in int8", "maskyolo[export]")
+    with quiet(2):  # PyTorch, which NNCF imports where it is installed, looks for CUDA
+        nncf = _import("nncf", "exporting in int8", "maskyolo[export]")
     import logging
 
     def tensor(image: ImageArray) -> Any:
@@ -286,7 +288,7 @@ def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgs
     head = next((f"{name.rsplit('/', 1)[0]}/" for name in reversed(sigmoids) if name.count("/") > 1), None)
     ignored = {*sigmoids, *(name for name in nodes if head and name.startswith(head))}
     nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(StringIO()):
+    with redirect_stdout(StringIO()), quiet(2):
         return nncf.quantize(
             network,
             nncf.Dataset(_Readable(pictures), tensor),
@@ -339,7 +341,7 @@ def _by_ultralytics(source: Path, format: str, precision: str, pictures: Sequenc
     if precision == "int8":
         settings["data"] = str(_as_dataset(pictures, scratch))
     try:
-        with silenced(), redirect_stdout(StringIO()):
+        with silenced(), redirect_stdout(StringIO()), quiet(1, 2):
             made = Path(ultralytics.YOLO(copy).export(format=theirs, device="cpu", verbose=False, **settings))
     except ImportError as error:
         raise DependencyError(f"exporting to {format} needs {error.name}, which is not here; run: pip install {needed}") from error

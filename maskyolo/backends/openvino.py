@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
@@ -15,6 +13,7 @@ import platformdirs
 import yaml
 
 from maskyolo._late import late
+from maskyolo._quiet import quiet
 from maskyolo.backends import Tensor, check_yolo
 from maskyolo.errors import MaskyoloError, WeightsError
 
@@ -63,7 +62,7 @@ class OpenVinoNetwork:
                 f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
             )
         try:
-            with _quiet_stderr():
+            with quiet(2):  # the ONNX parser's error is raised as well
                 self.model = self._core.read_model(path)
         except RuntimeError as error:
             raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
@@ -173,23 +172,6 @@ def _cache_folder() -> Path | None:
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep OpenVINO's ONNX parser, which is not Python, from writing to stderr; its error is raised all the same."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _static(shape: openvino.PartialShape) -> list[int]:

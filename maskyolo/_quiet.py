@@ -1,0 +1,26 @@
+"""Keep what is not Python from writing to the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+__all__ = ["quiet"]
+
+
+@contextmanager
+def quiet(*descriptors: int) -> Iterator[None]:
+    """Send what is written to these descriptors meanwhile nowhere, also by libraries in C and by child processes: 1 stdout, 2 stderr."""
+    with ExitStack() as stack:
+        nothing = stack.enter_context(Path(os.devnull).open("wb"))
+        for number in descriptors:
+            try:
+                kept = os.dup(number)
+            except OSError:  # it is closed
+                continue
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(nothing.fileno(), number)
+        yield

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -115,6 +116,8 @@ def test_a_video_has_its_frames_its_rate_and_even_sides(tmp_path: Path, rate: Fr
     sink.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
     assert probe(tmp_path / "v.mp4") == (10, rate, (64, 48))
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        assert container.streams.video[0].frames == 10, "what is fragmented while it grows has an index at the end"
 
 
 def test_two_videos_of_one_name_are_two_files(tmp_path: Path) -> None:
@@ -129,8 +132,6 @@ def test_two_videos_of_one_name_are_two_files(tmp_path: Path) -> None:
 
 
 def test_a_cameras_video_runs_in_its_own_time(tmp_path: Path) -> None:
-    import av
-
     writer = VideoWriter(tmp_path / "v.mp4", Fraction(30), timed=True)
     for moment in (0.0, 0.5, 0.5, 2.0):
         writer.write(np.zeros((48, 64, 3), np.uint8), moment)

@@ -154,7 +154,7 @@ def detect(
         if summary.dropped:
             print(f"{summary.dropped} frames passed over to keep up")
         if summary.interruptions:
-            print(f"broke off {summary.interruptions} times")
+            print("broke off " + ("once" if summary.interruptions == 1 else f"{summary.interruptions} times"))
         for path in (save_json, events):
             if path and summary.frames:
                 print(path)

@@ -2,7 +2,7 @@
 
 Small, blurred and half hidden faces, such as those of passers-by, are in many photos of one person. A face that is in a training
 picture and has no label teaches a detector that it is none. So our own detector of masks looks at photos that have room for further
-faces: those it is sure of get its class, doubtful ones are painted over.
+faces: those that both see get its class, doubtful ones are painted over.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["decide_faces", "find_bystanders", "has_room"]
 
-#: The detector of masks is believed from the first score on if the face detector sees the face too, else from the second. Among 338
-#: street photos with boxes that people drew 98 % of what both see are faces; from 0.35 to 0.6 the class of 190 in 197 is right. Below
-#: 0.6 what it sees alone is a face once in five times.
-_SURE, _SURE_ALONE = 0.35, 0.6
+#: The class of the detector of masks is believed from this score on, if the face detector sees the face too: among 338 street photos
+#: with boxes that people drew 98 % of what both see are faces; from 0.35 to 0.6 the class of 190 in 197 is right. What the detector of
+#: masks sees alone below 0.6 is a face once in five times.
+_SURE = 0.35
 #: It may be a face from this score of the detector of masks alone on, or from this of the face detector alone.
 _DOUBTFUL, _DOUBTFUL_FACE = 0.35, 0.5
 #: Nobody can tell the class of a smaller face, in pixels.
@@ -107,7 +107,7 @@ def find_bystanders(faces: Faces, found: sv.Detections | None, name: str = "dete
             box, score = as_boxes(found.xyxy[place]), float(found.confidence[place])
             agreed = _lies_on(box, seen.boxes)
             if (agreed or score >= _DOUBTFUL) and not _lies_on(box, np.concatenate([faces.boxes, *boxes])):
-                sure = score >= (_SURE if agreed else _SURE_ALONE) and np.sqrt(box_area(box)[0]) >= _SMALLEST
+                sure = agreed and score >= _SURE and np.sqrt(box_area(box)[0]) >= _SMALLEST
                 rows.append((score, name, agreed, int(found.class_id[place]) if sure else IGNORE))
                 boxes.append(box)
     for box, face, origin in zip(seen.boxes[:, None], seen.scores, seen.origins, strict=True):

@@ -58,7 +58,7 @@ def test_a_face_that_both_see_gets_the_class_of_the_detector_of_masks() -> None:
 
 @pytest.mark.parametrize(
     ("found", "doubt"),
-    [((SMALL, 1, 0.55), 0.0), ((SMALL, 1, 0.3), 0.9), ((FAR, 1, 0.3), 0.6), (((10.0, 20.0, 17.0, 27.0), 1, 0.9), 0.0)],
+    [((SMALL, 1, 0.9), 0.0), ((SMALL, 1, 0.3), 0.9), ((FAR, 1, 0.3), 0.6), (((10.0, 20.0, 17.0, 27.0), 1, 0.9), 0.9)],
     ids=["of the detector of masks only", "of unsure class", "of the face detector only", "tiny"],
 )
 def test_doubtful_ones_are_painted_over(found: Found, doubt: float) -> None:
@@ -84,11 +84,11 @@ def test_the_other_ways_ask_nobody_and_paint_over_what_is_doubtful(others: str) 
 
 def test_a_face_as_large_as_the_one_that_was_found_may_be_the_subject() -> None:
     opinion = Opinion((SUBJECT, 1, 0.9), (BIG, 0, 0.8))
-    faces, decided = decide_faces(PICTURE, FACES, 0, "detector", opinion)
+    faces, decided = decide_faces(PICTURE, with_doubts((BIG, 0.6)), 0, "detector", opinion)
     assert faces.boxes.tolist() == [list(SUBJECT), list(BIG)]
     assert (decided.class_ids.tolist(), decided.deciders) == ([1, 0], ("opinion", "folder"))
     small = Opinion((SUBJECT, 1, 0.9), (SMALL, 0, 0.8))
-    assert decide_faces(PICTURE, FACES, 0, "detector", small)[1].deciders == ("folder", "opinion"), "a passer-by is not"
+    assert decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, "detector", small)[1].deciders == ("folder", "opinion"), "a passer-by is not"
 
 
 def test_nothing_is_added_to_photos_without_a_face_or_of_unknown_class() -> None:
@@ -104,6 +104,6 @@ def test_each_face_beside_is_found_once_best_first() -> None:
     opinion = Opinion((SMALL, 1, 0.4), ((12.0, 20.0, 32.0, 40.0), 0, 0.7), (FAR, 0, 0.2), (SUBJECT, 0, 0.9))
     beside, class_ids = find_bystanders(with_doubts((FAR, 0.9)), opinion(PICTURE), "opinion")
     assert beside.scores.tolist() == pytest.approx([0.7, 0.2])
-    assert class_ids.tolist() == [0, IGNORE]
+    assert class_ids.tolist() == [IGNORE, IGNORE]
     assert beside.agreed is not None
     assert beside.agreed.tolist() == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import select
 import shutil
@@ -147,6 +148,7 @@ class Rtsp:
         self.start()
 
     @staticmethod
+    @functools.cache
     def missing() -> str:
         """Return why it cannot run here, or nothing."""
         wanted = "for name in ('appsrc', 'x264enc', 'rtph264pay'): assert Gst.ElementFactory.find(name), name"

@@ -248,6 +248,7 @@ def _export(source: Path, format: str, precision: str, pictures: Sequence[Path],
         if precision == "fp16":
             _halve(network, onnx)
         else:
+            _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
             network = _quantize(network, [node.name for node in network.graph.node], pictures, imgsz, network.graph.input[0].name)
         onnx.save(network, made)
         return made

@@ -98,6 +98,15 @@ print(sum(len(detector(read_image(path))) for path in {[str(path) for path in PH
     assert np.median(off) < 0.1
 
 
+def test_onnx_in_int8_runs_in_both_runtimes(photos: Path, tmp_path: Path) -> None:
+    result = maskyolo.export_model(format="onnx", precision="int8", images=photos, imgsz=320, project=tmp_path)
+    assert result.exported.runs_in == "OpenVINO on the CPU, int8, fp32"
+    for backend in ("openvino", "onnxruntime"):
+        overlaps, off = pairs(faces(result.path, backend=backend), faces("maskyolo-n"), above=0.5)
+        assert np.median(overlaps) > 0.9
+        assert np.median(off) < 0.1
+
+
 def test_accuracy_and_speed_of_both_are_measured(tmp_path: Path) -> None:
     result = maskyolo.export_model(precision="fp16", images=SAMPLES, labels=SAMPLES / "annotations", imgsz=320, project=tmp_path)
     assert result.source.map50 is not None

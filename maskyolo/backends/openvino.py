@@ -96,6 +96,9 @@ class OpenVinoNetwork:
         """Compile for an input of `shape`, or for the model's own, with the cores shared among `streams` inferences at once.
 
         The first one, which a start waits for, is kept in the user's cache for the next start.
+
+        Raises:
+            MaskyoloError: the device cannot compute it in this precision.
         """
         model = self.model
         if shape is not None:
@@ -108,7 +111,13 @@ class OpenVinoNetwork:
             self._cached = True
             if folder := _cache_folder():
                 settings["CACHE_DIR"] = str(folder)
-        return self._core.compile_model(model, self._device, settings)
+        try:
+            return self._core.compile_model(model, self._device, settings)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise MaskyoloError(
+                f"cannot compile {self._path} for {self.device} in {precision}: {reason[:120]}; try --precision fp32 or another --backend"
+            ) from error
 
 
 class OpenVinoBackend:
@@ -128,9 +137,11 @@ class OpenVinoBackend:
     def __init__(self, path: Path, device: str = "auto", streams: int = 1, precision: str = "auto") -> None:
         self._network = OpenVinoNetwork(path, device)
         self.streams = streams
-        self.precision = self._network.native_precision() if precision == "auto" else precision
         model = self._network.model
         quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+        if precision == "auto":  # 2026.4 does not compile ONNX's int8 in bf16
+            precision = "fp32" if quantized and path.suffix.lower() == ".onnx" else self._network.native_precision()
+        self.precision = precision
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
         inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
         self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)

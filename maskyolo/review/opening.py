@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -238,7 +240,8 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _serve(shown: OpenedSet, port: int, remote: bool) -> Any:
     try:
-        return shown.fo.launch_app(shown.samples, port=port, address="127.0.0.1", remote=remote)
+        with contextlib.redirect_stdout(io.StringIO()):  # on a busy machine its client says that it tries again
+            return shown.fo.launch_app(shown.samples, port=port, address="127.0.0.1", remote=remote)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MaskyoloError(

@@ -21,7 +21,14 @@ EVALUATIONS = {"predictions": "eval", "two_stage": "eval_two_stage"}
 #: The store where the App's panel "Model Evaluation" keeps its scenarios; FiftyOne has no function for it.
 _SCENARIOS = "model_evaluation_panel_builtin"
 
-_GREEN, _RED = "#2ca02c", "#d62728"
+#: Colours of the classes by id in each field: labels stand out from what is suggested and from what detectors see.
+_COLOURS = {
+    "ground_truth": ("#2ca02c", "#d62728"),
+    "suggestions": ("#ffd000", "#ff9000"),
+    "predictions": ("#1f9bff", "#b26bff"),
+    "two_stage": ("#00c8c8", "#ff6bd0"),
+    "unmerged": ("#9a9a9a", "#cfcfcf"),
+}
 
 
 def evaluate(shown: OpenedSet, fields: Sequence[str]) -> None:
@@ -113,17 +120,16 @@ def arrange_app(shown: OpenedSet) -> None:
         fo.SidebarGroupDocument(name="metadata", paths=["id", "filepath", "metadata.width", "metadata.height"], expanded=False),
         fo.SidebarGroupDocument(name="other", paths=["image", "label_text", "created_at", "last_modified_at"], expanded=False),
     ]
-    colours = dict(zip(shown.review.names, (_GREEN, _RED), strict=False))
     samples.app_config.color_scheme = fo.ColorScheme(
         color_by="value",
         fields=[
             {
                 "path": name,
                 "colorByAttribute": "label",
-                "fieldColor": "#ffb000" if name == "suggestions" else "#1f77b4",
-                "valueColors": [{"value": label, "color": colour} for label, colour in colours.items()],
+                "fieldColor": colours[0],
+                "valueColors": [{"value": label, "color": colour} for label, colour in zip(shown.review.names, colours, strict=False)],
             }
-            for name in ("ground_truth", "predictions", "two_stage", "suggestions", "unmerged")
+            for name, colours in _COLOURS.items()
         ],
     )
     samples.app_config.active_fields = fo.ActiveFields(paths=["ground_truth", "suggestions", "rank", "reasons"])
@@ -148,10 +154,10 @@ def _save_scenarios(shown: OpenedSet) -> None:
     ours: dict[str, dict[str, Any]] = {
         "by face size": {"type": "label_attribute", "field": "ground_truth.detections.size", "subsets": list(SIZES)}
     }
-    for name, path in {"by folder": "folder_class", "by status": "status", "by split": "tags"}.items():
-        values = [value for value in shown.samples.distinct(path) if value and (path != "tags" or value in shown.review.dataset.splits)]
-        if values:
+    for name, path in {"by folder": "folder_class", "by status": "status"}.items():
+        if values := [value for value in shown.samples.distinct(path) if value]:
             ours[name] = {"type": "sample_field", "field": path, "subsets": values}
+    ours["by split"] = {"type": "view", "subsets": [f"split: {split}" for split in shown.review.dataset.splits]}
     for name, scenario in ours.items():
         number = str(ObjectId(hashlib.sha256(name.encode()).digest()[:12]))
         scenarios[number] = {"id": number, "name": name} | scenario

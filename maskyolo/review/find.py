@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maskyolo.review.looks import Look
     from maskyolo.train import Progress
 
-__all__ = ["Found", "find_errors"]
+__all__ = ["Found", "find_errors", "given_predictions", "judge_photos"]
 
 #: Photos on the contact sheet.
 SHEET = 100
@@ -110,28 +110,74 @@ def find_errors(
     from maskyolo.review.scores import score_photos
     from maskyolo.review.sheet import draw_suspicions
 
-    tell = on_progress or (lambda *_: None)
     review = read_review_set(data)
     _check_classes(review)
     csv = review.root / REVIEW_CSV
     _check_unwritten(csv)
-    given = None if predictions is None else _given(Path(predictions), review)
+    given = None if predictions is None else given_predictions(Path(predictions), review)
     folder = new_run(project, name, exist_ok).absolute()
-    settings = {"data": data, "folds": folds, "model": model, "epochs": epochs, "imgsz": imgsz, "predictions": predictions}
-    save_args(folder, settings | {"device": device, "seed": seed})
-    seen = _look(review, tell, on_error)
-    dealt = _deal(seen, folds, seed)
-    if given is None:
-        given = _out_of_fold(seen, dealt, folder, tell, model=str(model), epochs=epochs, imgsz=imgsz, device=device, seed=seed, trust=trust)
-        write_predictions(folder / "predictions.jsonl", given)
-    photos = [_photo(photo, look, given.get(photo.image, Predicted.none()), fold) for (photo, look), fold in zip(seen, dealt, strict=True)]
-    done = {photo.image for photo, _ in seen if photo.row and photo.row.status == "corrected"}
+    settings = {"model": str(model), "epochs": epochs, "imgsz": imgsz, "device": device, "seed": seed}
+    save_args(folder, {"data": data, "folds": folds, "predictions": predictions} | settings)
+    photos = judge_photos(review, folder, folds, given, on_progress=on_progress, on_error=on_error, trust=trust, **settings)
+    done = {photo.image for photo in review.photos.values() if photo.row and photo.row.status == "corrected"}
     suspicions = rank(photos, score_photos(photos), leave_out=done)
     write_suspicions(csv, suspicions)
     sheet = io.BytesIO()
     draw_suspicions(suspicions, {photo.image: photo for photo in photos}, review.root, SHEET).save(sheet, "PNG")
     write_atomic(folder / "sheet.png", sheet.getvalue())
     return Found(folder, csv, suspicions, len(photos), sum(len(photo.labels) for photo in photos))
+
+
+def judge_photos(
+    review: ReviewSet,
+    folder: Path,
+    folds: int,
+    given: Mapping[str, Predicted] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    on_error: Callable[[MaskyoloError], None] | None = None,
+    **settings: Any,
+) -> list[Photo]:
+    """Look at the photos of a data set and have detectors predict their faces that have not learnt from them.
+
+    Args:
+        review: the data set.
+        folder: where the folds are trained, and `predictions.jsonl` is written.
+        folds: number of folds.
+        given: predictions of all photos by their names, where there are some; then nothing is trained.
+        on_progress: see `find_errors`.
+        on_error: see `find_errors`.
+        **settings: model, epochs, imgsz, device, seed and trust, as for `find_errors`.
+    """
+    tell = on_progress or (lambda *_: None)
+    seen = _look(review, tell, on_error)
+    dealt = _deal(seen, folds, settings["seed"])
+    if given is None:
+        given = _out_of_fold(seen, dealt, folder / "folds", tell, **settings)
+        write_predictions(folder / "predictions.jsonl", given)
+    return [_photo(photo, look, given.get(photo.image, Predicted.none()), fold) for (photo, look), fold in zip(seen, dealt, strict=True)]
+
+
+def given_predictions(path: Path, review: ReviewSet) -> dict[str, Predicted]:
+    """Read predictions by the pictures' names in the set: paths below its folder, or else file names.
+
+    Raises:
+        DatasetError: the file has no predictions, or none of some of the photos.
+    """
+    read = read_predictions(path)
+    by_name = {Path(image).name: image for image in review.photos}
+    found: dict[str, Predicted] = {}
+    for source, predicted in read.items():
+        image = source if source in review.photos else by_name.get(Path(source).name)
+        if image:
+            found[image] = predicted
+    missing = [image for image in review.photos if image not in found]
+    if missing:
+        raise DatasetError(
+            f"{path} has no predictions for {len(missing)} of the {len(review.photos)} photos of {review.root}, for instance {missing[0]}; "
+            "make them with `maskyolo detect --conf 0.01 --save-json`, or leave out --predictions"
+        )
+    return found
 
 
 def _check_classes(review: ReviewSet) -> None:
@@ -151,24 +197,6 @@ def _check_unwritten(csv: Path) -> None:
                 f"{csv} has what people wrote into {written} of its lines; take it over with `maskyolo review apply --csv {csv}`, "
                 "then move the file away"
             )
-
-
-def _given(path: Path, review: ReviewSet) -> dict[str, Predicted]:
-    """Read predictions by the pictures' names in the set: paths below its folder, or else file names."""
-    read = read_predictions(path)
-    by_name = {Path(image).name: image for image in review.photos}
-    found: dict[str, Predicted] = {}
-    for source, predicted in read.items():
-        image = source if source in review.photos else by_name.get(Path(source).name)
-        if image:
-            found[image] = predicted
-    missing = [image for image in review.photos if image not in found]
-    if missing:
-        raise DatasetError(
-            f"{path} has no predictions for {len(missing)} of the {len(review.photos)} photos of {review.root}, for instance {missing[0]}; "
-            "make them with `maskyolo detect --conf 0.01 --save-json`, or leave out --predictions"
-        )
-    return found
 
 
 def _look(review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError], None] | None) -> list[tuple[ReviewPhoto, Look]]:
@@ -213,7 +241,7 @@ def _out_of_fold(
         learnt = [photo.path for (photo, _), own in zip(seen, dealt, strict=True) if own != fold]
         weights = train_fold(
             learnt,
-            folder / "folds" / f"fold{number}",
+            folder / f"fold{number}",
             on_progress=_batches(tell, f"batches of fold {number} of {len(folds)}"),
             **settings,
         )

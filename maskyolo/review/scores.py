@@ -26,8 +26,11 @@ _SAME = 0.15
 _APART = 0.3
 #: Least score of a prediction that can be a label's partner.
 _SEEN = 0.03
-#: From this overlap on a label lies as well as labels do; at the second number and below it lies badly for sure.
-_GOOD, _BAD = 0.72, 0.30
+#: From this overlap with the face on a label lies as well as labels do; at the second number and below it lies badly for sure. How sure
+#: the detectors are of the face counts little, by this exponent: a label with a face beside it is wrong, however weak the face.
+_GOOD, _BAD, _DOUBT = 0.65, 0.45, 0.2
+#: What a bad box counts that only the second detector speaks for: its own boxes lie badly on faces that fill the picture.
+_ONE_OPINION = 0.4
 #: What features of unit length are multiplied by for logistic regression, which holds its weights small.
 _FEATURE_SCALE = 10.0
 
@@ -169,13 +172,16 @@ def score_photos(photos: Sequence[Photo]) -> list[Scores]:
         rows = np.flatnonzero(has)
         sure, lies, better = np.zeros(len(boxes)), np.zeros(len(boxes)), boxes.copy()
         sure[rows], lies[rows], better[rows] = face[partner[rows]], overlap[rows, partner[rows]], found.boxes[partner[rows]]
+        weight = np.ones(len(boxes))
+        weight[rows] = np.where(found.scores[partner[rows]].any(axis=1), 1, _ONE_OPINION)
         free = overlap.max(axis=0, initial=0) < _APART
+        free[partner[rows]] = False
         if len(photo.ignored):
             free &= found.overlap(photo.ignored).max(axis=0, initial=0) < _APART
         scored.append(
             Scores(
                 wrong_class=other * np.maximum(sure, crop),
-                bad_box=np.where(has, np.clip((_GOOD - lies) / (_GOOD - _BAD), 0, 1) * sure, 0.0),
+                bad_box=np.where(has, np.clip((_GOOD - lies) / (_GOOD - _BAD), 0, 1) * sure**_DOUBT, 0.0) * weight,
                 spurious=(1 - sure) * (1 - crop) * seen,
                 twice=_twice(boxes),
                 better=better,

@@ -1,0 +1,247 @@
+"""`maskyolo review find` on the samples, with predictions that are given; the folds' trainings are stood in for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskyolo.boxes import as_boxes, box_iou
+from maskyolo.cli import main
+from maskyolo.convert import convert_dataset
+from maskyolo.dataset import CLASS_NAMES, load_dataset
+from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
+from maskyolo.images import read_image
+from maskyolo.ledger import read_ledger, write_ledger
+from maskyolo.review import find_errors
+from maskyolo.review.folds import FoldDetector
+from maskyolo.review.judged import Predicted, read_predictions, write_predictions
+from maskyolo.review.photos import read_review_set
+from maskyolo.review.suspicions import read_suspicions
+from maskyolo.yolo import find_model
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples as a data set whose labels are right."""
+    out = tmp_path_factory.mktemp("whole") / "set"
+    samples = Path(__file__).parent.parent / "data" / "samples"
+    convert_dataset(samples, out, format="voc", sheets=False)
+    return out
+
+
+def labels_of(root: Path, stem: str) -> Path:
+    return next((root / "labels").rglob(f"*{stem}*.txt"))
+
+
+@pytest.fixture
+def planted(whole: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy with a swapped class in office and a face without a box in queue; and predictions of every true face."""
+    review = read_review_set(whole)
+    rng = np.random.default_rng(0)
+    seen = {}
+    for photo in review.photos.values():
+        faces = photo.faces(review.names)
+        scores = np.array([np.where(np.arange(2) == CLASS_NAMES.index(face.class_name), 0.8, 0.05) for face in faces]).reshape(-1, 2)
+        seen[photo.image] = Predicted(
+            as_boxes([face.box for face in faces]) + rng.normal(0, 0.3, (len(faces), 4)), scores.astype(np.float32)
+        )
+    write_predictions(
+        tmp_path / "predictions.jsonl", {image: Predicted(as_boxes(found.boxes), found.scores) for image, found in seen.items()}
+    )
+    root = tmp_path / "set"
+    root.mkdir()
+    for path in sorted(whole.rglob("*")):
+        if path.is_file():
+            (root / path.relative_to(whole)).parent.mkdir(parents=True, exist_ok=True)
+            (root / path.relative_to(whole)).write_bytes(path.read_bytes())
+    (root / "data.yaml").write_text((root / "data.yaml").read_text().replace(str(whole), str(root)))
+    office, queue = labels_of(root, "office"), labels_of(root, "queue")
+    first, *rest = office.read_text().splitlines(keepends=True)
+    office.write_text(f"{1 - int(first[0])}{first[1:]}" + "".join(rest))
+    queue.write_text("".join(queue.read_text().splitlines(keepends=True)[1:]))
+    return root, tmp_path / "predictions.jsonl"
+
+
+def test_the_errors_lead_the_list(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    before = {path: path.read_bytes() for path in (root / "labels").rglob("*.txt")}
+    told: list[tuple[str, int, int | None]] = []
+    found = find_errors(root, predictions=predictions, project=tmp_path / "runs", on_progress=lambda *now: told.append(now))
+    assert found.csv == root / "review.csv"
+    assert (found.photos, found.labels) == (8, 38)
+    listed = read_suspicions(found.csv)
+    worst = {suspicion.rank: suspicion for suspicion in reversed(listed)}
+    assert {(Path(worst[place].image).stem.split("_")[-2], worst[place].reason) for place in (1, 2)} == {
+        ("office", "wrong_class"),
+        ("queue", "missing"),
+    }
+    swapped = next(suspicion for suspicion in listed if suspicion.source == "office.jpg")
+    assert (swapped.label, swapped.split, swapped.source) == (0, swapped.image.split("/")[1], "office.jpg")
+    assert [line[:3] for line in told][-1] == ("photos looked at", 8, 8)
+    with Image.open(found.folder / "sheet.png") as sheet:
+        assert sheet.width == 160 * len(worst)
+    with found.csv.open(encoding="utf-8") as file:
+        assert next(file).strip() == "rank,image,split,label,box,reason,score,suggestion,source,tags,new_class,new_box"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_people_wrote_is_not_written_over(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    find_errors(root, predictions=predictions, project=tmp_path / "runs")
+    text = (root / "review.csv").read_text()
+    find_errors(root, predictions=predictions, project=tmp_path / "runs")
+    assert (root / "review.csv").read_text() == text
+    lines = text.splitlines(keepends=True)
+    (root / "review.csv").write_text("".join([lines[0], lines[1].rstrip("\n,") + ",wrong_class,,\n", *lines[2:]]))
+    with pytest.raises(OutputError, match=r"what people wrote into 1 of its lines; take it over with `maskyolo review apply"):
+        find_errors(root, predictions=predictions, project=tmp_path / "runs")
+
+
+def test_photos_that_people_corrected_are_not_listed(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    rows = read_ledger(root / "ledger.csv")
+    write_ledger(root / "ledger.csv", [row.corrected(row.boxes, row.classes) if row.source == "queue.jpg" else row for row in rows])
+    found = find_errors(root, predictions=predictions, project=tmp_path / "runs")
+    assert "queue.jpg" not in {suspicion.source for suspicion in found.suspicions}
+
+
+def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
+    planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, predictions = planted
+    learnt: dict[Path, set[str]] = {}
+    judged: dict[str, Path] = {}
+    known = read_predictions(predictions)
+
+    def train(photos: list[Path], folder: Path, **settings: Any) -> Path:
+        assert settings["epochs"] == 1
+        learnt[folder] = {photo.relative_to(root).as_posix() for photo in photos}
+        return folder
+
+    class Detector:
+        def __init__(self, weights: Path, imgsz: int, device: str) -> None:
+            self.weights = weights
+
+        def __call__(self, image: np.ndarray) -> Predicted:
+            name = next(name for name in known if np.array_equal(read_image(root / name), image))
+            judged[name] = self.weights
+            return known[name]
+
+    monkeypatch.setattr("maskyolo.review.folds.train_fold", train)
+    monkeypatch.setattr("maskyolo.review.folds.FoldDetector", Detector)
+    found = find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
+    assert len(learnt) == 2
+    assert set(judged) == set(known)
+    assert all(name not in learnt[folder] for name, folder in judged.items())
+    assert sum(len(photos) for photos in learnt.values()) == len(known)
+    again = read_predictions(found.folder / "predictions.jsonl")
+    assert list(again) == list(known)
+    np.testing.assert_allclose(again[next(iter(known))].scores, known[next(iter(known))].scores)
+
+
+def test_a_fold_is_trained_on_a_list_of_its_photos(planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maskyolo.review.folds import train_fold
+
+    root, _ = planted
+    photos = load_dataset(root).images("train")
+    given: dict[str, Any] = {}
+
+    class Result:
+        best = tmp_path / "weights" / "best.pt"
+
+    def train(**settings: Any) -> Result:
+        given.update(settings)
+        return Result()
+
+    monkeypatch.setattr("maskyolo.train.train_detector", train)
+    last = train_fold(photos, tmp_path / "folds" / "fold1", model="maskyolo-n", epochs=2, imgsz=64)
+    assert last == tmp_path / "weights" / "last.pt"
+    assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == ("finetune", 2, 64, "fold1")
+    made = load_dataset(given["data"])
+    assert made.images("train") == photos
+    assert set(made.images("val")) <= set(photos)
+    assert made.label_of(made.images("train")[0]).is_file()
+
+
+def test_a_fold_s_detector_tells_both_classes_and_sees_the_mirror_image(samples: Path) -> None:
+    detector = FoldDetector(find_model("maskyolo-n"), imgsz=320)
+    image = read_image(samples / "portrait.jpg")
+    found, mirrored = detector(image), detector(np.ascontiguousarray(image[:, ::-1]))
+    best, other = int(found.confidence.argmax()), int(mirrored.confidence.argmax())
+    assert found.class_ids[best] == 0
+    assert found.scores[best, 0] > 0.3 > found.scores[best, 1]
+    turned = mirrored.boxes[other].copy()
+    turned[[0, 2]] = image.shape[1] - turned[[2, 0]]
+    assert box_iou(found.boxes[best], turned)[0, 0] > 0.9
+    assert found.scores[best, 0] == pytest.approx(mirrored.scores[other, 0], abs=0.05)
+
+
+def test_predictions_of_detect_are_read(tmp_path: Path) -> None:
+    line = {"source": "a.jpg", "detections": [{"box": [1, 2, 30, 40], "class": "without_mask", "class_id": 1, "confidence": 0.7}]}
+    file = tmp_path / "found.jsonl"
+    file.write_text(json.dumps(line) + "\n\n" + json.dumps({"source": "b.jpg", "error": "empty"}) + "\n")
+    found = read_predictions(file)
+    assert list(found) == ["a.jpg"]
+    np.testing.assert_allclose(found["a.jpg"].scores, [[0, 0.7]], atol=1e-6)
+    file.write_text('{"source": "a.jpg"}\n')
+    with pytest.raises(DatasetError, match="line 1: no predictions"):
+        read_predictions(file)
+    with pytest.raises(DatasetError, match="cannot read predictions"):
+        read_predictions(tmp_path / "no.jsonl")
+
+
+def test_errors_are_told_in_a_line(planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, predictions = planted
+    with pytest.raises(MaskyoloError, match="--folds 2 or more"):
+        find_errors(root, folds=1)
+    some = tmp_path / "some.jsonl"
+    some.write_text(predictions.read_text().splitlines()[0] + "\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["review", "find", "--data", str(root), "--predictions", str(some), "--project", str(tmp_path / "runs")])
+    assert stopped.value.code == 1
+    told = capsys.readouterr()
+    assert "has no predictions for 7 of the 8 photos" in told.err
+    assert told.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    (root / "data.yaml").write_text((root / "data.yaml").read_text().replace("with_mask\n", "face\n", 1))
+    with pytest.raises(DatasetError, match="has the classes"):
+        find_errors(root, predictions=predictions)
+
+
+def test_a_photo_that_cannot_be_read_is_told_and_left_out(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    broken = next((root / "images").rglob("*portrait*"))
+    broken.write_bytes(b"\xff\xd8")
+    told: list[MaskyoloError] = []
+    found = find_errors(root, predictions=predictions, project=tmp_path / "runs", on_error=told.append)
+    assert found.photos == 7
+    assert [type(error) for error in told] == [ImageError]
+    assert "portrait" in str(told[0])
+
+
+def test_a_set_without_labels_is_an_error(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    for path in (root / "labels").rglob("*.txt"):
+        path.write_text("")
+    with pytest.raises(DatasetError, match="has no labels to judge"):
+        find_errors(root, predictions=predictions, project=tmp_path / "runs")
+
+
+def test_the_command_tells_counts_list_and_folder(planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, predictions = planted
+    main_ok(["review", "find", "--data", str(root), "--predictions", str(predictions), "--project", str(tmp_path / "runs")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("photos with 38 labels")
+    assert lines[-1] == str(tmp_path / "runs" / "find")
+    assert any(line.split()[0] == "wrong_class" for line in lines)
+
+
+def main_ok(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert not stopped.value.code

@@ -1,0 +1,256 @@
+"""Scores and ranking on generated photos, in which every error is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskyolo.boxes import as_boxes, box_iou
+from maskyolo.faces import Faces
+from maskyolo.labels import Labels
+from maskyolo.review.folds import assign_folds, fuse
+from maskyolo.review.judged import Photo, Predicted
+from maskyolo.review.looks import Look, background_boxes
+from maskyolo.review.methods import cleanlab_opinions, mistakenness
+from maskyolo.review.ranking import neighbour_distances, rank, suspect_copies, suspect_labels, suspect_unusual
+from maskyolo.review.scores import Convention, find_candidates, linear_opinion, match, score_photos
+
+SIDE = 40
+#: A detector's boxes lie lower and are larger than the labels; that is no error.
+HABIT = Convention(dx=0.0, dy=0.1, dw=-0.05, dh=-0.1)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
+
+
+def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
+    """Make a photo of 640 x 480 with faces in a row, whose labels are right and which both detectors see well."""
+    left = np.linspace(60, 460, faces)
+    boxes = as_boxes([[x, 200, x + SIDE + number % 20, 240 + number % 20] for x in left])
+    class_ids = np.array([(number + place) % 2 for place in range(faces)], dtype=np.int64)
+    seen = Convention(-HABIT.dx, -HABIT.dy, -HABIT.dw, -HABIT.dh).apply(boxes) + rng.normal(0, 0.8, boxes.shape).astype(np.float32)
+    scores = np.full((faces, 2), 0.05, np.float32)
+    scores[np.arange(faces), class_ids] = rng.uniform(0.6, 0.9, faces)
+    features = rng.normal(0, 0.3, (faces, 8))
+    features[:, 0] += np.where(class_ids == 1, 1, -1)
+    features[:, 1] += 1
+    background = rng.normal(0, 0.3, (2, 8)) - np.eye(8)[1]
+    hashes = rng.integers(0, 2**63, 2)
+    look = Look(
+        width=640,
+        height=480,
+        labels=Labels(boxes, class_ids),
+        sha256=str(number),
+        hashes=(f"{hashes[0]:016x}", f"{hashes[1]:016x}"),
+        faces=Faces(boxes + 1, np.full(faces, 0.9, np.float32)),
+        probabilities=np.where(np.eye(2)[class_ids], 0.9, 0.1).astype(np.float32),
+        features=unit(features),
+        background=unit(background),
+        whole=unit(np.ones(8) + rng.normal(0, 0.2, 8)),
+    )
+    return Photo(f"images/train/{number:03}.jpg", "train", look, Predicted(seen, scores), fold=number % 3, source=f"{number}.jpg")
+
+
+def relabelled(photo: Photo, boxes: Any, class_ids: Any, like: Any) -> Photo:
+    """Return a photo with other labels; `like` says for each of them the old one whose features it has, -1 for none."""
+    blank = np.concatenate([photo.look.features, photo.look.background[:1]])
+    unsure = np.concatenate([photo.look.probabilities, [[0.5, 0.5]]]).astype(np.float32)
+    labels = Labels(as_boxes(boxes), np.array(class_ids, dtype=np.int64))
+    return replace(photo, look=replace(photo.look, labels=labels, features=blank[like], probabilities=unsure[like]))
+
+
+@pytest.fixture
+def photos() -> list[Photo]:
+    rng = np.random.default_rng(0)
+    return [make_photo(number, rng) for number in range(60)]
+
+
+@pytest.fixture
+def planted(photos: list[Photo]) -> list[Photo]:
+    """Five photos with an error each: 0 swapped, 1 moved, 2 deleted, 3 spurious, 4 the same face twice."""
+    boxes, ids = ([photo.labels.boxes for photo in photos], [photo.labels.class_ids for photo in photos])
+    moved = boxes[1].copy()
+    moved[0, [0, 2]] += (moved[0, 2] - moved[0, 0]) / 2
+    photos[0] = relabelled(photos[0], boxes[0], [1 - ids[0][0], ids[0][1]], [0, 1])
+    photos[1] = relabelled(photos[1], moved, ids[1], [0, 1])
+    photos[2] = relabelled(photos[2], boxes[2][1:], ids[2][1:], [1])
+    photos[3] = relabelled(photos[3], [*boxes[3], [200, 20, 250, 70]], [*ids[3], 0], [0, 1, -1])
+    photos[4] = relabelled(photos[4], [*boxes[4], boxes[4][0] + 2], [*ids[4], ids[4][0]], [0, 1, 0])
+    return photos
+
+
+def test_each_planted_error_leads_the_list_with_its_reason_and_mend(planted: list[Photo]) -> None:
+    scores = score_photos(planted)
+    found = rank(planted, scores)
+    top = {suspicion.image: suspicion for suspicion in reversed(found) if suspicion.rank <= 5}
+    assert set(top) == {planted[place].image for place in range(5)}
+    swapped, moved, deleted, spurious, twice = (top[planted[place].image] for place in range(5))
+    right = [make_photo(number, np.random.default_rng(0)).labels.boxes for number in range(3)]
+    assert (swapped.reason, swapped.label, swapped.suggested_class) == ("wrong_class", 0, "with_mask")
+    assert (moved.reason, moved.label) == ("bad_box", 0)
+    assert box_iou(moved.suggested_box, right[1][0])[0, 0] > 0.85
+    assert (deleted.reason, deleted.label, deleted.suggested_class) == ("missing", None, "with_mask")
+    assert box_iou(deleted.suggested_box, right[2][0])[0, 0] > 0.85
+    assert (spurious.reason, spurious.label, spurious.suggested_box) == ("spurious", 2, ())
+    assert (twice.reason, twice.label) == ("duplicate", 2)
+    assert min(suspicion.score for suspicion in top.values()) > 0.5
+
+
+def test_right_labels_are_hardly_suspicious(photos: list[Photo]) -> None:
+    for score in score_photos(photos):
+        assert max(score.wrong_class.max(), score.bad_box.max(), score.spurious.max(), score.twice.max()) < 0.35
+        assert len(score.missing) == 0
+
+
+def test_the_habit_of_a_set_s_boxes_is_learnt_and_is_no_error(photos: list[Photo]) -> None:
+    faces = np.concatenate([photo.predicted.boxes for photo in photos])
+    labels = np.concatenate([photo.labels.boxes for photo in photos])
+    found = Convention.between(labels, faces)
+    assert (found.dy, found.dh) == (pytest.approx(HABIT.dy, abs=0.02), pytest.approx(HABIT.dh, abs=0.02))
+    assert np.median(np.diag(box_iou(found.apply(faces), labels))) > np.median(np.diag(box_iou(faces, labels))) + 0.05
+    assert Convention.between(labels[:9], faces[:9]) == Convention()
+
+
+def test_a_face_that_only_the_second_detector_sees(photos: list[Photo]) -> None:
+    look = photos[7].look
+    more = Faces(np.concatenate([look.faces.boxes, as_boxes([300, 40, 345, 85])]), np.array([0.9, 0.9, 0.9], np.float32))
+    photos[7] = replace(photos[7], look=replace(look, faces=more))
+    score = score_photos(photos)[7]
+    assert score.only_second.tolist() == [True]
+    assert [suspicion.reason for suspicion in suspect_labels(photos[7], score, least=0.0)][-1] == "second_detector"
+    painted = replace(photos[7], ignored=as_boxes([295, 35, 350, 90]))
+    assert len(score_photos([*photos[:7], painted, *photos[8:]])[7].missing) == 0
+
+
+def test_a_folder_s_class_against_the_classifier(planted: list[Photo]) -> None:
+    planted[0] = replace(planted[0], by_folder=True)
+    score = score_photos(planted)[0]
+    assert suspect_labels(planted[0], score)[0].reason == "folder_class"
+
+
+def test_an_opinion_is_weighed_by_how_often_it_agrees(planted: list[Photo]) -> None:
+    """A classifier that says the contrary of every label is as good as one that agrees; one that guesses counts for nothing."""
+    contrary = [replace(photo, look=replace(photo.look, probabilities=photo.look.probabilities[:, ::-1])) for photo in planted]
+    scores = score_photos(contrary)
+    assert scores[0].wrong_class[0] > 0.5 > scores[5].wrong_class.max()
+
+
+def test_sets_without_predictions_are_judged_by_the_rest(planted: list[Photo]) -> None:
+    unseen = [replace(photo, predicted=Predicted.none()) for photo in planted]
+    top = [suspicion.image for suspicion in rank(unseen, score_photos(unseen)) if suspicion.rank <= 5]
+    assert set(top) == {photo.image for photo in planted[:5]}
+
+
+def test_photos_without_labels_and_sets_of_one_class() -> None:
+    rng = np.random.default_rng(1)
+    empty = [relabelled(make_photo(number, rng), [], [], np.array([], dtype=int)) for number in range(3)]
+    assert [len(score.wrong_class) for score in score_photos(empty)] == [0, 0, 0]
+    masked = [make_photo(number, rng, faces=1) for number in range(0, 40, 2)]
+    assert max(score.wrong_class.max() for score in score_photos(masked)) < 0.5
+
+
+def test_a_third_class_is_never_a_wrong_one(photos: list[Photo]) -> None:
+    photos[3] = relabelled(photos[3], photos[3].labels.boxes, [2, photos[3].labels.class_ids[1]], [0, 1])
+    assert score_photos(photos)[3].wrong_class[0] == 0
+
+
+def test_linear_opinion_is_of_the_other_folds(planted: list[Photo]) -> None:
+    """The one photo of fold 9 is not learnt from: its odd label does not move the opinion of it."""
+    alone = replace(planted[0], fold=9)
+    agreed = replace(alone, look=replace(alone.look, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)))
+    one, two = (linear_opinion([photo, *planted[1:]])[0] for photo in (alone, agreed))
+    np.testing.assert_allclose(one, two)
+
+
+def test_candidates_join_what_both_detectors_see(photos: list[Photo]) -> None:
+    found = find_candidates(photos)[0]
+    assert len(found) == 2
+    assert (found.second > 0.8).all()
+    assert (found.scores.max(axis=1) > 0.5).all()
+
+
+def test_match_is_one_to_one() -> None:
+    boxes = as_boxes([[0, 0, 10, 10], [4, 0, 14, 10]])
+    assert match(boxes, as_boxes([[3, 0, 13, 10]])).tolist() == [-1, 0]
+    assert match(boxes, as_boxes([])).tolist() == [-1, -1]
+    assert match(as_boxes([]), boxes).tolist() == []
+
+
+def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[Photo]) -> None:
+    opinions = cleanlab_opinions(planted)
+    rest = opinions[5:]
+    assert opinions[0].wrong_class[0] > max(opinion.wrong_class.max() for opinion in rest)
+    assert opinions[1].bad_box[0] > max(opinion.bad_box.max() for opinion in rest)
+    assert opinions[2].missing[0] > 0.5
+    assert max(opinion.missing.max() for opinion in rest) == 0
+
+
+def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(fiftyone: Any, planted: list[Photo]) -> None:
+    before = fiftyone.list_datasets()
+    opinions = mistakenness(planted[:8])
+    assert opinions[0].wrong_class[0] > 0.5 > opinions[5].wrong_class.max()
+    assert opinions[2].missing[0] > 0.5
+    assert opinions[3].spurious.tolist() == [0, 0, 1]
+    assert fiftyone.list_datasets() == before
+
+
+def test_copies_are_listed_by_what_is_wrong_with_them(photos: list[Photo]) -> None:
+    def copy(photo: Photo, of: Photo, **changes: Any) -> Photo:
+        return replace(photo, look=replace(photo.look, hashes=of.look.hashes, labels=of.labels), **changes)
+
+    first = photos[0]
+    plain, leaking = copy(photos[2], first), copy(photos[4], first, split="val")
+    other = replace(photos[6], look=replace(photos[6].look, hashes=first.look.hashes[::-1], labels=Labels(*_one(first))))
+    found = {suspicion.image: suspicion.score for suspicion in suspect_copies([first, plain, leaking, other, photos[8]])}
+    assert first.image not in found
+    assert photos[8].image not in found
+    assert found[other.image] > found[leaking.image] > found[plain.image] > 0
+
+
+def _one(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
+    return photo.labels.boxes[:1], photo.labels.class_ids[:1]
+
+
+def test_a_photo_unlike_all_others_is_unusual_and_never_leads(planted: list[Photo]) -> None:
+    planted[20] = replace(planted[20], look=replace(planted[20].look, whole=unit(-np.ones(8))))
+    assert [suspicion.image for suspicion in suspect_unusual(planted)][:1] == [planted[20].image]
+    found = {suspicion.image: suspicion for suspicion in reversed(rank(planted, score_photos(planted)))}
+    assert found[planted[20].image].rank > 5
+    assert neighbour_distances(unit(np.eye(4) + 1), 2).shape == (4,)
+
+
+def test_the_list_is_by_photo_and_leaves_out_what_people_have_done(planted: list[Photo]) -> None:
+    found = rank(planted, score_photos(planted), leave_out={planted[0].image})
+    ranks = [suspicion.rank for suspicion in found]
+    assert ranks == sorted(ranks)
+    assert planted[0].image not in {suspicion.image for suspicion in found}
+    by_photo = {suspicion.image: suspicion.rank for suspicion in found}
+    assert sorted(by_photo.values()) == list(range(1, len(by_photo) + 1))
+
+
+def test_folds_are_even_and_keep_near_copies_together() -> None:
+    groups = [number // 2 for number in range(60)]
+    folds = assign_folds(groups, [0] * 60, 3)
+    assert np.bincount(folds).tolist() == [20, 20, 20]
+    assert all(folds[place] == folds[place + 1] for place in range(0, 60, 2))
+    assert assign_folds(groups, [0] * 60, 3, seed=1) != folds
+
+
+def test_fused_faces_are_means_weighted_by_score() -> None:
+    boxes = as_boxes([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]])
+    found = fuse(boxes, np.array([[0.6, 0.0], [0.0, 0.3], [0.2, 0.1]], np.float32))
+    np.testing.assert_allclose(found.boxes, [[2 / 3, 0, 10 + 2 / 3, 10], [50, 50, 60, 60]], atol=1e-4)
+    np.testing.assert_allclose(found.scores, [[0.4, 0.1], [0.2, 0.1]], atol=1e-4)
+    assert len(fuse(as_boxes([]), np.zeros((0, 2), np.float32))) == 0
+
+
+def test_background_touches_no_label_and_no_face() -> None:
+    labels, faces = as_boxes([[0, 0, 50, 50]]), as_boxes([[50, 50, 100, 100]])
+    found = background_boxes(labels, faces, 200, 200, seed=0)
+    assert found.shape == (1, 4)
+    assert box_iou(found, np.concatenate([labels, faces])).max() == 0
+    assert background_boxes(as_boxes([[0, 0, 200, 200]]), faces, 200, 200, seed=0).shape == (0, 4)

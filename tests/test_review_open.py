@@ -399,6 +399,24 @@ def test_a_database_that_cannot_run_is_told_at_once(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (
+            '"attr":{"error":-31809,"message":{"msg":"WiredTiger.turtle: fatal turtle file read error"}}',
+            "WiredTiger.turtle: fatal turtle file",
+        ),
+        ('"attr":{"error":"DBPathInUse: Unable to lock the lock file"}', "DBPathInUse: Unable to lock the lock file"),
+        ('"attr":{"msgid":50853}', "Fatal assertion"),
+    ],
+)
+def test_the_databases_own_reason_is_found_in_its_log(line: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    lines = ['{"s":"I","msg":"Starting"}', f'{{"s":"E","msg":"Fatal assertion",{line}}}', '{"s":"F","msg":"Got signal"}']
+    (tmp_path / "log" / "mongo.log").write_text("\n".join(lines))
+    assert database._first_error(tmp_path).startswith(reason)
+
+
 def test_a_database_that_does_not_answer_is_told_without_its_password(root: Path, fiftyone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from fiftyone.core.odm import database as connection
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,8 @@ def connect() -> Any:
     if not uri:
         _check_mongod()
     try:
-        fo.list_datasets()
+        with _silenced():
+            fo.list_datasets()
     except (FiftyOneConfigError, ServiceExecutableNotFound):
         raise DependencyError(_missing()) from None
     except (ServiceException, ConnectionError, PyMongoError, RuntimeError, OSError) as error:
@@ -56,7 +60,7 @@ def connect() -> Any:
             ) from error
         folder = Path(fo.config.database_dir)
         raise MaskyoloError(
-            f"FiftyOne's database does not start in {folder}: {_last_error(folder) or reason}; set FIFTYONE_DATABASE_DIR to another "
+            f"FiftyOne's database does not start in {folder}: {_first_error(folder) or reason}; set FIFTYONE_DATABASE_DIR to another "
             f"folder, or {_OWN_DATABASE}"
         ) from error
     return fo
@@ -96,16 +100,36 @@ def _missing() -> str:
     )
 
 
-def _last_error(folder: Path) -> str:
-    """Return the last error or fatal message in a database's log; empty if there is none."""
+def _first_error(folder: Path) -> str:
+    """Return the first error in the log of a database's last start; empty if there is none."""
     try:
-        lines = (folder / "log" / "mongo.log").read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+        lines = (folder / "log" / "mongo.log").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    for line in reversed(lines):
-        if re.search(r'"s":\s*"[EF]"', line) and (error := re.search(r'"(?:error|errmsg|what|reason)":\s*"([^"]{4,200})', line)):
-            return error[1]
+    for line in lines:
+        if '"s":"E"' in line or '"s":"F"' in line:
+            entry = json.loads(line)
+            known = entry.get("attr", {})
+            message = known.get("message")
+            told = [known.get("error"), message.get("msg") if isinstance(message, dict) else message, entry["msg"]]
+            return next(text for text in told if isinstance(text, str)).strip()[:200]
     return ""
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep off the terminal what processes say that are started meanwhile, such as a database that fails."""
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for number in (*kept, nowhere):
+            os.close(number)
 
 
 def _without_password(uri: str) -> str:

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -308,10 +309,15 @@ def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path
 
 
 def _peak(words: list[Any], folder: Path) -> float:
+    """Return the peak in MB of the command's resident memory; what `wait4` tells begins with that of this process."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, words
-    return usage.ru_maxrss / 1024
+    peak = 0
+    while process.poll() is None:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        time.sleep(0.02)
+    assert process.returncode == 0, words
+    return peak / 1024
 
 
 def _machine() -> str:

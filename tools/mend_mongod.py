@@ -27,9 +27,7 @@ def main() -> int:
     if fiftyone is None or any(runs(Path(place, "db", "bin", "mongod")) for place in fiftyone.submodule_search_locations or []):
         return 0
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        print(
-            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped"
-        )
+        print("FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped")
         return 0
     print(f"FiftyOne came without its database: installing {WHEEL}")
     return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", WHEEL])

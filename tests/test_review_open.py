@@ -370,10 +370,19 @@ def listens_only_at(address: str, port: int) -> bool:
     return found == {address}
 
 
-def test_without_fiftyone_the_line_that_installs_it_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(DependencyError, match=r"pip install 'maskyolo\[review\]'"):
-        open_set(root)
+@pytest.mark.parametrize("command", ["open", "apply"])
+def test_without_fiftyone_the_line_that_installs_it_is_told(command: str, tmp_path: Path) -> None:
+    root = make_set(tmp_path / "set")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['fiftyone', 'bson', 'pymongo', 'eta'])); "
+        "from maskyolo.cli import main; main(sys.argv[1:])"
+    )
+    told = subprocess.run([sys.executable, "-c", code, "review", command, "--data", str(root)], capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith(
+        "maskyolo: review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'"
+    )
+    assert told.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bson import ObjectId
-
 from maskyolo.ledger import SIZES
 from maskyolo.review.app import OpenedSet
 from maskyolo.review.suspicions import REASONS, TAGS
@@ -147,6 +145,7 @@ def _state(shown: OpenedSet, where: str) -> str:
 
 def _save_scenarios(shown: OpenedSet) -> None:
     """Have the panel "Model Evaluation" tell results apart by the faces' size and by fields of the ledger; keep people's own ones."""
+    from bson import ObjectId
     from fiftyone.operators.store import ExecutionStore
 
     store = ExecutionStore.create(_SCENARIOS, shown.samples._doc.id)

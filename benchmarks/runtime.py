@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "data" / "samples"
 WEIGHTS = ROOT / "maskyolo" / "weights"
 BIN = Path(sys.executable).parent
-FRAMES = 60
+FRAMES = 40
 HEAD = """# Speed of `maskyolo detect`
 
 Written by `python benchmarks/runtime.py`. Times hold for one machine and one run; the ratios are of interleaved rounds, so that whatever

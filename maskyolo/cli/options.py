@@ -37,7 +37,9 @@ Name = Annotated[str, typer.Option(help="Name of the run's folder; a number is a
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into an existing folder of that name instead of adding a number.")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")]
 Backend = Annotated[str, typer.Option(help="What runs the network: auto (by file and machine), openvino, onnxruntime or torch.")]
-Precision = Annotated[str, typer.Option(help="What the network computes in: fp32, bf16 (OpenVINO), or auto: bf16 where the CPU has it in hardware.")]
+Precision = Annotated[
+    str, typer.Option(help="What the network computes in: fp32, bf16 (OpenVINO), or auto: bf16 where the CPU has it in hardware.")
+]
 ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
 Pipeline = Annotated[str, typer.Option(help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face).")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")]

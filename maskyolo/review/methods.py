@@ -86,7 +86,8 @@ def _rows(predicted: Predicted, boxes: Boxes) -> npt.NDArray[Any]:
 def mistakenness(photos: Sequence[Photo]) -> list[Opinion]:
     """Return what FiftyOne Brain's `compute_mistakenness` says, by way of a data set in FiftyOne's database that is deleted again.
 
-    It has yes or no for boxes without an object and for missing ones; a missing one counts as much as its prediction is confident.
+    It says yes or no to boxes without an object, and to predictions of more than 0.95 that no label has; such a one counts as much as
+    it is confident.
 
     Raises:
         DependencyError: FiftyOne is not installed.
@@ -104,18 +105,26 @@ def mistakenness(photos: Sequence[Photo]) -> list[Opinion]:
         found = []
         for sample, photo in zip(dataset.iter_samples(), photos, strict=True):
             labels = sample["ground_truth"].detections
-            missing = [bool(detection["possible_missing"]) for detection in sample["predictions"].detections]
+            missing = [bool(_told(detection, "possible_missing")) for detection in sample["predictions"].detections]
             found.append(
                 Opinion(
-                    wrong_class=np.array([label["mistakenness"] or 0.0 for label in labels], dtype=np.float64),
-                    bad_box=np.array([label["mistakenness_loc"] or 0.0 for label in labels], dtype=np.float64),
-                    spurious=np.array([float(bool(label["possible_spurious"])) for label in labels], dtype=np.float64),
+                    wrong_class=np.array([_told(label, "mistakenness") for label in labels], dtype=np.float64),
+                    bad_box=np.array([_told(label, "mistakenness_loc") for label in labels], dtype=np.float64),
+                    spurious=np.array([_told(label, "possible_spurious") for label in labels], dtype=np.float64),
                     missing=np.array(missing, dtype=np.float64) * photo.predicted.confidence,
                 )
             )
     finally:
         dataset.delete()
     return found
+
+
+def _told(detection: Any, what: str) -> float:
+    """Return what the Brain says of a box; it says nothing where there is nothing to say."""
+    try:
+        return float(detection[what] or 0)
+    except KeyError:
+        return 0.0
 
 
 def _sample(fo: Any, photo: Photo) -> Any:

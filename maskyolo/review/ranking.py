@@ -21,7 +21,7 @@ LEAST = 0.1
 #: A second reason for the same label is told from this score on.
 _ALSO = 0.5
 #: Scores of a photo with a near-copy in the set: one that has other labels, one in another split, any other.
-_COPY_OTHERWISE, _COPY_LEAKS, _COPY = 0.7, 0.5, 0.3
+_COPY_OTHERWISE, _COPY_LEAKS, _COPY = 0.7, 0.5, 0.1
 #: Neighbours that a photo is compared with, and the most that being unlike them counts: it is seldom an error.
 _NEIGHBOURS, _UNUSUAL = 5, 0.4
 

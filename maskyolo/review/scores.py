@@ -30,7 +30,7 @@ _SEEN = 0.03
 #: the detectors are of the face counts little, by this exponent: a label with a face beside it is wrong, however weak the face.
 _GOOD, _BAD, _DOUBT = 0.65, 0.45, 0.2
 #: What a bad box counts that only the second detector speaks for: its own boxes lie badly on faces that fill the picture.
-_ONE_OPINION = 0.4
+_ONE_OPINION = 0.25
 #: What features of unit length are multiplied by for logistic regression, which holds its weights small.
 _FEATURE_SCALE = 10.0
 

@@ -203,7 +203,7 @@ def test_where_both_disagree_yunet_looks_at_the_photo_in_full_size() -> None:
             sides.append(look.side)
             return super().look(image, look, conf) if look.border else Faces(np.float32([[2, 2, 9, 9]]), np.float32([0.6]))
 
-    for place, looks in (((40.0, 40.0, 60.0, 60.0), [256, 100]), ((10.0, 10.0, 90.0, 90.0), [256])):
+    for place, looks in (((40.0, 40.0, 60.0, 60.0), [320, 100]), ((10.0, 10.0, 90.0, 90.0), [320])):
         sides: list[int] = []
         faces = SecondOpinion(MultiLookSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])).detect(PICTURE)
         assert sides == looks

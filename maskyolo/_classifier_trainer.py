@@ -15,9 +15,9 @@ import onnx
 import psutil
 import torch
 import torchvision
-from onnx import numpy_helper
 from torch import nn
 
+from maskyolo._onnx import halve
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo.backends import Tensor
 from maskyolo.classifier import METADATA_KEY, CropSettings
@@ -25,7 +25,7 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import write_atomic
 
-__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "halve", "load_backbone", "load_runner"]
+__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "load_backbone", "load_runner"]
 
 #: Crops float32 (n, 3, size, size) to what layers make of them (n, ...).
 Runner = Callable[[Tensor], torch.Tensor]
@@ -214,19 +214,6 @@ def _to_onnx(network: nn.Module, size: int, output: str) -> Any:
             dynamo=False,
         )
         return onnx.load(f"{folder}/network.onnx")
-
-
-def halve(model: Any) -> None:
-    """Keep weights as float16, each cast to float32 where it is used."""
-    casts = []
-    for weights in model.graph.initializer:
-        if weights.data_type == onnx.TensorProto.FLOAT and len(weights.dims) > 1:
-            name, values = weights.name, numpy_helper.to_array(weights)
-            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
 
 
 def _measure(learning: nn.Module, features: Features, device: torch.device) -> tuple[float, float]:

@@ -246,7 +246,9 @@ def _export(source: Path, format: str, precision: str, pictures: Sequence[Path],
         onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
         network = onnx.load(source)
         if precision == "fp16":
-            _halve(network, onnx)
+            from maskyolo._onnx import halve
+
+            halve(network)
         else:
             _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
             network = _quantize(network, [node.name for node in network.graph.node], pictures, imgsz, network.graph.input[0].name)
@@ -312,19 +314,6 @@ class _Readable:
             except ImageError:
                 continue
             yield image
-
-
-def _halve(network: Any, onnx: Any) -> None:
-    """Keep ONNX's weights as float16, each cast to float32 where it is used, which runs everywhere."""
-    casts = []
-    for weights in network.graph.initializer:
-        if weights.data_type == onnx.TensorProto.FLOAT and len(weights.dims) > 1:
-            name, values = weights.name, onnx.numpy_helper.to_array(weights)
-            weights.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *network.graph.node]
-    del network.graph.node[:]
-    network.graph.node.extend(nodes)
 
 
 def _by_ultralytics(source: Path, format: str, precision: str, pictures: Sequence[Path], imgsz: int, scratch: Path) -> Path:  # noqa: A002

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from maskyolo._classifier_trainer import halve
+from maskyolo._onnx import halve
 from maskyolo._ultralytics import import_ultralytics
 
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"

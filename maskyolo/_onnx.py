@@ -1,0 +1,24 @@
+"""ONNX files as they are shipped; imported only where the package `onnx` is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+__all__ = ["halve"]
+
+
+def halve(network: Any) -> None:
+    """Keep the weights of a network (an `onnx.ModelProto`) as float16, each cast to float32 where it is used, which runs everywhere."""
+    casts = []
+    for weights in network.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and len(weights.dims) > 1:
+            name, values = weights.name, numpy_helper.to_array(weights)
+            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *network.graph.node]
+    del network.graph.node[:]
+    network.graph.node.extend(nodes)

@@ -25,6 +25,8 @@ __all__ = ["Embedder", "Look", "Looker", "background_boxes"]
 
 #: Least score of a face that the second detector reports; a weak one can still confirm a label.
 _FACE_CONF = 0.3
+#: Places of a photo that show what is no face.
+_BACKGROUND = 2
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,10 @@ class Looker:
 
 
 def background_boxes(labels: Boxes, faces: Boxes, width: int, height: int, seed: int) -> Boxes:
-    """Return a box of each label's size (n, 4) at a random place that touches no label and no face (m, 4), where there is one."""
+    """Return boxes of the first labels' (n, 4) sizes at random places that touch no label and no face (m, 4), where there are such."""
     rng = np.random.default_rng(seed)
     taken, found = np.concatenate([labels, faces]), []
-    for side in labels[:, 2:] - labels[:, :2]:
+    for side in (labels[:, 2:] - labels[:, :2])[:_BACKGROUND]:
         corners = rng.uniform(0, np.maximum([width, height] - side, 1), (20, 2)).astype(np.float32)
         boxes = np.concatenate([corners, corners + side], axis=1)
         found.extend(boxes[box_iou(boxes, taken).max(axis=1, initial=0) == 0][:1])

@@ -219,10 +219,10 @@ def test_a_face_that_only_the_ssd_sees_is_kept_and_said_to_be_in_doubt() -> None
     assert faces.agreed.tolist() == [False]
 
 
-@pytest.mark.parametrize(("score", "expected"), [(0.6, len(LOOKS)), (0.8, 1)])
-def test_yunets_face_counts_where_the_ssd_sees_none(score: float, expected: int) -> None:
+@pytest.mark.parametrize("score", [0.6, 0.9])
+def test_yunets_face_counts_where_no_look_of_the_ssd_sees_any(score: float) -> None:
     faces, looks = ask({}, [(20, 20, 60, 70, score)])
-    assert looks == expected, "the SSD looks again where YuNet is not sure"
+    assert looks == len(LOOKS), "of tight crops of masks YuNet, however sure, draws half a face"
     assert faces.origins == ("yunet",)
     assert box_iou(faces.boxes, [[20, 20, 60, 70]])[0, 0] > 0.9
     assert faces.boxes[0, 1] > 20  # the SSD draws the top a little lower

@@ -46,7 +46,7 @@ class SecondOpinion:
     """The SSD's faces, checked and completed by YuNet.
 
     YuNet looks at the photo, and the SSD at each face it sees, or else suspects. Where the SSD does not see them all, it looks at the
-    photo once, and if they still disagree twice more; where nothing is seen, three times more, and the best weak face on which both,
+    photo once, and if they still disagree twice more; where it sees nothing, three times more, and the best weak face on which both,
     or else two looks of the SSD, agree counts.
     """
 
@@ -97,7 +97,7 @@ class SecondOpinion:
         faces = _joined(near, merge_candidates(candidates, conf))
         partners = _partners(faces, opinion.boxes)
         alone = opinion.scores[np.setdiff1d(np.arange(len(opinion)), partners)]
-        if len(opinion) and (alone >= _SURE).all() and (partners >= 0).all():
+        if len(faces) and len(opinion) and (alone >= _SURE).all() and (partners >= 0).all():
             return faces, opinion
         candidates = np.concatenate([candidates, self._ssd.look(image, LOOKS[1:3])])
         faces = _joined(near, merge_candidates(candidates, conf))

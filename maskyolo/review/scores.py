@@ -182,7 +182,7 @@ def score_photos(photos: Sequence[Photo]) -> list[Scores]:
             Scores(
                 wrong_class=other * np.maximum(sure, crop),
                 bad_box=np.where(has, np.clip((_GOOD - lies) / (_GOOD - _BAD), 0, 1) * sure**_DOUBT, 0.0) * weight,
-                spurious=(1 - sure) * (1 - crop) * seen,
+                spurious=(1 - sure) * np.sqrt(1 - crop) * seen,  # the crop alone is the weaker opinion
                 twice=_twice(boxes),
                 better=better,
                 missing=face[free],

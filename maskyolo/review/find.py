@@ -101,9 +101,8 @@ def find_errors(
         OutputError: `review.csv` has what people wrote into it, or an output cannot be written.
         MaskyoloError: a wrong setting; see `train_detector`.
     """
-    for package in ("sklearn", "cleanlab"):
-        if importlib.util.find_spec(package) is None:
-            raise DependencyError(f'maskyolo review find needs {package}, which is not installed; run: pip install "maskyolo[review]"')
+    if importlib.util.find_spec("sklearn") is None:
+        raise DependencyError('maskyolo review find needs scikit-learn, which is not installed; run: pip install "maskyolo[review]"')
     if folds < 2:
         raise MaskyoloError(f"cannot judge photos with {folds} fold: each is judged by what the others teach; give --folds 2 or more")
     from maskyolo.review.ranking import rank

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-__all__ = ["halve"]
+__all__ = ["halve", "widen"]
 
 
 def halve(network: Any) -> None:
@@ -22,3 +22,13 @@ def halve(network: Any) -> None:
     nodes = [*casts, *network.graph.node]
     del network.graph.node[:]
     network.graph.node.extend(nodes)
+
+
+def widen(network: Any) -> None:
+    """Undo `halve`: the weights are float32 again, as tools that look for weights expect them."""
+    halves = {weights.name: weights for weights in network.graph.initializer if weights.data_type == onnx.TensorProto.FLOAT16}
+    casts = [node for node in network.graph.node if node.op_type == "Cast" and node.input[0] in halves]
+    for node in casts:
+        weights = halves[node.input[0]]
+        weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float32), node.output[0]))
+        network.graph.node.remove(node)

@@ -245,9 +245,10 @@ def _export(source: Path, format: str, precision: str, pictures: Sequence[Path],
     if format == "onnx":
         onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
         network = onnx.load(source)
-        if precision == "fp16":
-            from maskyolo._onnx import halve
+        from maskyolo._onnx import halve, widen
 
+        widen(network)
+        if precision == "fp16":
             halve(network)
         else:
             _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")

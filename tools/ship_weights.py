@@ -15,6 +15,7 @@ import torch
 
 from maskyolo._onnx import halve
 from maskyolo._ultralytics import import_ultralytics
+from maskyolo.dataset import CLASS_NAMES
 
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
@@ -37,6 +38,7 @@ def main(run: Path, name: str) -> None:
     torch.save(checkpoint, WEIGHTS / f"{name}.pt")
 
     network = onnx.load(run / "weights" / "best.onnx")
+    network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(CLASS_NAMES)  # PyTorch's exporter does not always know it
     halve(network)
     for entry in network.metadata_props:
         if entry.key == "description":

@@ -161,7 +161,7 @@ def check_yolo(
         raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
     names = parse_names(metadata["names"], path)
     pictures = len(inputs) == 1 and len(inputs[0]) == 4 and inputs[0][1] == 3
-    if not pictures or len(outputs[0]) != 3 or outputs[0][1] != 4 + len(names):
+    if not pictures or len(outputs[0]) != 3 or outputs[0][1] not in (0, 4 + len(names)):
         shapes = ", ".join(str([side or "?" for side in shape]) for shape in outputs)
         raise WeightsError(f"wrong weights {path}: output {shapes}, not [n, {4 + len(names)}, anchors] of YOLOv8; export it without NMS")
     return names

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmarks_as_modules import load_benchmark
 
 from maskyolo.boxes import as_boxes
 
 
 @pytest.fixture(scope="module")
 def labels() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("labels", Path(__file__).parent.parent / "benchmarks" / "labels.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["labels"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("labels")
 
 
 def test_crops_have_the_margin_and_every_human_box_in_them(labels: ModuleType, samples: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import supervision as sv
+from benchmarks_as_modules import load_benchmark
 
 from maskyolo.evaluate import find_pictures, measure, predict
 from maskyolo.images import ImageArray, read_image
@@ -19,13 +19,7 @@ from maskyolo.images import ImageArray, read_image
 
 @pytest.fixture(scope="module")
 def wild() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("wild", Path(__file__).parent.parent / "benchmarks" / "wild.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["wild"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("wild")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,17 @@ class Bomb:
         return os.mkdir, (str(self.mark),)
 
 
+def check_refused(command: list[str], mark: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a command, which must end with one line that names --trust, before the pickle made its mark."""
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    told = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert "--trust" in told
+    assert told.count("\n") == 1
+    assert not mark.exists()
+
+
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
     return tmp_path / "it-ran"
@@ -146,13 +157,7 @@ def test_no_command_builds_an_architecture_of_unknown_origin(
     else:
         (gift / "args.yaml").write_text(yaml.safe_dump({"model": str(drawing), "epochs": 1}))
         command = ["train", "--resume", str(gift), "--device", "cpu"]
-    with pytest.raises(SystemExit) as caught:
-        main(command)
-    told = capsys.readouterr().err
-    assert caught.value.code == 1
-    assert "--trust" in told
-    assert told.count("\n") == 1
-    assert not mark.exists()
+    check_refused(command, mark, capsys)
 
 
 def test_what_a_runs_data_yaml_says_of_downloads_never_runs(gift: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +199,7 @@ def test_no_command_opens_it(
         command = ["train", "--data", str(gift / "data.yaml"), "--model", "yolov8n.yaml", "--recipe", str(gift / "recipe.yaml")]
     else:
         command = ["detect", "--source", str(gift.parent / "set" / "images" / "val" / "a.jpg"), "--model", str(bomb)]
-    with pytest.raises(SystemExit) as caught:
-        main(command)
-    told = capsys.readouterr().err
-    assert caught.value.code == 1
-    assert "--trust" in told
-    assert told.count("\n") == 1
-    assert not mark.exists()
+    check_refused(command, mark, capsys)
 
 
 def test_a_training_goes_on_where_there_is_no_place_for_the_note(bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

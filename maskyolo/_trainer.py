@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo._ultralytics import no_downloads
+from maskyolo.augment import recompress
 from maskyolo.errors import OutputError
 from maskyolo.trust import record_own
 
 __all__ = ["DetectorTraining", "strip_checkpoints"]
+
+_COMPRESSED_SHARE = 0.5
+_QUALITIES = (40, 95)  # of JPEG
+_SCALES = (0.5, 1.0)  # of the sides while compressed: the network's input is often larger than the picture that a camera sent
 
 
 def strip_checkpoints(weights: Path) -> None:
@@ -75,6 +81,17 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.model = self.model.to(memory_format=torch.channels_last)
             self.model.criterion = _Float32Loss(self.model.init_criterion())
 
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """Compress half of the training pictures again, as the last thing that happens to them."""
+        dataset = super().build_dataset(img_path, mode, batch)
+        if mode == "train":
+            dataset.transforms.insert(-1, _compress_some)  # before they become a tensor
+        return dataset
+
+    def _close_dataloader_mosaic(self) -> None:
+        super()._close_dataloader_mosaic()  # makes the transforms anew
+        self.train_loader.dataset.transforms.insert(-1, _compress_some)
+
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Lay the pictures out as the network has its weights."""
         batch = super().preprocess_batch(batch)
@@ -101,6 +118,13 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
     def plot_metrics(self) -> None:
         """Leave the curves to `maskyolo.train`; see the class."""
+
+
+def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
+    """Compress a picture (`img`, BGR uint8), or leave it; by the global `random`, which Ultralytics seeds in each loader process."""
+    if random.random() < _COMPRESSED_SHARE:  # noqa: S311
+        labels["img"] = recompress(labels["img"], random.randint(*_QUALITIES), random.uniform(*_SCALES))  # noqa: S311
+    return labels
 
 
 class _Float32Loss:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from maskyolo.boxes import Boxes, as_boxes
 from maskyolo.images import ImageArray
 
-__all__ = ["Augmentation", "vary_face"]
+__all__ = ["Augmentation", "recompress", "vary_face"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,27 @@ def vary_face(
     return varied, as_boxes(there * scale)
 
 
+def recompress(image: ImageArray, quality: int, scale: float = 1.0) -> ImageArray:
+    """Save a picture as JPEG (4:2:0) and read it again, at its own size or, with a scale below 1, smaller and then enlarged.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        quality: of JPEG, 0 to 100.
+        scale: of the sides while it is compressed, in (0, 1].
+
+    Returns:
+        BGR uint8 (H, W, 3).
+    """
+    height, width = image.shape[:2]
+    stored = (max(round(width * scale), 1), max(round(height * scale), 1))
+    small = image if stored == (width, height) else cv2.resize(image, stored, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    read = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if read is None:
+        raise AssertionError("what OpenCV has just encoded, it can read")
+    return _uint8(read if stored == (width, height) else cv2.resize(read, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
 def _as_a_camera(image: ImageArray, face: float, rng: np.random.Generator, how: Augmentation) -> tuple[ImageArray, float]:
     """Scale down, blur and compress a picture with a face of that size, each now and then; return it with the scale."""
     scale = 1.0
@@ -92,9 +113,7 @@ def _as_a_camera(image: ImageArray, face: float, rng: np.random.Generator, how: 
     if rng.random() < how.blur:
         varied = _uint8(cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.3, 1.2)))
     if rng.random() < how.jpeg:
-        quality = int(rng.integers(*how.quality, endpoint=True))
-        encoded = cv2.imencode(".jpg", varied, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        varied = _uint8(cv2.imdecode(encoded, cv2.IMREAD_COLOR))  # type: ignore[arg-type]
+        varied = recompress(varied, int(rng.integers(*how.quality, endpoint=True)))
     return varied, scale
 
 

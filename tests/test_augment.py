@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskyolo.augment import Augmentation, vary_face
+from maskyolo.augment import Augmentation, recompress, vary_face
 from maskyolo.images import ImageArray
 
 STILL = Augmentation(rotation=0, zoom=0, shift=0, shear=0, flip=0, small=0, blur=0, jpeg=0)
@@ -93,3 +93,17 @@ def test_faces_at_the_border_and_of_a_pixel_are_varied_too(marked: ImageArray, b
         assert min(image.shape[:2]) >= 2
         assert np.isfinite(boxes).all()
     assert cv2.mean(image)[0] > 0
+
+
+def test_recompressing_keeps_the_size_and_loses_the_more_the_lower_quality_and_scale() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
+    losses = []
+    for quality, scale in ((95, 1.0), (40, 1.0), (40, 0.5)):
+        again = recompress(image, quality, scale)
+        assert (again.shape, again.dtype) == (image.shape, image.dtype)
+        losses.append(np.abs(again.astype(int) - image).mean())
+    assert 0 < losses[0] < losses[1] < losses[2]
+
+
+def test_a_single_pixel_is_recompressed() -> None:
+    assert recompress(np.full((1, 1, 3), 90, np.uint8), 50, 0.5).shape == (1, 1, 3)

@@ -466,3 +466,22 @@ def test_the_processes_for_several_gpus_can_import_the_trainer() -> None:
     from maskyolo._trainer import DetectorTraining
 
     assert pickle.loads(pickle.dumps(DetectorTraining)) is DetectorTraining
+
+
+def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictures_never(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskyolo._trainer._COMPRESSED_SHARE", 1.0)
+    monkeypatch.setattr("maskyolo._trainer.recompress", lambda image, quality, scale: compressed.append(scale) or image)
+    compressed: list[float] = []
+    numbers = []
+    no_mosaic_at_the_end = tmp_path / "recipe.yaml"
+    no_mosaic_at_the_end.write_text("close_mosaic: 1\n")
+
+    def count(now: Progress) -> None:
+        if now.metrics:
+            numbers.append(len(compressed))
+
+    train_detector(tiny_set, epochs=2, recipe=no_mosaic_at_the_end, project=tmp_path, on_progress=count, **TINY)
+    assert numbers == [8, 16]
+    assert all(0.5 <= scale <= 1 for scale in compressed)

@@ -1,0 +1,110 @@
+"""What does one choice of the recipe bring? A short training on a random sample of a set's pictures, measured on street photos.
+
+    python benchmarks/ablations.py "scenes, too" --data data/scenes --kaggle kaggle853 --seed 1 --out ablations.jsonl
+    python benchmarks/ablations.py --table ablations.jsonl
+
+The first trains by the recipe `folders`, but for one epoch, on `--pictures` of the set's training pictures, drawn by the seed, and appends
+a line of figures to the file; so rows differ by nothing but the set and the options given. The second prints the table of them: for each
+name the mean over the seeds, and the least and the greatest. benchmarks/ablations.md names the sets and has the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskyolo import evaluate, train_detector
+from maskyolo.dataset import load_dataset
+
+SIZES = ("<16", "16-32", "32-96", ">96")
+
+
+def sample(data: Path, folder: Path, pictures: int, seed: int) -> Path:
+    """Write a data.yaml for so many training pictures of a set, drawn by the seed, and its whole val split; return it."""
+    whole = load_dataset(data)
+    for split in ("train", "val"):
+        paths = whole.images(split)
+        chosen = random.Random(seed).sample(paths, min(pictures, len(paths))) if split == "train" else paths
+        (folder / f"{split}.txt").write_text("".join(f"{path.resolve()}\n" for path in chosen), encoding="utf-8")
+    place = folder / "data.yaml"
+    content = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(whole.names))}
+    place.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return place
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Train and measure one row."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        trained = train_detector(
+            sample(args.data, folder, args.pictures, args.seed),
+            args.model,
+            recipe="folders",
+            epochs=1,
+            imgsz=args.imgsz,
+            seed=args.seed,
+            project=folder,
+        )
+        minutes = (time.monotonic() - begun) / 60
+        kaggle = args.kaggle
+        names = args.list or kaggle / "benchmark.txt"
+        found = evaluate(
+            images=kaggle / "images", labels=kaggle / "annotations", image_list=names, model=trained.onnx, precision="fp32", project=None
+        )
+    classes = {name: scores.map50 for name, scores in found.report.classes.items()}
+    sizes = {size: found.slices["size"][size].map50 for size in SIZES}
+    return {"name": args.name, "seed": args.seed, "mAP50": found.map50, **classes, "face": found.face.map50, **sizes, "minutes": minutes}
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Return the rows of each name, in the order of their first lines, as a Markdown table."""
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        rows[line["name"]].append(line)
+    columns = ["mAP50", "with_mask", "without_mask", "face", *SIZES]
+    text = ["| | seeds | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 2) + "|"]
+    for name, runs in rows.items():
+        values = {column: [run[column] for run in runs if run[column] is not None] for column in columns}
+        means = {column: f"{sum(found) / len(found):.3f}" if found else "-" for column, found in values.items()}
+        if len(runs) > 1:
+            means["mAP50"] += f" ({min(values['mAP50']):.3f} to {max(values['mAP50']):.3f})"
+        text.append(f"| {name} | {len(runs)} | " + " | ".join(means.values()) + " |")
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("name", nargs="?", help="what the row is called")
+    options.add_argument("--data", type=Path, help="the set to learn from")
+    options.add_argument("--kaggle", type=Path, help="folder with images/, annotations/ and benchmark.txt")
+    options.add_argument("--list", type=Path, help="names of the photos to measure on; benchmark.txt in --kaggle if not given")
+    options.add_argument("--model", default="yolov8n", help="start weights")
+    options.add_argument("--imgsz", type=int, default=416, help="of the training; measured at 640")
+    options.add_argument("--pictures", type=int, default=2400, help="to learn from")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--out", type=Path, help="file that the line of figures is appended to")
+    options.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file")
+    args = options.parse_args()
+    if args.table:
+        print(table([json.loads(line) for line in args.table.read_text(encoding="utf-8").splitlines()]), end="")
+        return
+    if not (args.name and args.data and args.kaggle):
+        options.error("a row needs a name, --data and --kaggle")
+    line = json.dumps(measure(args))
+    print(line)
+    if args.out:
+        with args.out.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
 
@@ -59,14 +60,18 @@ class Dataset:
         """Return the pictures of a split, sorted.
 
         Raises:
-            DatasetError: the set has no such split.
+            DatasetError: the set has no such split, or its list cannot be read.
         """
         if split not in self.splits:
             raise DatasetError(f"{self.yaml} has no split '{split}'; it has {', '.join(self.splits)}")
         place = self.splits[split]
-        if place.is_file():
-            return [self.root / line.strip() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return list_images(place)
+        if not place.is_file():
+            return list_images(place)
+        try:
+            lines = place.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"cannot read list {place}: {error}; it must be text in UTF-8 with a picture on each line") from error
+        return [_joined(self.root, line.strip()) for line in lines if line.strip()]
 
     @staticmethod
     def label_of(image: Path) -> Path:
@@ -151,30 +156,47 @@ def load_dataset(data: Path | str) -> Dataset:
     """Load a `data.yaml` (or the folder that has one) and check that the folders it names are there.
 
     Raises:
-        DatasetError: no such file, no YAML, no `names` or `train`, or a named folder is missing.
+        DatasetError: no such file, no YAML, no `names` or `train`, classes not numbered from 0, or a named folder is missing.
     """
     path = Path(data)
     path = path / "data.yaml" if path.is_dir() else path
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DatasetError(f"no data set at {data}: {path} does not exist; make one with `maskyolo convert FOLDER --out DIR`") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise DatasetError(f"cannot read data set {path}: {' '.join(str(error).split())}; correct the file") from error
     if not isinstance(content, dict) or not content.get("names"):
         raise DatasetError(f"{path} is not a data set: it names no classes; it needs `names`, `train` and `val`")
-    names = content["names"]
-    names = tuple(str(name) for name in (names.values() if isinstance(names, dict) else names))
+    names = _class_names(content["names"], path)
     root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
     if not root.is_dir():  # the set was moved or copied: its own folder is meant
         root = path.parent.resolve()
     splits = {}
     for split in SPLITS:
         if content.get(split):
-            place = root / str(content[split])
+            if not isinstance(content[split], str):
+                raise DatasetError(f"{path}: `{split}` must be one folder or list file, found {content[split]}; correct it")
+            place = _joined(root, content[split])
             if not place.exists():
                 raise DatasetError(f"{path}: the {split} pictures are not at {place}; correct `path` or `{split}` in it")
             splits[split] = place
     if "train" not in splits:
         raise DatasetError(f"{path} names no `train` pictures; add the line `train: images/train`")
     return Dataset(yaml=path.absolute(), root=root, names=names, splits=splits)
+
+
+def _class_names(names: Any, path: Path) -> tuple[str, ...]:
+    """Return the classes of a `data.yaml`, a list or a mapping from their numbers, in the order of these."""
+    try:
+        numbered = {int(number): str(name) for number, name in (names.items() if isinstance(names, dict) else enumerate(list(names)))}
+    except (TypeError, ValueError):
+        numbered = {}
+    if isinstance(names, str) or sorted(numbered) != list(range(len(numbered))) or not numbered:
+        raise DatasetError(f"{path}: `names` must be a list or number its classes from 0, found {names}; correct it")
+    return tuple(numbered[number] for number in range(len(numbered)))
+
+
+def _joined(root: Path, entry: str) -> Path:
+    """Return a path below `root`, or, with `..`, beside it; links are not followed: labels lie beside a link, not where it leads."""
+    return Path(os.path.normpath(root / entry))

@@ -187,6 +187,50 @@ def test_a_box_is_found_again_where_its_line_has_moved(root: Path) -> None:
     assert faces_of(root, "train/two") == [(0, [*RIGHT])]
 
 
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(ledger: bool, tmp_path: Path) -> None:
+    root = make_set(tmp_path / "set", ledger)
+    lines = [
+        suspicion("train/one", "bad_box", label=0, box=LEFT, tags=("wrong_class",)),  # the other class of two
+        suspicion("val/one", label=0, tags=("wrong_class",)),
+        suspicion("train/two", "bad_box", label=1, box=RIGHT, suggested_box=(118, 18, 165, 75), tags=("bad_box",)),
+        suspicion("train/none", "missing", suggested_box=LEFT, suggested_class="without_mask", tags=("missing",)),
+        suspicion("val/two", "spurious", label=0, box=LEFT, tags=("delete",)),
+        suspicion("train/last", "unusual", tags=("delete",)),
+    ]
+    apply_csv(root, *lines)
+    between = content(root)
+    done = apply_csv(root, *lines)
+    assert (done.changes, content(root)) == ([], between)
+    assert [str(problem) for problem in done.problems] == [
+        f"5 lines of {root / 'review.csv'} were taken over before and are passed over; to change a box again write new_class or new_box"
+    ]
+    done = apply_csv(root, *lines, suspicion("train/bare", label=0, box=LEFT, tags=("wrong_class",)))
+    assert done.counts() == {"class": 1}
+    again = [replace(lines[0], new_class="with_mask"), replace(lines[2], label=1, box=(118, 18, 165, 75), new_box=RIGHT)]
+    assert apply_csv(root, *again, *lines[3:]).counts() == {"class": 1, "box": 1}
+    assert (faces_of(root, "train/one"), faces_of(root, "train/two")) == ([(0, [*LEFT])], [(0, [*LEFT]), (1, [*RIGHT])])
+
+
+def test_what_was_undone_or_drawn_again_by_hand_is_done_again(root: Path) -> None:
+    lines = [suspicion("train/one", "bad_box", label=0, box=LEFT, tags=("wrong_class",))]
+    apply_csv(root, *lines)
+    undo_review(root)
+    assert apply_csv(root, *lines).counts() == {"class": 1}
+    (root / label_of("train/one")).write_text("0 0.2 0.45 0.2 0.5\n")
+    assert apply_csv(root, *lines).counts() == {"class": 1}
+    assert faces_of(root, "train/one") == [(1, [*LEFT])]
+
+
+def test_pictures_outside_of_the_folder_are_refused(root: Path) -> None:
+    inner = root / "inner"
+    inner.mkdir()
+    (inner / "data.yaml").write_text("train: ../images/train\nnames: [with_mask, without_mask]\n")
+    line = Suspicion(1, "../images/train/a-one.png", "train", "wrong_class", 0.5, 0, tags=("wrong_class",))
+    with pytest.raises(DatasetError, match=r"is not below .*review needs all in one folder"):
+        apply_csv(inner, line)
+
+
 def test_a_set_without_a_ledger_is_corrected_too(tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", ledger=False)
     apply_csv(root, suspicion("val/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",)))
@@ -259,6 +303,20 @@ def test_a_file_that_is_no_list_is_told(root: Path) -> None:
         read_suspicions(root / "ledger.csv")
     with pytest.raises(DatasetError, match=r"cannot read .*none.csv"):
         read_suspicions(root / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("suggestion", "[]"), ("suggestion", "5"), ("label", "inf"), ("new_box", "5"), ("new_box", "[[1], 2, 3, 4]"), ("box", "[1, 2]")],
+)
+def test_a_value_that_is_none_is_told_with_its_line(column: str, value: str, root: Path) -> None:
+    write_suspicions(root / "review.csv", [suspicion("train/one", label=0, box=LEFT)])
+    header, line = csv.reader(io.StringIO((root / "review.csv").read_text()))
+    out = io.StringIO()
+    csv.writer(out).writerows([header, [value if name == column else old for name, old in zip(header, line, strict=True)]])
+    (root / "review.csv").write_text(out.getvalue())
+    with pytest.raises(DatasetError, match=r"review\.csv, line 2: .*correct the line"):
+        read_suspicions(root / "review.csv")
 
 
 def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

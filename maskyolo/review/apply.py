@@ -65,17 +65,18 @@ def apply_review(data: Path | str, *, csv: Path | str | None = None, name: str |
         Transaction.finish_pending(load_dataset(data).root)
     review = read_review_set(data)
     if csv is not None:
-        edits = edits_of_csv(review, read_suspicions(csv), csv)
+        edits, told = edits_of_csv(review, read_suspicions(csv), csv)
         opened = None
     else:
         from maskyolo.review.app import OpenedSet
 
         opened = OpenedSet.find(review, name)
         edits = opened.edits()
+        told = opened.problems
     for edit in edits:
         edit.checked &= edit.source != "" and getattr(review.photos[edit.image].row, "status", "") != "corrected"
     changed = [edit for edit in edits if edit.changes()]
-    problems = [problem for edit in edits for problem in edit.problems] + (opened.problems if opened else [])
+    problems = [problem for edit in edits for problem in edit.problems] + told
     changes = [change for edit in changed for change in edit.changes()]
     if dry_run:
         return Applied(changes, problems)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from maskyolo.dataset import class_of
+from maskyolo.dataset import CLASS_NAMES, class_of
 from maskyolo.errors import DatasetError
-from maskyolo.review.corrections import PhotoEdit, same_box
+from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
 from maskyolo.review.photos import ReviewSet
 from maskyolo.review.suspicions import TAGS, Suspicion
+from maskyolo.review.transaction import Transaction
 
 __all__ = ["edits_of_csv"]
 
 
-def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str) -> list[PhotoEdit]:
-    """Lay the filled-in lines of a `review.csv` upon the labels of a set.
+def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str) -> tuple[list[PhotoEdit], list[Problem]]:
+    """Lay the filled-in lines of a `review.csv` upon the labels of a set; those that were taken over before are passed over.
 
     Args:
         review: the set.
@@ -26,6 +28,10 @@ def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path 
         DatasetError: an unknown tag or class, a picture that is not in the set, or a box that is not in its labels (any more).
     """
     edits: dict[str, PhotoEdit] = {}
+    log: dict[str, list[Mapping[str, Any]]] = {}
+    for change in Transaction.log(review.root):
+        log.setdefault(change["image"], []).append(change)
+    before = 0
     for line in suspicions:
         if not (line.tags or line.new_class or line.new_box):
             continue
@@ -33,13 +39,50 @@ def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path 
         unknown = [tag for tag in line.tags if tag not in TAGS]
         if unknown:
             raise DatasetError(f"{where}: unknown tag '{unknown[0]}'; choose from {', '.join(TAGS)}")
-        if line.image not in review.photos:
+        photo = review.photos.get(line.image)
+        faces = photo.faces(review.names) if photo else None
+        if any(_is_done(line, change, faces) for change in log.get(line.image, ())):
+            before += 1
+            continue
+        if photo is None:
             raise DatasetError(f"{where}: {line.image or 'an empty name'} is not a picture of {review.root}; correct the line or empty it")
         if line.new_class and line.new_class not in review.names and class_of(line.new_class) not in review.names:
             raise DatasetError(f"{where}: unknown class '{line.new_class}'; choose from {', '.join(review.names)}")
-        edit = edits.setdefault(line.image, review.photos[line.image].edit(review.names))
-        _lay(edit, line, where)
-    return list(edits.values())
+        _lay(edits.setdefault(line.image, photo.edit(review.names)), line, where)
+    told = f"{before} lines of {path} were taken over before and are passed over; to change a box again write new_class or new_box"
+    return list(edits.values()), [Problem("", told)] if before else []
+
+
+def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] | None) -> bool:
+    """Tell whether an earlier change did what a line asks for, and nothing was changed since.
+
+    Args:
+        line: what a person filled in.
+        change: a line of the change log of its photo.
+        faces: the photo's labels now; None if it is not in the set.
+    """
+    if faces is None:
+        return change["what"] == "photo_removed" and "delete" in line.tags and line.label is None
+    old, new = change["before"], change["after"]
+    if line.label is None or not old:
+        return False
+    if not new:
+        return "delete" in line.tags and bool(line.box) and same_box(line.box, old["box"]) and not _has(faces, old)
+    here = line.box or (faces[line.label].box if line.label in range(len(faces)) else ())
+    if "delete" in line.tags or not here or not same_box(here, (old if line.box else new)["box"]) or not _has(faces, new):
+        return False
+    box = line.new_box or (line.suggested_box if "bad_box" in line.tags else ())
+    name = line.new_class or (line.suggested_class if "wrong_class" in line.tags else "")
+    name = CLASS_NAMES[1] if "confuser" in line.tags else name
+    if box and not same_box(box, new["box"]):
+        return False
+    if not name and "wrong_class" in line.tags:
+        return bool(old["class"] != new["class"])
+    return not name or new["class"] in (name, class_of(name))
+
+
+def _has(faces: Sequence[Face], face: Mapping[str, Any]) -> bool:
+    return any(known.class_name == face["class"] and same_box(known.box, face["box"]) for known in faces)
 
 
 def _lay(edit: PhotoEdit, found: Suspicion, where: str) -> None:

@@ -137,13 +137,15 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
         if missing:
             raise DatasetError(f"{path} is no list of suspicions: it lacks the columns {', '.join(missing)}")
         suspicions.extend(_parse({name: (line[name] or "").strip() for name in _COLUMNS}, lines.reader.line_num) for line in lines)
-    except (TypeError, ValueError, csv.Error) as error:
+    except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; correct the line") from error
     return suspicions
 
 
 def _parse(line: dict[str, str], number: int) -> Suspicion:
     suggestion = json.loads(line["suggestion"] or "{}")
+    if not isinstance(suggestion, dict):
+        raise TypeError(f'a suggestion is {{"class": …, "box": …}}, found {line["suggestion"]}')
     return Suspicion(
         rank=int(line["rank"] or 0),
         image=line["image"].replace("\\", "/"),

@@ -116,6 +116,12 @@ class Transaction:
         return cls(root, max(done)) if done else None
 
     @classmethod
+    def log(cls, root: Path) -> list[dict[str, Any]]:
+        """Return the lines of the change logs of all changes that are done and not undone, the oldest first."""
+        logs = [cls(root, number).folder / CHANGES for number in sorted(_numbers(root, ""))]
+        return [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+
+    @classmethod
     def finish_pending(cls, root: Path) -> None:
         """Go on with what a crash or a kill left half done. Raises OutputError."""
         for number in _numbers(root, "doing"):

@@ -18,6 +18,7 @@ from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
 from maskyolo.ledger import read_ledger, write_ledger
 from maskyolo.review import find_errors
+from maskyolo.review.find import given_predictions
 from maskyolo.review.folds import FoldDetector
 from maskyolo.review.judged import Predicted, read_predictions, write_predictions
 from maskyolo.review.photos import read_review_set
@@ -222,6 +223,24 @@ def test_a_photo_that_cannot_be_read_is_told_and_left_out(planted: tuple[Path, P
     assert found.photos == 7
     assert [type(error) for error in told] == [ImageError]
     assert "portrait" in str(told[0])
+    lines = predictions.read_text().splitlines(keepends=True)
+    predictions.write_text("".join(line for line in lines if "portrait" not in line))  # as a search writes that passed it over
+    assert find_errors(root, predictions=predictions, project=tmp_path / "runs").suspicions == found.suspicions
+
+
+def test_predictions_belong_to_the_picture_whose_path_ends_alike(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    root, predictions = planted
+    first, second = [json.loads(line) for line in predictions.read_text().splitlines()[:2]]
+    twin = root / "images" / "val" / Path(second["source"]).name
+    twin.write_bytes((root / first["source"]).read_bytes())
+    review = read_review_set(root)
+    lines = [json.loads(line) for line in predictions.read_text().splitlines()]
+    lines = [line | {"source": f"data/mask/{line['source']}"} for line in lines] + [{"source": str(twin), "detections": []}]
+    predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = given_predictions(predictions, review)
+    assert len(found) == len(review.photos)
+    assert len(found[second["source"]]) == len(second["detections"]) > 0
+    assert len(found[twin.relative_to(root).as_posix()]) == 0
 
 
 def test_a_set_without_labels_is_an_error(planted: tuple[Path, Path], tmp_path: Path) -> None:

@@ -158,25 +158,35 @@ def judge_photos(
 
 
 def given_predictions(path: Path, review: ReviewSet) -> dict[str, Predicted]:
-    """Read predictions by the pictures' names in the set: paths below its folder, or else file names.
+    """Read predictions by the pictures' names in the set: the ends of their paths, or else file names that only one has.
 
     Raises:
-        DatasetError: the file has no predictions, or none of some of the photos.
+        DatasetError: the file has no predictions, or none of some of the photos that can be read.
     """
-    read = read_predictions(path)
-    by_name = {Path(image).name: image for image in review.photos}
+    names = Counter(Path(image).name for image in review.photos)
+    by_name = {Path(image).name: image for image in review.photos if names[Path(image).name] == 1}
     found: dict[str, Predicted] = {}
-    for source, predicted in read.items():
-        image = source if source in review.photos else by_name.get(Path(source).name)
+    for source, predicted in read_predictions(path).items():
+        parts = Path(source).parts
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        image = next((end for end in ends if end in review.photos), by_name.get(parts[-1] if parts else ""))
         if image:
             found[image] = predicted
     missing = [image for image in review.photos if image not in found]
-    if missing:
+    if any(_is_readable(review.photos[image].path) for image in missing):
         raise DatasetError(
             f"{path} has no predictions for {len(missing)} of the {len(review.photos)} photos of {review.root}, for instance {missing[0]}; "
             "make them with `maskyolo detect --conf 0.01 --save-json`, or leave out --predictions"
         )
     return found
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _check_classes(review: ReviewSet) -> None:

@@ -80,6 +80,8 @@ def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS
 
 
 def _thumbnail(path: Path, row: LedgerRow, side: int) -> Image.Image:
+    if not path.is_file():  # a named pipe would wait for its writer for ever
+        raise ImageError(f"cannot draw {path}: it is not a file; remove it")
     image = Image.fromarray(read_image(path)[:, :, ::-1])
     scale = side / max(image.size)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

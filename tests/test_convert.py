@@ -551,3 +551,19 @@ def test_linked_folders_are_converted_and_what_cannot_be_read_has_a_row(
     assert rows["without_mask/closed"].reason == "folder not read: permission denied"
     with pytest.raises(DatasetError, match=r"cannot read folder .*closed: permission denied"):
         list_images(photos)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_unreadable_and_never_waited_for(
+    photos: Path, tmp_path: Path, fake: type[FakeFaces], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(photos / "with_mask" / "pipe.jpg")
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        assert path.is_file(), f"{path} would be waited for"
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    row = by_source(convert_dataset(photos, tmp_path / "set"))["with_mask/pipe.jpg"]
+    assert (row.status, row.reason) == ("unreadable", "not a file")

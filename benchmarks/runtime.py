@@ -114,12 +114,13 @@ def call(rounds: int, folder: Path) -> list[str]:
     import cv2
 
     import maskyolo
+    from maskyolo.backends import to_tensor
     from maskyolo.images import read_image
     from maskyolo.speed import FRAME
     from maskyolo.yolo import letterbox, network_shape
 
     frame = cv2.resize(read_image(SAMPLES / "station.jpg"), FRAME)
-    batch, _, _ = letterbox(frame, network_shape(FRAME[1], FRAME[0], 640))
+    batch = to_tensor(letterbox(frame, network_shape(FRAME[1], FRAME[0], 640))[0][None])
     runs: dict[str, Callable[[], Any]] = {}
     pairs = []
     for title, precision in (("default", "auto"), ("fp32", "fp32")):
@@ -149,7 +150,7 @@ def files(rounds: int, folder: Path) -> list[str]:
     from ultralytics import YOLO
 
     import maskyolo
-    from maskyolo.backends import usable_cpus
+    from maskyolo.backends import to_tensor, usable_cpus
     from maskyolo.images import read_image
     from maskyolo.sources import Video
     from maskyolo.speed import crowd_frame, cut_faces
@@ -165,7 +166,7 @@ def files(rounds: int, folder: Path) -> list[str]:
     clips = {count: _clip(folder / f"{count}.mp4", crowd_frame(faces, count)) for count in (1, 5, 20)}
     clip = clips[5]
     stock = YOLO(shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt"))
-    batch, _, _ = letterbox(next(Video(clip).frames()).image, network_shape(720, 1280, 640))
+    batch = to_tensor(letterbox(next(Video(clip).frames()).image, network_shape(720, 1280, 640))[0][None])
     compiled = _compiled(batch.shape, default.backend.precision, streams)
     requests: LifoQueue[Any] = LifoQueue()
     for _ in range(streams):

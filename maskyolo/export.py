@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from maskyolo._quiet import quiet
-from maskyolo.backends import Backend, Tensor, load_backend
+from maskyolo.backends import Backend, Tensor, load_backend, to_tensor
 from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
 from maskyolo.images import ImageArray, read_image, write_atomic
@@ -283,7 +283,7 @@ def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgs
     import logging
 
     def tensor(image: ImageArray) -> Any:
-        batch, _, _ = letterbox(image, network_shape(image.shape[0], image.shape[1], imgsz))
+        batch = to_tensor(letterbox(image, network_shape(image.shape[0], image.shape[1], imgsz))[0][None])
         return batch if feed is None else {feed: batch}
 
     if not any(True for _ in _Readable(pictures)):
@@ -394,11 +394,11 @@ class UltralyticsNetwork:
         self.shape = (imgsz, imgsz)
         self.description = "NCNN" if path.is_dir() else "LiteRT"
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `backends.Backend`."""
         import torch
 
-        output = self._network(torch.from_numpy(batch))
+        output = self._network(torch.from_numpy(to_tensor(batch)))
         output = output[0] if isinstance(output, (list, tuple)) else output
         return np.array(output, dtype=np.float32)
 

@@ -58,7 +58,7 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
     return _ceil(round(height * scale)), _ceil(round(width * scale))
 
 
-def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, tuple[float, float], tuple[int, int]]:
+def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[ImageArray, tuple[float, float], tuple[int, int]]:
     """Scale a picture into `shape` (height, width) with its aspect kept, centred on grey, as Ultralytics' `LetterBox` does.
 
     Args:
@@ -66,8 +66,8 @@ def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, tuple[
         shape: sides of the network's input in pixels.
 
     Returns:
-        The input, RGB float32 (1, 3, height, width) from 0 to 1; the scales of x and y, which differ as sides are
-        whole pixels; the (left, top) border in pixels.
+        The network's input, BGR uint8 (height, width, 3); the scales of x and y, which differ as sides are whole
+        pixels; the (left, top) border in pixels.
     """
     height, width = image.shape[:2]
     scale = min(shape[0] / height, shape[1] / width)
@@ -79,11 +79,7 @@ def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[Tensor, tuple[
         place[:] = image
     else:
         cv2.resize(image, inner, dst=place, interpolation=cv2.INTER_LINEAR)
-    return (
-        np.asarray(cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), dtype=np.float32),
-        (inner[0] / width, inner[1] / height),
-        (left, top),
-    )
+    return canvas, (inner[0] / width, inner[1] / height), (left, top)
 
 
 def postprocess(
@@ -151,8 +147,8 @@ class YoloDetector:
 
         check_picture(image)
         height, width = image.shape[:2]
-        batch, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
-        boxes, confidence, own_ids = postprocess(self.backend(batch)[0], self.conf, self.iou, self.max_det)
+        canvas, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
+        boxes, confidence, own_ids = postprocess(self.backend(canvas[None])[0], self.conf, self.iou, self.max_det)
         class_ids = self._class_ids[own_ids]
         return sv.Detections(
             xyxy=clip_boxes((boxes - np.array([*border, *border], np.float32)) / np.array([*scales, *scales], np.float32), width, height),

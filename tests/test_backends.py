@@ -87,8 +87,8 @@ def test_the_precision_reaches_openvino() -> None:
     for precision, hint in {"fp32": "float32", native: {"fp32": "float32", "bf16": "bfloat16"}[native]}.items():
         network = load_backend(ONNX, precision=precision)
         assert network.precision == precision
-        network(np.zeros((1, 3, 64, 64), np.float32))
-        compiled = network._requests((1, 3, 64, 64)).get().get_compiled_model()  # type: ignore[attr-defined]
+        network(np.zeros((1, 64, 64, 3), np.uint8))
+        compiled = network._requests((1, 64, 64, 3)).get().get_compiled_model()  # type: ignore[attr-defined]
         assert hint in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskyolo.backends import Tensor, load_backend, parse_names
+from maskyolo.backends import Tensor, load_backend, parse_names, to_tensor
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import read_image
+from maskyolo.images import ImageArray, read_image
 from maskyolo.yolo import YoloDetector, find_model, letterbox, load_detector, network_shape, postprocess
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
@@ -25,7 +25,7 @@ class FakeBackend:
         self.shape: tuple[int, int] | None = None
         self.seen: tuple[int, ...] = ()
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: ImageArray) -> Tensor:
         self.seen = batch.shape
         return self.output
 
@@ -50,20 +50,24 @@ def test_the_network_sees_no_more_border_than_it_must(height: int, width: int, i
     assert network_shape(height, width, imgsz) == shape
 
 
-def test_letterbox_keeps_the_aspect_on_grey_and_gives_rgb() -> None:
+def test_letterbox_keeps_the_aspect_on_grey() -> None:
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 255  # blue
-    batch, scales, (left, top) = letterbox(image, (64, 64))
-    assert batch.shape == (1, 3, 64, 64)
-    assert batch.dtype == np.float32
+    canvas, scales, (left, top) = letterbox(image, (64, 64))
+    assert canvas.shape == (64, 64, 3)
     assert (scales, left, top) == ((0.64, 0.64), 0, 16)
-    assert batch[0, :, 32, 32].tolist() == [0, 0, 1]
-    assert batch[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
-    assert (batch[0, 2] == 1).sum() == 32 * 64
+    assert canvas[0, 0].tolist() == [114, 114, 114]
+    assert (canvas == [255, 0, 0]).all(axis=2).sum() == 32 * 64
+
+
+def test_networks_of_floats_get_rgb_from_0_to_1() -> None:
+    batch = to_tensor(np.full((2, 32, 64, 3), [255, 51, 0], np.uint8))
+    assert (batch.shape, batch.dtype) == ((2, 3, 32, 64), np.float32)
+    assert batch[1, :, 31, 63] == pytest.approx([0, 0.2, 1])
 
 
 def test_letterbox_of_an_extreme_aspect_keeps_a_pixel() -> None:
-    assert letterbox(np.zeros((1, 10000, 3), np.uint8), (32, 640))[0].shape == (1, 3, 32, 640)
+    assert letterbox(np.zeros((1, 10000, 3), np.uint8), (32, 640))[0].shape == (32, 640, 3)
 
 
 def test_one_face_has_one_state() -> None:
@@ -88,7 +92,7 @@ def test_nothing_found_is_empty_arrays() -> None:
 def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
     backend = FakeBackend([[320, 192, 64, 32, 0.9, 0], [630, 380, 100, 100, 0.8, 0]])
     detections = YoloDetector(backend)(np.zeros((720, 1280, 3), np.uint8))
-    assert backend.seen == (1, 3, 384, 640)
+    assert backend.seen == (1, 384, 640, 3)
     assert detections.xyxy[0] == pytest.approx([576, 328, 704, 392])  # scale 2, 12 pixels of border above
     assert detections.xyxy[1] == pytest.approx([1160, 636, 1280, 720])
 
@@ -110,7 +114,7 @@ def test_a_network_of_one_size_gets_that_size() -> None:
     backend = FakeBackend([])
     backend.shape = (320, 320)
     YoloDetector(backend, imgsz=640)(np.zeros((100, 200, 3), np.uint8))
-    assert backend.seen == (1, 3, 320, 320)
+    assert backend.seen == (1, 320, 320, 3)
 
 
 def test_other_classes_are_the_wrong_weights() -> None:
@@ -153,7 +157,7 @@ def test_a_checkpoint_gives_what_its_onnx_gives() -> None:
     checkpoint = find_model("maskyolo-n").with_suffix(".pt")
     for name in ("office.jpg", "queue.jpg"):
         photo = read_image(SAMPLES / name)
-        ours, theirs = load_detector()(photo), load_detector(checkpoint, device="cpu")(photo)
+        ours, theirs = load_detector(precision="fp32")(photo), load_detector(checkpoint, device="cpu")(photo)
         assert len(ours) == len(theirs) > 0
         assert (box_iou(ours.xyxy, theirs.xyxy).max(axis=1) > 0.95).all()
 

@@ -1,4 +1,4 @@
-"""A network on a piece of hardware: tensor in, tensor out; everything about pictures and boxes is in `maskyolo.yolo`."""
+"""A network on a piece of hardware: pixels in, tensor out; everything about sizes and boxes is in `maskyolo.yolo`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.images import ImageArray
 from maskyolo.trust import check_trust
 
-__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Tensor", "check_yolo", "choose_backend", "load_backend", "parse_names", "usable_cpus"]
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "Backend",
+    "Tensor",
+    "check_yolo",
+    "choose_backend",
+    "load_backend",
+    "parse_names",
+    "to_tensor",
+    "usable_cpus",
+]
 
 #: What `--backend` accepts, and `--precision`.
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
@@ -42,8 +55,8 @@ class Backend(Protocol):
     streams: int
     description: str
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Turn RGB pictures, float32 (n, 3, height, width) from 0 to 1, into float32 (n, 4 + classes, anchors).
+    def __call__(self, batch: ImageArray) -> Tensor:
+        """Turn BGR pictures, uint8 (n, height, width, 3), into float32 (n, 4 + classes, anchors).
 
         A column is cx, cy, w, h in pixels of the input and one score from 0 to 1 per class (Ultralytics' YOLOv8 head).
         """
@@ -165,6 +178,11 @@ def check_yolo(
         shapes = ", ".join(str([side or "?" for side in shape]) for shape in outputs)
         raise WeightsError(f"wrong weights {path}: output {shapes}, not [n, {4 + len(names)}, anchors] of YOLOv8; export it without NMS")
     return names
+
+
+def to_tensor(batch: ImageArray) -> Tensor:
+    """Turn BGR pictures, uint8 (n, height, width, 3), into a YOLO network's own input, RGB float32 (n, 3, height, width) from 0 to 1."""
+    return np.asarray(cv2.dnn.blobFromImages(list(batch), 1 / 255, swapRB=True), dtype=np.float32)
 
 
 def usable_cpus() -> int:

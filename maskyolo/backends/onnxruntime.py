@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo.backends import Tensor, check_yolo, usable_cpus
+from maskyolo.backends import Tensor, check_yolo, to_tensor, usable_cpus
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import ImageArray
 
 __all__ = ["OnnxRuntimeBackend"]
 
@@ -52,9 +53,9 @@ class OnnxRuntimeBackend:
         self.shape = (height, width) if height and width else None
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `Backend`."""
-        return np.asarray(self._session.run(None, {self._input: batch})[0], dtype=np.float32)
+        return np.asarray(self._session.run(None, {self._input: to_tensor(batch)})[0], dtype=np.float32)
 
 
 def _provider(device: str, onnxruntime: Any) -> Any:

@@ -16,9 +16,11 @@ from maskyolo._late import late
 from maskyolo._quiet import quiet
 from maskyolo.backends import Tensor, check_yolo
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.images import ImageArray
 
 with late("openvino.tools.ovc"):  # its converter for other frameworks' models
     import openvino
+    from openvino.preprocess import ColorFormat, PrePostProcessor
 
 __all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
 
@@ -147,10 +149,11 @@ class OpenVinoBackend:
         self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
+        _take_pixels(model)
         self._compiling = threading.Lock()
         self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `Backend`."""
         with self._compiling:
             requests = self._requests(batch.shape)
@@ -167,6 +170,15 @@ class OpenVinoBackend:
         for _ in range(self.streams):
             requests.put(compiled.create_infer_request())
         return requests
+
+
+def _take_pixels(model: Any) -> None:
+    """Let a network take BGR pictures, uint8 (n, height, width, 3); OpenVINO merges what that needs into its first convolution."""
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    steps.input().preprocess().convert_element_type(openvino.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    steps.build()
 
 
 def _cache_folder() -> Path | None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from maskyolo._ultralytics import import_ultralytics, silenced
-from maskyolo.backends import Tensor
+from maskyolo.backends import Tensor, to_tensor
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.images import ImageArray
 
 __all__ = ["TorchBackend"]
 
@@ -57,11 +58,11 @@ class TorchBackend:
         self._network = network.to(self._device)
         self.description = f"PyTorch on {'the CPU' if self._device.type == 'cpu' else self._device}"
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `Backend`."""
         import torch
 
         with torch.inference_mode():
-            output = self._network(torch.from_numpy(batch).to(self._device))
+            output = self._network(torch.from_numpy(to_tensor(batch)).to(self._device))
         output = output[0] if isinstance(output, (list, tuple)) else output
         return np.asarray(output.float().cpu().numpy(), dtype=np.float32)

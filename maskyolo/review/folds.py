@@ -125,9 +125,9 @@ class FoldDetector:
         """Return the faces of a BGR uint8 picture (H, W, 3), clipped to it."""
         check_picture(image)
         height, width = image.shape[:2]
-        batch, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
-        plain, mirrored = self.backend(batch)[0], self.backend(np.ascontiguousarray(batch[..., ::-1]))[0]
-        mirrored[0] = batch.shape[3] - mirrored[0]
+        canvas, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
+        plain, mirrored = self.backend(canvas[None])[0], self.backend(np.ascontiguousarray(canvas[None, :, ::-1]))[0]
+        mirrored[0] = canvas.shape[1] - mirrored[0]
         columns = np.concatenate([plain, mirrored], axis=1)
         columns = columns[:, columns[4:].max(axis=0) > LOWEST]
         centre, half = columns[:2].T, columns[2:4].T / 2

@@ -12,10 +12,12 @@ import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Callable
+from http.client import InvalidURL
 
 from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
 from maskyolo.sinks import NullSink, Result
+from maskyolo.sources import http_request
 
 __all__ = ["Alerts", "display_command", "display_host"]
 
@@ -94,7 +96,7 @@ class Alerts(NullSink):
         try:
             done = subprocess.run(
                 self._command,
-                input=data,
+                input=data + b"\n",
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 timeout=COMMAND_TIMEOUT,
@@ -111,11 +113,12 @@ class Alerts(NullSink):
                 self._failures.append(f"--alert-cmd {self._command[0]} ended with {done.returncode}" + (f" ({said})" if said else ""))
 
     def _post(self, data: bytes) -> None:
-        headers = {"Content-Type": "application/json", "User-Agent": "maskyolo"}
         try:
-            request = urllib.request.Request(self._url or "", data=data, headers=headers)  # noqa: S310  http(s) only, see __init__
-            with urllib.request.urlopen(request, timeout=URL_TIMEOUT):  # noqa: S310
+            request = http_request(self._url or "", data, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=URL_TIMEOUT):  # noqa: S310  http(s) only, see __init__
                 pass
+        except (ValueError, InvalidURL):  # whose text has a part of the address
+            self._failures.append(f"--alert-url {display_host(self._url or '')}: no valid address")
         except Exception as error:  # noqa: BLE001  whatever goes wrong there must not end the run
             reason = " ".join(str(getattr(error, "reason", None) or error).split()).lower()
             self._failures.append(f"--alert-url {display_host(self._url or '')}: {reason}")

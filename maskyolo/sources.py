@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,7 +27,7 @@ import numpy as np
 from maskyolo.errors import SourceError
 from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
 
-__all__ = ["VIDEO_SUFFIXES", "Camera", "Frame", "Picture", "Source", "Stream", "Video", "display_name", "open_sources"]
+__all__ = ["VIDEO_SUFFIXES", "Camera", "Frame", "Picture", "Source", "Stream", "Video", "display_name", "http_request", "open_sources"]
 
 #: File name endings that are taken for videos when a folder is listed; what a file really is, its content decides.
 VIDEO_SUFFIXES = frozenset(
@@ -195,7 +195,7 @@ class Stream:
     def _picture(self) -> bytes | None:
         """Return the bytes if the server says that it is a picture."""
         try:
-            with urllib.request.urlopen(_request(self.url), timeout=TIMEOUT) as answer:  # noqa: S310
+            with urllib.request.urlopen(http_request(self.url), timeout=TIMEOUT) as answer:  # noqa: S310
                 if answer.headers.get_content_maintype() != "image":
                     return None
                 data = answer.read(MAX_DOWNLOAD + 1)
@@ -316,11 +316,16 @@ def _in_list(path: Path) -> list[Source]:
     return found
 
 
-def _request(url: str) -> urllib.request.Request:
-    """Return a request for an http(s) address; a name and password in it are sent as HTTP has them."""
+def http_request(url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> urllib.request.Request:
+    """Return a request for an http(s) address, with `data` to post; a name and password in it are sent as HTTP has them.
+
+    Raises:
+        ValueError: no valid address; the text may have a part of a password.
+    """
     parts = urllib.parse.urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers={"User-Agent": "maskyolo"})  # noqa: S310
+    place = parts._replace(netloc=host).geturl()
+    request = urllib.request.Request(place, data, {"User-Agent": "maskyolo", **(headers or {})})  # noqa: S310
     if login:
         request.add_unredirected_header("Authorization", "Basic " + b64encode(urllib.parse.unquote_to_bytes(login)).decode())
     return request

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -26,8 +27,8 @@ def python(code: str, *arguments: str) -> str:
 
 
 def keep(path: Path) -> str:
-    """Return a command that adds its input to a file, as a line."""
-    return python("import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')", str(path))
+    """Return a command that adds its input, which is a line, to a file."""
+    return python("import sys; open(sys.argv[1], 'a').write(sys.stdin.read())", str(path))
 
 
 @pytest.fixture
@@ -40,7 +41,9 @@ def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str])
     alerts(ALERT)
     alerts(Event("changes", "0", 8, 1.6, 3, "with_mask", 0.9))
     alerts.finish()
-    (line,) = (tmp_path / "it; $HOME 'is' no shell").read_text().splitlines()
+    text = (tmp_path / "it; $HOME 'is' no shell").read_text()
+    line = text.removesuffix("\n")
+    assert text == f"{line}\n"
     expected = {"event": "alert", "source": "0", "frame": 7, "time": 1.5, "track_id": 3, "class": "without_mask", "confidence": 0.9}
     assert json.loads(line) == expected
     assert told == []
@@ -95,11 +98,13 @@ def test_of_a_command_only_the_program_is_stored_and_told(told: list[str]) -> No
 
 class Hook(BaseHTTPRequestHandler):
     seen: list[Any]
+    logins: list[str | None]
     answer = 204
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.logins.append(self.headers["Authorization"])
         self.send_response(self.answer)
         self.end_headers()
 
@@ -109,7 +114,7 @@ class Hook(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hook() -> Iterator[tuple[type[Hook], str]]:
-    handler = type("OwnHook", (Hook,), {"seen": []})
+    handler = type("OwnHook", (Hook,), {"seen": [], "logins": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -126,6 +131,24 @@ def test_the_event_is_posted(hook: tuple[type[Hook], str], told: list[str]) -> N
     alerts.finish()
     assert handler.seen == [("/hook/secret", "application/json", ALERT.record())]
     assert told == []
+
+
+def test_a_name_and_password_in_the_address_log_in(hook: tuple[type[Hook], str], told: list[str]) -> None:
+    handler, url = hook
+    alerts = Alerts(None, url.replace("//", "//me:s%40cret@"), told.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert handler.seen == [("/hook/secret", "application/json", ALERT.record())]
+    assert handler.logins == ["Basic " + b64encode(b"me:s@cret").decode()]
+    assert told == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook/sec ret", "http://127.0.0.1:secret/hook"])
+def test_an_address_that_cannot_be_is_told_without_its_secret(url: str, told: list[str]) -> None:
+    alerts = Alerts(None, url, told.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert told == ["an alert did not arrive: --alert-url 127.0.0.1: no valid address; further failures are not told"]
 
 
 def test_an_address_that_refuses_is_told_once_without_its_secret(hook: tuple[type[Hook], str], told: list[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -56,17 +58,33 @@ def main(arguments: list[str] | None = None) -> None:
         code = 1
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        code = _unwritten(error)
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        code = code or _unwritten(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
     if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
         _leave(code)
     sys.exit(code)
 
 
+def _unwritten(error: OSError) -> int:
+    """Tell that the output went nowhere, unless its reader has had enough of it; return the exit code."""
+    if error.errno != errno.EPIPE:
+        reason = (error.strerror or str(error)).lower()
+        print(f"maskyolo: cannot write the output: {reason}; free some space or send it elsewhere", file=sys.stderr)
+    return 1
+
+
 def _leave(code: int) -> None:
     """End this process at once: to take down OpenVINO and some thousand modules one by one takes longer than to look at a picture."""
     atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # a closed pipe, a full disk
-        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # a closed pipe, no stream at all
+            stream.flush()
     os._exit(code)

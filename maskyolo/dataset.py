@@ -90,9 +90,10 @@ def plain_name(name: str) -> str:
 
 
 def written_name(path: PurePath | str) -> str:
-    r"""Return a path with forward slashes as it can be written to a file: bytes that are no UTF-8, from old archives, become `\xNN`."""
+    r"""Return a path with forward slashes as one line of text: control characters, and bytes that are no UTF-8, become `\xNN`."""
     name = path if isinstance(path, str) else path.as_posix()
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: rf"\x{ord(found[0]):02x}", text)
 
 
 def class_of(name: str) -> str:

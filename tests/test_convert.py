@@ -518,10 +518,14 @@ def test_classes_that_an_update_adds_and_takes_away(photos: Path, tmp_path: Path
     assert fewer.counts()["with_mask"] == {"kept": 8}
 
 
-def test_names_that_are_no_utf8(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+def test_names_that_are_no_utf8_or_have_control_characters(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
     (photos / "with_mask" / "0.jpg").rename(os.fsdecode(os.fsencode(photos / "with_mask") + b"/caf\xe9.jpg"))
+    (photos / "with_mask" / "new\nline \x1b[31m.jpg").write_bytes(b"no picture")
     made = convert_dataset(photos, tmp_path / "set")
-    assert by_source(made)["with_mask/caf\\xe9.jpg"].status == "kept"
+    rows = by_source(made)
+    assert rows["with_mask/caf\\xe9.jpg"].status == "kept"
+    bad = rows["with_mask/new\\x0aline \\x1b[31m.jpg"]
+    assert bad.reason.startswith(f"cannot decode {bad.source}: not a picture")  # one line, and no command to the terminal
     assert read_ledger(made.folder / "ledger.csv") == made.rows
 
 

@@ -240,14 +240,18 @@ def compare(
     labelled = data is not None or images is not None or labels is not None
     pictures, where = find_pictures(data, split, images, labels, image_list) if labelled else ([], "")
     video = None if source is None else _open_video(source)
-    shared = {"device": device, "imgsz": imgsz, "iou": iou, "max_det": max_det, "trust": trust}
-    usual = {title: one.settings(conf, None, shared) for title, one in contestants.items() if isinstance(one, Contestant)}
+    shared = {"device": device, "max_det": max_det, "trust": trust}
+    one_pass = {"imgsz": imgsz, "iou": iou}
+    chosen = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
+    mixed = any(one.pipeline == "yolo" for one in chosen.values())
+    of = {"yolo": shared | one_pass, "two-stage": shared if mixed else shared | one_pass}  # two stages alone say that they use neither
+    usual = {title: one.settings(conf, None, of[one.pipeline]) for title, one in chosen.items()}
     detectors = {title: load_detector(**usual[title]) if isinstance(one, Contestant) else one for title, one in contestants.items()}
     folder = new_run(project, name, exist_ok)
     save_args(
         folder,
         {"model": list(names), "data": data, "split": split if data is not None else None, "images": images, "labels": labels}
-        | {"list": image_list, "source": source, "conf": conf, "seed": seed, "rounds": rounds, **shared},
+        | {"list": image_list, "source": source, "conf": conf, "seed": seed, "rounds": rounds, **shared, **one_pass},
     )
 
     def progress(what: str) -> Callable[[int, int | None], None]:
@@ -256,12 +260,12 @@ def compare(
     evaluations: dict[str, Evaluation] = {}
     if pictures:
         unsure = {
-            title: load_detector(**one.settings(AP_FLOOR, FACE_FLOOR, shared)) if isinstance(one, Contestant) else one
+            title: load_detector(**one.settings(AP_FLOOR, FACE_FLOOR, of[one.pipeline])) if isinstance(one, Contestant) else one
             for title, one in contestants.items()
         }
         with output_errors(folder):
             (folder / "predictions").mkdir(exist_ok=True)
-        files = {title: folder / "predictions" / f"{_file_name(title)}.jsonl" for title in names}
+        files = {title: folder / "predictions" / f"{stem}.jsonl" for title, stem in zip(names, _file_names(names), strict=True)}
         cases, sharpness, unreadable = predict(pictures, unsure, files, on_error, progress("pictures"))
         for done, title in enumerate(names):
             found = measure(title, cases[title], sharpness, conf, seed, where, split if data is not None else "")
@@ -407,8 +411,17 @@ def _panel(image: ImageArray, title: str, panels: int) -> ImageArray:
     return panel
 
 
-def _file_name(title: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", title).strip("._") or "detector"
+def _file_names(titles: Sequence[str]) -> list[str]:
+    """Return a name for the file of each detector that every file system takes and no other has."""
+    names: list[str] = []
+    for title in titles:
+        stem = name = re.sub(r"[^\w.-]+", "_", title).strip("._") or "detector"
+        number = 1
+        while name.casefold() in map(str.casefold, names):
+            number += 1
+            name = f"{stem}_{number}"
+        names.append(name)
+    return names
 
 
 def _errors(case: Case, conf: float) -> int:

@@ -38,6 +38,9 @@ STRIDE = 32
 #: The pipelines, and the weights of the package that each takes by default.
 DEFAULT_MODELS = {"yolo": "maskyolo-n", "two-stage": "mobilenet_v2"}
 
+#: The usual longer side in pixels that pictures are scaled to, and overlap that NMS lets be; both of one forward pass only.
+IMGSZ, IOU = 640, 0.5
+
 #: Least score of a face in two stages, as in the projects of 2020.
 FACE_CONF = 0.5
 
@@ -214,7 +217,12 @@ def load_detector(
         )
     other = "yolo" if pipeline == "two-stage" else "two-stage"
     given = {
-        "yolo": (("backend", backend != "auto"), ("precision", precision not in ("auto", "fp32"))),
+        "yolo": (
+            ("imgsz", imgsz != IMGSZ),
+            ("iou", iou != IOU),
+            ("backend", backend != "auto"),
+            ("precision", precision not in ("auto", "fp32")),
+        ),
         "two-stage": (("detector", detector is not None), ("face", face is not None), ("face-conf", face_conf is not None)),
     }
     for name in (name for name, is_given in given[other] if is_given):

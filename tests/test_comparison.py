@@ -157,6 +157,10 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
         (["--source", "0", "--model", "yolo", "--model", "two-stage"], "not a video"),
         (["--source", "gone.mp4", "--model", "yolo", "--model", "two-stage"], "no source"),
         (["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"], "names 1 pictures that are not in"),
+        (
+            ["--images", "pictures", "--labels", "annotations", "--model", "two-stage", "--model", "two-stage@haar", "--imgsz", "320"],
+            "cannot use --imgsz with the pipeline two-stage",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -176,6 +180,21 @@ def test_a_users_error_is_one_line_and_exit_one(
     assert told in err
     assert err.count("\n") == 1
     assert not Path("runs").exists()
+
+
+def test_each_detector_has_a_file_of_its_own(voc: tuple[Path, Path], tmp_path: Path) -> None:
+    detectors = {"a b": flawed(), "a_b": perfect(), "A b": perfect(), "a_b_2": perfect()}
+    compare(detectors, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    found = {path.name: path.read_text() for path in (tmp_path / "runs" / "compare" / "predictions").iterdir()}
+    assert sorted(found) == ["A_b_3.jsonl", "a_b.jsonl", "a_b_2.jsonl", "a_b_2_2.jsonl"]
+    assert found["a_b.jsonl"] != found["a_b_2.jsonl"]
+
+
+def test_size_and_overlap_are_for_those_of_one_pass(samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("portrait.jpg\n")
+    where = {"images": samples, "labels": samples / "annotations", "image_list": tmp_path / "list.txt"}
+    found = compare(["two-stage", "yolo"], **where, imgsz=64, iou=0.4, rounds=0, project=tmp_path)  # type: ignore[arg-type]
+    assert [found.evaluations[name].face.support for name in ("two-stage", "yolo")] == [1, 1]
 
 
 def test_a_video_that_cannot_be_read_leaves_an_error(tmp_path: Path) -> None:

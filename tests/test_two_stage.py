@@ -122,7 +122,7 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     for name, value in (("detector", "ssd"), ("face", "face_detector"), ("face_conf", 0.5)):
         with pytest.raises(MaskyoloError, match=r"--pipeline two-stage"):
             load_detector(**{name: value})  # type: ignore[arg-type]
-    for name, value in (("backend", "onnxruntime"), ("precision", "bf16")):
+    for name, value in (("backend", "onnxruntime"), ("precision", "bf16"), ("imgsz", 320), ("iou", 0.4)):
         with pytest.raises(MaskyoloError, match=rf"--{name}.*--pipeline yolo"):
             load_detector(model, pipeline="two-stage", **{name: value})  # type: ignore[arg-type]
     with pytest.raises(MaskyoloError, match="face_conf"):

@@ -260,7 +260,7 @@ def test_annotations_that_are_none(data: bytes, found: str) -> None:
 
 
 def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
-    for name in ("own", "renamed-later", "маска é", "bad", "bomb", "empty", "bare"):
+    for name in ("own", "renamed-later", "маска é", "bad", "bomb", "empty", "bare", "utf-16", "cut-off", "xmp"):
         picture(tmp_path / "images" / f"{name}.jpg")
     notes = tmp_path / "annotations"
     write(notes / "own.xml", voc((10, 10, 20, 20), filename="empty.jpg"))
@@ -270,6 +270,9 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
     write(notes / "bomb.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>')
     write(notes / "empty.xml", voc(size="<size><width>0</width><height>0</height></size>"))
     write(notes / "gone.xml", voc((1, 1, 2, 2), filename="gone.jpg"))
+    write(notes / "utf-16.xml", voc((10, 10, 20, 20)).encode("utf-16"))
+    write(notes / "cut-off.xml", "")
+    write(notes / "xmp.xml", "<xmpmeta/>")
     write(tmp_path / "misc.xml", "<project/>")
     photos = by_source(read_annotations(tmp_path))
     assert {name: (photo.status, len(photo.names)) for name, photo in photos.items()} == {
@@ -280,11 +283,15 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
         "images/bomb.jpg": ("unreadable", 0),
         "images/empty.jpg": ("", 0),
         "images/bare.jpg": ("excluded", 0),
+        "images/utf-16.jpg": ("", 1),
+        "images/cut-off.jpg": ("unreadable", 0),
+        "images/xmp.jpg": ("unreadable", 0),
         "annotations/gone.xml": ("unreadable", 0),
     }
     assert photos["images/маска é.jpg"].boxes.tolist() == [[10.5, 10.5, 20.25, 20]]
     assert photos["images/empty.jpg"].size is None
     assert "DOCTYPE" in photos["images/bomb.jpg"].reason
+    assert "it has no <annotation>" in photos["images/xmp.jpg"].reason
     assert "gone.jpg is not there" in photos["annotations/gone.xml"].reason
 
 
@@ -335,6 +342,13 @@ def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path:
     problems = photos["annotations/instances_val.json"]
     assert problems.reason == "1 annotations of images that are not listed, 1 annotations without a box"
     assert "images/b.jpg" not in by_source(read_annotations(path)), "a single file is the whole set"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_coco_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = coco(tmp_path)
+    write(path, path.read_text("utf-8-sig").encode(encoding))
+    assert find_format(tmp_path) == "coco"
 
 
 def test_a_picture_in_two_coco_files_has_the_boxes_of_both_once(tmp_path: Path) -> None:
@@ -409,11 +423,14 @@ def test_data_yaml_of_other_makers(tmp_path: Path, yaml: str) -> None:
 
 
 def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
-    for name in ("none", "empty", "bad", "unknown"):
+    for name in ("none", "empty", "bad", "unknown", "latin", "link", "folder"):
         picture(tmp_path / "images" / f"{name}.jpg")
     write(tmp_path / "labels" / "empty.txt", "\n")
     write(tmp_path / "labels" / "bad.txt", "0 0.5\n")
     write(tmp_path / "labels" / "unknown.txt", "5 0.5 0.5 0.2 0.2\n")
+    write(tmp_path / "labels" / "latin.txt", b"\xe9")
+    (tmp_path / "labels" / "link.txt").symlink_to(tmp_path / "nothing")
+    (tmp_path / "labels" / "folder.txt").mkdir()
     write(tmp_path / "data.yaml", "train: images\nnames: [with_mask]\n")
     photos = by_source(read_annotations(tmp_path))
     assert {Path(name).stem: photo.status for name, photo in photos.items()} == {
@@ -421,8 +438,13 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
         "empty": "",
         "bad": "unreadable",
         "unknown": "",
+        "latin": "unreadable",
+        "link": "unreadable",
+        "folder": "unreadable",
     }
     assert photos["images/unknown.jpg"].names == ("class 5",)
+    assert photos["images/link.jpg"].reason == "its label link.txt is not a file; put it right, or remove it if no face is to be seen"
+    assert photos["images/latin.jpg"].reason.startswith("cannot read latin.txt: 'utf-8'"), "the folder it is in on this machine is nobody's"
 
 
 @pytest.mark.parametrize(
@@ -433,13 +455,19 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
         ("names: [a]\ntrain: elsewhere\n", "pictures are not at elsewhere"),
         ("names: [a]\n", "no pictures"),
         ("names: [a\n", "cannot read"),
+        ('names: [a]\ntrain: "C:\\Users\\me\\images"\n', "cannot read .* escape sequence"),
+        ("names: [a]\ntrain: {a: images}\n", "`train` must be a path or a list of paths"),
+        ("names: [a]\ntrain: [[images]]\n", "`train` must be a path or a list of paths"),
+        (f"names: [a]\ntrain: {'n' * 300}\n", "pictures are not at nnn"),
     ],
 )
 def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(DatasetError, match=found) as caught:
-        read_annotations(write(tmp_path / "data.yaml", yaml))
-    assert "\n" not in str(caught.value)
+    path = write(tmp_path / "data.yaml", yaml)
+    for source in (path, tmp_path) if "names" in yaml else (path,):  # the folder is not taken for one of class folders
+        with pytest.raises(DatasetError, match=found) as caught:
+            read_annotations(source)
+        assert "\n" not in str(caught.value)
 
 
 # --- boxes

@@ -93,7 +93,7 @@ def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path)
 def _load(path: Path) -> dict[str, Any] | None:
     """Return a COCO file's content, or None if it is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_bytes())  # in any UTF
     except (OSError, ValueError, RecursionError):
         return None
     parts = ("images", "annotations", "categories")

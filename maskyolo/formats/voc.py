@@ -45,11 +45,12 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
     """
     files = list_files(source)
     index = PictureIndex(source, files)
+    stems = {path.stem for path in index.pictures}
     splits = _read_splits(source)
     photos: dict[Path, AnnotatedPhoto] = {}
     annotations = 0
     for path in files:
-        if path.suffix.lower() != ".xml" or b"<annotation" not in _head(path):
+        if path.suffix.lower() != ".xml" or not (path.stem in stems or b"<annotation" in _head(path)):
             continue
         annotations += 1
         photo = _read_one(path, index)
@@ -73,7 +74,8 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
         The picture's file name, its width and height if given, the class of each box, and the boxes xmin, ymin, xmax, ymax.
 
     Raises:
-        DatasetError: no XML, an XML with a DOCTYPE (which can be made to unpack to gigabytes), or an object without name or box.
+        DatasetError: no XML, an XML with a DOCTYPE (which can be made to unpack to gigabytes) or of another kind, or an object without
+            name or box.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
@@ -84,6 +86,8 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
         raise DatasetError(f"{name}: it has a DOCTYPE, which no annotation needs; remove it") from None
     except (ParseError, ValueError, LookupError) as error:
         raise DatasetError(f"{name}: damaged XML: {error}; mend it") from None
+    if root.tag != "annotation":
+        raise DatasetError(f"{name}: it has no <annotation>; replace it")
     names, boxes = [], []
     for number, thing in enumerate(root.iter("object"), 1):
         class_name, box = (thing.findtext("name") or "").strip(), thing.find("bndbox")
@@ -177,8 +181,9 @@ def _number(element: Element | None, name: str) -> float | None:
 
 
 def _head(path: Path) -> bytes:
+    """Return how a file begins, in UTF-16 without the zeros."""
     try:
         with path.open("rb") as file:
-            return file.read(4096)
+            return file.read(4096).replace(b"\0", b"")
     except OSError:
         return b""

@@ -113,15 +113,17 @@ def write_yolo(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path,
 
 
 def _find_yaml(folder: Path) -> Path | None:
-    """Return the YAML file of a folder that names classes, `data.yaml` first."""
+    """Return the YAML file of a folder that names classes, `data.yaml` first; or a `data.yaml` that cannot be read, to be told of."""
+    damaged = None
     for path in (folder / "data.yaml", *sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
         except (OSError, ValueError, yaml.YAMLError):  # a date that is none is a ValueError
+            damaged = path if path.name == "data.yaml" else damaged
             continue
         if isinstance(content, dict) and content.get("names"):
             return path
-    return None
+    return damaged
 
 
 def _find_classes(files: Sequence[Path]) -> Path | None:
@@ -156,7 +158,9 @@ def _describe(path: Path) -> _Description:
     for key, split in _SPLIT_KEYS:
         entries = content.get(key) or []
         for entry in entries if isinstance(entries, list) else [entries]:
-            place = _resolve(str(entry), (root, base))
+            if not isinstance(entry, str):
+                raise DatasetError(f"{path}: `{key}` must be a path or a list of paths; correct it")
+            place = _resolve(entry, (root, base))
             if place is None:
                 raise DatasetError(f"{path}: the {key} pictures are not at {entry}; correct `path` or `{key}` in it")
             for picture in _pictures_at(place, (root, base)):
@@ -167,11 +171,15 @@ def _describe(path: Path) -> _Description:
 def _resolve(entry: str, bases: Sequence[Path]) -> Path | None:
     """Return what a path means: below one of the folders, absolute, or, written on another machine, by its last parts."""
     for base in bases:
-        if (base / entry).exists():
+        if _is_there(base / entry):
             return Path(os.path.normpath(base / entry))  # not resolved: the labels lie beside a link, not beside what it leads to
     parts = [part for part in PureWindowsPath(entry).parts if part not in ("..", ".") and not part.endswith(("\\", "/"))]
     ends = (base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases)
-    return next((Path(os.path.normpath(end)) for end in ends if end.exists()), None)
+    return next((Path(os.path.normpath(end)) for end in ends if _is_there(end)), None)
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # Path's own raises OSError at a name that is too long
 
 
 def _pictures_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
@@ -189,10 +197,13 @@ def _read_one(picture: Path, split: str, described: _Description) -> AnnotatedPh
     if not picture.is_file():
         return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason="the picture is not there; copy it to the others")
     label = Dataset.label_of(picture)
+    if os.path.lexists(label) and not label.is_file():  # a link to nothing, say: it is not that there are no faces
+        reason = f"its label {label.name} is not a file; put it right, or remove it if no face is to be seen"
+        return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=reason)
     try:
         class_ids, boxes = parse_shares(_text_of(label) if label.is_file() else "", label.name, described.keypoints)
     except DatasetError as error:
-        return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=str(error))
+        return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=str(error).replace(str(label), label.name))
     names = tuple(described.names.get(number, f"class {number}") for number in class_ids)
     return AnnotatedPhoto(picture, source, names, boxes, shares=True, split=split)
 

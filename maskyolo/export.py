@@ -21,8 +21,7 @@ from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.runs import new_run, save_args
-from maskyolo.trust import check_trust
-from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, find_model, letterbox, network_shape
+from maskyolo.yolo import DEFAULT_MODELS, STRIDE, YoloDetector, find_model, letterbox, load_detector, network_shape
 
 if TYPE_CHECKING:
     from maskyolo.evaluate import Evaluation
@@ -131,7 +130,7 @@ def export_model(
         labels: the labels of these pictures, if they are to be measured on, too; as `evaluate.evaluate` takes them.
         data: a data set to measure on: its `data.yaml` or its folder.
         split: which of its splits.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: longer side in pixels that pictures are scaled to; rounded up to a multiple of 32.
         trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
         project: folder the run's folder is made in.
         name: name of the run's folder; a number is added if it exists.
@@ -140,7 +139,7 @@ def export_model(
 
     Raises:
         MaskyoloError: no such format or precision, or the two do not go together.
-        WeightsError: no such model, or none that this format can be made of.
+        WeightsError: no such model, damaged, of other classes, not trusted, or none that this format can be made of.
         DatasetError: no pictures to calibrate with, or none with labels to measure on.
         DependencyError: the format needs a package that is not installed.
         OutputError: the result cannot be written.
@@ -151,18 +150,21 @@ def export_model(
         raise MaskyoloError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
     if precision not in FORMATS[format]:
         raise MaskyoloError(f"cannot export {format} in '{precision}'; choose from {', '.join(FORMATS[format])}")
+    if data is not None and labels is not None:
+        raise DatasetError("cannot measure on both --data and --labels; leave out one, --images alone is for int8")
+    imgsz = -(-imgsz // STRIDE) * STRIDE
     source = _source(DEFAULT_MODELS["yolo"] if model is None else model, format)
-    if source.suffix == ".pt":
-        check_trust(source, trust)
     labelled: dict[str, Any] = {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
     if data is not None or labels is not None:
         find_pictures(**labelled)  # so that an error comes at once
     pictures = _calibration(images, data) if precision == "int8" or images is not None else []
     step = on_step or (lambda _: None)
+    detector: Any = load_detector(source, imgsz=imgsz, trust=trust)  # before a folder is made: it may be damaged, or of other classes
     folder = new_run(project, name, exist_ok)
     scratch = folder / "export.part"
     try:
         with output_errors(folder):
+            shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
         step(f"exporting {source.name} to {format}, {precision}" + (f", on {len(pictures)} pictures" if precision == "int8" else ""))
         made = _export(source, format, precision, pictures, imgsz, scratch)
@@ -176,7 +178,7 @@ def export_model(
     shutil.rmtree(scratch)
     settings = {"model": source, "format": format, "precision": precision, "images": images, "labels": labels, "data": data}
     save_args(folder, settings | {"split": split if data is not None else None, "imgsz": imgsz})
-    backends = {"source": load_backend(source, trust=trust), "exported": _load(path, format, imgsz)}
+    backends = {"source": detector.backend, "exported": _load(path, format, imgsz)}
     frame = next(iter(_Readable(pictures)), np.full((imgsz, imgsz, 3), 114, np.uint8))
     step("measuring the speed of both")
     times = _times(backends, frame, imgsz)
@@ -207,7 +209,7 @@ def _source(model: Path | str, format: str) -> Path:  # noqa: A002
     """Return the file to export: for Ultralytics' formats the `.pt` beside an `.onnx`."""
     path = find_model(model)
     if path.suffix.lower() not in (".onnx", ".pt"):
-        raise WeightsError(f"cannot export {path}: it is an export already; give the .onnx or .pt file it was made from")
+        raise WeightsError(f"cannot export {path}: an export already, or no model; give a .onnx or .pt file")
     if format in _ULTRALYTICS and path.suffix.lower() != ".pt":
         path = path.with_suffix(".pt")
         if not path.is_file():

@@ -125,6 +125,8 @@ def test_accuracy_and_speed_of_both_are_measured(tmp_path: Path) -> None:
         ({"precision": "int8", "images": "nowhere"}, DatasetError, "no folder nowhere of pictures"),
         ({"model": "nothing"}, WeightsError, "no model 'nothing'"),
         ({"labels": "nowhere"}, DatasetError, "no labelled pictures"),
+        ({"labels": "here", "images": "here", "data": "set"}, DatasetError, "cannot measure on both --data and --labels"),
+        ({"model": "mobilenet_v2", "format": "onnx"}, WeightsError, r"wrong weights .*mobilenet_v2\.onnx: a classifier of face crops"),
     ],
 )
 def test_what_cannot_be_exported_is_told_and_leaves_nothing(
@@ -137,11 +139,26 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
 
 def test_an_export_is_not_exported_again(tmp_path: Path) -> None:
     (tmp_path / "model.xml").write_text("<net/>")
-    with pytest.raises(WeightsError, match="it is an export already"):
+    with pytest.raises(WeightsError, match="an export already, or no model"):
         maskyolo.export_model(tmp_path / "model.xml", project=tmp_path / "runs")
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"made from a \.pt file, and there is no .*model\.pt"):
         maskyolo.export_model(tmp_path / "model.onnx", format="ncnn", project=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_damaged_model_leaves_nothing(kind: str, precision: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\xff\xd8 no network")
+    with pytest.raises(WeightsError, match=r"wrong weights .*model\.onnx: not a network"):
+        maskyolo.export_model(tmp_path / "model.onnx", format=kind, precision=precision, project=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_kill_left_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "again" / "export.part").mkdir(parents=True)
+    maskyolo.export_model(format="onnx", imgsz=320, project=tmp_path, name="again", exist_ok=True)
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["args.yaml", "maskyolo-n.onnx", "report.json", "report.txt"]
 
 
 def test_pictures_of_which_none_can_be_read(tmp_path: Path) -> None:
@@ -160,12 +177,14 @@ def test_a_missing_tool_of_ultralytics_is_told(monkeypatch: pytest.MonkeyPatch, 
         def export(self, **settings: Any) -> str:
             assert settings["format"] == "ncnn"
             assert settings["quantize"] == 16
+            assert settings["imgsz"] == 416  # as Ultralytics would round it
             raise ModuleNotFoundError("No module named 'ncnn'", name="ncnn")
 
     monkeypatch.setattr("maskyolo._ultralytics.import_ultralytics", lambda what: SimpleNamespace(YOLO=Yolo))
     monkeypatch.setattr("maskyolo._ultralytics.silenced", nullcontext)
+    monkeypatch.setattr("maskyolo.export.load_detector", lambda *_, **__: None)
     with pytest.raises(DependencyError, match="exporting to ncnn needs ncnn, which is not here; run: pip install ncnn pnnx"):
-        maskyolo.export_model(format="ncnn", precision="fp16", project=tmp_path / "runs")
+        maskyolo.export_model(format="ncnn", precision="fp16", imgsz=400, project=tmp_path / "runs")
     assert not any((tmp_path / "runs").iterdir())
 
 

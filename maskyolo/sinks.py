@@ -295,14 +295,15 @@ class LineFile(NullSink):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        special = path.exists() and not path.is_file() and not path.is_dir()
+        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))  # may lead to a plain file
+        special = own is not None or (path.exists() and not path.is_file() and not path.is_dir())
         self._part = path if special else path.with_name(path.name + ".part")
         with output_errors(path):
             if path.is_dir():
                 raise OutputError(f"cannot write {path}: it is a folder; give a file's name")
             if not special:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("wb", buffering=0)
+            self._file = os.fdopen(os.dup(own), "wb", buffering=0) if own else self._part.open("wb", buffering=0)
         self._size = 0
 
     def close(self) -> None:
@@ -321,7 +322,7 @@ class LineFile(NullSink):
                 while written < len(line):
                     written += self._file.write(line[written:]) or 0
             except BaseException:
-                if self._file.seekable():
+                if self._part != self._path:
                     self._file.truncate(self._size)
                     self._file.seek(self._size)
                 raise

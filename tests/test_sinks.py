@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -254,6 +255,24 @@ def test_jsonl_goes_straight_into_a_pipe(tmp_path: Path) -> None:
     sink.close()
     reader.join()
     assert json.loads(lines[0])["source"] == "a.jpg"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_jsonl_into_a_full_device_is_an_error() -> None:
+    with pytest.raises(OutputError, match="cannot write /dev/full: no space left"):
+        JsonLines(Path("/dev/full")).write(result())
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no files for descriptors")
+@pytest.mark.parametrize("name", ["/dev/fd/1", "/dev/stdout"])
+def test_jsonl_goes_where_standard_output_goes_and_what_is_printed_goes_on_from_there(name: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from maskyolo.sinks import JsonLines; print('first', flush=True); "
+        "sink = JsonLines(Path(sys.argv[1])); sink.line('second'); sink.close(); print('third')"
+    )
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([sys.executable, "-c", code, name], stdout=out, check=True)
+    assert (tmp_path / "out").read_text().split() == ["first", "second", "third"]
 
 
 def test_label_files_are_yolos(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskyolo.dataset import load_dataset
 from maskyolo.errors import ImageError, MaskyoloError
 from maskyolo.images import read_image
 from maskyolo.review.app import OpenedSet, Synced
@@ -125,8 +126,7 @@ def open_review(
         raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from yolo, two-stage")
     if app:
         check_port(port)
-    review = read_review_set(data)
-    Transaction.finish_pending(review.root)
+    Transaction.finish_pending(load_dataset(data).root)
     review = read_review_set(data)
     detectors = _detectors(model, pipeline, conf, imgsz, device, trust) if predict else {}
     shown = OpenedSet.make(review, name)

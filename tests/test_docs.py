@@ -134,6 +134,15 @@ def test_help_prints_the_examples(name: str, capsys: pytest.CaptureFixture[str])
     assert f"  maskyolo {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [[], ["review"]], ids=" ".join)
+def test_the_list_of_commands_says_of_each_in_a_whole_line_what_it_does(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    lines = capsys.readouterr().out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(lines) >= 3
+    assert [line for line in lines if not re.fullmatch(r"  \w+ +[A-Z].{10,60}\.", line) or line.endswith("..")] == []
+
+
 def test_links_in_the_readme_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
     links += re.findall(r'src="([^"]+)"', README)

@@ -13,6 +13,7 @@ import typer
 
 from maskyolo import __version__
 from maskyolo.cli import compare, convert, detect, doctor, export, models, review, synthesize, train, val
+from maskyolo.cli.options import examples
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -32,21 +33,28 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog=examples(
+        "maskyolo detect --source 0 --show",
+        "maskyolo convert photos --out data/mask",
+        "maskyolo train --data data/mask/data.yaml",
+        "maskyolo detect --source photo.jpg --model runs/train/train/weights/best.onnx",
+    )
+)
 def _app(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
-    """Face-mask detection in one forward pass: convert, train, detect."""
+    """Find faces in pictures and videos, tell which wear a mask, and train such a detector from two folders of photos."""
 
 
-app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
-app.command("synthesize", epilog=synthesize.EXAMPLES)(synthesize.synthesize)
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("val", epilog=val.EXAMPLES)(val.val)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
-app.add_typer(review.app, name="review")
-app.command("export", epilog=export.EXAMPLES)(export.export)
-app.command("models", epilog=models.EXAMPLES)(models.models)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("convert", epilog=convert.EXAMPLES, short_help="Make a data set with boxes from two folders of photos.")(convert.convert)
+app.command("synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces.")(synthesize.synthesize)
+app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(train.train)
+app.command("val", epilog=val.EXAMPLES, short_help="Measure a detector on labelled pictures.")(val.val)
+app.command("compare", epilog=compare.EXAMPLES, short_help="Set detectors side by side: how right, how fast.")(compare.compare)
+app.command("detect", epilog=detect.EXAMPLES, short_help="Find faces and masks in pictures, videos, streams.")(detect.detect)
+app.command("export", epilog=export.EXAMPLES, short_help="Make a model for another runtime.")(export.export)
+app.command("models", epilog=models.EXAMPLES, short_help="List, fetch and check weights.")(models.models)
+app.command("doctor", epilog=doctor.EXAMPLES, short_help="Check the installation, and say the mends.")(doctor.doctor)
+app.add_typer(review.app, name="review", short_help="Find and correct a data set's errors.")
 
 
 def main(arguments: list[str] | None = None) -> None:

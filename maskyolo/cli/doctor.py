@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from maskyolo.cli.options import Project, examples
+from maskyolo.cli.options import examples
 
 __all__ = ["EXAMPLES", "doctor"]
 
@@ -17,7 +17,7 @@ EXAMPLES = examples("maskyolo doctor", "maskyolo doctor --json")
 
 
 def doctor(
-    project: Project = Path("runs"),
+    project: Annotated[Path, typer.Option(help="Folder for runs, which is checked for room and permission.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check the installation: versions, OpenCV, weights, devices, cameras; each problem with its mend, exit code 1 if one is serious."""

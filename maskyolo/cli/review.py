@@ -40,7 +40,7 @@ Data = Annotated[Path, typer.Option(help="The data set's data.yaml, or its folde
 SetName = Annotated[str | None, typer.Option("--name", help="Name of the data set in FiftyOne; that of its folder if not given.")]
 
 
-@app.command("open", epilog=OPEN_EXAMPLES)
+@app.command("open", epilog=OPEN_EXAMPLES, short_help="Look at a data set in FiftyOne's App and correct it there.")
 def open_(
     data: Data,
     model: Annotated[
@@ -98,10 +98,10 @@ def open_(
         raise
 
 
-app.command("find", epilog=review_find.EXAMPLES)(review_find.find)
+app.command("find", epilog=review_find.EXAMPLES, short_help="List a data set's likely errors, the worst first.")(review_find.find)
 
 
-@app.command("apply", epilog=APPLY_EXAMPLES)
+@app.command("apply", epilog=APPLY_EXAMPLES, short_help="Take corrections over into labels, or undo that.")
 def apply(
     data: Data,
     csv: Annotated[Path | None, typer.Option(help="An edited review.csv to take over instead of what was done in the App.")] = None,

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.patches import torch_load
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from maskyolo._torch import cpu_has_bf16, use_all_cores
@@ -22,7 +23,7 @@ from maskyolo.augment import recompress
 from maskyolo.errors import OutputError
 from maskyolo.trust import record_own
 
-__all__ = ["DetectorTraining", "strip_checkpoints"]
+__all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
 
 _COMPRESSED_SHARE = 0.5
 _QUALITIES = (40, 95)  # of JPEG
@@ -39,6 +40,30 @@ def strip_checkpoints(weights: Path) -> None:
             strip_optimizer(place, s=_part(place))
             _record(_part(place))
             _part(place).replace(place)
+
+
+def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
+    """Average a trained model's weights with those it started from, in place; once more does no harm.
+
+    What was learnt is kept, and so is most of what a short training on other pictures made it forget (Wortsman et al. 2022, Robust
+    fine-tuning of zero-shot models, arXiv:2109.01903).
+
+    Args:
+        trained: a stripped checkpoint.
+        start: the checkpoint that its training began with, of the same classes.
+        share: of the trained weights in the result, in (0, 1].
+    """
+    checkpoint = torch_load(trained, map_location="cpu")
+    if "blend" in checkpoint:
+        return
+    begun = torch_load(start, map_location="cpu")
+    before = (begun.get("ema") or begun["model"]).float().state_dict()
+    model = checkpoint["model"].float()
+    after = model.state_dict()
+    model.load_state_dict({key: before[key].lerp(value, share) if value.is_floating_point() else value for key, value in after.items()})
+    torch.save(checkpoint | {"model": model.half(), "blend": share}, _part(trained))
+    _record(_part(trained))
+    _part(trained).replace(trained)
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]

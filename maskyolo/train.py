@@ -150,15 +150,20 @@ def train_detector(
     if data is None:
         raise MaskyoloError("no data set given; give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(recipe or "detector") | given | free
+    blend = _find_blend(args)
     _check_settings(args)
     _check_weights(args, trust)
     dataset = check_dataset(load_dataset(data))
     start = _find_start(str(model or args.pop("model", "yolov8n")), trust)
     args.pop("model", None)
+    if blend < 1:
+        _check_start(start, dataset)
     folder = new_run(project, name, exist_ok).absolute()
     clear_run(folder)
     with output_errors(folder):
         _write_data(dataset, folder)
+        if blend < 1:
+            _keep_start(folder, start, blend)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
         _run(args | {"model": start, "data": str(folder / "data.yaml")} | place, folder, _Listener(folder, on_progress, on_warning))
     return _finish(folder, free["device"])
@@ -183,7 +188,7 @@ def find_recipe(recipe: Path | str) -> Path:
 
 
 def load_recipe(recipe: Path | str) -> dict[str, Any]:
-    """Return the settings of a recipe by Ultralytics' names; see `find_recipe`.
+    """Return the settings of a recipe by Ultralytics' names, and `blend` (see `_trainer.blend_checkpoint`); see `find_recipe`.
 
     Raises:
         MaskyoloError: no such recipe, no YAML mapping, or a setting Ultralytics does not have or that the run's options own.
@@ -192,7 +197,7 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     owned = {"task", "mode", "data", "project", "name", "exist_ok", "resume", "save_dir", "save", "val", "plots"}
-    return read_recipe(recipe, set(DEFAULT_CFG_DICT) - owned)
+    return read_recipe(recipe, set(DEFAULT_CFG_DICT) - owned | {"blend"})
 
 
 def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]:
@@ -318,7 +323,7 @@ def _resume(folder: Path, free: dict[str, Any], trust: bool, listener: _Listener
         raise MaskyoloError(f"cannot resume {folder}: its data.yaml is missing; give the set with --data")
     _write_data(check_dataset(load_dataset(data)), folder)  # nothing else of it: Ultralytics would run what `download` says
     last = folder / "weights" / "last.pt"
-    _check_weights(args | {"last": str(last), "best": str(last.with_name("best.pt"))}, trust)
+    _check_weights(args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")}, trust)
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
@@ -356,15 +361,18 @@ def _finish(folder: Path, device: str) -> TrainResult:
     from ultralytics.models.yolo.detect import DetectionValidator
     from ultralytics.utils.plotting import plot_results
 
-    from maskyolo._trainer import strip_checkpoints
+    from maskyolo._trainer import blend_checkpoint, strip_checkpoints
 
     weights = folder / "weights"
     best = weights / "best.pt"
+    blend = folder / "blend.json"
     args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     with silenced(), _mended(folder), output_errors(folder):
         strip_checkpoints(weights)
         if not best.is_file():
             raise MaskyoloError(f"{folder} has no weights/best.pt: the training ended without a checkpoint; start a new run")
+        if blend.is_file():
+            blend_checkpoint(best, weights / "start.pt", float(json.loads(blend.read_text(encoding="utf-8"))["share"]))
         keys = ("imgsz", "batch", "seed")
         settings = {key: args[key] for key in keys} | {
             "model": str(best),
@@ -463,6 +471,34 @@ def _find_start(model: str, trust: bool) -> str:
     return str(found.absolute())
 
 
+def _find_blend(args: dict[str, Any]) -> float:
+    """Take the setting that is ours out of a recipe's: the share of what was trained in the weights that result."""
+    blend = args.pop("blend", 1.0)
+    if not isinstance(blend, (int, float)) or not 0 < blend <= 1:
+        raise MaskyoloError(f"blend {blend} is not above 0 and at most 1; correct it")
+    return float(blend)
+
+
+def _check_start(start: str, dataset: Dataset) -> None:
+    """Check that the start weights and what becomes of them can be averaged."""
+    from ultralytics.nn.tasks import load_checkpoint
+
+    names = () if start.endswith((".yaml", ".yml")) else tuple(load_checkpoint(start)[0].names.values())
+    if names != dataset.names:
+        raise WeightsError(
+            f"the recipe blends what it learns with the start weights, which must know {', '.join(dataset.names)}; "
+            "give --model maskyolo-n or a detector of yours, or remove the recipe's line `blend`"
+        )
+
+
+def _keep_start(folder: Path, start: str, blend: float) -> None:
+    """Keep what `_finish` needs to blend, for a run that is resumed as well."""
+    kept = folder / "weights" / "start.pt"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(start, kept)
+    write_atomic(folder / "blend.json", json.dumps({"share": blend}) + "\n")
+
+
 def find_device(device: str) -> str:
     """Return Ultralytics' name of a device that is there.
 
@@ -558,7 +594,7 @@ def _write_data(dataset: Dataset, folder: Path) -> None:
 
 def clear_run(folder: Path) -> None:
     """Remove what an earlier run left in a folder that is used again, so that nothing of it passes for the new one's."""
-    for pattern in ("report.*", "curves.png", "results.csv", "weights/*.pt", "weights/*.onnx", "weights/*.part"):
+    for pattern in ("report.*", "blend.json", "curves.png", "results.csv", "weights/*.pt", "weights/*.onnx", "weights/*.part"):
         for path in folder.glob(pattern):
             path.unlink()
 

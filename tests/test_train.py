@@ -485,3 +485,36 @@ def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictur
     train_detector(tiny_set, epochs=2, recipe=no_mosaic_at_the_end, project=tmp_path, on_progress=count, **TINY)
     assert numbers == [8, 16]
     assert all(0.5 <= scale <= 1 for scale in compressed)
+
+
+def weights_of(file: Path) -> dict[str, Any]:
+    from ultralytics.utils.patches import torch_load
+
+    return {key: value.float() for key, value in torch_load(file, map_location="cpu")["model"].state_dict().items()}
+
+
+def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_learnt(
+    run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("blend: 0.5\noptimizer: AdamW\nlr0: 0.01\nwarmup_epochs: 0\n")
+    start = run[0].folder / "weights" / "last.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(tiny_set, recipe=recipe, epochs=2, project=tmp_path, on_progress=in_epoch(2), **TINY | {"model": start})
+    resumed = train_detector(resume=tmp_path / "train", device="cpu", workers=0)
+    before, learnt, after = (weights_of(file) for file in (start, resumed.folder / "weights" / "last.pt", resumed.best))
+    key = "model.0.conv.weight"
+    assert float((learnt[key] - before[key]).abs().max()) > 0.004
+    assert float((after[key] - (learnt[key] + before[key]) / 2).abs().max()) < 0.001
+    (resumed.folder / "report.json").unlink()  # as if killed just before it was written
+    again = train_detector(resume=resumed.folder, device="cpu", workers=0)
+    assert all(bool((value == after[name]).all()) for name, value in weights_of(again.best).items())
+
+
+@pytest.mark.parametrize(("line", "message"), [("blend: 0", "above 0 and at most 1"), ("blend: 0.5", "give --model maskyolo-n")])
+def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(line: str, message: str, tiny_set: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(line + "\n")
+    with pytest.raises(MaskyoloError, match=message):
+        train_detector(tiny_set, recipe=recipe, epochs=1, project=tmp_path / "runs", **TINY)
+    assert not (tmp_path / "runs").exists()

@@ -176,6 +176,17 @@ def test_tags_on_photos_mean_their_only_box_or_what_is_suggested(root: Path, fif
     assert tags == {"train": 5, "val": 2, "wrong_class": 1, "missing": 1}  # what is open stays
 
 
+def test_two_tags_on_a_photo_are_both_heeded(root: Path, fiftyone: Any) -> None:
+    better = (25.0, 25.0, 60.0, 70.0)
+    write_suspicions(root / "review.csv", [Suspicion(1, image_of("train/one"), "train", "bad_box", 0.9, 0, LEFT, suggested_box=better)])
+    open_set(root)
+    one = sample(fiftyone, root, "train/one")
+    one.tags.extend(["wrong_class", "bad_box"])
+    one.save()
+    assert apply_review(root).problems == []
+    assert faces_of(root, "train/one") == [(1, [*better])]
+
+
 def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_nothing(root: Path, fiftyone: Any) -> None:
     open_set(root)
     one = sample(fiftyone, root, "train/one")

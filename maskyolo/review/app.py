@@ -387,9 +387,10 @@ class OpenedSet:
                 edit.problem(
                     "tagged missing, but no face is suggested; draw its box, or tag the prediction that shows it missing", "missing"
                 )
+        by_hand = edit.faces != edit.before
         for tag in ("wrong_class", "bad_box", "confuser"):
             lines = sorted({of for _, _, _, reason, of in suggestions if reason == tag and of is not None}) or list(range(len(edit.before)))
-            if tag not in tags or edit.faces != edit.before:
+            if tag not in tags or by_hand:
                 continue
             if len(lines) == 1:
                 self._heed(edit, sample, photo, lines[0], [tag])

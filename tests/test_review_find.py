@@ -114,13 +114,18 @@ def test_photos_that_people_corrected_are_not_listed(planted: tuple[Path, Path],
 def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
     planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the search is interrupted and gone on with: then only the folds that were not judged are trained."""
     root, predictions = planted
     learnt: dict[Path, set[str]] = {}
     judged: dict[str, Path] = {}
     known = read_predictions(predictions)
+    stop_at = [2]
 
     def train(photos: list[Path], folder: Path, **settings: Any) -> Path:
         assert settings["epochs"] == 1
+        if len(learnt) + 1 == stop_at[0]:
+            raise KeyboardInterrupt
+        assert folder not in learnt
         learnt[folder] = {photo.relative_to(root).as_posix() for photo in photos}
         return folder
 
@@ -135,7 +140,14 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
 
     monkeypatch.setattr("maskyolo.review.folds.train_fold", train)
     monkeypatch.setattr("maskyolo.review.folds.FoldDetector", Detector)
-    found = find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
+    with pytest.raises(KeyboardInterrupt):
+        find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
+    begun = tmp_path / "runs" / "find"
+    with pytest.raises(MaskyoloError, match=r"cannot resume .*find: it was begun with --folds 2, --seed 0; give the same"):
+        find_errors(root, folds=3, epochs=1, seed=1, resume=begun)
+    stop_at[0] = 0
+    found = find_errors(root, folds=2, epochs=1, resume=begun)
+    assert found.folder == begun
     assert len(learnt) == 2
     assert set(judged) == set(known)
     assert all(name not in learnt[folder] for name, folder in judged.items())
@@ -200,6 +212,8 @@ def test_errors_are_told_in_a_line(planted: tuple[Path, Path], tmp_path: Path, c
     root, predictions = planted
     with pytest.raises(MaskyoloError, match="--folds 2 or more"):
         find_errors(root, folds=1)
+    with pytest.raises(MaskyoloError, match=r"cannot resume .*nowhere: no search was begun there"):
+        find_errors(root, resume=tmp_path / "nowhere")
     some = tmp_path / "some.jsonl"
     some.write_text(predictions.read_text().splitlines()[0] + "\n")
     with pytest.raises(SystemExit) as stopped:

@@ -38,6 +38,9 @@ def find(
             "detector that has not learnt from this set."
         ),
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a search that was interrupted: its run's folder. The other options must be the same.")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     trust: Trust = False,
@@ -66,6 +69,7 @@ def find(
             epochs=epochs,
             imgsz=imgsz,
             predictions=predictions,
+            resume=resume,
             device=device,
             seed=seed,
             trust=trust,
@@ -74,6 +78,7 @@ def find(
             exist_ok=exist_ok,
             on_progress=on_progress,
             on_error=lambda error: typer.echo(f"maskyolo: {error}", err=True),
+            on_start=lambda folder: typer.echo(f"in {folder}; after an interruption go on with --resume {folder}", err=True),
         )
     photos = len({suspicion.image for suspicion in found.suspicions})
     print(f"{len(found.suspicions)} suspicions in {photos} of {found.photos} photos with {found.labels} labels")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from maskyolo.boxes import as_boxes
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, OutputError
@@ -62,6 +64,7 @@ def find_errors(
     epochs: int = 3,
     imgsz: int = 416,
     predictions: Path | str | None = None,
+    resume: Path | str | None = None,
     device: str = "auto",
     seed: int = 0,
     trust: bool = False,
@@ -70,6 +73,7 @@ def find_errors(
     exist_ok: bool = False,
     on_progress: OnProgress | None = None,
     on_error: Callable[[MaskyoloError], None] | None = None,
+    on_start: Callable[[Path], None] | None = None,
 ) -> Found:
     """Find a data set's likely errors and write them to its `review.csv`, the most suspicious photo first.
 
@@ -86,6 +90,7 @@ def find_errors(
         imgsz: longer side in pixels that pictures are scaled to.
         predictions: a `predictions.jsonl` of an earlier search, or a file of `detect --save-json` by a detector that has not learnt from
             this set; then nothing is trained.
+        resume: the run's folder of a search that was interrupted; with the same settings, the folds that it has judged are taken over.
         device: as for `train_detector`.
         seed: of the folds and trainings.
         trust: open a `.pt` file of unknown origin.
@@ -94,12 +99,13 @@ def find_errors(
         exist_ok: use an existing folder of that name.
         on_progress: called with what is being done, how much of it is done, and the whole.
         on_error: called with the error of each photo that cannot be read; it is left out.
+        on_start: called with the run's folder.
 
     Raises:
         DatasetError: no data set, labels that do not parse, other classes, too few photos, or predictions of other photos.
         DependencyError: scikit-learn, or what training needs, is not installed.
         OutputError: `review.csv` has what people wrote into it, or an output cannot be written.
-        MaskyoloError: a wrong setting; see `train_detector`.
+        MaskyoloError: a wrong setting, see `train_detector`; or other ones than those of the search to resume.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise DependencyError('maskyolo review find needs scikit-learn, which is not installed; run: pip install "maskyolo[review]"')
@@ -114,9 +120,15 @@ def find_errors(
     csv = review.root / REVIEW_CSV
     _check_unwritten(csv)
     given = None if predictions is None else given_predictions(Path(predictions), review)
-    folder = new_run(project, name, exist_ok).absolute()
     settings = {"model": str(model), "epochs": epochs, "imgsz": imgsz, "device": device, "seed": seed}
-    save_args(folder, {"data": data, "folds": folds, "predictions": predictions} | settings)
+    args = {"data": data, "folds": folds, "predictions": predictions} | settings
+    if resume is None:
+        folder = new_run(project, name, exist_ok).absolute()
+        save_args(folder, args)
+    else:
+        folder = _begun(Path(resume), args)
+    if on_start:
+        on_start(folder)
     photos = judge_photos(review, folder, folds, given, on_progress=on_progress, on_error=on_error, trust=trust, **settings)
     done = {photo.image for photo in review.photos.values() if photo.row and photo.row.status == "corrected"}
     suspicions = rank(photos, score_photos(photos), leave_out=done)
@@ -181,6 +193,19 @@ def given_predictions(path: Path, review: ReviewSet) -> dict[str, Predicted]:
     return found
 
 
+def _begun(folder: Path, args: Mapping[str, Any]) -> Path:
+    """Return the folder of a search that was interrupted, if it was begun with these settings."""
+    try:
+        known = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
+        other = [key for key in args if key not in ("data", "device") and str(known[key]) != str(args[key])]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        raise MaskyoloError(f"cannot resume {folder}: no search was begun there; give the folder of a run of review find") from None
+    if other:
+        begun = ", ".join(f"--{key} {known[key]}" for key in other)
+        raise MaskyoloError(f"cannot resume {folder}: it was begun with {begun}; give the same settings, or leave out --resume")
+    return folder.absolute()
+
+
 def _is_readable(path: Path) -> bool:
     try:
         read_image(path)
@@ -241,24 +266,29 @@ def _deal(seen: Sequence[tuple[ReviewPhoto, Look]], folds: int, seed: int) -> li
 def _out_of_fold(
     seen: Sequence[tuple[ReviewPhoto, Look]], dealt: Sequence[int], folder: Path, tell: OnProgress, **settings: Any
 ) -> dict[str, Predicted]:
-    """Train a detector for each fold on the others, and return what it sees in the photos of its own."""
+    """Train a detector for each fold on the others, and return what it sees in the photos of its own.
+
+    `folder/foldN.jsonl` keeps that; a fold that has it, for the very same photos, is not trained again.
+    """
     from maskyolo.review.folds import FoldDetector, train_fold
 
     found: dict[str, Predicted] = {}
     folds = sorted(set(dealt))
     for number, fold in enumerate(folds, 1):
-        learnt = [photo.path for (photo, _), own in zip(seen, dealt, strict=True) if own != fold]
-        weights = train_fold(
-            learnt,
-            folder / f"fold{number}",
-            on_progress=_batches(tell, f"batches of fold {number} of {len(folds)}"),
-            **settings,
-        )
-        detector = FoldDetector(weights, settings["imgsz"], settings["device"])
-        for (photo, _), own in zip(seen, dealt, strict=True):
-            if own == fold:
-                found[photo.image] = detector(read_image(photo.path))
-                tell("photos judged", len(found), len(seen))
+        own = [photo for (photo, _), place in zip(seen, dealt, strict=True) if place == fold]
+        judged = folder / f"fold{number}.jsonl"
+        if not judged.is_file() or {*read_predictions(judged)} != {photo.image for photo in own}:
+            learnt = [photo.path for (photo, _), place in zip(seen, dealt, strict=True) if place != fold]
+            progress = _batches(tell, f"batches of fold {number} of {len(folds)}")
+            weights = train_fold(learnt, folder / f"fold{number}", on_progress=progress, **settings)
+            detector = FoldDetector(weights, settings["imgsz"], settings["device"])
+            predicted = {}
+            for photo in own:
+                predicted[photo.image] = detector(read_image(photo.path))
+                tell("photos judged", len(found) + len(predicted), len(seen))
+            folder.mkdir(exist_ok=True)
+            write_predictions(judged, predicted)
+        found |= read_predictions(judged)
     return {photo.image: found[photo.image] for photo, _ in seen}
 
 

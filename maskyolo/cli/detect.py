@@ -9,7 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Backend, Device, ExistOk, ImageSize, Name, Pipeline, Precision, Project, Strict, Trust, examples
+from maskyolo.cli.options import (
+    Backend,
+    Device,
+    ExistOk,
+    FaceDetectorName,
+    FaceWeights,
+    ImageSize,
+    MaxDetections,
+    Model,
+    Name,
+    NmsIou,
+    Pipeline,
+    Precision,
+    Project,
+    Strict,
+    Trust,
+    examples,
+)
 from maskyolo.cli.progress import progress_bar
 
 EXAMPLES = examples(
@@ -31,27 +48,22 @@ def detect(
             "--source", "--image", help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp)."
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."),
-    ] = None,
+    model: Model = None,
     conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
-    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the less confident of two boxes is dropped.")] = 0.5,
+    iou: NmsIou = 0.5,
     imgsz: ImageSize = 640,
     device: Device = "auto",
     vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
     reconnect: Annotated[
         float, typer.Option(min=0, help="Seconds for which a camera or stream that breaks off is tried again (inf: for ever).")
     ] = 60,
-    max_det: Annotated[int, typer.Option(min=1, help="Most detections in a picture.")] = 300,
+    max_det: MaxDetections = 300,
     slice_size: Annotated[
         int | None, typer.Option("--slice", min=64, help="Look besides at tiles of this many pixels: far faces in very large pictures.")
     ] = None,
     pipeline: Pipeline = "yolo",
-    detector: Annotated[
-        str | None, typer.Option(help="Face detector of two-stage: ssd-plain (the default), ssd (several looks), yunet or haar.")
-    ] = None,
-    face: Annotated[Path | None, typer.Option(help="Weights of that face detector, or the folder that has them.")] = None,
+    detector: FaceDetectorName = None,
+    face: FaceWeights = None,
     face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
     backend: Backend = "auto",
     precision: Precision = "auto",

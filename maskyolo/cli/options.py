@@ -19,6 +19,7 @@ __all__ = [
     "LabelledData",
     "LabelsFolder",
     "MaxDetections",
+    "Model",
     "Name",
     "NmsIou",
     "Pipeline",
@@ -35,6 +36,10 @@ __all__ = [
 Project = Annotated[Path, typer.Option(help="Folder the run's folder is made in.")]
 Name = Annotated[str, typer.Option(help="Name of the run's folder; a number is added if it exists.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into an existing folder of that name instead of adding a number.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."),
+]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")]
 Backend = Annotated[str, typer.Option(help="What runs the network: auto (by file and machine), openvino, onnxruntime or torch.")]
 Precision = Annotated[

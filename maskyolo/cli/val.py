@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -19,6 +18,7 @@ from maskyolo.cli.options import (
     LabelledData,
     LabelsFolder,
     MaxDetections,
+    Model,
     Name,
     NmsIou,
     Pipeline,
@@ -47,10 +47,7 @@ def val(
     images: Images = None,
     labels: LabelsFolder = None,
     image_list: ImageList = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."),
-    ] = None,
+    model: Model = None,
     pipeline: Pipeline = "yolo",
     detector: FaceDetectorName = None,
     face: FaceWeights = None,

@@ -232,6 +232,8 @@ def open_sources(source: str | int | Path) -> list[Source]:
         SourceError: nothing there, an empty folder, a glob without a match, or an empty or unreadable list.
     """
     text = str(source)
+    if not text:
+        raise SourceError("no source given: the name is empty; give a picture, video, folder, glob, list (.txt), camera number or address")
     path = Path(text)
     if isinstance(source, int) or (text.isascii() and text.isdigit()):
         return [Camera(int(text))]

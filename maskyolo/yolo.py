@@ -41,6 +41,9 @@ DEFAULT_MODELS = {"yolo": "maskyolo-n", "two-stage": "mobilenet_v2"}
 #: The usual longer side in pixels that pictures are scaled to, and overlap that NMS lets be; both of one forward pass only.
 IMGSZ, IOU = 640, 0.5
 
+#: Most pixels of that side: a larger input fills any memory, and the system ends the process without a word.
+MOST_PIXELS = 8192
+
 #: Least score of a face in two stages, as in the projects of 2020.
 FACE_CONF = 0.5
 
@@ -205,8 +208,8 @@ def load_detector(
     for name, value in (("conf", conf), ("iou", iou), ("face_conf", face_conf or 0)):
         if not 0 <= value <= 1:
             raise MaskyoloError(f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1")
-    if imgsz < STRIDE:
-        raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network needs at least {STRIDE} pixels; give 320 to 1280")
+    if not STRIDE <= imgsz <= MOST_PIXELS:
+        raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network takes {STRIDE} to {MOST_PIXELS} pixels; give 320 to 1280")
     if pipeline not in DEFAULT_MODELS:
         raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}")
     if model is not None and Path(model).suffix.lower() in KERAS_SUFFIXES and Path(model).exists():

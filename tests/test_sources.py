@@ -101,6 +101,8 @@ def test_nothing_there_is_one_line(tmp_path: Path) -> None:
         open_sources(tmp_path)
     with pytest.raises(SourceError, match="no such file"):
         open_sources(tmp_path / "gone")
+    with pytest.raises(SourceError, match="no source given"):
+        open_sources("")
     with pytest.raises(SourceError, match="matches"):
         open_sources(f"{tmp_path}/*.jpg")
 

@@ -206,7 +206,7 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
         load_detector(device="npu7")
 
 
-@pytest.mark.parametrize(("setting", "value"), [("conf", 1.5), ("iou", -1), ("imgsz", 0)])
+@pytest.mark.parametrize(("setting", "value"), [("conf", 1.5), ("iou", -1), ("imgsz", 0), ("imgsz", 100_000)])
 def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
     with pytest.raises(MaskyoloError, match=setting):
         load_detector(**{setting: value})  # type: ignore[arg-type]

@@ -231,6 +231,12 @@ def test_pictures_outside_of_the_folder_are_refused(root: Path) -> None:
         apply_csv(inner, line)
 
 
+def test_pictures_that_share_a_label_file_are_told(root: Path) -> None:
+    (root / image_of("train/one")).with_suffix(".jpg").write_bytes((root / image_of("train/one")).read_bytes())
+    with pytest.raises(DatasetError, match=r"a-one\.jpg and images/train/a-one\.png have one label file, .*a-one\.txt; rename one of them"):
+        apply_csv(root, suspicion("train/one", tags=("delete",)))
+
+
 def test_a_set_without_a_ledger_is_corrected_too(tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", ledger=False)
     apply_csv(root, suspicion("val/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",)))

@@ -127,13 +127,14 @@ def read_review_set(data: Path | str) -> ReviewSet:
     """Read a data set with all its label files and its ledger.
 
     Raises:
-        DatasetError: no data set, pictures outside its folder, or a ledger or label file that does not parse.
+        DatasetError: no data set, pictures outside its folder or with a common label file, or a ledger or label file that does not parse.
         ImageError: a picture that the ledger does not know and that cannot be read.
     """
     dataset = load_dataset(data)
     rows = read_ledger(dataset.root / LEDGER) if (dataset.root / LEDGER).is_file() else []
     by_image = {row.image: row for row in rows if row.in_set}
     photos: dict[str, ReviewPhoto] = {}
+    by_label: dict[str, str] = {}
     scenes = 0
     for split in dataset.splits:
         for path in dataset.images(split):
@@ -149,6 +150,8 @@ def read_review_set(data: Path | str) -> ReviewSet:
             if rows and row is None and path.name.startswith("scene_"):
                 scenes += 1
                 continue
+            if (other := by_label.setdefault(label_name, image)) != image:
+                raise DatasetError(f"{dataset.yaml}: {other} and {image} have one label file, {label_name}; rename one of them")
             width, height = (row.width, row.height) if row else _size(path)
             photos[image] = photo = ReviewPhoto(image, split, path, width, height, label_name, _text(label), row)
             photo.faces(dataset.names)  # a line that does not parse is told before anything is done

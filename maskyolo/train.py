@@ -587,7 +587,12 @@ def check_dataset(dataset: Dataset) -> Dataset:
 
 def _write_data(dataset: Dataset, folder: Path) -> None:
     """Write the run's own `data.yaml`, with absolute paths: what Ultralytics reads, wherever the run was started."""
-    content = {"path": str(dataset.root)} | {split: str(place) for split, place in dataset.splits.items()}
+    content = {"path": str(dataset.root)}
+    for split, place in dataset.splits.items():
+        content[split] = str(place)
+        if place.is_file():  # a list, whose lines Ultralytics would look for in the working folder
+            content[split] = str(folder / f"{split}.txt")
+            write_atomic(folder / f"{split}.txt", "".join(f"{image}\n" for image in dataset.images(split)))
     content["names"] = dict(enumerate(dataset.names))  # type: ignore[assignment]
     write_atomic(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 

@@ -19,8 +19,20 @@ import yaml
 
 from maskyolo.backends import load_backend
 from maskyolo.cli import main
+from maskyolo.dataset import load_dataset
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
-from maskyolo.train import Progress, TrainResult, _mended, _report, _trim_results, find_recipe, find_run, load_recipe, train_detector
+from maskyolo.train import (
+    Progress,
+    TrainResult,
+    _mended,
+    _report,
+    _trim_results,
+    _write_data,
+    find_recipe,
+    find_run,
+    load_recipe,
+    train_detector,
+)
 
 #: Small enough for a second or two per run; workers 0 keeps all of it in this process.
 TINY: dict[str, Any] = {"model": "yolov8n.yaml", "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu"}
@@ -518,3 +530,18 @@ def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(line: str, me
     with pytest.raises(MaskyoloError, match=message):
         train_detector(tiny_set, recipe=recipe, epochs=1, project=tmp_path / "runs", **TINY)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_split_that_is_a_list_is_written_with_whole_paths(tmp_path: Path) -> None:
+    """Ultralytics looks for its lines in the working folder, wherever the set is."""
+    root = tmp_path / "set"
+    for name in ("images/train/a.png", "images/val/b.png"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).touch()
+    (root / "train.txt").write_text("images/train/a.png\n")
+    (root / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [with_mask, without_mask]\n")
+    _write_data(load_dataset(root), tmp_path)
+    written = load_dataset(tmp_path)
+    assert written.splits["train"].read_text() == f"{root}/images/train/a.png\n"
+    assert written.images("train") == [root / "images/train/a.png"]
+    assert written.splits["val"] == root / "images/val"

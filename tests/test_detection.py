@@ -263,7 +263,7 @@ def walk(tmp_path: Path) -> Path:
 def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> None:
     summary = Summary()
     bell = tmp_path / "bell.jsonl"
-    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
     results = list(
         detect(
             walk,

@@ -149,7 +149,7 @@ def convert_dataset(
     detector: str = "ssd",
     weights: Path | str | None = None,
     conf: float = 0.5,
-    second_opinion: str = "yunet",
+    second_opinion: str = "both",
     others: str = "detector",
     splits: Sequence[float] | str = (0.8, 0.1, 0.1),
     seed: int = 0,
@@ -176,7 +176,8 @@ def convert_dataset(
         detector: one of `faces.FACE_DETECTORS`.
         weights: the detector's file or folder, if it is not where `manifest.find_weights` looks.
         conf: least score of a face.
-        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`; other detectors stand alone.
+        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for better boxes, maskyolo-n; or `none`.
+            Other detectors stand alone.
         others: how the faces beside a photo's subject come to their class, one of `subject.OTHERS`.
         splits: shares of train, val and test, which sum to 1; or "keep" for the splits that annotated sets have.
         seed: of the splits and scenes.
@@ -229,7 +230,7 @@ def convert_photos(
     detector: str = "ssd",
     weights: Path | str | None = None,
     conf: float = 0.5,
-    second_opinion: str = "yunet",
+    second_opinion: str = "both",
     others: str = "detector",
     splits: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
@@ -254,8 +255,9 @@ def convert_photos(
     def load() -> FaceDetector:
         return load_face_detector(detector, weights, conf, second_opinion)
 
-    judge = _Judge.checksum() if others == "detector" else ""
-    settings = {"version": 3, "detector": load().name, "conf": conf, "others": others, "judge": judge}  # errors come before any work, too
+    finder = load().name  # errors come before any work, too
+    judge = _Judge.checksum() if others == "detector" or _Judge.name in finder else ""
+    settings = {"version": 3, "detector": finder, "conf": conf, "others": others, "judge": judge}
     with output_errors(part), locked(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
+import yaml
 from PIL import Image, ImageOps
 
 from maskyolo import convert
@@ -200,6 +201,16 @@ def test_other_settings_do_not_take_over_an_interrupted_run(photos: Path, tmp_pa
     fake.seen = 0
     convert_dataset(photos, tmp_path / "set", conf=0.7)
     assert fake.seen == 20
+
+
+@pytest.mark.parametrize(("name", "kept"), [("ssd+yunet", False), ("ssd+yunet+maskyolo-n", True)])
+def test_the_weights_that_moved_the_boxes_are_among_the_settings(
+    photos: Path, tmp_path: Path, fake: type[FakeFaces], monkeypatch: pytest.MonkeyPatch, name: str, kept: bool
+) -> None:
+    monkeypatch.setattr(fake, "name", name)
+    convert_dataset(photos, tmp_path / "set", others="folder")
+    settings = yaml.safe_load((tmp_path / "set" / "convert.yaml").read_text())["settings"]
+    assert (settings["detector"], len(settings["judge"])) == (name, 64 * kept)
 
 
 def test_a_full_disk_is_one_line_and_no_data_set(

@@ -12,6 +12,7 @@ from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.faces.second_opinion import SecondOpinion
 from maskyolo.faces.ssd import LOOKS, MultiLookSsd, Ssd
+from maskyolo.faces.third_opinion import ThirdOpinion
 from maskyolo.faces.yunet import YuNet, YuNetLook
 from maskyolo.images import ImageArray, read_image
 
@@ -185,6 +186,52 @@ def test_a_window_shows_the_place_as_it_is_in_the_picture(detector: FaceDetector
         assert box_iou([best[:4]], [face * scale])[0, 0] > 0.8
 
 
+class ScriptedThird(ThirdOpinion):
+    """A third opinion whose answer is given, the same for all places: xyxy pixels and a score."""
+
+    def __init__(self, answer: tuple[float, ...]) -> None:
+        self.answer = answer
+
+    def look_at(self, image: ImageArray, places: np.ndarray) -> np.ndarray:
+        return np.float32([self.answer] * len(places)).reshape(-1, 5)
+
+
+@pytest.mark.parametrize(("score", "looks"), [(0.9, 0), (0.2, len(LOOKS)), (0.0, len(LOOKS))])
+def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(score: float, looks: int) -> None:
+    ssd = ScriptedSsd({})
+    third = ScriptedThird((30, 40, 70, 100, score))
+    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(PICTURE)
+    assert ssd.seen == looks
+    assert faces.origins == (("yunet+maskyolo-n",) if score else ("yunet",))
+    assert faces.agreed is not None
+    assert faces.agreed.tolist() == [score > 0.5]
+    assert faces.boxes == pytest.approx(np.array([[30, 35, 70, 85] if score else [30, 31, 70, 70]]), abs=0.6)
+
+
+def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
+    place = (30, 30, 70, 70)
+    ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, 0.9)]})
+    third = ScriptedThird((20, 20, 80, 110, 0.9))
+    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), "clipped to the picture before"
+    assert faces.origins == ("ssd+maskyolo-n",)
+
+
+def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(samples: Path) -> None:
+    image = read_image(samples / "folders" / "with_mask" / "01.jpg")
+    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "with_mask/01.jpg")
+    truth = np.float32([float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")])
+    third = ThirdOpinion()
+    for scale in (1.0, 0.3, 4.0):
+        scaled = cv2.resize(image, None, fx=scale, fy=scale)
+        (seen,) = third.look_at(scaled, (truth + np.float32([6, -6, 6, -6]))[None] * scale)
+        assert seen[4] > 0.5
+        assert box_iou([seen[:4]], [truth * scale])[0, 0] > 0.7
+    corner = np.float32([[0, 0, 20, 20]])
+    assert third.look_at(image, corner).tolist() == [[0.0] * 5]
+    assert third.look_at(image, corner[:0]).shape == (0, 5)
+
+
 def test_weak_faces_beside_a_larger_one_are_not_believed() -> None:
     large, small = (20.0, 20.0, 60.0, 60.0), (80.0, 10.0, 95.0, 25.0)
     answer = [near(large, large, 0.3)]  # shares are those of the small one's window, too
@@ -279,11 +326,11 @@ def test_a_weak_face_of_two_looks_counts_in_a_tight_crop_unless_yunet_sees_anoth
 
 @pytest.fixture(scope="module")
 def both() -> FaceDetector:
-    return load_face_detector("ssd", second_opinion="yunet")
+    return load_face_detector("ssd", second_opinion="both")
 
 
 def test_both_together_find_every_sample_face_and_mostly_agree_on_it(both: FaceDetector, samples: Path) -> None:
-    assert both.name == "ssd+yunet"
+    assert both.name == "ssd+yunet+maskyolo-n"
     agreed = []
     for row in csv.DictReader((samples / "folders.csv").open()):
         faces = both.detect(read_image(samples / "folders" / row["file"]))
@@ -304,7 +351,7 @@ def test_both_together_find_a_face_without_any_margin(both: FaceDetector, sample
     assert box_iou(faces.boxes, [[0, 0, x2 - x1, y2 - y1]])[0, 0] > 0.6
 
 
-@pytest.mark.parametrize(("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet")])
+@pytest.mark.parametrize(("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")])
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (1000, 20, 3)])
 def test_other_detectors_on_pictures_without_a_face(name: str, opinion: str, shape: tuple[int, int, int]) -> None:
     faces = load_face_detector(name, second_opinion=opinion).detect(np.full(shape, 128, np.uint8))
@@ -352,7 +399,7 @@ def test_haar_finds_a_bare_face_with_score_one(samples: Path) -> None:
 
 
 def test_an_unknown_second_opinion_and_one_that_nobody_asks_for() -> None:
-    with pytest.raises(MaskyoloError, match="choose from yunet, none"):
+    with pytest.raises(MaskyoloError, match="choose from both, yunet, none"):
         load_face_detector("ssd", second_opinion="haar")
     assert load_face_detector("haar", second_opinion="yunet").name == "haar"
     with pytest.raises(MaskyoloError, match="haar takes no weights"):

@@ -57,8 +57,12 @@ def convert(
         ),
     ] = "detector",
     second_opinion: Annotated[
-        str, typer.Option(help="Who checks and completes the faces of ssd: yunet or none; other detectors stand alone.")
-    ] = "yunet",
+        str,
+        typer.Option(
+            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes, maskyolo-n) or none; other "
+            "detectors stand alone."
+        ),
+    ] = "both",
     splits: Annotated[str, typer.Option(help="Shares of train, val and test, or keep: those that annotated sets have.")] = "0.8,0.1,0.1",
     seed: Seed = 0,
     class_map: Annotated[

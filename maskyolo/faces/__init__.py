@@ -18,7 +18,7 @@ __all__ = ["FACE_DETECTORS", "SECOND_OPINIONS", "FaceDetector", "Faces", "join_f
 #: What `convert --detector` accepts.
 FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
 #: What `convert --second-opinion` accepts.
-SECOND_OPINIONS = ("yunet", "none")
+SECOND_OPINIONS = ("both", "yunet", "none")
 #: A largest face below this share of the photo's side leaves room for others. Of 570 faces that maskyolo-n or YuNet see beside the
 #: subjects of 3,943 photos, three in four are in such photos (one in eight) or in those where YuNet's usual look sees a further face.
 _ROOM = 0.4
@@ -32,7 +32,7 @@ class Faces:
         boxes: xyxy pixels clipped to the picture, float32 (n, 4).
         scores: the detector's confidence in 0..1, float32 (n,).
         origins: the detector that made each box, where several were asked; empty where only one was.
-        agreed: whether the second opinion sees the face too, bool (n,); None where nobody was asked.
+        agreed: whether another opinion than its finder's sees the face too, bool (n,); None where nobody was asked.
         landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the picture), left eye, tip of the nose, right and left
             corner of the mouth; None from detectors that know none. They may lie outside the picture.
         doubtful: what else was seen but does not count as a face; None from detectors that do not tell.
@@ -100,7 +100,8 @@ def load_face_detector(
             as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
         weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
         conf: least score of a face; Haar has no scores.
-        second_opinion: `yunet` to have the faces of `ssd` checked and completed by YuNet, or `none`; other detectors stand alone.
+        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for better boxes, maskyolo-n; or `none`.
+            Other detectors stand alone.
 
     Raises:
         MaskyoloError: an unknown name of either, or weights for Haar, which comes with OpenCV.
@@ -130,4 +131,8 @@ def load_face_detector(
     from maskyolo.faces.second_opinion import SecondOpinion
     from maskyolo.faces.yunet import YuNet
 
-    return SecondOpinion(MultiLookSsd(ssd), YuNet())
+    if second_opinion == "yunet":
+        return SecondOpinion(MultiLookSsd(ssd), YuNet())
+    from maskyolo.faces.third_opinion import ThirdOpinion
+
+    return SecondOpinion(MultiLookSsd(ssd), YuNet(), ThirdOpinion())

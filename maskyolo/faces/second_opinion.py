@@ -1,9 +1,10 @@
-"""The SSD with YuNet as second opinion: YuNet says where to look, and the ledger can say who saw each face.
+"""The SSD with YuNet as second opinion, and maskyolo-n as third: YuNet says where to look, and the ledger can say who saw each face.
 
 The two make different mistakes: the SSD's boxes lie better, YuNet finds more faces. So YuNet looks first and the SSD where it sees faces;
 the SSD's box counts, moved a little towards YuNet's, and YuNet's own where the SSD sees none. Further looks are added only where the two
-disagree. The limits below were chosen on crops of the 676 street photos in kaggle853's train.txt; the figures in
-benchmarks/labels.md are of other photos.
+disagree and maskyolo-n does not see YuNet's face either. A box of a face that maskyolo-n sees, too, is moved halfway to its own. The
+limits below were chosen on crops of the 676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are of other
+photos.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage, box_iou, clip_boxes
 from maskyolo.faces import Faces, join_faces, leaves_room
 from maskyolo.faces.ssd import AGREEING, LOOKS, Candidates, MultiLookSsd, merge_candidates
+from maskyolo.faces.third_opinion import ThirdOpinion
 from maskyolo.faces.yunet import WHOLE, YuNet, YuNetLook
 from maskyolo.images import ImageArray
 
@@ -37,24 +39,27 @@ _TIGHT = YuNetLook(160, border=0.5)
 _FULL = 960
 #: A weak face of the SSD's alone must fill this share of the picture: in tight crops of masks it is a face, elsewhere a badge or an ear.
 _FILLS = 0.25
+#: The third opinion's share in a box of which it sees the face too; and its score from which on it agrees, and a face of YuNet's needs no
+#: further look of the SSD's.
+_THIRD_SHARE, _CONFIRMED = 0.5, 0.25
 #: What to add to the left, top, right and bottom side of YuNet's boxes, in widths and heights, so that they lie as the SSD's do: the
 #: mean difference on 3,432 photos of a two-folder data set in which each finds one face.
 _TO_SSD = (0.007, 0.021, -0.006, -0.011)
 
 
 class SecondOpinion:
-    """The SSD's faces, checked and completed by YuNet.
+    """The SSD's faces, checked and completed by YuNet; their boxes made better by maskyolo-n, if there is a third opinion.
 
     YuNet looks at the photo, and the SSD at each face it sees, or else suspects. Where the SSD does not see them all, it looks at the
     photo once, and if they still disagree twice more; where it sees nothing, three times more, and the best weak face on which both,
     or else two looks of the SSD, agree counts.
     """
 
-    name = "ssd+yunet"
-
-    def __init__(self, ssd: MultiLookSsd, yunet: YuNet) -> None:
+    def __init__(self, ssd: MultiLookSsd, yunet: YuNet, third: ThirdOpinion | None = None) -> None:
+        self.name = f"ssd+yunet+{third.name}" if third else "ssd+yunet"
         self._ssd = ssd
         self._yunet = yunet
+        self._third = third
 
     def detect(self, image: ImageArray) -> Faces:
         """Return the faces of a BGR uint8 picture (H, W, 3), boxes clipped to it, with `origins`, `agreed` and `doubtful`."""
@@ -63,7 +68,7 @@ class SecondOpinion:
         opinion = weak[weak.scores >= self._yunet.conf]
         if len(opinion):
             faces = self._seen_near(image, opinion)
-            if len(faces) < len(opinion):
+            if len(faces) < len(opinion) and not self._confirmed(image, faces, opinion):
                 faces, opinion = self._more_looks(image, faces, opinion, weak)
         else:
             guess = weak if len(weak) else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
@@ -81,7 +86,23 @@ class SecondOpinion:
             origins=("ssd",) * len(boxes) + ("yunet",) * len(further),
             agreed=np.concatenate([partners >= 0, np.zeros(len(further), dtype=bool)]),
         )
-        return replace(found, doubtful=self._doubtful(image, found, weak, dropped))
+        return replace(self._moved(image, found), doubtful=self._doubtful(image, found, weak, dropped))
+
+    def _confirmed(self, image: ImageArray, faces: Candidates, opinion: Faces) -> bool:
+        """Tell whether the third opinion sees all faces of YuNet's that are not among the SSD's (n, 6)."""
+        alone = np.setdiff1d(np.arange(len(opinion)), _partners(faces, opinion.boxes))
+        return self._third is not None and bool((self._third.look_at(image, opinion.boxes[alone])[:, 4] >= _CONFIRMED).all())
+
+    def _moved(self, image: ImageArray, found: Faces) -> Faces:
+        """Return the faces with their boxes moved towards the third opinion's."""
+        if self._third is None:
+            return found
+        seen = self._third.look_at(image, found.boxes)
+        here = seen[:, 4] > 0
+        boxes = found.boxes.copy()
+        boxes[here] += _THIRD_SHARE * (clip_boxes(seen[here, :4], image.shape[1], image.shape[0]) - boxes[here])
+        origins = tuple(f"{origin}+{self._third.name}" if moved else origin for origin, moved in zip(found.origins, here, strict=True))
+        return replace(found, boxes=boxes, origins=origins, agreed=np.asarray(found.agreed) | (seen[:, 4] >= _CONFIRMED))
 
     def _seen_near(self, image: ImageArray, opinion: Faces) -> Candidates:
         """Return the faces that the SSD sees where YuNet does, merged; weak ones, too, but for those that are small beside the largest."""

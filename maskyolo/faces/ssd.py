@@ -21,7 +21,7 @@ from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.manifest import find_weights
 
-__all__ = ["AGREEING", "LOOKS", "Candidates", "Look", "MultiLookSsd", "Ssd", "merge_candidates"]
+__all__ = ["AGREEING", "LOOKS", "Candidates", "Look", "MultiLookSsd", "Ssd", "cut_window", "merge_candidates"]
 
 _SIDE = 300
 #: The BGR mean the network was trained with (its prototxt's transform); borders have this colour, so they look like nothing.
@@ -141,7 +141,7 @@ class MultiLookSsd:
         for place in places:
             centre, side = (place[:2] + place[2:]) / 2, _WINDOW * float((place[2:] - place[:2]).max())
             left, top = (float(value) - side / 2 for value in centre)
-            (found,) = self._ssd.forward([_window(image, left, top, side)], min(_WEAK, self.conf))
+            (found,) = self._ssd.forward([cut_window(image, left, top, side, _WINDOW_SIDE, _MEAN)], min(_WEAK, self.conf))
             boxes = as_boxes(found[:, :4] * side + [left, top, left, top])
             real = _is_face_shaped(boxes, width, height) & (box_iou(boxes, place)[:, 0] > _PLACE_IOU)
             real &= np.sqrt(box_area(boxes)) < _WINDOW_LARGEST * side
@@ -149,14 +149,14 @@ class MultiLookSsd:
         return np.concatenate(believed).astype(np.float32)
 
 
-def _window(image: ImageArray, left: float, top: float, side: float) -> ImageArray:
-    """Return a square window of the picture, which may reach beyond it, scaled to 160x160."""
-    scale = _WINDOW_SIDE / side
+def cut_window(image: ImageArray, left: float, top: float, side: float, pixels: int, colour: tuple[float, float, float]) -> ImageArray:
+    """Return a square window of the picture scaled to `pixels` x `pixels`; where it reaches beyond the picture it has the colour, BGR."""
+    scale = pixels / side
     if scale < 0.5:  # halved often enough before, so that no pixel is left out
         image = np.asarray(cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         left, top, scale = 2 * scale * left, 2 * scale * top, 0.5
     moved = np.array([[scale, 0, scale * (0.5 - left) - 0.5], [0, scale, scale * (0.5 - top) - 0.5]])
-    window = cv2.warpAffine(image, moved, (_WINDOW_SIDE, _WINDOW_SIDE), borderMode=cv2.BORDER_CONSTANT, borderValue=_MEAN)
+    window = cv2.warpAffine(image, moved, (pixels, pixels), borderMode=cv2.BORDER_CONSTANT, borderValue=colour)
     return np.asarray(window, dtype=np.uint8)
 
 

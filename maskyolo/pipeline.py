@@ -15,6 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
+import cv2
+
 from maskyolo.errors import ImageError, SourceError
 from maskyolo.sources import Frame, Source
 
@@ -98,6 +100,9 @@ def results(
     stop = threading.Event()
     ahead = _ReadAhead(_read(sources, vid_stride, reconnect, stop), stop, on_dropped, on_idle)
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
+    opencv_threads = cv2.getNumThreads()
+    if pool:
+        cv2.setNumThreads(1)  # every core has a frame; OpenCV's own threads would spin for their share of it
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
     def first() -> Event:
@@ -118,6 +123,7 @@ def results(
         ahead.close()
         if pool:
             pool.shutdown(wait=True, cancel_futures=True)
+            cv2.setNumThreads(opencv_threads)
 
 
 @dataclass(frozen=True)

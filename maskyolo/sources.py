@@ -501,7 +501,12 @@ class _Packets:
 
 def _upright(reformatter: Any, picture: Any) -> ImageArray:
     """Return a decoded picture as BGR, turned as the camera was held."""
-    image: ImageArray = reformatter.reformat(picture, format="bgr24").to_ndarray()
+    made = reformatter.reformat(picture, format="bgr24")
+    if made is picture:  # which the decoder may still need
+        image: ImageArray = made.to_ndarray()
+    else:
+        rows = np.frombuffer(made.planes[0], np.uint8).reshape(made.height, made.planes[0].line_size)
+        image = np.ascontiguousarray(rows[:, : 3 * made.width]).reshape(made.height, made.width, 3)  # copied only if rows are padded
     return np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90)) if picture.rotation % 360 else image
 
 

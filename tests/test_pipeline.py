@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import pytest
 import supervision as sv
@@ -191,3 +192,16 @@ def test_an_error_of_the_detector_is_raised_and_nothing_is_left_running() -> Non
     with pytest.raises(ZeroDivisionError):
         list(results([Made(10**9)], Eye(look)))
     assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(("workers", "within"), [(1, 3), (2, 1)])
+def test_opencv_leaves_the_cores_to_the_frames_that_are_looked_at_together(workers: int, within: int) -> None:
+    before, seen = cv2.getNumThreads(), []
+    cv2.setNumThreads(3)
+    try:
+        events = results([Made(4)], Eye(lambda _: seen.append(cv2.getNumThreads()), workers))
+        assert greys(list(events)) == [0, 1, 2, 3]
+        assert seen == [within] * 4
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)

@@ -120,6 +120,16 @@ def test_a_video_gives_every_frame_with_its_time(tmp_path: Path) -> None:
     assert {(frame.rate, frame.total, frame.kind) for frame in frames} == {(Fraction(30000, 1001), 12, "video")}
 
 
+@pytest.mark.parametrize("size", [(64, 48), (66, 50)], ids=["whole rows", "padded rows"])
+def test_frames_stay_as_they_are_and_may_be_drawn_on(size: tuple[int, int], tmp_path: Path) -> None:
+    frames = read(make_clip(tmp_path / "a.mp4", size=size))
+    for index, frame in enumerate(frames):
+        assert frame.image.shape == (size[1], size[0], 3)
+        assert frame.image.flags.c_contiguous
+        assert abs(int(frame.image[: size[1] // 2 - 4].mean()) - 10 * index) <= 5  # the neighbours are 10 away
+        frame.image[:] = 255
+
+
 def test_a_stride_keeps_the_places_and_lowers_the_rate(tmp_path: Path) -> None:
     frames = read(make_clip(tmp_path / "a.mp4", frames=11), vid_stride=3)
     assert [frame.index for frame in frames] == [0, 3, 6, 9]

@@ -44,7 +44,7 @@ DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "YuNet (yunet)": ("yunet", None, 0.5, "none"),
     "Haar (haar)": ("haar", None, 0.5, "none"),
     "SSD with YuNet's second opinion (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
-    "SSD with YuNet's and maskyolo-n's opinions (ssd+yunet+maskyolo-n)": ("ssd", None, 0.5, "both"),
+    "SSD with YuNet's and maskyolo-n-folders' opinions (ssd+yunet+maskyolo-n-folders)": ("ssd", None, 0.5, "both"),
 }
 #: Where the annotators of kaggle853 draw the left, top, right and bottom side, seen from the SSD's box, in its widths and heights: from
 #: the eyebrows to below the chin, while the SSD and YuNet take the forehead in. The mean of 221 faces in crops of kaggle853/train.txt.

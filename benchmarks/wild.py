@@ -2,9 +2,9 @@
 
     python benchmarks/wild.py --kaggle kaggle853 --bare photos/without_mask --model maskyolo-n
 
-prints the tables of benchmarks/wild.md; `--card FILE` puts them between the marks `<!-- figures -->` and `<!-- end of figures -->` of a
-model card. The first model is looked at closely, all are in the first table (`two-stage:seed.onnx`, `two-stage:mobilenet_v2@yunet`,
-`best.onnx`; see `maskyolo compare`).
+prints the tables of benchmarks/wild.md; `--card FILE` puts them between the marks `<!-- figures of maskyolo-n -->` and
+`<!-- end of figures -->` of a model card. The first model is looked at closely, all are in the first table (`two-stage:seed.onnx`,
+`two-stage:mobilenet_v2@yunet`, `best.onnx`; see `maskyolo compare`).
 
 Parts:
 
@@ -39,9 +39,9 @@ from maskyolo.sources import Video
 MASK = 0
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SIZES = ("<16", "16-32", "32-96", ">96")
-#: Figures that others give; the second holds for our scorer and these photos, the last three for models that learnt from such photos.
+#: Figures that others give; the first holds for our scorer and the 846 photos, the last three for models that learnt from such photos.
 PUBLISHED = (
-    ("AIZOO FaceMaskDetection (2020), on these photos", 0.449),
+    ("AIZOO FaceMaskDetection (2020), on the 846 photos", 0.449),
     ("YOLOv8n learnt from this set, 3 classes, as published", 0.78),
     ("YOLOv5s learnt from this set, as published", 0.849),
     ("YOLOv8m learnt from this set, as published", 0.890),
@@ -204,7 +204,7 @@ def main() -> None:
     report = "\n".join(text)
     print(report)
     if args.card:
-        begin, end = "<!-- figures -->", "<!-- end of figures -->"
+        begin, end = f"<!-- figures of {first.name} -->", "<!-- end of figures -->"
         before, _, rest = args.card.read_text(encoding="utf-8").partition(begin)
         after = rest.partition(end)[2]
         args.card.write_text(f"{before}{begin}\n{report}{end}{after}", encoding="utf-8")

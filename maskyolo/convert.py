@@ -176,7 +176,7 @@ def convert_dataset(
         detector: one of `faces.FACE_DETECTORS`.
         weights: the detector's file or folder, if it is not where `manifest.find_weights` looks.
         conf: least score of a face.
-        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for better boxes, maskyolo-n; or `none`.
+        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for the boxes, maskyolo-n-folders; `none`.
             Other detectors stand alone.
         others: how the faces beside a photo's subject come to their class, one of `subject.OTHERS`.
         splits: shares of train, val and test, which sum to 1; or "keep" for the splits that annotated sets have.
@@ -447,7 +447,7 @@ def _names_of(folder: Path) -> tuple[str, ...]:
 class _Judge:
     """Our own detector of masks, loaded when the first photo with several faces comes, for all threads together."""
 
-    name = "maskyolo-n"
+    name = "maskyolo-n-folders"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

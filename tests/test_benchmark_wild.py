@@ -84,13 +84,13 @@ def test_the_command_fills_a_model_card(
     shutil.copytree(samples / "annotations", kaggle / "annotations")
     (kaggle / "benchmark.txt").write_text("portrait.jpg\nqueue.jpg\n")
     card = tmp_path / "README.md"
-    card.write_text("before\n<!-- figures -->\nformer figures\n<!-- end of figures -->\nafter\n")
+    card.write_text("before\n<!-- figures of maskyolo-n -->\nformer figures\n<!-- end of figures -->\nafter\n")
     video = f"{samples / 'street.mp4'}:0-3"
     monkeypatch.setattr(sys, "argv", ["wild.py", "--kaggle", str(kaggle), "--video", video, "--card", str(card)])
     wild.main()
     text = card.read_text()
     assert "former" not in text
-    assert text.startswith("before\n<!-- figures -->\nOn 2 street photos")
+    assert text.startswith("before\n<!-- figures of maskyolo-n -->\nOn 2 street photos")
     assert text.endswith("<!-- end of figures -->\nafter\n")
     assert "| frames 0-3 of street.mp4 | 4 |" in text
     assert "mAP50" in capsys.readouterr().out

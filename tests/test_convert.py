@@ -203,7 +203,7 @@ def test_other_settings_do_not_take_over_an_interrupted_run(photos: Path, tmp_pa
     assert fake.seen == 20
 
 
-@pytest.mark.parametrize(("name", "kept"), [("ssd+yunet", False), ("ssd+yunet+maskyolo-n", True)])
+@pytest.mark.parametrize(("name", "kept"), [("ssd+yunet", False), ("ssd+yunet+maskyolo-n-folders", True)])
 def test_the_weights_that_moved_the_boxes_are_among_the_settings(
     photos: Path, tmp_path: Path, fake: type[FakeFaces], monkeypatch: pytest.MonkeyPatch, name: str, kept: bool
 ) -> None:

@@ -202,7 +202,7 @@ def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(
     third = ScriptedThird((30, 40, 70, 100, score))
     faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(PICTURE)
     assert ssd.seen == looks
-    assert faces.origins == (("yunet+maskyolo-n",) if score else ("yunet",))
+    assert faces.origins == (("yunet+maskyolo-n-folders",) if score else ("yunet",))
     assert faces.agreed is not None
     assert faces.agreed.tolist() == [score > 0.5]
     assert faces.boxes == pytest.approx(np.array([[30, 35, 70, 85] if score else [30, 31, 70, 70]]), abs=0.6)
@@ -214,7 +214,7 @@ def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
     third = ScriptedThird((20, 20, 80, 110, 0.9))
     faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), "clipped to the picture before"
-    assert faces.origins == ("ssd+maskyolo-n",)
+    assert faces.origins == ("ssd+maskyolo-n-folders",)
 
 
 def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(samples: Path) -> None:
@@ -330,7 +330,7 @@ def both() -> FaceDetector:
 
 
 def test_both_together_find_every_sample_face_and_mostly_agree_on_it(both: FaceDetector, samples: Path) -> None:
-    assert both.name == "ssd+yunet+maskyolo-n"
+    assert both.name == "ssd+yunet+maskyolo-n-folders"
     agreed = []
     for row in csv.DictReader((samples / "folders.csv").open()):
         faces = both.detect(read_image(samples / "folders" / row["file"]))

@@ -43,7 +43,7 @@ def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
 ROW = LedgerRow(
     "a.jpg", "with_mask", "kept", "", "images/val/a.jpg", "val", 640, 480, "ab", "0f", 3, "ssd",
     ((10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 220.0, 30.0)), (0.9, 0.6), ("with_mask", "without_mask"), ("ssd", "yunet"),
-    ("folder", "maskyolo-n"), (True, False), "large", "1f",
+    ("folder", "maskyolo-n-folders"), (True, False), "large", "1f",
 )  # fmt: skip
 
 

@@ -1,13 +1,13 @@
-"""Make a trained detector one of the package's own: `python tools/ship_weights.py runs/train/folders maskyolo-n`.
+"""Make a trained detector one of the package's own: `python tools/ship_weights.py runs/train/boxes maskyolo-n`.
 
 The checkpoint loses what tells of the machine it was trained on; the ONNX file keeps its weights as 16-bit floats, which are cast to 32
-bits when it is loaded: half the size. After that run benchmarks/wild.py with `--card maskyolo/weights/README.md`.
+bits when it is loaded: half the size. `--onnx` leaves the checkpoint out. Then run benchmarks/wild.py with `--card` and the model card.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import sys
 from pathlib import Path
 
 import onnx
@@ -20,32 +20,49 @@ from maskyolo.dataset import CLASS_NAMES
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
 
-def main(run: Path, name: str) -> None:
-    """Write `name.pt` and `name.onnx` of a run into the package."""
+def ship_checkpoint(run: Path, name: str) -> Path:
+    """Write `name.pt` of a run into the package."""
     import_ultralytics("shipping weights")
     from ultralytics.utils.patches import torch_load
 
+    place = WEIGHTS / f"{name}.pt"
     checkpoint = torch_load(run / "weights" / "best.pt", map_location="cpu", weights_only=False)
-    places = {"data": "data.yaml", "project": "runs/train", "name": name, "model": "yolov8n.pt", "save_dir": f"runs/train/{name}"}
     settings = checkpoint["train_args"]
-    settings.update(places)
+    start = Path(settings["model"]).name
+    settings.update({"data": "data.yaml", "project": "runs/train", "name": name, "model": start, "save_dir": f"runs/train/{name}"})
     checkpoint.pop("git", None)
     model = checkpoint["model"]
     if isinstance(getattr(model, "args", None), dict):
         model.args.update({key: settings[key] for key in settings if key in model.args})
     if hasattr(model, "pt_path"):
         model.pt_path = f"{name}.pt"
-    torch.save(checkpoint, WEIGHTS / f"{name}.pt")
+    torch.save(checkpoint, place)
+    return place
 
+
+def ship_network(run: Path, name: str) -> Path:
+    """Write `name.onnx` of a run into the package."""
+    place = WEIGHTS / f"{name}.onnx"
     network = onnx.load(run / "weights" / "best.onnx")
     network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(CLASS_NAMES)  # PyTorch's exporter does not always know it
     halve(network)
     for entry in network.metadata_props:
         if entry.key == "description":
             entry.value = f"{name}: YOLOv8n for faces with and without a mask"
-    onnx.save(network, WEIGHTS / f"{name}.onnx")
+    onnx.save(network, place)
+    return place
 
-    for file in (WEIGHTS / f"{name}.pt", WEIGHTS / f"{name}.onnx"):
+
+def main() -> None:
+    """Ship what the command line names."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("run", type=Path, help="folder of the run")
+    options.add_argument("name", help="of the weights")
+    options.add_argument("--onnx", action="store_true", help="only the ONNX file")
+    args = options.parse_args()
+    run = args.run
+    for ship in (ship_network,) if args.onnx else (ship_network, ship_checkpoint):
+        file = ship(run, args.name)
         data = file.read_bytes()
         found = [place for place in (str(run.resolve()), str(Path.home()), str(Path.cwd())) if place.encode() in data]
         if found:
@@ -56,4 +73,4 @@ def main(run: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main()

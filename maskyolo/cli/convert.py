@@ -52,14 +52,14 @@ def convert(
     others: Annotated[
         str,
         typer.Option(
-            help="Class of the faces beside a photo's subject: detector (where maskyolo-n is sure, else painted over), paint (all "
+            help="Class of the faces beside a photo's subject: detector (where maskyolo-n-folders is sure, else painted over), paint (all "
             "painted over), set-aside (such photos are left out), folder (the folder's)."
         ),
     ] = "detector",
     second_opinion: Annotated[
         str,
         typer.Option(
-            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes, maskyolo-n) or none; other "
+            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes, maskyolo-n-folders) or none; other "
             "detectors stand alone."
         ),
     ] = "both",

@@ -19,7 +19,7 @@ __all__ = ["FACE_DETECTORS", "SECOND_OPINIONS", "FaceDetector", "Faces", "join_f
 FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
 #: What `convert --second-opinion` accepts.
 SECOND_OPINIONS = ("both", "yunet", "none")
-#: A largest face below this share of the photo's side leaves room for others. Of 570 faces that maskyolo-n or YuNet see beside the
+#: A largest face below this share of the photo's side leaves room for others. Of 570 faces that maskyolo-n-folders or YuNet see beside the
 #: subjects of 3,943 photos, three in four are in such photos (one in eight) or in those where YuNet's usual look sees a further face.
 _ROOM = 0.4
 
@@ -100,7 +100,7 @@ def load_face_detector(
             as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
         weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
         conf: least score of a face; Haar has no scores.
-        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for better boxes, maskyolo-n; or `none`.
+        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for the boxes, maskyolo-n-folders; `none`.
             Other detectors stand alone.
 
     Raises:

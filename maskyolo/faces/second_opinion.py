@@ -1,8 +1,8 @@
-"""The SSD with YuNet as second opinion, and maskyolo-n as third: YuNet says where to look, and the ledger can say who saw each face.
+"""The SSD with YuNet as second opinion, and our own detector as third: YuNet says where to look, and the ledger can say who saw each face.
 
 The two make different mistakes: the SSD's boxes lie better, YuNet finds more faces. So YuNet looks first and the SSD where it sees faces;
 the SSD's box counts, moved a little towards YuNet's, and YuNet's own where the SSD sees none. Further looks are added only where the two
-disagree and maskyolo-n does not see YuNet's face either. A box of a face that maskyolo-n sees, too, is moved halfway to its own. The
+disagree and maskyolo-n-folders does not see YuNet's face either. A box of a face that it sees, too, is moved halfway to its own. The
 limits below were chosen on crops of the 676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are of other
 photos.
 """
@@ -48,7 +48,7 @@ _TO_SSD = (0.007, 0.021, -0.006, -0.011)
 
 
 class SecondOpinion:
-    """The SSD's faces, checked and completed by YuNet; their boxes made better by maskyolo-n, if there is a third opinion.
+    """The SSD's faces, checked and completed by YuNet; their boxes made better by maskyolo-n-folders, if there is a third opinion.
 
     YuNet looks at the photo, and the SSD at each face it sees, or else suspects. Where the SSD does not see them all, it looks at the
     photo once, and if they still disagree twice more; where it sees nothing, three times more, and the best weak face on which both,

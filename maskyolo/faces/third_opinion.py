@@ -1,4 +1,4 @@
-"""maskyolo-n as third opinion: where it draws a face that the SSD or YuNet see.
+"""maskyolo-n-folders as third opinion: where it draws a face that the SSD or YuNet see.
 
 It learnt from boxes that these two drew, thousands of them; so its boxes have less of the chance that is in each of theirs.
 """
@@ -21,9 +21,9 @@ _CONF, _SAME_IOU = 0.1, 0.35
 
 
 class ThirdOpinion:
-    """maskyolo-n on windows around faces; its classes are not heeded."""
+    """maskyolo-n-folders on windows around faces; its classes are not heeded."""
 
-    name = "maskyolo-n"
+    name = "maskyolo-n-folders"
 
     def __init__(self) -> None:
         from maskyolo.yolo import load_detector  # it may have a face detector of its own, from this package

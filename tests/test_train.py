@@ -114,7 +114,7 @@ def test_the_onnx_takes_any_size_and_knows_the_classes(run: tuple[TrainResult, l
     backend = load_backend(run[0].onnx)
     assert backend.names == ("with_mask", "without_mask")
     assert backend(np.zeros((1, 64, 96, 3), dtype=np.uint8)).shape == (1, 6, 8 * 12 + 4 * 6 + 2 * 3)
-    assert backend(np.zeros((2, 3, 32, 32), dtype=np.float32)).shape == (2, 6, 16 + 4 + 1)
+    assert backend(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape == (2, 6, 16 + 4 + 1)
 
 
 def test_the_checkpoints_need_no_maskyolo(run: tuple[TrainResult, list[Progress]]) -> None:

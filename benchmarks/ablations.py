@@ -21,8 +21,9 @@ from typing import Any
 
 import yaml
 
-from maskyolo import evaluate, train_detector
+from maskyolo import train_detector
 from maskyolo.dataset import load_dataset
+from maskyolo.evaluate import evaluate
 
 SIZES = ("<16", "16-32", "32-96", ">96")
 

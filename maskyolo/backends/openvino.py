@@ -36,6 +36,9 @@ SHAPES_KEPT = 16
 #: Compiled networks that are kept on disk, of about 13 MB each; the oldest go first.
 FILES_KEPT = 8
 
+#: OpenVINO sets the process's locale to C while it reads or compiles, and puts back what it found: two threads at once leave C.
+_LOADING = threading.Lock()
+
 
 class OpenVinoNetwork:
     """A network as OpenVINO reads it from a file, not yet compiled for a device.
@@ -64,7 +67,7 @@ class OpenVinoNetwork:
                 f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
             )
         try:
-            with quiet(2):  # the ONNX parser's error is raised as well
+            with _LOADING, quiet(2):  # the ONNX parser's error is raised as well
                 self.model = self._core.read_model(path)
         except RuntimeError as error:
             raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
@@ -114,7 +117,8 @@ class OpenVinoNetwork:
             if folder := _cache_folder():
                 settings["CACHE_DIR"] = str(folder)
         try:
-            return self._core.compile_model(model, self._device, settings)
+            with _LOADING:
+                return self._core.compile_model(model, self._device, settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise MaskyoloError(

@@ -226,6 +226,16 @@ def test_the_command_fetches_what_is_missing_and_lists_it(own_machine: Path, cap
 
 
 @pytest.mark.usefixtures("known")
+def test_what_is_there_is_not_fetched_again(
+    own_machine: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(own_machine / "mine")
+    monkeypatch.setenv("MASKYOLO_MODELS", str(own_machine / "mine"))
+    assert run(capsys, "--fetch", "good")[:2] == (0, f"good: {own_machine / 'mine' / 'good.bin'}\n")
+    assert server.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("known")
 def test_the_command_verifies(own_machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(own_machine / "cache", content=b"no")
     assert run(capsys)[0] == 0

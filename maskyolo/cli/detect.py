@@ -85,7 +85,7 @@ def detect(
         str | None, typer.Option(help="Program that is run at each alert, without a shell, with the event as JSON on its input.")
     ] = None,
     alert_url: Annotated[str | None, typer.Option(help="Address that the event is posted to as JSON at each alert.")] = None,
-    blur: Annotated[bool, typer.Option("--blur", help="Make every face unrecognisable in all that is saved and shown.")] = False,
+    blur: Annotated[bool, typer.Option("--blur", help="Make every face found unrecognisable in all that is saved and shown.")] = False,
     stats_only: Annotated[
         bool, typer.Option("--stats-only", help="Save no pictures, only numbers: counts.json in the run's folder.")
     ] = False,

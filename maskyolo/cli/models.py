@@ -26,7 +26,8 @@ def models(
     if fetch:
         names = [name for name in load_manifest() if locate_weights(name).status != "ok"] if fetch == "all" else [fetch]
         for name in names:
-            print(f"{name}: {fetch_weights(name, report=print)}")
+            found = locate_weights(name)
+            print(f"{name}: {found.path if found.status == 'ok' else fetch_weights(name, report=print)}")
         if not names:
             print("nothing to fetch: every file is there")
         return
@@ -42,17 +43,17 @@ def models(
             except WeightsError as error:
                 wrong.append(path.name)
                 status = f"wrong ({error})"
-        print(f"  {path.name:<16} {_size(path.stat().st_size):>8}  {status:<7}  {path}")
+        print(f"  {path.name:<23} {_size(path.stat().st_size):>8}  {status:<7}  {path}")
     print("Third-party:")
     for name in load_manifest():
         found = locate_weights(name)
         weights = found.weights
         size = _size(found.path.stat().st_size) if found.path else ""
-        print(f"  {name:<16} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}")
+        print(f"  {name:<23} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}")
         if found.path:
-            print(f"  {'':<16} {'':>8}  in {found.place}: {found.path}")
+            print(f"  {'':<23} {'':>8}  in {found.place}: {found.path}")
         else:
-            print(f"  {'':<16} {'':>8}  get it: maskyolo models --fetch {name}")
+            print(f"  {'':<23} {'':>8}  get it: maskyolo models --fetch {name}")
         wrong += [name] if found.status == "wrong" else []
     if verify and wrong:
         raise WeightsError(f"wrong weights: {', '.join(wrong)}; delete each file named above and run `maskyolo models --fetch NAME`")

@@ -32,6 +32,8 @@ class YuNetLook:
 #: Faces that fill the picture are missed without a border.
 WHOLE = YuNetLook(320, border=0.25)
 _SMALL_FACES = YuNetLook(640)
+#: On pictures of a pixel's height OpenCV 4.14 reads memory that is not the picture's, and finds faces there or crashes.
+_LEAST_SIDE = 64
 
 
 class YuNet:
@@ -73,14 +75,15 @@ class YuNet:
         scale = look.side / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        border = round(look.border * look.side)
-        canvas = cv2.copyMakeBorder(scaled, border, border, border, border, cv2.BORDER_CONSTANT, value=_BORDER_COLOUR)
+        border_x, border_y = (max(round(look.border * look.side), (_LEAST_SIDE - side + 1) // 2) for side in size)
+        canvas = cv2.copyMakeBorder(scaled, border_y, border_y, border_x, border_x, cv2.BORDER_CONSTANT, value=_BORDER_COLOUR)
         self._net.setInputSize((canvas.shape[1], canvas.shape[0]))
         self._net.setScoreThreshold(conf)
         _, found = self._net.detect(canvas)
         rows = np.zeros((0, 15), dtype=np.float32) if found is None else np.array(found, dtype=np.float32)
-        rows = rows[np.isfinite(rows).all(axis=1)]  # a picture of one pixel can make it answer with infinite boxes
-        rows[:, [0, 1, *range(4, 14)]] -= border
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        rows[:, [0, *range(4, 14, 2)]] -= border_x
+        rows[:, [1, *range(5, 14, 2)]] -= border_y
         rows[:, 0:14:2] *= width / size[0]
         rows[:, 1:14:2] *= height / size[1]
         return rows[np.argsort(-rows[:, 14], kind="stable")]

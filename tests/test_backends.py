@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import subprocess
 import sys
@@ -206,18 +205,3 @@ for thread in threads:
 """
     for _ in range(3):
         subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
-
-
-def test_networks_that_threads_compile_at_once_leave_the_locale_as_it_was() -> None:
-    def work(place: int) -> None:
-        for side in (32, 64, 96):
-            OpenVinoNetwork(ONNX).compile((1, 3, 32 * place, side))
-
-    before = locale.setlocale(locale.LC_CTYPE)
-    try:
-        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(work, range(1, 7)))
-        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
-    finally:
-        locale.setlocale(locale.LC_CTYPE, before)

@@ -343,7 +343,7 @@ def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(mjp
         "live.mp4.part",
         "args.yaml",
     }
-    assert len(records(tmp_path / "out.jsonl.part")) > 5
+    assert len(records(tmp_path / "out.jsonl.part")) > 1
     assert all(set(line) >= {"event", "track_id"} for line in records(tmp_path / "events.jsonl.part"))
     (tmp_path / "saved.mp4").write_bytes(video.read_bytes())
     capture = cv2.VideoCapture(str(tmp_path / "saved.mp4"))

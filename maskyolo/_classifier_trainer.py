@@ -78,10 +78,10 @@ def assemble(blocks: list[nn.Module], size: int, unfreeze: int, dropout: float) 
 def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
     """Return a function that runs crops through the frozen layers: on a CPU in OpenVINO, in a fraction of PyTorch's time."""
     if device.type == "cpu" and len(list(frozen.parameters())):
-        import openvino
+        from maskyolo.backends.openvino import CORE
 
-        model = openvino.Core().read_model(_to_onnx(frozen, size, "features").SerializeToString())
-        request = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        model = CORE.read_model(_to_onnx(frozen, size, "features").SerializeToString())
+        request = CORE.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
         return lambda crops: torch.from_numpy(request.infer([crops], share_inputs=True)[0])
     network = frozen.eval().to(device)
 

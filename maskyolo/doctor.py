@@ -204,7 +204,7 @@ def _check_processor() -> Iterator[Check]:
 
 def _check_openvino() -> Iterator[Check]:
     try:
-        core = _import("openvino").Core()
+        core = _import("maskyolo.backends.openvino").CORE
         devices = [f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})" for device in core.available_devices]
     except (ImportError, RuntimeError) as error:
         yield Check("openvino", "fail", f"does not start: {_one_line(error)}", "pip install --force-reinstall openvino")

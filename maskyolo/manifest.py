@@ -133,10 +133,10 @@ def check_own_weights(path: Path) -> None:
     """
     mend = "git checkout maskyolo/weights, or reinstall: pip install --force-reinstall --no-deps ."
     if path.suffix == ".onnx":
-        import openvino
+        from maskyolo.backends.openvino import CORE
 
         try:
-            openvino.Core().read_model(path)
+            CORE.read_model(path)
         except RuntimeError as error:
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "OpenVINO refuses it")
             raise WeightsError(f"cannot load {path}: {reason[:120]}; {mend}") from error

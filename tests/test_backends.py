@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -75,10 +77,10 @@ def test_threads_may_share_a_backend() -> None:
     ("capabilities", "device", "precision"),
     [(["FP32", "BF16"], "CPU", "bf16"), (["FP32", "INT8"], "CPU", "fp32"), (["FP32", "BF16"], "GPU", "fp32")],
 )
-def test_bf16_is_chosen_where_the_cpu_has_it(capabilities: list[str], device: str, precision: str) -> None:
+def test_bf16_is_chosen_where_the_cpu_has_it(capabilities: list[str], device: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = OpenVinoNetwork(ONNX)
     network._device = device
-    network._core = SimpleNamespace(get_property=lambda *_: capabilities)
+    monkeypatch.setattr("maskyolo.backends.openvino.CORE", SimpleNamespace(get_property=lambda *_: capabilities))
     assert network.native_precision() == precision
 
 
@@ -205,3 +207,40 @@ for thread in threads:
 """
     for _ in range(3):
         subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
+def test_networks_that_threads_compile_at_once_leave_the_locale_as_it_was() -> None:
+    def work(place: int) -> None:
+        for side in (32, 64, 96):
+            OpenVinoNetwork(ONNX).compile((1, 3, 32 * place, side))
+
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(1, 7)))
+        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal stacks")
+def test_ctrl_c_after_a_thread_let_go_of_the_last_network() -> None:
+    """OpenVINO 2026.4 frees the main thread's signal stack when another thread frees its plugin: the next signal crashed."""
+    code = """
+import gc, signal, sys, threading
+from pathlib import Path
+from maskyolo.backends.openvino import OpenVinoNetwork
+held = [OpenVinoNetwork(Path(sys.argv[1]))]
+held.append(held[0].compile((1, 3, 64, 64)))
+def let_go():
+    held.clear()
+    gc.collect()
+thread = threading.Thread(target=let_go)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGINT)
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(ONNX)], timeout=60, check=False, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in ended.stderr

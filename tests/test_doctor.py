@@ -166,9 +166,9 @@ def test_no_model_or_a_broken_one_fails(tmp_path: Path, monkeypatch: pytest.Monk
     assert check.mend.startswith("git checkout maskyolo/weights")
 
 
-@pytest.mark.parametrize("core", [ImportError("no openvino"), SimpleNamespace(Core=lambda: SimpleNamespace(available_devices=[]))])
+@pytest.mark.parametrize("core", [ImportError("no openvino"), SimpleNamespace(CORE=SimpleNamespace(available_devices=[]))])
 def test_an_openvino_that_does_not_start_fails(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    modules(monkeypatch, openvino=core)
+    modules(monkeypatch, **{"maskyolo.backends.openvino": core})
     assert only(doctor._check_openvino(), "openvino").status == "fail"
 
 

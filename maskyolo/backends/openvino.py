@@ -22,7 +22,11 @@ with late("openvino.tools.ovc"):  # its converter for other frameworks' models
     import openvino
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-__all__ = ["OpenVinoBackend", "OpenVinoNetwork"]
+__all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork"]
+
+#: The process's one OpenVINO, kept to its end: on Linux its CPU plugin gives the thread that loads it a stack for signals, and
+#: freed by another thread it takes the memory away and leaves the stack registered, so that the next Ctrl-C crashes (2026.4).
+CORE = openvino.Core()
 
 # The table that this reads is made at its first use, and two threads that make it at once wait for each other for ever (seen in 2026.4).
 openvino.Type.f32.to_dtype()
@@ -58,17 +62,16 @@ class OpenVinoNetwork:
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._path = path
         openvino.Type.f32.to_dtype()  # loads pybind11's NumPy API: threads that do so at the same time wait for each other for ever
-        self._core = openvino.Core()
         self._device = "CPU" if device in ("auto", "cpu") else device.upper()
         self._cached = False
-        if self._device.split(".")[0] not in {name.split(".")[0] for name in self._core.available_devices}:
-            found = ", ".join(self._core.available_devices)
+        if self._device.split(".")[0] not in {name.split(".")[0] for name in CORE.available_devices}:
+            found = ", ".join(CORE.available_devices)
             raise MaskyoloError(
                 f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
             )
         try:
             with _LOADING, quiet(2):  # the ONNX parser's error is raised as well
-                self.model = self._core.read_model(path)
+                self.model = CORE.read_model(path)
         except RuntimeError as error:
             raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
 
@@ -94,7 +97,7 @@ class OpenVinoNetwork:
 
     def native_precision(self) -> str:
         """Return the quickest of `backends.PRECISIONS` that the device computes in hardware with hardly any loss."""
-        has_bf16 = self._device == "CPU" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return "bf16" if has_bf16 else "fp32"
 
     def compile(self, shape: tuple[int, ...] | None = None, precision: str = "fp32", streams: int = 1) -> Any:
@@ -118,7 +121,7 @@ class OpenVinoNetwork:
                 settings["CACHE_DIR"] = str(folder)
         try:
             with _LOADING:
-                return self._core.compile_model(model, self._device, settings)
+                return CORE.compile_model(model, self._device, settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise MaskyoloError(

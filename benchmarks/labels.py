@@ -6,9 +6,10 @@ From Pascal VOC annotations of street photos two kinds of pictures are made, as 
 - *crops*: cut around each face of at least `--floor` pixels (root of its area), with a margin of 0, 10, 25, 50 and 100 % of the
   box's sides on every side, as far as the photo reaches.
 
-The face detectors of the converter see them without knowing where they come from. A human box must be found by a box of its own with
-IoU 0.5 or more. Human boxes below the floor, and those that the crop cuts by more than half, need not be found; a box on them is not
-false either. Every other box without a partner is false.
+The face detectors of the converter see them without knowing where they come from; and the whole converter does, which looks for the
+faces beside the subject as well (`maskyolo.bystanders`): of it, the boxes count that it would write into the label file, none for a photo
+that it sets aside. A human box must be found by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those that the
+crop cuts by more than half, need not be found; a box on them is not false either. Every other box without a partner is false.
 
     python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
 
@@ -30,13 +31,18 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.bystanders import decide_faces
+from maskyolo.convert import _Judge
 from maskyolo.dataset import list_images
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.images import ImageArray, read_image
+from maskyolo.labels import IGNORE
 
 MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0)
 FOLDER_CLASSES = ("with_mask", "without_mask")
 SIZES = ((16, 40), (40, 64), (64, 128), (128, 9999))
+#: The default with all that `convert` does: what is in the label files.
+CONVERTED = "what convert labels (converted)"
 #: What is compared: arguments of `load_face_detector`.
 DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "SSD as in 2020 (ssd-plain)": ("ssd-plain", None, 0.5, "none"),
@@ -45,6 +51,7 @@ DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "Haar (haar)": ("haar", None, 0.5, "none"),
     "SSD with YuNet's second opinion (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
     "SSD with YuNet's and maskyolo-n-folders' opinions (ssd+yunet+maskyolo-n-folders)": ("ssd", None, 0.5, "both"),
+    CONVERTED: ("ssd", None, 0.5, "both"),
 }
 #: Where the annotators of kaggle853 draw the left, top, right and bottom side, seen from the SSD's box, in its widths and heights: from
 #: the eyebrows to below the chin, while the SSD and YuNet take the forehead in. The mean of 221 faces in crops of kaggle853/train.txt.
@@ -154,15 +161,19 @@ def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
     return bool((shared > 0.5 * np.minimum(box_area(box), box_area(regions))).any())
 
 
-def find(detector: FaceDetector, made: list[Picture]) -> tuple[list[Faces], float]:
-    """Run a detector on all pictures; return its faces, and the mean processor time in ms."""
+def find(detector: FaceDetector, made: list[Picture], judge: _Judge | None = None) -> tuple[list[Faces], float]:
+    """Run a detector on all pictures; return its faces, with a judge those that are labelled, and the mean processor time in ms."""
     found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
     for picture in made:
         if picture.photo != last:
             last, photo = picture.photo, read_image(picture.photo)
         pixels = np.ascontiguousarray(picture.pixels(photo))
         start = time.process_time()
-        found.append(detector.detect(pixels))
+        faces = detector.detect(pixels)
+        if judge:
+            faces, decision = decide_faces(pixels, faces, FOLDER_CLASSES.index(picture.class_name), detector=judge)
+            faces = faces[(decision.class_ids != IGNORE) & (not decision.ambiguous)]
+        found.append(faces)
         seconds += time.process_time() - start
     return found, 1000 * seconds / len(made)
 
@@ -226,7 +237,8 @@ def main() -> None:
     made = list(pictures(options.folder, names, options.floor, options.faces))
     print(f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n")
     for name in options.detectors:
-        faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made)
+        judge = _Judge() if name == CONVERTED else None
+        faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made, judge)
         found = [one.boxes for one in faces]
         print(f"### {name}: {milliseconds:.0f} ms of one core a picture\n")
         print(table("all", tally(made, found, _sums)) + "\n")

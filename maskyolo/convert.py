@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import yaml
 
-from maskyolo.boxes import as_boxes
+from maskyolo.boxes import as_boxes, clip_boxes
 from maskyolo.bystanders import decide_faces
 from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name, walk_files
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
@@ -39,7 +39,7 @@ from maskyolo.ledger import IGNORED, LedgerRow, read_ledger, size_class, write_l
 from maskyolo.origins import SYNTHESIS, Origin, read_origins
 from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
-from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
+from maskyolo.splits import assign_splits, group_near_copies, near_copies, perceptual_hashes, random_leaks
 from maskyolo.subject import OTHERS, Decision, paint_over
 from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, locked, publish, recover, working_folder
 
@@ -52,6 +52,9 @@ __all__ = ["Conversion", "Photo", "convert_dataset", "convert_photos", "find_pho
 #: z-test; p below 0.003), and from a difference of one in a hundred on it matters.
 _UNEVEN = 3.0
 _LOST = ("no_face", "ambiguous", "unreadable")
+#: Longer side of what our own detector of masks is shown of a photo, and what both sides are multiples of, in pixels: it is compiled for
+#: each shape, which takes as long as ten photos, and so there are nine shapes.
+_JUDGE_SIDE, _JUDGE_STEP = 640, 128
 
 _LITTER = {"thumbs.db", "desktop.ini", SYNTHESIS}
 #: Names of the files in the working folder's `images` and `labels`, see `_Work._label` and `scenes.write_scenes`.
@@ -299,18 +302,18 @@ def convert_photos(
         shutil.rmtree(part / SHEETS, ignore_errors=True)
         if sheets:
             paths = {photo.source: photo.path for photo in photos}
-            write_sheets(rows, lambda row: part / row.image if row.in_set else paths[row.source], part / SHEETS)
+            write_sheets(rows, lambda row: part / row.image if row.in_set else paths[row.source], part / SHEETS, workers)
         used = {"settings": settings, "splits": [float(share) for share in splits], "seed": seed, "scenes": scenes}
         write_atomic(part / SETTINGS, yaml.safe_dump(used, sort_keys=False))
         write_atomic(part / "data.yaml", format_data_yaml(out, list(shares), names))
         publish(part, out)
     hashes, mirrored = [row.phash for row in kept], [row.phash_mirrored for row in kept]
-    pairs = len(near_copies(hashes, mirrored))
-    leaks = len(find_leaks(hashes, [row.split for row in kept], mirrored))
-    by_chance = random_leaks(pairs, Counter(row.split for row in kept).values())
+    pairs = near_copies(hashes, mirrored)
+    leaks = sum(kept[one].split != kept[other].split for one, other in pairs)
+    by_chance = random_leaks(len(pairs), Counter(row.split for row in kept).values())
     sources = {photo.source for photo in photos}
     gone = [row for row in old.rows.values() if row.source not in sources]
-    return Conversion(out, rows, scenes, pairs, leaks, by_chance, gone, names)
+    return Conversion(out, rows, scenes, len(pairs), leaks, by_chance, gone, names)
 
 
 def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, both: bool = True) -> list[Photo]:
@@ -461,12 +464,18 @@ class _Judge:
         return hashlib.sha256(find_model(cls.name).read_bytes()).hexdigest()
 
     def __call__(self, image: ImageArray) -> sv.Detections:
+        from maskyolo.yolo import letterbox, load_detector, network_shape
+
         with self._lock:
             if self._detector is None:
-                from maskyolo.yolo import load_detector
-
-                self._detector = load_detector(self.name, conf=0.1, precision="fp32")  # the same boxes on every machine
-            return self._detector(image)
+                # the same boxes on every machine; two threads at once, a core each
+                self._detector = load_detector(self.name, conf=0.1, imgsz=_JUDGE_SIDE, precision="fp32", streams=2)
+        height, width = image.shape[:2]
+        rows, columns = (-(-side // _JUDGE_STEP) * _JUDGE_STEP for side in network_shape(height, width, _JUDGE_SIDE))
+        canvas, scales, border = letterbox(image, (rows, columns))
+        found = self._detector(canvas)
+        found.xyxy = clip_boxes((found.xyxy - np.tile(border, 2)) / np.tile(scales, 2), width, height)
+        return found
 
 
 class _Work:

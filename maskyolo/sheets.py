@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -25,7 +26,7 @@ _TEXT = 28
 _COLOURS = {"with_mask": (0, 170, 60), "without_mask": (230, 30, 30)}
 
 
-def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path) -> list[Path]:
+def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path, workers: int = 2) -> list[Path]:
     """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on; `kept` on one page only.
 
     Photos of the set in which something is painted over are in `painted.png` and so on, too.
@@ -34,23 +35,28 @@ def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path]
         rows: the ledger.
         picture: tells where a row's picture is.
         folder: to write to; it is made.
+        workers: pages drawn at once.
 
     Raises:
         OutputError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    pages: dict[Path, Sequence[LedgerRow]] = {}
     for name in (*STATUSES, PAINTED):
         found = [row for row in rows if (row.in_set and IGNORED in row.classes if name == PAINTED else row.status == name)]
         most = PAGE if name == "kept" else PAGE * _PAGES
         shown = [found[number * len(found) // most] for number in range(most)] if len(found) > most else found
         for page in range(0, len(shown), PAGE):
-            path = folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")
-            sheet = io.BytesIO()
-            draw_sheet([(picture(row), row) for row in shown[page : page + PAGE]]).save(sheet, "PNG")
-            write_atomic(path, sheet.getvalue())
-            written.append(path)
-    return written
+            pages[folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")] = shown[page : page + PAGE]
+
+    def write(path: Path) -> None:
+        sheet = io.BytesIO()
+        draw_sheet([(picture(row), row) for row in pages[path]]).save(sheet, "PNG")
+        write_atomic(path, sheet.getvalue())
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(write, pages))
+    return list(pages)
 
 
 def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS, tile: int = _TILE) -> Image.Image:

@@ -4,8 +4,10 @@ import errno
 import io
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -454,6 +456,25 @@ def test_set_aside_photos_and_the_sheet_of_them(photos: Path, tmp_path: Path, wi
     assert (made.folder / "sheets" / "ambiguous.png").is_file()
     with pytest.raises(MaskyoloError, match="unknown way 'guess'"):
         convert_dataset(photos, tmp_path / "other", others="guess")
+
+
+def test_our_detector_is_shown_few_shapes_and_two_photos_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes, both = set(), threading.Barrier(2, timeout=20)
+
+    def white(canvas: ImageArray) -> sv.Detections:
+        both.wait()
+        shapes.add(canvas.shape)
+        rows, columns = np.nonzero(canvas[..., 0] == 255)
+        return sv.Detections(np.float32([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]))
+
+    monkeypatch.setattr("maskyolo.yolo.load_detector", lambda *_, **__: white)
+    judge = convert._Judge()
+    sizes = [(90, 80), (333, 500), (335, 500), (500, 333), (720, 100), (6, 640)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda size: judge(np.full((*size, 3), 255, np.uint8)).xyxy, sizes))
+    for (height, width), box in zip(sizes, found, strict=True):
+        assert box == pytest.approx(np.array([[0, 0, width, height]]), abs=1)
+    assert shapes == {(640, 640, 3), (512, 640, 3), (640, 512, 3), (640, 128, 3), (128, 640, 3)}
 
 
 def test_given_labels_are_used_as_they_are(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:

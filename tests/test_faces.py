@@ -187,13 +187,18 @@ def test_a_window_shows_the_place_as_it_is_in_the_picture(detector: FaceDetector
 
 
 class ScriptedThird(ThirdOpinion):
-    """A third opinion whose answer is given, the same for all places: xyxy pixels and a score."""
+    """A third opinion whose answers are given, the same for all places, and of the whole picture: xyxy pixels and a score."""
 
-    def __init__(self, answer: tuple[float, ...]) -> None:
-        self.answer = answer
+    def __init__(self, answer: tuple[float, ...], *whole: tuple[float, ...]) -> None:
+        self.answer, self.whole = answer, whole
+        self.looks = 0
 
     def look_at(self, image: ImageArray, places: np.ndarray) -> np.ndarray:
         return np.float32([self.answer] * len(places)).reshape(-1, 5)
+
+    def look(self, image: ImageArray) -> np.ndarray:
+        self.looks += 1
+        return np.float32(self.whole).reshape(-1, 5)
 
 
 @pytest.mark.parametrize(("score", "looks"), [(0.9, 0), (0.2, len(LOOKS)), (0.0, len(LOOKS))])
@@ -217,6 +222,46 @@ def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
     assert faces.origins == ("ssd+maskyolo-n-folders",)
 
 
+@pytest.mark.parametrize(
+    ("whole", "counts"),
+    [((5, 5, 30, 35, 0.6), True), ((5, 5, 18, 20, 0.9), False), ((28, 28, 72, 72, 0.9), False), ((5, 5, 60, 60, 0.9), False)],
+)
+def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_beside_the_others(
+    whole: tuple[float, ...], counts: bool
+) -> None:
+    place = (30, 30, 70, 70)
+    third = ScriptedThird((*place, 0.6), whole)
+    ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
+    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    assert faces.boxes.round() == pytest.approx(np.array([place, whole[:4]] if counts else [place]), abs=1)
+    assert faces.origins == ("ssd+maskyolo-n-folders", "maskyolo-n-folders")[: len(faces)]
+    assert faces.agreed is not None
+    assert faces.agreed.tolist() == [True, False][: len(faces)]
+
+
+@pytest.mark.parametrize(("score", "alike", "replaced"), [(0.0, 20, True), (0.2, 20, True), (0.3, 20, False), (0.2, 2, False)])
+def test_a_face_that_the_third_opinion_does_not_confirm_gives_way_to_one_that_it_is_sure_of(
+    score: float, alike: int, replaced: bool
+) -> None:
+    place, whole = (30, 30, 70, 70), (30 - alike, 30 - alike, 70 + alike, 70)
+    ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
+    third = ScriptedThird((*place, score), (*whole, 0.9))
+    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    assert faces.boxes == pytest.approx(np.array([whole if replaced else place]), abs=0.5)
+    assert (faces.origins == ("maskyolo-n-folders",)) is replaced
+
+
+def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_there_is_room() -> None:
+    for place, score, looks in (((10, 10, 90, 90), 0.9, 0), ((10, 10, 90, 90), 0.4, 1), ((30, 30, 70, 70), 0.9, 1)):
+        third = ScriptedThird((*place, score))
+        ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
+        SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+        assert third.looks == looks
+    third = ScriptedThird((0, 0, 0, 0, 0.0), (20, 20, 80, 80, 0.7))
+    faces = SecondOpinion(MultiLookSsd(ScriptedSsd({})), ScriptedYuNet([]), third).detect(PICTURE)
+    assert (faces.boxes.tolist(), faces.origins) == ([[20, 20, 80, 80]], ("maskyolo-n-folders",))
+
+
 def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(samples: Path) -> None:
     image = read_image(samples / "folders" / "with_mask" / "01.jpg")
     row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "with_mask/01.jpg")
@@ -230,6 +275,9 @@ def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsew
     corner = np.float32([[0, 0, 20, 20]])
     assert third.look_at(image, corner).tolist() == [[0.0] * 5]
     assert third.look_at(image, corner[:0]).shape == (0, 5)
+    (whole,) = third.look(image)
+    assert box_iou([whole[:4]], [truth])[0, 0] > 0.6
+    assert third.look(np.zeros((60, 90, 3), np.uint8)).shape == (0, 5)
 
 
 def test_weak_faces_beside_a_larger_one_are_not_believed() -> None:

@@ -64,9 +64,9 @@ class Faces:
         )
 
 
-def leaves_room(boxes: Boxes, width: int, height: int) -> bool:
-    """Tell whether the largest of some faces, xyxy (n, 4), is so small that their photo may show others."""
-    return bool(box_area(boxes).max(initial=0) < _ROOM**2 * width * height)
+def leaves_room(boxes: Boxes, width: int, height: int, share: float = _ROOM) -> bool:
+    """Tell whether the largest of some faces, xyxy (n, 4), is below this share of the photo's side, so that it may show others."""
+    return bool(box_area(boxes).max(initial=0) < share**2 * width * height)
 
 
 def join_faces(first: Faces, second: Faces) -> Faces:

@@ -1,9 +1,11 @@
-"""maskyolo-n-folders as third opinion: where it draws a face that the SSD or YuNet see.
+"""maskyolo-n-folders as third opinion: where it draws a face that the SSD or YuNet see, and what they miss.
 
 It learnt from boxes that these two drew, thousands of them; so its boxes have less of the chance that is in each of theirs.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,23 +14,35 @@ from maskyolo.boxes import Boxes, as_boxes, box_iou
 from maskyolo.faces.ssd import cut_window
 from maskyolo.images import ImageArray
 
+if TYPE_CHECKING:
+    from maskyolo.yolo import YoloDetector
+
 __all__ = ["ThirdOpinion"]
 
 #: What it is shown of a face: a window of this many times its side, scaled to so many pixels, its border in the grey it learnt with.
 _WINDOW, _WINDOW_SIDE, _GREY = 2.0, 128, (114.0, 114.0, 114.0)
 #: Its boxes count from this score on, and from this overlap with the face.
 _CONF, _SAME_IOU = 0.1, 0.35
+#: It is shown the whole picture with a border of half its longer side, scaled to so many pixels; what it sees there counts from this score.
+_BORDER, _WHOLE_SIDE, _WHOLE_CONF = 0.5, 256, 0.5
 
 
 class ThirdOpinion:
-    """maskyolo-n-folders on windows around faces; its classes are not heeded."""
+    """maskyolo-n-folders on windows around faces, and on the whole picture; its classes are not heeded."""
 
     name = "maskyolo-n-folders"
 
     def __init__(self) -> None:
-        from maskyolo.yolo import load_detector  # it may have a face detector of its own, from this package
+        from maskyolo.yolo import YoloDetector, load_detector  # it may have a face detector of its own, from this package
 
         self._detector = load_detector(self.name, conf=_CONF, imgsz=_WINDOW_SIDE, precision="fp32", streams=2)  # a core each
+        self._whole = YoloDetector(self._detector.backend, imgsz=_WHOLE_SIDE, conf=_WHOLE_CONF)
+
+    def look(self, image: ImageArray) -> npt.NDArray[np.float32]:
+        """Return the faces that it is sure of in a whole BGR uint8 picture (H, W, 3), as `look_at` does, best first."""
+        height, width = image.shape[:2]
+        side = (1 + 2 * _BORDER) * max(height, width)
+        return _see(self._whole, image, (width - side) / 2, (height - side) / 2, side)
 
     def look_at(self, image: ImageArray, places: Boxes) -> npt.NDArray[np.float32]:
         """Return the face that it sees at each place.
@@ -44,10 +58,15 @@ class ThirdOpinion:
         for row, place in zip(seen, as_boxes(places), strict=True):
             side = _WINDOW * float((place[2:] - place[:2]).max())
             left, top = (float(value) - side / 2 for value in (place[:2] + place[2:]) / 2)
-            found = self._detector(cut_window(image, left, top, side, _WINDOW_SIDE, _GREY))
-            boxes = as_boxes(found.xyxy * side / _WINDOW_SIDE + [left, top, left, top])
-            overlaps = box_iou(boxes, place)[:, 0]
-            if overlaps.max(initial=0) > _SAME_IOU and found.confidence is not None:
-                best = int(overlaps.argmax())
-                row[:] = [*boxes[best], found.confidence[best]]
+            found = _see(self._detector, image, left, top, side)
+            overlaps = box_iou(found[:, :4], place)[:, 0]
+            if overlaps.max(initial=0) > _SAME_IOU:
+                row[:] = found[overlaps.argmax()]
         return seen
+
+
+def _see(detector: YoloDetector, image: ImageArray, left: float, top: float, side: float) -> npt.NDArray[np.float32]:
+    """Return what a detector sees in a square window of the picture, in the picture's pixels, with scores: float32 (n, 5)."""
+    found = detector(cut_window(image, left, top, side, detector.imgsz, _GREY))
+    boxes = as_boxes(found.xyxy * side / detector.imgsz + [left, top, left, top])
+    return np.column_stack([boxes, np.asarray(found.confidence, dtype=np.float32)])

@@ -33,10 +33,12 @@ class ThirdOpinion:
     name = "maskyolo-n-folders"
 
     def __init__(self) -> None:
-        from maskyolo.yolo import YoloDetector, load_detector  # it may have a face detector of its own, from this package
+        from maskyolo.backends import load_backend
+        from maskyolo.yolo import YoloDetector, find_model  # it may have a face detector of its own, from this package
 
-        self._detector = load_detector(self.name, conf=_CONF, imgsz=_WINDOW_SIDE, precision="fp32", streams=2)  # a core each
-        self._whole = YoloDetector(self._detector.backend, imgsz=_WHOLE_SIDE, conf=_WHOLE_CONF)
+        network = load_backend(find_model(self.name), streams=2, precision="fp32")  # a core each
+        self._near = YoloDetector(network, imgsz=_WINDOW_SIDE, conf=_CONF)
+        self._whole = YoloDetector(network, imgsz=_WHOLE_SIDE, conf=_WHOLE_CONF)
 
     def look(self, image: ImageArray) -> npt.NDArray[np.float32]:
         """Return the faces that it is sure of in a whole BGR uint8 picture (H, W, 3), as `look_at` does, best first."""
@@ -58,7 +60,7 @@ class ThirdOpinion:
         for row, place in zip(seen, as_boxes(places), strict=True):
             side = _WINDOW * float((place[2:] - place[:2]).max())
             left, top = (float(value) - side / 2 for value in (place[:2] + place[2:]) / 2)
-            found = _see(self._detector, image, left, top, side)
+            found = _see(self._near, image, left, top, side)
             overlaps = box_iou(found[:, :4], place)[:, 0]
             if overlaps.max(initial=0) > _SAME_IOU:
                 row[:] = found[overlaps.argmax()]

@@ -59,7 +59,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         kaggle = args.kaggle
         names = args.list or kaggle / "benchmark.txt"
         found = evaluate(
-            images=kaggle / "images", labels=kaggle / "annotations", image_list=names, model=trained.onnx, precision="fp32", project=None
+            images=kaggle / "images",
+            labels=kaggle / "annotations",
+            image_list=names,
+            model=trained.onnx,
+            imgsz=640,
+            precision="fp32",
+            project=None,
         )
     classes = {name: scores.map50 for name, scores in found.report.classes.items()}
     sizes = {size: found.slices["size"][size].map50 for size in SIZES}

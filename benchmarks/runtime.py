@@ -289,14 +289,13 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
 
 def _compiled(shape: Sequence[int], precision: str, streams: int = 1) -> Any:
     """Compile the network as OpenVINO's own examples do."""
-    import openvino
+    from maskyolo.backends.openvino import CORE
 
-    core = openvino.Core()
-    model = core.read_model(WEIGHTS / "maskyolo-n.onnx")
+    model = CORE.read_model(WEIGHTS / "maskyolo-n.onnx")
     model.reshape(list(shape))
     hint = {"fp32": "f32"}.get(precision, precision)
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
-    return core.compile_model(model, "CPU", settings | ({"NUM_STREAMS": str(streams)} if streams > 1 else {}))
+    return CORE.compile_model(model, "CPU", settings | ({"NUM_STREAMS": str(streams)} if streams > 1 else {}))
 
 
 def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path:

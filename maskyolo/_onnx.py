@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-__all__ = ["halve", "widen"]
+__all__ = ["halve", "set_metadata", "widen"]
 
 
 def halve(network: Any) -> None:
@@ -32,3 +32,8 @@ def widen(network: Any) -> None:
         weights = halves[node.input[0]]
         weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float32), node.output[0]))
         network.graph.node.remove(node)
+
+
+def set_metadata(network: Any, **entries: str) -> None:
+    """Set entries of a network's `metadata_props`, and keep the others."""
+    onnx.helper.set_model_props(network, {entry.key: entry.value for entry in network.metadata_props} | entries)

@@ -118,6 +118,10 @@ class Classifier:
         path: a `.onnx` file.
         device: auto or cpu, or a name of OpenVINO's such as GPU.
 
+    Attributes:
+        settings: how it wants its crops.
+        description: what computes it where and in which precision.
+
     Raises:
         WeightsError: no such file, damaged, or no crop classifier.
         MaskyoloError: OpenVINO does not find the device.
@@ -140,6 +144,7 @@ class Classifier:
         shapes = [str(port.partial_shape) for port in (*network.model.inputs, *network.model.outputs)]
         if shapes != expected:
             raise WeightsError(f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}")
+        self.description = f"{self.settings.arch} in OpenVINO on {network.device}, fp32"
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
         self._request: Any = network.compile().create_infer_request()
 

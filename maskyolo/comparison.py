@@ -26,7 +26,7 @@ from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import VideoWriter, draw
 from maskyolo.sources import Video, display_name, open_sources
 from maskyolo.speed import COUNTS, FRAME, Laps, crowd_frame, cut_faces, measure_memory, measure_speed, timed, verdicts
-from maskyolo.yolo import DEFAULT_MODELS, load_detector
+from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
 
 __all__ = ["Comparison", "Contestant", "compare"]
 
@@ -184,7 +184,7 @@ def compare(
     source: Path | str | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     device: str = "auto",
     max_det: int = 300,
     trust: bool = False,
@@ -213,7 +213,7 @@ def compare(
         conf: confidence of precision, recall, F1, confusion, speed, and everything drawn. Average precision takes detections from
             0.001 on, in two stages of faces with a score from 0.1 on; a detector that is loaded keeps its own.
         iou: overlap above which the less confident of two boxes is dropped; one forward pass only.
-        imgsz: longer side in pixels that pictures are scaled to; one forward pass only.
+        imgsz: longer side in pixels that pictures are scaled to, by default the one that each one's weights say; one forward pass only.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         max_det: most detections in a picture.
         trust: open a `.pt` file of unknown origin; see `yolo.load_detector`.
@@ -251,7 +251,8 @@ def compare(
     save_args(
         folder,
         {"model": list(names), "data": data, "split": split if data is not None else None, "images": images, "labels": labels}
-        | {"list": image_list, "source": source, "conf": conf, "seed": seed, "rounds": rounds, **shared, **one_pass},
+        | {"list": image_list, "source": source, "conf": conf, "seed": seed, "rounds": rounds, **shared, **one_pass}
+        | {"imgsz": {title: one.imgsz for title, one in detectors.items() if isinstance(one, YoloDetector)}},
     )
 
     def progress(what: str) -> Callable[[int, int | None], None]:

@@ -64,7 +64,7 @@ class Summary:
         total: how many there will be, where that is known.
         counts: detections of each class name, over all frames.
         people: the people who were tracked, if any were to be.
-        network: what computes the network where and in which precision, and why, in a line; empty with two stages.
+        network: what computes the network, or the two stages, where and in which precision, in a line; empty with one that was loaded.
         errors: what could not be read, as (source, message).
     """
 
@@ -84,7 +84,7 @@ def detect(
     model: str | Path | Detector | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     device: str = "auto",
     vid_stride: int = 1,
     reconnect: float = 60.0,
@@ -127,7 +127,7 @@ def detect(
         model: a model's name or file, by default the package's own, see `yolo.load_detector`; or a detector that is loaded.
         conf: least confidence of a detection.
         iou: overlap above which the less confident of two boxes is dropped.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: longer side in pixels that pictures are scaled to, by default the one that the weights say.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         vid_stride: look at every n-th frame of a video or stream.
         reconnect: seconds for which a camera or stream that breaks off is tried again; 0 ends the run there, infinity never.
@@ -199,7 +199,9 @@ def detect(
     )
     if blur and pipeline == "two-stage" and isinstance(loaded, TwoStageDetector):
         loaded.tell_scores = True
-    network = loaded.backend.description if isinstance(loaded, YoloDetector) else ""
+    network = loaded.description if isinstance(loaded, (YoloDetector, TwoStageDetector)) else ""
+    if isinstance(loaded, YoloDetector):
+        settings["imgsz"] = loaded.imgsz
     if slice_size is not None:
         loaded = SlicedDetector(loaded, slice_size)
     steps: list[Step] = [Blur(), _faces_from(wanted_face)] if blur else []

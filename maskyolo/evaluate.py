@@ -216,7 +216,7 @@ def evaluate(
     face: Path | str | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     device: str = "auto",
     max_det: int = 300,
     backend: str = "auto",
@@ -248,7 +248,7 @@ def evaluate(
         conf: confidence from which detections count for precision, recall, F1 and the confusion matrix; average precision takes
             those from 0.001 on, in two stages of faces with a score from 0.1 on.
         iou: overlap above which the detector drops the less confident of two boxes.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: longer side in pixels that pictures are scaled to, by default the one that the weights say.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
         max_det: most detections in a picture.
         backend: what runs the network, one of `backends.BACKENDS`; `yolo` only.
@@ -266,7 +266,7 @@ def evaluate(
         WeightsError: the model cannot be loaded.
         OutputError: a result cannot be written.
     """
-    from maskyolo.yolo import DEFAULT_MODELS, load_detector
+    from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
 
     check_conf(conf)
     pictures, where = find_pictures(data, split, images, labels, image_list)
@@ -311,6 +311,8 @@ def evaluate(
         else model
     )
     title = str(settings["model"])
+    if isinstance(loaded, YoloDetector):
+        settings["imgsz"] = loaded.imgsz
     folder = None if project is None else new_run(project, name, exist_ok)
     if folder:
         save_args(folder, settings)

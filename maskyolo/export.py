@@ -21,7 +21,7 @@ from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.runs import new_run, save_args
-from maskyolo.yolo import DEFAULT_MODELS, STRIDE, YoloDetector, find_model, letterbox, load_detector, network_shape
+from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, find_model, letterbox, load_detector, network_shape
 
 if TYPE_CHECKING:
     from maskyolo.evaluate import Evaluation
@@ -108,7 +108,7 @@ def export_model(
     labels: Path | str | None = None,
     data: Path | str | None = None,
     split: str = "val",
-    imgsz: int = 640,
+    imgsz: int | None = None,
     trust: bool = False,
     project: Path | str = "runs/export",
     name: str = "export",
@@ -130,7 +130,8 @@ def export_model(
         labels: the labels of these pictures, if they are to be measured on, too; as `evaluate.evaluate` takes them.
         data: a data set to measure on: its `data.yaml` or its folder.
         split: which of its splits.
-        imgsz: longer side in pixels that pictures are scaled to; rounded up to a multiple of 32.
+        imgsz: longer side in pixels that pictures are scaled to, rounded up to a multiple of 32, also where the export is used later;
+            by default the one that the weights say.
         trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
         project: folder the run's folder is made in.
         name: name of the run's folder; a number is added if it exists.
@@ -152,7 +153,6 @@ def export_model(
         raise MaskyoloError(f"cannot export {format} in '{precision}'; choose from {', '.join(FORMATS[format])}")
     if data is not None and labels is not None:
         raise DatasetError("cannot measure on both --data and --labels; leave out one, --images alone is for int8")
-    imgsz = -(-imgsz // STRIDE) * STRIDE
     source = _source(DEFAULT_MODELS["yolo"] if model is None else model, format)
     labelled: dict[str, Any] = {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
     if data is not None or labels is not None:
@@ -161,6 +161,8 @@ def export_model(
     step = on_step or (lambda _: None)
     detector: Any = load_detector(source, imgsz=imgsz, trust=trust)  # before a folder is made: it may be damaged, or of other classes
     folder = new_run(project, name, exist_ok)
+    relabel = imgsz is not None and detector.imgsz != detector.backend.imgsz
+    imgsz = int(detector.imgsz)
     scratch = folder / "export.part"
     try:
         with output_errors(folder):
@@ -233,32 +235,43 @@ def _calibration(images: Path | str | None, data: Path | str | None) -> list[Pat
     return [found[place] for place in np.linspace(0, len(found) - 1, min(len(found), CALIBRATION)).round().astype(int)]
 
 
-def _export(source: Path, format: str, precision: str, pictures: Sequence[Path], imgsz: int, scratch: Path) -> Path:  # noqa: A002
-    """Write the export into `scratch` and return it: a file, or a folder."""
+def _export(
+    source: Path,
+    format: str,  # noqa: A002
+    precision: str,
+    pictures: Sequence[Path],
+    imgsz: int,
+    relabel: bool,
+    scratch: Path,
+) -> Path:
+    """Write the export into `scratch` and return it, a file or a folder, whose metadata say `imgsz` if it is to be relabelled."""
     if format in _ULTRALYTICS:
         return _by_ultralytics(source, format, precision, pictures, imgsz, scratch)
     if source.suffix.lower() == ".pt":
         source = _by_ultralytics(source, "onnx", "fp32", [], imgsz, scratch)
     made = scratch / f"{source.stem}.{'xml' if format == 'openvino' else 'onnx'}"
-    if format == "onnx" and precision == "fp32":
+    if format == "onnx" and precision == "fp32" and not relabel:
         if made != source:
             shutil.copyfile(source, made)
         return made
     if format == "onnx":
         onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
         network = onnx.load(source)
-        from maskyolo._onnx import halve, widen
+        from maskyolo._onnx import halve, set_metadata, widen
 
-        widen(network)
+        if precision != "fp32":
+            widen(network)
         if precision == "fp16":
             halve(network)
-        else:
+        if precision == "int8":
             _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
             network = _quantize(network, [node.name for node in network.graph.node], pictures, imgsz, network.graph.input[0].name)
         onnx.save(network, made)
         return made
     import openvino
 
+        if relabel:
+            set_metadata(network, imgsz=str([imgsz, imgsz]))
     from maskyolo.backends.openvino import OpenVinoNetwork
 
     model = OpenVinoNetwork(source).model
@@ -270,6 +283,8 @@ def _export(source: Path, format: str, precision: str, pictures: Sequence[Path],
     return made
 
 
+    if relabel:
+        model.set_rt_info(str([imgsz, imgsz]), ["framework", "imgsz"])
 def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgsz: int, feed: str | None = None) -> Any:
     """Return the network in int8 but for its head, as Ultralytics does it: boxes and scores share a tensor, and so would one range.
 
@@ -387,13 +402,14 @@ class UltralyticsNetwork:
     def __init__(self, path: Path, imgsz: int) -> None:
         from ultralytics.nn.autobackend import AutoBackend
 
+    imgsz: int | None
         from maskyolo._ultralytics import silenced
 
         with silenced():
             self._network: Any = AutoBackend(str(path))
         names = self._network.names
         self.names = tuple(str(names[place]) for place in range(len(names)))
-        self.shape = (imgsz, imgsz)
+        self.shape, self.imgsz = (imgsz, imgsz), imgsz
         self.description = "NCNN" if path.is_dir() else "LiteRT"
 
     def __call__(self, batch: ImageArray) -> Tensor:
@@ -416,7 +432,7 @@ def _times(backends: dict[str, Backend], frame: ImageArray, imgsz: int) -> dict[
 def _accuracy(backend: Backend, imgsz: int, labelled: dict[str, Any]) -> Evaluation:
     from maskyolo.evaluate import AP_FLOOR, evaluate
 
-    return evaluate(**labelled, model=YoloDetector(backend, imgsz, AP_FLOOR), imgsz=imgsz, project=None)
+    return evaluate(**labelled, model=YoloDetector(backend, imgsz, AP_FLOOR), project=None)
 
 
 def _size(path: Path) -> int:

@@ -40,6 +40,11 @@ class TwoStageDetector:
         self.conf, self.max_det = conf, max_det
         self.tell_scores = False
 
+    @property
+    def description(self) -> str:
+        """What computes the two stages where and in which precision, in a line."""
+        return f"two stages: {self.face_detector.name} in OpenCV, then {self.classifier.description}"
+
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect in one picture.
 

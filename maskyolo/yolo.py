@@ -38,7 +38,7 @@ STRIDE = 32
 #: The pipelines, and the weights of the package that each takes by default.
 DEFAULT_MODELS = {"yolo": "maskyolo-n", "two-stage": "mobilenet_v2"}
 
-#: The usual longer side in pixels that pictures are scaled to, and overlap that NMS lets be; both of one forward pass only.
+#: The longer side in pixels that pictures are scaled to where the weights say none, and the overlap that NMS lets be by default.
 IMGSZ, IOU = 640, 0.5
 
 #: Most pixels of that side: a larger input fills any memory, and the system ends the process without a word.
@@ -117,22 +117,35 @@ class YoloDetector:
 
     Args:
         backend: the network.
-        imgsz: longer side in pixels that pictures are scaled to; rounded up to a multiple of 32.
+        imgsz: longer side in pixels that pictures are scaled to, rounded up to a multiple of 32; by default the one that the weights
+            say, as with Ultralytics, and 640 if they say none.
         conf: least confidence of a detection.
         iou: overlap above which the less confident of two boxes is dropped.
         max_det: most detections in a picture.
 
     Raises:
         WeightsError: the network has other classes than with_mask and without_mask.
+        MaskyoloError: `imgsz` is out of its range, or the network takes pictures of one other size only.
     """
 
-    def __init__(self, backend: Backend, imgsz: int = 640, conf: float = 0.25, iou: float = 0.5, max_det: int = 300) -> None:
+    def __init__(self, backend: Backend, imgsz: int | None = None, conf: float = 0.25, iou: float = 0.5, max_det: int = 300) -> None:
         if sorted(backend.names) != sorted(CLASS_NAMES):
             found = ", ".join(backend.names[:4]) + (f" and {len(backend.names) - 4} more" if len(backend.names) > 4 else "")
             raise WeightsError(f"wrong weights: classes {found}; a model with {' and '.join(CLASS_NAMES)} is needed")
         self.backend = backend
-        self.imgsz, self.conf, self.iou, self.max_det = imgsz, conf, iou, max_det
+        own = max(backend.shape) if backend.shape else backend.imgsz
+        imgsz = imgsz if imgsz is not None else own if own is not None else IMGSZ
+        if not STRIDE <= imgsz <= MOST_PIXELS:
+            raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network takes {STRIDE} to {MOST_PIXELS} pixels; give 320 to 1280")
+        self.imgsz, self.conf, self.iou, self.max_det = _ceil(imgsz), conf, iou, max_det
+        if backend.shape and self.imgsz != _ceil(max(backend.shape)):
+            raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network was exported for {own} pixels only; leave it out")
         self._class_ids = np.array([CLASS_NAMES.index(name) for name in backend.names])
+
+    @property
+    def description(self) -> str:
+        """What computes it where and in which precision, why, and in which size, in a line."""
+        return f"{self.backend.description}; pictures at {self.imgsz} pixels"
 
     @property
     def workers(self) -> int:
@@ -167,7 +180,7 @@ class YoloDetector:
 def load_detector(
     model: Path | str | None = None,
     device: str = "auto",
-    imgsz: int = 640,
+    imgsz: int | None = None,
     conf: float = 0.25,
     iou: float = 0.5,
     max_det: int = 300,
@@ -186,7 +199,7 @@ def load_detector(
         model: the name of weights that come with the package (by default those of `DEFAULT_MODELS`), or the path of a `.onnx`,
             `.xml` (OpenVINO) or `.pt` file, or of a folder with one `.xml`; `two-stage` takes a `.onnx` file.
         device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
-        imgsz: longer side in pixels that pictures are scaled to; `yolo` only.
+        imgsz: longer side in pixels that pictures are scaled to, by default the one that the weights say; `yolo` only.
         conf: least confidence of a detection.
         iou: overlap above which the less confident of two boxes is dropped; `yolo` only.
         max_det: most detections in a picture.
@@ -208,8 +221,6 @@ def load_detector(
     for name, value in (("conf", conf), ("iou", iou), ("face_conf", face_conf or 0)):
         if not 0 <= value <= 1:
             raise MaskyoloError(f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1")
-    if not STRIDE <= imgsz <= MOST_PIXELS:
-        raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network takes {STRIDE} to {MOST_PIXELS} pixels; give 320 to 1280")
     if pipeline not in DEFAULT_MODELS:
         raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}")
     if model is not None and Path(model).suffix.lower() in KERAS_SUFFIXES and Path(model).exists():
@@ -221,7 +232,7 @@ def load_detector(
     other = "yolo" if pipeline == "two-stage" else "two-stage"
     given = {
         "yolo": (
-            ("imgsz", imgsz != IMGSZ),
+            ("imgsz", imgsz is not None),
             ("iou", iou != IOU),
             ("backend", backend != "auto"),
             ("precision", precision not in ("auto", "fp32")),

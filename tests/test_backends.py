@@ -13,13 +13,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 import supervision as sv
 from test_classifier import make_classifier
 
 import maskyolo
 from maskyolo.backends import choose_backend, load_backend
-from maskyolo.backends.openvino import FILES_KEPT, OpenVinoNetwork
+from maskyolo.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image
@@ -61,6 +62,30 @@ def assert_same(ours: list[sv.Detections], expected: list[sv.Detections], within
 )
 def test_backends_agree_on_real_photos(settings: dict[str, Any], expected: list[sv.Detections]) -> None:
     assert_same(found(**settings), expected, within=0.02)
+
+
+def test_every_backend_reads_the_size_that_the_weights_say(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    torch = pytest.importorskip("torch")
+    from maskyolo._onnx import set_metadata
+
+    network = onnx.load(ONNX)
+    assert load_backend(ONNX).imgsz == 640
+    set_metadata(network, imgsz="[416, 416]")
+    onnx.save(network, tmp_path / "model.onnx")
+    checkpoint = torch.load(ONNX.with_suffix(".pt"), map_location="cpu", weights_only=False)
+    checkpoint["train_args"]["imgsz"] = 416
+    torch.save(checkpoint, tmp_path / "model.pt")
+    openvino.save_model(CORE.read_model(tmp_path / "model.onnx"), tmp_path / "model.xml")
+    for backend, suffix in (("openvino", "onnx"), ("onnxruntime", "onnx"), ("openvino", "xml"), ("torch", "pt")):
+        assert load_backend(tmp_path / f"model.{suffix}", backend=backend, trust=True).imgsz == 416
+    (tmp_path / "metadata.yaml").write_text("task: detect\nimgsz:\n- 320\n- 320\nnames: {0: with_mask, 1: without_mask}\n")  # Ultralytics'
+    assert load_backend(tmp_path / "model.xml").imgsz == 320
+
+
+def test_what_is_shipped_says_the_size_that_its_card_is_of() -> None:
+    for name in ("maskyolo-n", "maskyolo-n-folders"):
+        assert load_backend(ONNX.with_name(f"{name}.onnx")).imgsz == 640
 
 
 def test_threads_may_share_a_backend() -> None:

@@ -336,3 +336,17 @@ def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> Non
     text = (tmp_path / "runs" / "predict" / "args.yaml").read_text()
     assert "alert_url: example.org" in text
     assert "/hook" not in text
+
+
+def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: Path) -> None:
+    for given, side in ((None, 640), (310, 320)):
+        summary = Summary()
+        list(detect(samples / "portrait.jpg", imgsz=given, save_txt=True, project=tmp_path, exist_ok=True, summary=summary))
+        assert summary.network.endswith(f"; pictures at {side} pixels")
+        assert f"imgsz: {side}\n" in (tmp_path / "predict" / "args.yaml").read_text()
+
+
+def test_two_stages_tell_what_computes_them(samples: Path) -> None:
+    summary = Summary()
+    list(detect(samples / "portrait.jpg", pipeline="two-stage", detector="haar", summary=summary))
+    assert summary.network == "two stages: haar in OpenCV, then mobilenet_v2 in OpenVINO on the CPU, fp32"

@@ -61,10 +61,11 @@ def pairs(found: list[sv.Detections], expected: list[sv.Detections], above: floa
 @pytest.mark.parametrize(("format", "precision"), [("onnx", "fp32"), ("onnx", "fp16"), ("openvino", "fp32"), ("openvino", "fp16")])
 def test_an_export_in_floats_finds_the_same(format: str, precision: str, tmp_path: Path) -> None:  # noqa: A002
     result = maskyolo.export_model(format=format, precision=precision, imgsz=320, project=tmp_path)
-    overlaps, off = pairs(faces(result.path, precision="fp32"), faces("maskyolo-n", precision="fp32"), above=0.28)
+    overlaps, off = pairs(faces(result.path, precision="fp32", imgsz=640), faces("maskyolo-n", precision="fp32"), above=0.28)
     assert len(overlaps) > 10
     assert overlaps.min() > 0.95
     assert off.max() < 0.02
+    assert maskyolo.load_detector(result.path).imgsz == 320  # type: ignore[union-attr]
     assert result.source.map50 is None
     assert "accuracy not measured" in result.table()
 
@@ -87,13 +88,14 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(photos: Path, tm
     code = f"""
 import sys, maskyolo
 from maskyolo.images import read_image
-detector = maskyolo.load_detector({str(result.folder)!r})
+detector = maskyolo.load_detector({str(result.folder)!r}, imgsz=640)
 print(sum(len(detector(read_image(path))) for path in {[str(path) for path in PHOTOS]}), "torch" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert int(told[0]) > 10
     assert told[1] == "False"
-    overlaps, off = pairs(faces(result.path), faces("maskyolo-n"), above=0.5)
+    assert maskyolo.load_detector(result.path).imgsz == 320  # type: ignore[union-attr]
+    overlaps, off = pairs(faces(result.path, imgsz=640), faces("maskyolo-n"), above=0.5)
     assert np.median(overlaps) > 0.9
     assert np.median(off) < 0.1
 
@@ -102,7 +104,7 @@ def test_onnx_in_int8_runs_in_both_runtimes(photos: Path, tmp_path: Path) -> Non
     result = maskyolo.export_model(format="onnx", precision="int8", images=photos, imgsz=320, project=tmp_path)
     assert result.exported.runs_in == "OpenVINO on the CPU, int8, fp32"
     for backend in ("openvino", "onnxruntime"):
-        overlaps, off = pairs(faces(result.path, backend=backend), faces("maskyolo-n"), above=0.5)
+        overlaps, off = pairs(faces(result.path, backend=backend, imgsz=640), faces("maskyolo-n"), above=0.5)
         assert np.median(overlaps) > 0.9
         assert np.median(off) < 0.1
 
@@ -177,12 +179,12 @@ def test_a_missing_tool_of_ultralytics_is_told(monkeypatch: pytest.MonkeyPatch, 
         def export(self, **settings: Any) -> str:
             assert settings["format"] == "ncnn"
             assert settings["quantize"] == 16
-            assert settings["imgsz"] == 416  # as Ultralytics would round it
+            assert settings["imgsz"] == 416
             raise ModuleNotFoundError("No module named 'ncnn'", name="ncnn")
 
     monkeypatch.setattr("maskyolo._ultralytics.import_ultralytics", lambda what: SimpleNamespace(YOLO=Yolo))
     monkeypatch.setattr("maskyolo._ultralytics.silenced", nullcontext)
-    monkeypatch.setattr("maskyolo.export.load_detector", lambda *_, **__: None)
+    monkeypatch.setattr("maskyolo.export.load_detector", lambda *_, **__: SimpleNamespace(imgsz=416, backend=SimpleNamespace(imgsz=416)))
     with pytest.raises(DependencyError, match="exporting to ncnn needs ncnn, which is not here; run: pip install ncnn pnnx"):
         maskyolo.export_model(format="ncnn", precision="fp16", imgsz=400, project=tmp_path / "runs")
     assert not any((tmp_path / "runs").iterdir())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskyolo.backends import Tensor, load_backend, parse_names, to_tensor
+from maskyolo.backends import Tensor, load_backend, parse_imgsz, parse_names, to_tensor
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import ImageArray, read_image
@@ -23,6 +23,7 @@ class FakeBackend:
         self.output = np.array(columns, np.float32).reshape(-1, 6).T[None]
         self.names = names
         self.shape: tuple[int, int] | None = None
+        self.imgsz: int | None = None
         self.seen: tuple[int, ...] = ()
 
     def __call__(self, batch: ImageArray) -> Tensor:
@@ -112,9 +113,28 @@ def test_classes_are_told_apart_by_name_not_by_place() -> None:
 
 def test_a_network_of_one_size_gets_that_size() -> None:
     backend = FakeBackend([])
-    backend.shape = (320, 320)
-    YoloDetector(backend, imgsz=640)(np.zeros((100, 200, 3), np.uint8))
-    assert backend.seen == (1, 320, 320, 3)
+    backend.shape, backend.imgsz = (192, 320), 640
+    for detector in (YoloDetector(backend), YoloDetector(backend, imgsz=310)):
+        detector(np.zeros((100, 200, 3), np.uint8))
+        assert (detector.imgsz, backend.seen) == (320, (1, 192, 320, 3))
+    with pytest.raises(MaskyoloError, match="imgsz 640: the network was exported for 320 pixels only"):
+        YoloDetector(backend, imgsz=640)
+
+
+@pytest.mark.parametrize(("said", "given", "side"), [(None, None, 640), (416, None, 416), (416, 320, 320), (410, None, 416)])
+def test_pictures_are_scaled_to_what_the_weights_say_unless_told(said: int | None, given: int | None, side: int) -> None:
+    backend = FakeBackend([])
+    backend.imgsz = said
+    detector = YoloDetector(backend, given)
+    detector(np.zeros((100, 100, 3), np.uint8))
+    assert (detector.imgsz, backend.seen) == (side, (1, side, side, 3))
+
+
+def test_weights_with_a_size_beyond_any_memory_are_refused() -> None:
+    backend = FakeBackend([])
+    backend.imgsz = 100_000
+    with pytest.raises(MaskyoloError, match="imgsz 100000"):
+        YoloDetector(backend)
 
 
 def test_other_classes_are_the_wrong_weights() -> None:
@@ -217,3 +237,12 @@ def test_class_names_are_read_and_never_run() -> None:
     for text in ("__import__('os').abort()", "{1: 'a'}", "[", "7"):
         with pytest.raises(WeightsError, match="class names"):
             parse_names(text, Path("x"))
+
+
+def test_the_size_is_read_from_the_metadata() -> None:
+    for text, side in {"[416, 416]": 416, "[384, 640]": 640, "320": 320}.items():
+        assert parse_imgsz({"imgsz": text}, Path("x")) == side
+    assert parse_imgsz({}, Path("x")) is None
+    for text in ("[]", "large", "None", "__import__('os').abort()"):
+        with pytest.raises(WeightsError, match="imgsz"):
+            parse_imgsz({"imgsz": text}, Path("x"))

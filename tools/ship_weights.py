@@ -13,15 +13,15 @@ from pathlib import Path
 import onnx
 import torch
 
-from maskyolo._onnx import halve
+from maskyolo._onnx import halve, set_metadata
 from maskyolo._ultralytics import import_ultralytics
 from maskyolo.dataset import CLASS_NAMES
 
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
 
-def ship_checkpoint(run: Path, name: str) -> Path:
-    """Write `name.pt` of a run into the package."""
+def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
+    """Write `name.pt` of a run into the package, to look at pictures of `imgsz` pixels."""
     import_ultralytics("shipping weights")
     from ultralytics.utils.patches import torch_load
 
@@ -30,6 +30,7 @@ def ship_checkpoint(run: Path, name: str) -> Path:
     settings = checkpoint["train_args"]
     start = Path(settings["model"]).name
     settings.update({"data": "data.yaml", "project": "runs/train", "name": name, "model": start, "save_dir": f"runs/train/{name}"})
+    settings["imgsz"] = imgsz
     checkpoint.pop("git", None)
     model = checkpoint["model"]
     if isinstance(getattr(model, "args", None), dict):
@@ -40,15 +41,13 @@ def ship_checkpoint(run: Path, name: str) -> Path:
     return place
 
 
-def ship_network(run: Path, name: str) -> Path:
-    """Write `name.onnx` of a run into the package."""
+def ship_network(run: Path, name: str, imgsz: int) -> Path:
+    """Write `name.onnx` of a run into the package, to look at pictures of `imgsz` pixels."""
     place = WEIGHTS / f"{name}.onnx"
     network = onnx.load(run / "weights" / "best.onnx")
     network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(CLASS_NAMES)  # PyTorch's exporter does not always know it
     halve(network)
-    for entry in network.metadata_props:
-        if entry.key == "description":
-            entry.value = f"{name}: YOLOv8n for faces with and without a mask"
+    set_metadata(network, description=f"{name}: YOLOv8n for faces with and without a mask", imgsz=str([imgsz, imgsz]))
     onnx.save(network, place)
     return place
 
@@ -58,11 +57,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("run", type=Path, help="folder of the run")
     options.add_argument("name", help="of the weights")
+    options.add_argument("--imgsz", type=int, default=640, help="longer side in pixels that the model card's figures are of")
     options.add_argument("--onnx", action="store_true", help="only the ONNX file")
     args = options.parse_args()
     run = args.run
     for ship in (ship_network,) if args.onnx else (ship_network, ship_checkpoint):
-        file = ship(run, args.name)
+        file = ship(run, args.name, args.imgsz)
         data = file.read_bytes()
         found = [place for place in (str(run.resolve()), str(Path.home()), str(Path.cwd())) if place.encode() in data]
         if found:

@@ -26,6 +26,7 @@ __all__ = [
     "check_yolo",
     "choose_backend",
     "load_backend",
+    "parse_imgsz",
     "parse_names",
     "to_tensor",
     "usable_cpus",
@@ -44,6 +45,7 @@ class Backend(Protocol):
     Attributes:
         names: class names by the network's own class id.
         shape: the only (height, width) in pixels it takes, or None if any multiple of 32 will do.
+        imgsz: longer side in pixels that pictures were scaled to in training, or at its export; None if its file does not say.
         precision: what it computes in, "fp32" or "bf16".
         streams: how many threads may call it at once.
         description: what computes it where and in which precision, and why, in a line; `load_backend` writes it.
@@ -51,6 +53,7 @@ class Backend(Protocol):
 
     names: tuple[str, ...]
     shape: tuple[int, int] | None
+    imgsz: int | None
     precision: str
     streams: int
     description: str
@@ -201,3 +204,18 @@ def parse_names(text: str, path: Path) -> tuple[str, ...]:
         return tuple(str(names[place]) for place in range(len(names)))
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise WeightsError(f"wrong weights {path}: its class names cannot be read; export the model again") from error
+
+
+def parse_imgsz(metadata: Mapping[str, str], path: Path) -> int | None:
+    """Return the longer side of the size Ultralytics writes into exported models, such as `[416, 416]`; None if there is none.
+
+    Raises:
+        WeightsError: it is nothing of that kind.
+    """
+    if "imgsz" not in metadata:
+        return None
+    try:
+        sides = ast.literal_eval(metadata["imgsz"])
+        return max(map(int, sides)) if isinstance(sides, (list, tuple)) else int(sides)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise WeightsError(f"wrong weights {path}: its imgsz cannot be read; export the model again") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo.backends import Tensor, check_yolo, to_tensor, usable_cpus
+from maskyolo.backends import Tensor, check_yolo, parse_imgsz, to_tensor, usable_cpus
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 
@@ -48,7 +48,8 @@ class OnnxRuntimeBackend:
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again") from error
         inputs, outputs = ([_static(port.shape) for port in ports] for ports in (self._session.get_inputs(), self._session.get_outputs()))
-        self.names = check_yolo(self._session.get_modelmeta().custom_metadata_map, inputs, outputs, path)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.names, self.imgsz = check_yolo(metadata, inputs, outputs, path), parse_imgsz(metadata, path)
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
         self._input = self._session.get_inputs()[0].name

@@ -14,7 +14,7 @@ import yaml
 
 from maskyolo._late import late
 from maskyolo._quiet import quiet
-from maskyolo.backends import Tensor, check_yolo
+from maskyolo.backends import Tensor, check_yolo, parse_imgsz
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 
@@ -28,7 +28,8 @@ __all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork"]
 #: freed by another thread it takes the memory away and leaves the stack registered, so that the next Ctrl-C crashes (2026.4).
 CORE = openvino.Core()
 
-# The table that this reads is made at its first use, and two threads that make it at once wait for each other for ever (seen in 2026.4).
+# What this needs of pybind11 and NumPy is made at its first use, and two threads that make it at once wait for each other for ever
+# (seen in 2026.4).
 openvino.Type.f32.to_dtype()
 
 #: OpenVINO's names of `backends.PRECISIONS`, without `auto`.
@@ -61,7 +62,6 @@ class OpenVinoNetwork:
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._path = path
-        openvino.Type.f32.to_dtype()  # loads pybind11's NumPy API: threads that do so at the same time wait for each other for ever
         self._device = "CPU" if device in ("auto", "cpu") else device.upper()
         self._cached = False
         if self._device.split(".")[0] not in {name.split(".")[0] for name in CORE.available_devices}:
@@ -153,7 +153,8 @@ class OpenVinoBackend:
         self.precision = precision
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
         inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
-        self.names = check_yolo(self._network.metadata("task", "names", "maskyolo"), inputs, outputs, path)
+        metadata = self._network.metadata("task", "names", "maskyolo", "imgsz")
+        self.names, self.imgsz = check_yolo(metadata, inputs, outputs, path), parse_imgsz(metadata, path)
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
         _take_pixels(model)

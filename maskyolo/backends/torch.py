@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskyolo._ultralytics import import_ultralytics, silenced
-from maskyolo.backends import Tensor, to_tensor
+from maskyolo.backends import Tensor, parse_imgsz, to_tensor
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 
@@ -55,6 +55,7 @@ class TorchBackend:
         if task != "detect" or getattr(network, "end2end", False):
             raise WeightsError(f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed")
         self.names = tuple(str(names[place]) for place in range(len(names)))
+        self.imgsz = parse_imgsz({key: str(value) for key, value in model.overrides.items()}, path)
         self._network = network.to(self._device)
         self.description = f"PyTorch on {'the CPU' if self._device.type == 'cpu' else self._device}"
 

@@ -52,7 +52,7 @@ def compare(
     source: Annotated[str | None, typer.Option(help="Video on which to show them side by side.")] = None,
     conf: ReportConfidence = 0.25,
     iou: NmsIou = 0.5,
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = None,
     device: Device = "auto",
     max_det: MaxDetections = 300,
     trust: Trust = False,

@@ -51,7 +51,7 @@ def detect(
     model: Model = None,
     conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
     iou: NmsIou = 0.5,
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = None,
     device: Device = "auto",
     vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
     reconnect: Annotated[

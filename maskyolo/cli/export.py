@@ -29,7 +29,7 @@ def export(
     ] = None,
     data: LabelledData = None,
     split: Split = "val",
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = None,
     trust: Trust = False,
     project: Project = Path("runs/export"),
     name: Name = "export",

@@ -45,7 +45,10 @@ Backend = Annotated[str, typer.Option(help="What runs the network: auto (by file
 Precision = Annotated[
     str, typer.Option(help="What the network computes in: fp32, bf16 (OpenVINO), or auto: bf16 where the CPU has it in hardware.")
 ]
-ImageSize = Annotated[int, typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--imgsz", min=32, help="Longer side in pixels that pictures are scaled to for the network (else the weights' own)."),
+]
 Pipeline = Annotated[str, typer.Option(help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face).")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt file of unknown origin, which can run any code on this machine.")]

@@ -52,7 +52,7 @@ def open_(
         bool, typer.Option("--predict/--no-predict", help="Have the detector look at the photos it has not seen yet.")
     ] = True,
     conf: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a prediction.")] = 0.25,
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = None,
     device: Device = "auto",
     trust: Trust = False,
     name: SetName = None,

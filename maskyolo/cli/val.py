@@ -53,7 +53,7 @@ def val(
     face: FaceWeights = None,
     conf: ReportConfidence = 0.25,
     iou: NmsIou = 0.5,
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = None,
     device: Device = "auto",
     max_det: MaxDetections = 300,
     backend: Backend = "auto",

@@ -85,7 +85,7 @@ def open_review(
     pipeline: str = "yolo",
     predict: bool = True,
     conf: float = 0.25,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     device: str = "auto",
     trust: bool = False,
     name: str | None = None,
@@ -106,7 +106,7 @@ def open_review(
         pipeline: `yolo`, or `two-stage` to have the predictions of the two-stage path besides.
         predict: whether detectors look at the photos at all.
         conf: least confidence of a prediction.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: longer side in pixels that pictures are scaled to, by default the one that the weights say.
         device: where to compute.
         trust: open a `.pt` file of unknown origin.
         name: of the data set in FiftyOne; that of the folder if not given.
@@ -161,7 +161,7 @@ _Detector = Callable[[Any], "sv.Detections"]
 
 
 def _detectors(
-    model: Path | str | None, pipeline: str, conf: float, imgsz: int, device: str, trust: bool
+    model: Path | str | None, pipeline: str, conf: float, imgsz: int | None, device: str, trust: bool
 ) -> dict[str, tuple[dict[str, Any], Callable[[], _Detector]]]:
     """Return for each field of predictions what makes them what they are, and what loads the detector."""
     from maskyolo.yolo import DEFAULT_MODELS, find_model, load_detector

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Callable
 from http.client import InvalidURL
+from typing import Any
 
 from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
@@ -29,6 +31,16 @@ PATIENCE, SHORT_PATIENCE = 15.0, 0.3
 
 #: Most alerts under way at once; those above are dropped.
 MOST = 16
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leaves redirects alone: urllib would go to whatever host with a GET that has no event in it, and call that a success."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Alerts(NullSink):
@@ -115,10 +127,14 @@ class Alerts(NullSink):
     def _post(self, data: bytes) -> None:
         try:
             request = http_request(self._url or "", data, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=URL_TIMEOUT):  # noqa: S310  http(s) only, see __init__
+            with _OPENER.open(request, timeout=URL_TIMEOUT):
                 pass
         except (ValueError, InvalidURL):  # whose text has a part of the address
             self._failures.append(f"--alert-url {display_host(self._url or '')}: no valid address")
+        except urllib.error.HTTPError as error:
+            error.close()
+            told = f"it redirects ({error.code}), give the address it leads to" if 300 <= error.code < 400 else str(error).lower()
+            self._failures.append(f"--alert-url {display_host(self._url or '')}: {told}")
         except Exception as error:  # noqa: BLE001  whatever goes wrong there must not end the run
             reason = " ".join(str(getattr(error, "reason", None) or error).split()).lower()
             self._failures.append(f"--alert-url {display_host(self._url or '')}: {reason}")

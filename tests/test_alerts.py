@@ -164,6 +164,27 @@ def test_an_address_that_refuses_is_told_once_without_its_secret(hook: tuple[typ
     assert "secret" not in told[0]
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_and_not_followed(code: int, hook: tuple[type[Hook], str], told: list[str]) -> None:
+    handler, url = hook
+    gone: list[str] = []
+
+    def answer(self: BaseHTTPRequestHandler) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(code)
+        self.send_header("Location", url + "/elsewhere")
+        self.end_headers()
+
+    handler.do_POST = answer  # type: ignore[method-assign]
+    handler.do_GET = lambda self: gone.append(self.path)  # type: ignore[attr-defined]
+    alerts = Alerts(None, url, told.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert gone == handler.seen == []
+    reason = f"it redirects ({code}), give the address it leads to"
+    assert told == [f"an alert did not arrive: --alert-url 127.0.0.1: {reason}; further failures are not told"]
+
+
 def test_an_address_where_nobody_listens_is_told(told: list[str]) -> None:
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
         port = server.server_port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -160,23 +161,33 @@ class Sinks:
 
 
 class _Names:
-    """Gives each source a name of its own in one folder: its stem, or `stem_2`, … where another source has it."""
+    """Gives each source a name of its own in one folder: its stem, or `stem_2`, … where another source has it.
+
+    A picture `clip_0` is in the way of a video `clip`, too, whose first frame's files are called so.
+    """
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, bool], str] = {}
         self._taken: set[tuple[str, bool]] = set()
+        self._videos: set[str] = set()  # that pictures are in the way of
 
     def __call__(self, frame: Frame) -> str:
         still = frame.kind == "image"
         if (frame.source, still) not in self._names:
             stem = name = _stem(frame)
             number = 1
-            while (name.casefold(), still) in self._taken:
+            while self._is_taken(name.casefold(), still):
                 number += 1
                 name = f"{stem}_{number}"
             self._taken.add((name.casefold(), still))
+            if still and (video := _video_of(name.casefold())):
+                self._videos.add(video)
             self._names[frame.source, still] = name
         return self._names[frame.source, still]
+
+    def _is_taken(self, name: str, still: bool) -> bool:
+        other = (_video_of(name), False) in self._taken if still else name in self._videos
+        return other or (name, still) in self._taken
 
 
 class Drawings(NullSink):
@@ -515,6 +526,12 @@ def _ids(detections: sv.Detections) -> Any:
 
 def _confidences(detections: sv.Detections) -> Any:
     return np.zeros(0, np.float32) if detections.confidence is None else detections.confidence
+
+
+def _video_of(name: str) -> str:
+    """Return the name of the video whose frames have files of this name, or nothing."""
+    found = re.fullmatch(r"(.+)_\d+", name)
+    return found[1] if found else ""
 
 
 def _place(frame: Frame) -> str:

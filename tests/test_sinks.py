@@ -285,6 +285,19 @@ def test_label_files_are_yolos(tmp_path: Path) -> None:
     assert (tmp_path / "v_7.txt").read_text().startswith("0 ")
 
 
+@pytest.mark.parametrize("video_first", [True, False])
+def test_a_picture_named_as_a_videos_frame_has_files_of_its_own(video_first: bool, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "crops").mkdir()
+    both = [video(0, "a/Clip.mp4"), result("b/clip_0.jpg", (5, 5, 20, 20))]
+    for sink in (LabelFiles(tmp_path / "labels"), Crops(tmp_path / "crops")):
+        for one in both if video_first else both[::-1]:
+            sink.write(one)
+    names = ["Clip_0", "clip_0_2"] if video_first else ["Clip_2_0", "clip_0"]
+    assert sorted(path.stem for path in (tmp_path / "labels").iterdir()) == names
+    assert sorted(path.stem for path in (tmp_path / "crops" / "with_mask").iterdir()) == [f"{name}_1" for name in names]
+
+
 def test_label_files_with_confidence_have_six_numbers(tmp_path: Path) -> None:
     LabelFiles(tmp_path, conf=True).write(result("a.jpg", (0, 0, 50, 40)))
     assert (tmp_path / "a.txt").read_text() == "0 0.250000 0.250000 0.500000 0.500000 0.900000\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from maskyolo.cli import main
+from maskyolo.images import write_image
 
 
 def command(*arguments: object) -> int:
@@ -37,6 +39,18 @@ def test_an_annotated_set_and_folders_and_then_another_format(street: Path, tmp_
     printed = capsys.readouterr().out
     assert "boxes: " in printed
     assert printed.splitlines()[-2:] == ["left out: 0 pictures; boxes changed in 0", str(tmp_path / "coco")]
+
+
+def test_a_photo_without_annotation_is_not_one_without_faces(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (2, 60, 80, 3), np.uint8)
+    for name, picture in zip(("wall.png", "unknown.png"), noise, strict=True):
+        write_image(street / name, picture)
+    (street / "wall.xml").write_text("<annotation></annotation>")
+    assert command("convert", street, "--splits", "0.5,0.5,0", "--out", tmp_path / "set") == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:13].strip(): dict(zip(lines[0].split(), line[13:].split(), strict=True)) for line in lines[1:5]}
+    assert (rows["no faces"]["kept"], rows["no faces"]["all"]) == ("1", "1")
+    assert (rows["no annotation"]["excluded"], rows["no annotation"]["all"]) == ("1", "1")
 
 
 def test_strict_exits_with_1_for_an_annotation_that_cannot_be_used(

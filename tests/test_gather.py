@@ -109,7 +109,7 @@ def test_dropped_boxes_are_gone_and_a_photo_of_these_only_is_left_out(street: Pa
 
 def test_an_unknown_class_is_one_line_before_any_work(street: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"mask_weared_incorrect \(1 boxes\), with_mask \(29 boxes\).*--map mask_weared_incorrect="
+        DatasetError, match=r"mask_weared_incorrect \(1 box\), with_mask \(29 boxes\).*--map mask_weared_incorrect="
     ) as told:
         convert_dataset(street, tmp_path / "set")
     assert "\n" not in str(told.value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from maskyolo._text import counted
 from maskyolo.cli.options import ImageList, Seed, Strict, examples
 from maskyolo.cli.progress import progress_bar
 from maskyolo.errors import MaskyoloError
@@ -86,6 +88,7 @@ def convert(
         _export(source, out, to, format, _pairs(class_map or []), image_list, strict)
         return
     from maskyolo.convert import convert_dataset
+    from maskyolo.formats.base import NO_ANNOTATION
     from maskyolo.ledger import STATUSES
 
     try:
@@ -114,12 +117,15 @@ def convert(
         typer.echo(f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there", err=True)
         raise
     counts = made.counts()
+    if unannotated := Counter(row.status for row in made.rows if row.reason == NO_ANNOTATION):
+        counts[""] -= unannotated
+        counts = {name: found for name, found in counts.items() if name or found} | {NO_ANNOTATION: unannotated}
     shown = [status for status in STATUSES if status == "kept" or any(counts[name][status] for name in counts)]
     print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
     for name, found in counts.items():
         print(f"{name or 'no faces':13}" + "".join(f"{found[status]:12}" for status in shown) + f"{found.total():12}")
     by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
-    print(f"near-copies in different splits: {made.leaks} of {made.pairs} pairs; {by_chance}")
+    print(f"near-copies in different splits: {made.leaks} of {counted(made.pairs, 'pair')}; {by_chance}")
     sources = ", ".join(map(str, source))
     for row in made.gone[:20]:
         print(f"no longer in {sources}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}")
@@ -133,7 +139,7 @@ def convert(
     if len(unreadable) > 20:
         typer.echo(f"maskyolo: … and {len(unreadable) - 20} more; see the ledger", err=True)
     if made.scenes:
-        print(f"and {made.scenes} scenes composed of the training photos")
+        print(f"and {counted(made.scenes, 'scene')} composed of the training photos")
     print(f"ledger: {made.folder / 'ledger.csv'}{', contact sheets beside it' if sheets else ''}")
     print(made.folder)
     if strict and unreadable:
@@ -161,7 +167,7 @@ def _export(
         typer.echo(f"maskyolo: … and {len(made.skipped + made.mended) - 20} more", err=True)
     print("pictures: " + ", ".join(f"{split or 'in no split'} {count}" for split, count in sorted(made.photos.items())))
     print("boxes: " + ", ".join(f"{name} {count}" for name, count in made.boxes.items()))
-    print(f"left out: {len(made.skipped)} pictures; boxes changed in {len(made.mended)}")
+    print(f"left out: {counted(len(made.skipped), 'picture')}; boxes changed in {len(made.mended)}")
     print(made.folder)
     if strict and made.skipped:
         raise typer.Exit(1)

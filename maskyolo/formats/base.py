@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
+from maskyolo._text import counted
 from maskyolo.boxes import box_iou
 from maskyolo.dataset import CLASS_NAMES, class_of, plain_name, walk_files
 from maskyolo.errors import DatasetError
@@ -19,6 +20,7 @@ from maskyolo.images import IMAGE_SUFFIXES, open_picture
 
 __all__ = [
     "CLASS_CHOICES",
+    "NO_ANNOTATION",
     "REST",
     "AnnotatedPhoto",
     "Checked",
@@ -37,6 +39,9 @@ FloatBoxes = npt.NDArray[np.float64]
 
 #: What `--map NAME=` may say about the boxes of a class.
 CLASS_CHOICES = (*CLASS_NAMES, "drop", "ignore", "keep")
+
+#: Why a picture that its set says nothing of is left out: it may show any number of faces.
+NO_ANNOTATION = "no annotation"
 
 #: Folder or file of the pictures that are in no split, where a set has splits.
 REST = "rest"
@@ -191,7 +196,8 @@ def map_classes(found: Mapping[str, int], class_map: Mapping[str, str], where: s
     unknown = [name for name, target in targets.items() if not target]
     if unknown:
         listed = ", ".join(
-            f"{name} ({count} boxes{'' if targets[name] in ('', name) else f', {targets[name]}'})" for name, count in found.items()
+            f"{name} ({counted(count, 'box', 'boxes')}{'' if targets[name] in ('', name) else f', {targets[name]}'})"
+            for name, count in found.items()
         )
         raise DatasetError(
             f"cannot tell what class '{unknown[0]}' of {where} means; it has: {listed}; say it with --map {_quoted(unknown[0])}=CLASS, "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.errors import DatasetError
-from maskyolo.formats.base import REST, AnnotatedPhoto, PictureIndex, list_files, split_of
+from maskyolo.formats.base import NO_ANNOTATION, REST, AnnotatedPhoto, PictureIndex, list_files, split_of
 from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
     for picture in index.pictures:
         if picture not in photos and source.is_dir():
             name = picture.relative_to(root).as_posix()
-            photos[picture] = AnnotatedPhoto(picture, name, split=split_of(name), status="excluded", reason="no annotation")
+            photos[picture] = AnnotatedPhoto(picture, name, split=split_of(name), status="excluded", reason=NO_ANNOTATION)
     return sorted([*photos.values(), *problems], key=lambda photo: photo.source)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from maskyolo.dataset import SPLITS
 from maskyolo.errors import DatasetError
-from maskyolo.formats.base import AnnotatedPhoto, PictureIndex, list_files, split_of, stem_of
+from maskyolo.formats.base import NO_ANNOTATION, AnnotatedPhoto, PictureIndex, list_files, split_of, stem_of
 from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
     for path in index.pictures:
         if path not in photos:
             name = path.relative_to(source).as_posix()
-            photos[path] = AnnotatedPhoto(path, name, status="excluded", reason="no annotation")
+            photos[path] = AnnotatedPhoto(path, name, status="excluded", reason=NO_ANNOTATION)
     return sorted((_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source)
 
 

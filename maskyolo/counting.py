@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from maskyolo._text import counted
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray, write_atomic
@@ -199,7 +200,7 @@ class Counting(NullSink):
         people = self.people()
         share = self.share_with_mask()
         lines = [
-            f"{sum(people.values())} people: {people['with_mask']} with a mask, {people['without_mask']} without, "
+            f"{counted(sum(people.values()), 'person', 'people')}: {people['with_mask']} with a mask, {people['without_mask']} without, "
             f"{people['put_on']} put one on, {people['took_off']} took one off"
             + (f"; {share:.0%} of the time with a mask" if share is not None else "")
         ]
@@ -268,16 +269,14 @@ class Counting(NullSink):
         seen = [sum(self._people[track].class_id == class_id for track in inside) for class_id in range(len(CLASS_NAMES))]
         here.seen = [before + more for before, more in zip(here.seen, seen, strict=True)]
         here.timeline.add(frame.time, seen)
-        for track in [track for track, person in self._people.items() if frame.time - person.time > LOST + SETTLED]:
-            self._end(track)
+        self._end(track for track, person in self._people.items() if frame.time - person.time > LOST + SETTLED)
         if self.path and frame.time - self._saved >= SAVE_EVERY:
             self._saved = frame.time
             self._save()
 
     def finish(self) -> None:
         """End every track of the source; see `Sink`."""
-        for track in list(self._people):
-            self._end(track)
+        self._end(self._people)
         self._line, self._size, self._saved = None, (0, 0), 0.0
 
     def close(self) -> None:
@@ -379,10 +378,12 @@ class Counting(NullSink):
             person.alerted = True
             self._tell("alert", track)
 
-    def _end(self, track: int) -> None:
-        if self._people[track].appeared:
-            self._tell("ends", track)
-        del self._people[track]
+    def _end(self, tracks: Iterable[int]) -> None:
+        """Tell of people who are not seen any more, in the order of their last sights, and forget them."""
+        for track in sorted(tracks, key=lambda track: self._people[track].time):
+            if self._people[track].appeared:
+                self._tell("ends", track)
+            del self._people[track]
 
     def _tell(self, event: str, track: int) -> None:
         person = self._people[track]

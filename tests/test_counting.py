@@ -86,6 +86,11 @@ def test_a_track_ends_when_it_was_last_seen_and_not_in_a_gap() -> None:
     assert [event for event in events if event[0] != "appears"] == [("ends", 1, 3.9)]
 
 
+def test_those_who_end_together_are_told_in_the_order_of_their_last_sights() -> None:
+    events = run(Counting(), 5, lambda time: [(track, 20 * track, 50, WITH) for track, end in ((1, 4.9), (2, 3), (3, 4)) if time < end])
+    assert [event for event in events if event[0] == "ends"] == [("ends", 2, 2.9), ("ends", 3, 3.9), ("ends", 1, 4.8)]
+
+
 def test_what_is_not_tracked_has_no_people_but_numbers(tmp_path: Path) -> None:
     counting = Counting()
     counting.path = tmp_path / "counts.json"

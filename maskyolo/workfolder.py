@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from maskyolo.dataset import SPLITS
@@ -31,6 +31,7 @@ __all__ = [
     "flatten",
     "foreign_file",
     "locked",
+    "locked_set",
     "publish",
     "recover",
     "working_folder",
@@ -80,12 +81,20 @@ def locked(part: Path) -> Iterator[None]:
         except BlockingIOError:
             theirs = True
         if theirs:
-            raise OutputError(f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another --out")
-        yield
+            raise OutputError(f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another folder")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                part.rmdir()  # nothing was done
     finally:
         os.close(folder)
-        with suppress(OSError):
-            part.rmdir()  # nothing was done
+
+
+def locked_set(root: Path) -> AbstractContextManager[None]:
+    """Keep other runs, those that make the set anew as well, out of a data set that is changed in place; see `locked`."""
+    part = working_folder(root)[1]
+    return locked(part if os.access(part.parent, os.W_OK) else root)  # where no working folder can be made none is at work
 
 
 def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:

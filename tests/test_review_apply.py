@@ -14,11 +14,12 @@ import pytest
 from reviewed import LEFT, RIGHT, content, faces_of, image_of, label_of, make_set
 
 from maskyolo.cli import main
-from maskyolo.errors import DatasetError
+from maskyolo.errors import DatasetError, OutputError
 from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
 from maskyolo.review import apply_review, transaction, undo_review
 from maskyolo.review.suspicions import Suspicion, read_suspicions, write_suspicions
 from maskyolo.review.transaction import Transaction
+from maskyolo.workfolder import locked_set
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
     done = apply_csv(root, *lines)
     assert (done.changes, content(root)) == ([], between)
     assert [str(problem) for problem in done.problems] == [
-        f"5 lines of {root / 'review.csv'} were taken over before and are passed over; to change a box again write new_class or new_box"
+        f"passed over: 5 lines of {root / 'review.csv'} taken over before; to change a box again write new_class or new_box"
     ]
     done = apply_csv(root, *lines, suspicion("train/bare", label=0, box=LEFT, tags=("wrong_class",)))
     assert done.counts() == {"class": 1}
@@ -330,17 +331,32 @@ def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as caught:
         main(["review", "apply", "--data", str(root), "--csv", str(root / "review.csv")])
     assert caught.value.code == 0
-    assert capsys.readouterr().out == f"changed: 1 classes, in 1 photos\n{root / 'review' / '0001'}\n"
+    assert capsys.readouterr().out == f"changed: 1 class, in 1 photo\n{root / 'review' / '0001'}\n"
     with pytest.raises(SystemExit):
         main(["review", "apply", "--data", str(root), "--undo"])
     assert capsys.readouterr().out.startswith("put back as before: 2 files\n")
 
 
-def test_undo_takes_no_other_options(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["--undo", "--dry-run"], ["--undo", "--name", "x"], ["--csv", "review.csv", "--name", "x"]])
+def test_options_that_say_nothing_together_are_refused(words: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["review", "apply", "--data", str(root), "--undo", "--dry-run"])
+        main(["review", "apply", "--data", str(root), *words])
     assert caught.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_two_at_once_do_not_change_a_set(root: Path) -> None:
+    lines = [suspicion("train/one", label=0, tags=("wrong_class",))]
+    before = content(root)
+    with locked_set(root):
+        for change in (lambda: apply_csv(root, *lines), lambda: undo_review(root)):
+            with pytest.raises(OutputError, match="another run is at work in it"):
+                change()
+        assert apply_csv(root, *lines, dry_run=True).counts() == {"class": 1}
+    (root / "review.csv").unlink()
+    assert content(root) == before
+    assert apply_csv(root, *lines).counts() == {"class": 1}
+    assert [path.name for path in root.parent.iterdir()] == ["set"]
 
 
 def test_a_list_is_taken_over_without_fiftyone(root: Path) -> None:

@@ -19,7 +19,7 @@ from maskyolo.errors import OutputError
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.ledger import read_ledger, write_ledger
-from maskyolo.workfolder import working_folder
+from maskyolo.workfolder import locked_set, working_folder
 
 FACE = (20.0, 10.0, 70.0, 70.0)
 
@@ -211,3 +211,16 @@ def test_two_runs_at_once_do_not_share_a_working_folder(photos: Path, tmp_path: 
     with pytest.raises(OutputError, match="it exists"):
         convert_dataset(photos, tmp_path / "set")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"], "no empty working folder is left"
+
+
+def test_a_set_in_a_folder_that_cannot_be_written_is_locked_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.yaml").touch()
+    for writable, names in ((True, ["set", "set.part"]), (False, ["set"])):
+        monkeypatch.setattr("os.access", lambda *_, writable=writable: writable)
+        with locked_set(tmp_path / "set"):
+            assert sorted(path.name for path in tmp_path.iterdir()) == names
+            for _ in range(2):  # a run that is turned away leaves the lock as it is
+                with pytest.raises(OutputError, match="another run is at work in it"), locked_set(tmp_path / "set"):
+                    pass
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskyolo._text import counted
 from maskyolo.cli import review_find
 from maskyolo.cli.options import Device, ImageSize, Trust, examples
 from maskyolo.cli.progress import progress_bar
@@ -113,10 +114,12 @@ def apply(
     from maskyolo.review import apply_review, undo_review
 
     if undo:
-        if csv is not None or dry_run:
-            raise MaskyoloError("--undo puts back what was before and has no use for --csv or --dry-run; leave out one or the other")
+        if csv is not None or name is not None or dry_run:
+            raise MaskyoloError(
+                "--undo puts back what was before and has no use for --csv, --name or --dry-run; leave out one or the other"
+            )
         files = undo_review(data)
-        print(f"put back as before: {len(files)} files")
+        print(f"put back as before: {counted(len(files), 'file')}")
         print("what FiftyOne shows follows with the next: maskyolo review open")
         return
     applied = apply_review(data, csv=csv, name=name, dry_run=dry_run)
@@ -127,16 +130,16 @@ def _tell_opened(opened: Opened, data: Path) -> None:
     synced = opened.synced
     for problem in opened.problems:
         typer.echo(f"maskyolo: warning: {problem}", err=True)
-    parts = [f"{opened.photos} photos", f"{len(synced.new)} new", f"{synced.updated} read anew", f"{synced.removed} gone"]
+    parts = [counted(opened.photos, "photo"), f"{len(synced.new)} new", f"{synced.updated} read anew", f"{synced.removed} gone"]
     parts += [f"{synced.moved} moved"] if synced.moved else []
     parts += [f"{opened.predicted} looked at"] if opened.predicted else []
-    print(f"{opened.name}: {', '.join(parts)}" + (f"; without {opened.scenes} composed scenes" if opened.scenes else ""))
+    print(f"{opened.name}: {', '.join(parts)}" + (f"; without {counted(opened.scenes, 'composed scene')}" if opened.scenes else ""))
     if opened.suspicious is None:
         print(f"no list of suspicions yet: make it with maskyolo review find --data {data}")
     else:
-        print(f"suspicious: {opened.suspicious} photos, in the saved view 'suspicious'")
+        print(f"suspicious: {counted(opened.suspicious, 'photo')}, in the saved view 'suspicious'")
     if synced.waiting:
-        print(f"edited and not applied yet: {synced.waiting} photos")
+        print(f"edited and not applied yet: {counted(synced.waiting, 'photo')}")
 
 
 def _tell_applied(applied: Applied, dry_run: bool) -> None:
@@ -149,15 +152,15 @@ def _tell_applied(applied: Applied, dry_run: bool) -> None:
         typer.echo(f"maskyolo: … and {len(applied.problems) - 20} more", err=True)
     counts = applied.counts()
     words = {
-        "class": "classes",
-        "box": "boxes moved",
-        "added": "boxes added",
-        "removed": "boxes removed",
-        "photo_removed": "photos taken out",
-        "checked": "photos checked",
+        "class": ("class", "classes"),
+        "box": ("box moved", "boxes moved"),
+        "added": ("box added", "boxes added"),
+        "removed": ("box removed", "boxes removed"),
+        "photo_removed": ("photo taken out", "photos taken out"),
+        "checked": ("photo checked", "photos checked"),
     }
-    told = ", ".join(f"{counts[what]} {word}" for what, word in words.items() if counts[what]) or "nothing to take over"
-    print(f"{'would change' if dry_run else 'changed'}: {told}" + (f", in {applied.photos} photos" if applied.changes else ""))
+    told = ", ".join(counted(counts[what], *nouns) for what, nouns in words.items() if counts[what]) or "nothing to take over"
+    print(f"{'would change' if dry_run else 'changed'}: {told}" + (f", in {counted(applied.photos, 'photo')}" if applied.changes else ""))
     if applied.folder:
         print(applied.folder)
 

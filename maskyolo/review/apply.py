@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from maskyolo.dataset import load_dataset
-from maskyolo.errors import DatasetError
+from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.corrections import Change, Problem
 from maskyolo.review.csvedits import edits_of_csv
 from maskyolo.review.photos import LEDGER, read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.review.transaction import Transaction
+from maskyolo.workfolder import locked_set
 
 __all__ = ["Applied", "apply_review", "undo_review"]
 
@@ -57,12 +58,22 @@ def apply_review(data: Path | str, *, csv: Path | str | None = None, name: str |
         dry_run: only tell what would change.
 
     Raises:
+        MaskyoloError: both `csv` and `name`.
         DatasetError: no data set, it was never opened, or a line of the CSV is wrong; nothing is changed then.
         DependencyError: FiftyOne is not installed, or has no database.
-        OutputError: a file cannot be written; the same call goes on where it stopped.
+        OutputError: another run is at work on the set, or a file cannot be written; the same call goes on where it stopped.
     """
-    if not dry_run:
-        Transaction.finish_pending(load_dataset(data).root)
+    if csv is not None and name is not None:
+        raise MaskyoloError(f"cannot take edits over from both {csv} and the set '{name}' of FiftyOne; leave out --csv or --name")
+    if dry_run:
+        return _apply(data, csv, name, dry_run)
+    root = load_dataset(data).root
+    with locked_set(root):
+        Transaction.finish_pending(root)
+        return _apply(data, csv, name, dry_run)
+
+
+def _apply(data: Path | str, csv: Path | str | None, name: str | None, dry_run: bool) -> Applied:
     review = read_review_set(data)
     if csv is not None:
         edits, told = edits_of_csv(review, read_suspicions(csv), csv)
@@ -97,16 +108,17 @@ def undo_review(data: Path | str) -> list[str]:
 
     Raises:
         DatasetError: there is nothing to undo, or a file was changed since.
-        OutputError: a file cannot be written; the same call goes on where it stopped.
+        OutputError: another run is at work on the set, or a file cannot be written; the same call goes on where it stopped.
     """
     root = load_dataset(data).root
-    Transaction.finish_pending(root)
-    last = Transaction.last(root)
-    if last is None:
-        raise DatasetError(f"there is nothing to undo in {root}: no change made by `maskyolo review apply` is left")
-    keep = {LEDGER: _rows_put_back(last)} if LEDGER in last.changed_since() and (root / LEDGER).is_file() else {}
-    files = last.files()
-    last.undo(keep)
+    with locked_set(root):
+        Transaction.finish_pending(root)
+        last = Transaction.last(root)
+        if last is None:
+            raise DatasetError(f"there is nothing to undo in {root}: no change made by `maskyolo review apply` is left")
+        keep = {LEDGER: _rows_put_back(last)} if LEDGER in last.changed_since() and (root / LEDGER).is_file() else {}
+        files = last.files()
+        last.undo(keep)
     return files
 
 

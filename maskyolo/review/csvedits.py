@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskyolo._text import counted
 from maskyolo.dataset import CLASS_NAMES, class_of
 from maskyolo.errors import DatasetError
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
@@ -49,7 +50,7 @@ def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path 
         if line.new_class and line.new_class not in review.names and class_of(line.new_class) not in review.names:
             raise DatasetError(f"{where}: unknown class '{line.new_class}'; choose from {', '.join(review.names)}")
         _lay(edits.setdefault(line.image, photo.edit(review.names)), line, where)
-    told = f"{before} lines of {path} were taken over before and are passed over; to change a box again write new_class or new_box"
+    told = f"passed over: {counted(before, 'line')} of {path} taken over before; to change a box again write new_class or new_box"
     return list(edits.values()), [Problem("", told)] if before else []
 
 

@@ -21,6 +21,7 @@ from maskyolo.review.photos import ReviewPhoto, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, read_suspicions
 from maskyolo.review.transaction import Transaction
 from maskyolo.review.views import arrange_app, evaluate, save_views
+from maskyolo.workfolder import locked_set
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -120,13 +121,16 @@ def open_review(
         DatasetError: no data set, or FiftyOne has one of that name from elsewhere.
         DependencyError: FiftyOne is not installed, or has no database.
         WeightsError: the model is missing or wrong.
+        OutputError: `apply_review` is at work on the set.
         MaskyoloError: the database does not start, or the port is taken.
     """
     if pipeline not in ("yolo", "two-stage"):
         raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from yolo, two-stage")
     if app:
         check_port(port)
-    Transaction.finish_pending(load_dataset(data).root)
+    root = load_dataset(data).root
+    with locked_set(root):
+        Transaction.finish_pending(root)
     review = read_review_set(data)
     detectors = _detectors(model, pipeline, conf, imgsz, device, trust) if predict else {}
     shown = OpenedSet.make(review, name)

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from maskyolo._text import counted
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.detection import Detector
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
@@ -455,8 +456,9 @@ def _sections(result: Comparison, pictures: Sequence[LabelledPicture]) -> list[s
     if evaluations:
         report = evaluations[0].report
         sections.append(
-            f'<p class="note">{report.images} pictures, {evaluations[0].face.support} labelled faces; {evaluations[0].ignored} boxes of '
-            f"other classes are ignored; {len(result.unreadable)} pictures could not be read. A detection is right when it overlaps a "
+            f'<p class="note">{counted(report.images, "picture")}, {counted(evaluations[0].face.support, "labelled face")}; not counted: '
+            f"{counted(evaluations[0].ignored, 'box', 'boxes')} of other classes, {counted(len(result.unreadable), 'picture')} that cannot "
+            f"be read. A detection is right when it overlaps a "
             f"labelled box of its class by an IoU of {report.iou:g} or more; a face that is not found is an error, whichever stage missed "
             f"it. Average precision is COCO's (101 points), from detections at confidence {AP_FLOOR:g} and above, in two stages from faces "
             f"of score {FACE_FLOOR:g} and above. In brackets: 95 % intervals over the pictures (1,000 resamples, the same for all).</p>"
@@ -522,9 +524,9 @@ def _speed_sections(result: Comparison) -> list[str]:
     rounds = len(next(iter(next(iter(result.speed.values())).values())).whole)
     sections.append(
         f'<p class="note">Frames of {FRAME[0]}x{FRAME[1]}, composed of faces of these pictures, at the usual confidence; decoding is not '
-        f"counted. Medians of {rounds} rounds in which all detectors took turns. Only faces that the first stage finds reach the second."
-        " The figures are of this machine; the relations carry over better than the milliseconds. Memory is the peak of a process of "
-        "its own that does nothing but load the detector and look at the frame with 10 faces.</p>"
+        f"counted. Medians of {counted(rounds, 'round')} in which all detectors took turns. Only faces that the first stage finds "
+        "reach the second. The figures are of this machine; the relations carry over better than the milliseconds. Memory is the peak of a "
+        "process of its own that does nothing but load the detector and look at the frame with 10 faces.</p>"
     )
     return sections
 

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from maskyolo._text import counted
 from maskyolo.boxes import Boxes, as_boxes
 from maskyolo.dataset import CLASS_NAMES, class_of, list_images, load_dataset
 from maskyolo.detection import Detector
@@ -196,11 +197,11 @@ class Evaluation:
         split = f", split {self.report.split}" if self.report.split else ""
         lines += [
             "",
-            f"{self.report.images} pictures of {self.report.data}{split}; {self.ignored} boxes of other classes are ignored.",
+            f"{counted(self.report.images, 'picture')} of {self.report.data}{split}; not counted: "
+            f"{counted(self.ignored, 'box', 'boxes')} of other classes"
+            + (f", {counted(len(self.unreadable), 'picture')} that cannot be read." if self.unreadable else "."),
             f"A detection is right when it overlaps a labelled box of its class by an IoU of {self.report.iou:g} or more.",
         ]
-        if self.unreadable:
-            lines.append(f"{len(self.unreadable)} pictures could not be read and are not counted.")
         return "\n".join(lines) + "\n"
 
 
@@ -310,9 +311,9 @@ def evaluate(
         if isinstance(model, (str, Path))
         else model
     )
-    title = str(settings["model"])
     if isinstance(loaded, YoloDetector):
         settings["imgsz"] = loaded.imgsz
+    title = str(settings["model"])
     folder = None if project is None else new_run(project, name, exist_ok)
     if folder:
         save_args(folder, settings)

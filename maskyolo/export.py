@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from maskyolo._quiet import quiet
+from maskyolo._text import counted
 from maskyolo.backends import Backend, Tensor, load_backend, to_tensor
 from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
@@ -160,16 +161,19 @@ def export_model(
     pictures = _calibration(images, data) if precision == "int8" or images is not None else []
     step = on_step or (lambda _: None)
     detector: Any = load_detector(source, imgsz=imgsz, trust=trust)  # before a folder is made: it may be damaged, or of other classes
-    folder = new_run(project, name, exist_ok)
     relabel = imgsz is not None and detector.imgsz != detector.backend.imgsz
     imgsz = int(detector.imgsz)
+    folder = new_run(project, name, exist_ok)
     scratch = folder / "export.part"
     try:
         with output_errors(folder):
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-        step(f"exporting {source.name} to {format}, {precision}" + (f", on {len(pictures)} pictures" if precision == "int8" else ""))
-        made = _export(source, format, precision, pictures, imgsz, scratch)
+        step(
+            f"exporting {source.name} to {format}, {precision}"
+            + (f", on {counted(len(pictures), 'picture')}" if precision == "int8" else "")
+        )
+        made = _export(source, format, precision, pictures, imgsz, relabel, scratch)
         with output_errors(folder):
             path = _move(made, folder)
     except BaseException:
@@ -266,12 +270,12 @@ def _export(
         if precision == "int8":
             _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
             network = _quantize(network, [node.name for node in network.graph.node], pictures, imgsz, network.graph.input[0].name)
+        if relabel:
+            set_metadata(network, imgsz=str([imgsz, imgsz]))
         onnx.save(network, made)
         return made
     import openvino
 
-        if relabel:
-            set_metadata(network, imgsz=str([imgsz, imgsz]))
     from maskyolo.backends.openvino import OpenVinoNetwork
 
     model = OpenVinoNetwork(source).model
@@ -279,12 +283,12 @@ def _export(
         openvino.save_model(model, scratch / "half.xml", compress_to_fp16=True)  # what stays a float; later it has no effect
         model = OpenVinoNetwork(scratch / "half.xml").model
         model = _quantize(model, [node.get_friendly_name() for node in model.get_ordered_ops()], pictures, imgsz)
+    if relabel:
+        model.set_rt_info(str([imgsz, imgsz]), ["framework", "imgsz"])
     openvino.save_model(model, made, compress_to_fp16=precision == "fp16")
     return made
 
 
-    if relabel:
-        model.set_rt_info(str([imgsz, imgsz]), ["framework", "imgsz"])
 def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgsz: int, feed: str | None = None) -> Any:
     """Return the network in int8 but for its head, as Ultralytics does it: boxes and scores share a tensor, and so would one range.
 
@@ -398,11 +402,11 @@ class UltralyticsNetwork:
     precision = "fp32"
     streams = 1
     shape: tuple[int, int] | None
+    imgsz: int | None
 
     def __init__(self, path: Path, imgsz: int) -> None:
         from ultralytics.nn.autobackend import AutoBackend
 
-    imgsz: int | None
         from maskyolo._ultralytics import silenced
 
         with silenced():

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from maskyolo._text import counted
+
 __all__ = ["ClassScores", "ClassificationReport", "Report"]
 
 
@@ -96,7 +98,7 @@ class Report(_Averages):
         lines = [
             *self.lines(),
             "",
-            f"{self.images} pictures of the {self.split} split of {self.data}.",
+            f"{counted(self.images, 'picture')} of the {self.split} split of {self.data}.",
             f"Precision, recall and F1 at confidence {self.confidence:.2f} (where the mean F1 is best) and IoU {self.iou:g}.",
             "The split is of the same set as the training pictures: other cameras and places give other figures.",
         ]
@@ -158,7 +160,8 @@ class ClassificationReport(_Averages):
             if name == "macro avg":
                 lines += ["", f"{'accuracy':>{width}} {'':20}{_cell(self.accuracy)}{faces:10d}"]
             lines.append(f"{name:>{width}} {_cell(scores.precision)}{_cell(scores.recall)}{_cell(scores.f1)}{scores.support:10d}")
-        lines += ["", f"{faces} faces in {self.images} pictures of the {self.split} split of {self.data}, by their labelled boxes."]
+        found = f"{counted(faces, 'face')} in {counted(self.images, 'picture')}"
+        lines += ["", f"{found} of the {self.split} split of {self.data}, by their labelled boxes."]
         return "\n".join(lines) + "\n"
 
 

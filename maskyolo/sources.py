@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
+from maskyolo._text import counted
 from maskyolo.errors import SourceError
 from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
 
@@ -160,7 +161,7 @@ class Camera:
                 with _quiet_opencv():
                     there, image = camera.read()
                 if not there:
-                    found = f"it broke off after {index} frames" if index else "it gives no picture"
+                    found = f"it broke off after {counted(index, 'frame')}" if index else "it gives no picture"
                     raise SourceError(f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it")
                 if index % vid_stride == 0:
                     now = time.monotonic()
@@ -397,7 +398,7 @@ def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
         found = (
             "it has no frame that can be decoded"
             if not index
-            else f"it is damaged or breaks off: {index} frames of {known or 'it'} were read"
+            else f"it is damaged or breaks off: {counted(index, 'frame')} of {known or 'it'} is all that can be read"
         )
         raise SourceError(f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again")
 
@@ -435,7 +436,7 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
     finally:
         packets.close()
     if packets.error or not index:
-        found = f"it broke off after {index} frames" if index else "it gives no picture"
+        found = f"it broke off after {counted(index, 'frame')}" if index else "it gives no picture"
         reason = f" ({_reason(packets.error)})" if packets.error else ""
         raise SourceError(f"cannot read {name}: {found}{reason}; check the camera and the network")
 

@@ -182,8 +182,9 @@ def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
                 ratios = sorted(max(ratio, 1 / ratio) for _, ratio in cases)
                 span = f"{ratios[0]:.1f}" if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}" else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
                 counts = ", ".join(str(count) for count, _ in cases)
-                parts.append(f"{word} {second} with {counts} faces" + ("" if word.startswith("about") else f" ({span} times)"))
-        told.append(f"{first} is {'; '.join(parts)}.".replace("with 1 faces", "with 1 face"))
+                faces = "face" if counts == "1" else "faces"
+                parts.append(f"{word} {second} with {counts} {faces}" + ("" if word.startswith("about") else f" ({span} times)"))
+        told.append(f"{first} is {'; '.join(parts)}.")
     return told
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from maskyolo._text import counted
 from maskyolo.augment import Augmentation, vary_face
 from maskyolo.backends import Tensor
 from maskyolo.boxes import Boxes, box_area, clip_boxes
@@ -296,7 +297,8 @@ def _list_faces(dataset: Dataset, split: str, warn: Callable[[str], None]) -> li
         if ours.any():
             found.append(_Faces(picture, boxes[ours], labels.class_ids[ours].tolist()))
     if outside:
-        warn(f"boxes that lie outside their picture are left out, of {len(outside)} {split} pictures, for instance in {outside[0]}")
+        pictures = counted(len(outside), f"{split} picture")
+        warn(f"boxes that lie outside their picture are left out, of {pictures}, for instance in {outside[0]}")
     return found
 
 
@@ -348,7 +350,7 @@ def _crop_batches(
     if waiting:
         yield normalize_crops(np.stack(waiting), crop), class_ids
     if unreadable:
-        warn(f"{len(unreadable)} pictures cannot be read and are left out, for instance {unreadable[0]}")
+        warn(f"left out: {counted(len(unreadable), 'picture')} that cannot be read, for instance {unreadable[0]}")
 
 
 def _make_crops(faces: _Faces, draws: Sequence[_Draw], crop: CropSettings, how: Augmentation) -> npt.NDArray[np.uint8] | None:

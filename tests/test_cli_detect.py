@@ -28,7 +28,7 @@ def test_pictures_are_drawn_by_default_and_the_folder_is_printed_last(
 ) -> None:
     assert call("--source", samples / "office.jpg", "--project", tmp_path, "--save-json", tmp_path / "out.jsonl") == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["1 frames: 2 with_mask, 2 without_mask", str(tmp_path / "out.jsonl"), str(tmp_path / "predict")]
+    assert out.splitlines() == ["1 frame: 2 with_mask, 2 without_mask", str(tmp_path / "out.jsonl"), str(tmp_path / "predict")]
     assert err.startswith("OpenVINO on the CPU, ")
     assert "the quickest on " in err
     assert err.count("\n") == 1
@@ -45,7 +45,7 @@ def test_a_video_keeps_its_length_and_rate(samples: Path, tmp_path: Path) -> Non
 
 def test_without_save_there_is_no_folder(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--source", samples / "portrait.jpg", "--no-save", "--project", tmp_path / "runs") == 0
-    assert capsys.readouterr().out == "1 frames: 1 with_mask, 0 without_mask\n"
+    assert capsys.readouterr().out == "1 frame: 1 with_mask, 0 without_mask\n"
     assert not (tmp_path / "runs").exists()
 
 

@@ -202,7 +202,7 @@ def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_not
     told = "\n".join(map(str, done.problems))
     assert "a-one.png: the box [-20, 20, 60, 110] reached out of the picture (200 x 100) and was clipped to it" in told
     assert "a-two.png: unknown class 'helmet', so the box keeps the one it had; choose from with_mask, without_mask" in told
-    assert "unknown tag 'to_check' on 1 photos: nothing was done for it" in told
+    assert "unknown tag 'to_check' on 1 photo: nothing was done for it" in told
     assert "to_check" in sample(fiftyone, root, "train/two").tags
 
 
@@ -218,7 +218,7 @@ def test_edits_wait_through_openings_and_never_overwrite_a_changed_file(root: Pa
     assert done.changes == []
     assert "its label file was changed since it was opened" in str(done.problems[0])
     told = open_set(root).problems
-    assert "1 photos were edited in the App while their label files changed" in str(told[0])
+    assert "1 photo edited in the App while the label files changed as well" in str(told[0])
     photo = sample(fiftyone, root, "train/one")
     assert photo.ground_truth.detections[0].label == "with_mask"
     assert photo.unmerged.detections[0].label == "without_mask"

@@ -255,7 +255,7 @@ def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_u
     assert_finished(tmp_path / "runs" / "once", epochs=1)
     assert done.stdout.splitlines()[0].split()[0] == "precision"
     assert done.stdout.splitlines()[-1] == "runs/once"
-    assert [line.split("  ")[0] for line in done.stderr.splitlines()] == ["training in runs/once, 1 epochs of 2 batches", "epoch 1/1"]
+    assert [line.split("  ")[0] for line in done.stderr.splitlines()] == ["training in runs/once, 1 epoch of 2 batches", "epoch 1/1"]
     assert not (tmp_path / ".config" / "Ultralytics").exists()
     assert not list(tmp_path.rglob("deviceid"))  # ONNX Runtime's telemetry leaves one
 

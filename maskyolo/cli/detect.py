@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from maskyolo._text import counted
 from maskyolo.cli.options import (
     Backend,
     Device,
@@ -160,11 +161,11 @@ def detect(
                 on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:
-            print(f"{summary.frames} frames: " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
+            print(counted(summary.frames, "frame") + ": " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
         if summary.people and summary.frames:
             print(summary.people.summary())
         if summary.dropped:
-            print(f"{summary.dropped} frames passed over to keep up")
+            print(f"{counted(summary.dropped, 'frame')} passed over to keep up")
         if summary.interruptions:
             print("broke off " + ("once" if summary.interruptions == 1 else f"{summary.interruptions} times"))
         for path in (save_json, events):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from maskyolo._text import counted
 from maskyolo.cli.options import Device, ExistOk, Name, Project, Seed, Trust, examples
 from maskyolo.cli.progress import progress_bar
 
@@ -81,7 +82,8 @@ def find(
             on_start=lambda folder: typer.echo(f"in {folder}; after an interruption go on with --resume {folder}", err=True),
         )
     photos = len({suspicion.image for suspicion in found.suspicions})
-    print(f"{len(found.suspicions)} suspicions in {photos} of {found.photos} photos with {found.labels} labels")
+    suspicions = counted(len(found.suspicions), "suspicion")
+    print(f"{suspicions} in {photos} of {counted(found.photos, 'photo')} with {counted(found.labels, 'label')}")
     for reason, count in found.counts().items():
         print(f"  {reason:<16}{count:>6}")
     print(f"list: {found.csv}; contact sheet: {found.folder / 'sheet.png'}")

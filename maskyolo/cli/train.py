@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskyolo._text import counted
 from maskyolo.cli.options import Device, ExistOk, Name, Project, Trust, examples
 from maskyolo.cli.progress import progress_bar
 
@@ -140,12 +141,15 @@ class _Lines:
         if now.epoch == 0:
             if self.folder is None:
                 self.folder = now.folder
-                typer.echo(f"training in {_relative(now.folder)}; first the frozen layers' pass over {now.batches} crops", err=True)
+                typer.echo(
+                    f"training in {_relative(now.folder)}; first the frozen layers' pass over {counted(now.batches, 'crop')}", err=True
+                )
             self.bar(now.batch, now.batches)
             return
         if not self.begun:
             self.folder, self.begun, self.first = now.folder, time.monotonic(), now.epoch
-            typer.echo(f"training in {_relative(now.folder)}, {now.epochs} epochs of {now.batches} batches", err=True)
+            length = f"{counted(now.epochs, 'epoch')} of {counted(now.batches, 'batch', 'batches')}"
+            typer.echo(f"training in {_relative(now.folder)}, {length}", err=True)
         self.bar((now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
         if not now.metrics:
             self.seconds = now.seconds

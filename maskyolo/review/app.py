@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maskyolo._text import counted
 from maskyolo.boxes import box_iou
 from maskyolo.dataset import SPLITS
 from maskyolo.errors import DatasetError
@@ -170,8 +171,8 @@ class OpenedSet:
         if conflicts:
             self.samples.select(conflicts).tag_samples("conflict")
             told.problems.append(
-                Problem("", f"{len(conflicts)} photos were edited in the App while their label files changed: the files count, and the "
-                "edits are kept in the field 'unmerged' (saved view 'conflict')")
+                Problem("", f"{counted(len(conflicts), 'photo')} edited in the App while the label files changed as well: the "
+                "files count, and the edits are kept in the field 'unmerged' (saved view 'conflict')")
             )  # fmt: skip
 
     def suspect(self, suspicions: Sequence[Suspicion], images: Iterable[str] | None = None) -> None:
@@ -242,7 +243,9 @@ class OpenedSet:
                 continue
             edits.append(self._edit(photo, sample))
         self.problems += [
-            Problem("", f"unknown tag '{tag}' on {count} photos: nothing was done for it; the tags that count are {', '.join(TAGS)}")
+            Problem(
+                "", f"unknown tag '{tag}' on {counted(count, 'photo')}: nothing was done for it; the tags that count are {', '.join(TAGS)}"
+            )
             for tag, count in sorted(unknown.items())
         ]
         return edits

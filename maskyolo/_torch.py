@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+
 import torch
 
 from maskyolo.backends import usable_cpus
 
-__all__ = ["cpu_has_bf16", "use_all_cores"]
+__all__ = ["cpu_has_bf16", "keep_memory", "use_all_cores"]
+
+#: glibc's mallopt(3): no allocation of its own by mmap(), and none given back from the end of the heap.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def cpu_has_bf16() -> bool:
@@ -18,3 +24,15 @@ def cpu_has_bf16() -> bool:
 def use_all_cores() -> None:
     """Let PyTorch compute on every core this process may use."""
     torch.set_num_threads(usable_cpus())
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that tensors leave, for the next ones; without effect where the C library is not glibc.
+
+    Each step of a training asks for the same gigabytes. glibc gives each large block back to the system and gets it again, page by
+    page: a third of the training's time at 960 pixels.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)

@@ -17,7 +17,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import torch_load
 from ultralytics.utils.torch_utils import strip_optimizer
 
-from maskyolo._torch import cpu_has_bf16, use_all_cores
+from maskyolo._torch import cpu_has_bf16, keep_memory, use_all_cores
 from maskyolo._ultralytics import no_downloads
 from maskyolo.augment import recompress
 from maskyolo.errors import OutputError
@@ -97,8 +97,9 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     def _setup_train(self) -> None:
         self.args.workers = self.asked_workers
         on_cpu = self.device.type == "cpu"
-        if on_cpu:  # Ultralytics leaves a core idle
-            use_all_cores()
+        if on_cpu:
+            use_all_cores()  # Ultralytics leaves one idle
+            keep_memory()
         with no_downloads():
             super()._setup_train()
         if on_cpu and self.args.amp and cpu_has_bf16():

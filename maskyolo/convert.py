@@ -260,7 +260,7 @@ def convert_photos(
 
     finder = load().name  # errors come before any work, too
     judge = _Judge.checksum() if others == "detector" or _Judge.name in finder else ""
-    settings = {"version": 3, "detector": finder, "conf": conf, "others": others, "judge": judge}
+    settings = {"version": 4, "detector": finder, "conf": conf, "others": others, "judge": judge}
     with output_errors(part), locked(part):
         recover(part, out)
         old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()

@@ -2,9 +2,9 @@
 
 The two make different mistakes: the SSD's boxes lie better, YuNet finds more faces. So YuNet looks first and the SSD where it sees faces;
 the SSD's box counts, moved a little towards YuNet's, and YuNet's own where the SSD sees none. Further looks are added only where the two
-disagree and maskyolo-n-folders does not see YuNet's face either. A box of a face that it sees, too, is moved halfway to its own. The
-limits below were chosen on crops of the 676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are of other
-photos.
+disagree and maskyolo-n-folders does not see YuNet's face either. A box of a face that it sees, too, is moved halfway to its own. Where it
+is unsure, or there is room for more, it looks at the whole photo, for what the others miss. The limits below were chosen on crops of the
+676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are of other photos.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _TO_SSD = (0.007, 0.021, -0.006, -0.011)
 
 
 class SecondOpinion:
-    """The SSD's faces, checked and completed by YuNet; their boxes made better by maskyolo-n-folders, if there is a third opinion.
+    """The SSD's faces, checked and completed by YuNet, and by maskyolo-n-folders, which makes their boxes better, if it is a third opinion.
 
     YuNet looks at the photo, and the SSD at each face it sees, or else suspects. Where the SSD does not see them all, it looks at the
     photo once, and if they still disagree twice more; where it sees nothing, three times more, and the best weak face on which both,

@@ -29,8 +29,8 @@ def use_all_cores() -> None:
 def keep_memory() -> None:
     """Let this process keep the memory that tensors leave, for the next ones; without effect where the C library is not glibc.
 
-    Each step of a training asks for the same gigabytes. glibc gives each large block back to the system and gets it again, page by
-    page: a third of the training's time at 960 pixels.
+    Each step of a training asks for the same gigabytes, which glibc otherwise gives back to the system and gets again, page by page: a
+    fifth of the processor's time in steps of 16 pictures of 640 pixels, and 3 to 5 % with this; the steps take 12 to 18 % less time.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import supervision as sv
 from benchmarks_as_modules import load_benchmark
 
 from maskyolo.boxes import as_boxes
+from maskyolo.faces import Faces
+from maskyolo.images import ImageArray, read_image
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,27 @@ def test_a_box_counts_once_and_misses_below_one_half(labels: ModuleType) -> None
     assert ious.tolist() == [0]
     assert false == 1
     assert labels.match(as_boxes([]), picture)[1] == 0
+
+
+def test_what_convert_labels_has_no_box_for_what_it_paints_over_or_sets_aside(labels: ModuleType, samples: Path) -> None:
+    made = [picture for picture in labels.pictures(samples, ["portrait.jpg"], 40) if picture.kind in ("photo", "50%")]
+    truth = {picture.kind: picture.must for picture in made}
+
+    class Perfect:
+        def detect(self, image: ImageArray) -> Faces:
+            (kind,) = (picture.kind for picture in made if picture.pixels(read_image(picture.photo)).shape == image.shape)
+            boxes = np.concatenate([truth[kind], [[0, 0, 30, 30]]]).astype(np.float32)
+            return Faces(boxes, np.ones(len(boxes), dtype=np.float32), ("ssd",) * len(boxes))
+
+    def sees(*shown: float) -> Callable[[ImageArray], sv.Detections]:
+        def judge(image: ImageArray) -> sv.Detections:
+            (kind,) = (picture.kind for picture in made if picture.pixels(read_image(picture.photo)).shape == image.shape)
+            class_ids = np.full(len(truth[kind]), ["with_mask", "without_mask"].index(made[0].class_name))
+            return sv.Detections(truth[kind], confidence=np.full(len(truth[kind]), shown[0]), class_id=class_ids)
+
+        return judge
+
+    assert [len(faces) for faces in labels.find(Perfect(), made)[0]] == [2, 2]
+    labelled, _ = labels.find(Perfect(), made, sees(0.9))
+    assert [faces.boxes.tolist() for faces in labelled] == [picture.must.tolist() for picture in made], "the other face is painted over"
+    assert [len(faces) for faces in labels.find(Perfect(), made, sees(0.0))[0]] == [0, 0], "ambiguous"

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 import yaml
 
+from maskyolo.backends import usable_cpus
 from maskyolo.boxes import as_boxes, clip_boxes
 from maskyolo.bystanders import decide_faces
 from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name, walk_files
@@ -161,7 +162,7 @@ def convert_dataset(
     scenes: int = 0,
     update: bool = False,
     sheets: bool = True,
-    workers: int = 2,
+    workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert folders of photos, one folder per class, or annotated sets, into one YOLO data set with a ledger.
@@ -190,7 +191,7 @@ def convert_dataset(
         update: bring the set in `out` up to date: only photos that are new, changed, or were converted with other settings are
             converted, and what people corrected (`LedgerRow.corrected`, or a label file changed by hand) stays as it is.
         sheets: draw contact sheets of the photos of each status into `sheets`.
-        workers: photos worked on at once.
+        workers: photos worked on at once; by default one more than there are cores, so that none waits while a photo is read or written.
         on_progress: called with the number of photos and scenes done and the number of all.
 
     Raises:
@@ -241,7 +242,7 @@ def convert_photos(
     scenes: int = 0,
     update: bool = False,
     sheets: bool = True,
-    workers: int = 2,
+    workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     names: tuple[str, ...] = CLASS_NAMES,
 ) -> Conversion:
@@ -258,6 +259,7 @@ def convert_photos(
     def load() -> FaceDetector:
         return load_face_detector(detector, weights, conf, second_opinion)
 
+    workers = workers or usable_cpus() + 1
     finder = load().name  # errors come before any work, too
     judge = _Judge.checksum() if others == "detector" or _Judge.name in finder else ""
     settings = {"version": 4, "detector": finder, "conf": conf, "others": others, "judge": judge}

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from maskyolo.images import ImageArray
 
-__all__ = ["NEAR_COPY", "assign_splits", "find_leaks", "group_near_copies", "near_copies", "perceptual_hashes", "random_leaks"]
+__all__ = ["NEAR_COPY", "assign_splits", "group_near_copies", "near_copies", "perceptual_hashes", "random_leaks"]
 
 #: Two pictures whose 64-bit perceptual hashes differ in at most this many bits are taken for copies of each other.
 NEAR_COPY = 6
@@ -89,20 +89,6 @@ def group_near_copies(
     _, first_seen, numbers = np.unique(groups, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first_seen))
     return order[numbers].astype(np.int64)
-
-
-def find_leaks(
-    hashes: Sequence[str], splits: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY
-) -> list[tuple[int, int]]:
-    """Find near-copies that stand in different splits: pairs of places; none if the splits do not leak.
-
-    Args:
-        hashes: perceptual hashes of the pictures (n).
-        splits: the split of each (n).
-        mirrored: hashes of the same pictures mirrored (n).
-        distance: most bits that near-copies differ in.
-    """
-    return [(one, two) for one, two in near_copies(hashes, mirrored, distance).tolist() if splits[one] != splits[two]]
 
 
 def random_leaks(pairs: int, counts: Iterable[int]) -> float:

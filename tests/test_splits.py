@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from maskyolo.images import ImageArray
-from maskyolo.splits import assign_splits, find_leaks, group_near_copies, near_copies, perceptual_hashes, random_leaks
+from maskyolo.splits import assign_splits, group_near_copies, near_copies, perceptual_hashes, random_leaks
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -80,10 +80,10 @@ def test_links_bring_pictures_together_that_look_different() -> None:
     assert group_near_copies(hashes, links=[(0, 2)]).tolist() == [0, 1, 0]
 
 
-def test_leaks_are_near_copies_in_different_splits() -> None:
+def test_near_copies_are_pairs_within_a_distance() -> None:
     hashes = ["00ff", "00ff", "ff00", "ff01"]
-    assert find_leaks(hashes, ["train", "val", "train", "train"], distance=1) == [(0, 1)]
-    assert find_leaks(hashes, ["train", "train", "val", "val"], distance=1) == []
+    assert near_copies(hashes, distance=0).tolist() == [[0, 1]]
+    assert near_copies(hashes, distance=1).tolist() == [[0, 1], [2, 3]]
 
 
 def test_a_random_split_parts_as_many_pairs_as_many_random_splits_do_on_average() -> None:

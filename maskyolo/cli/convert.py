@@ -79,7 +79,7 @@ def convert(
     ] = 0,
     update: Annotated[bool, typer.Option("--update", help="Bring the set in --out up to date; corrections made by hand stay.")] = False,
     sheets: Annotated[bool, typer.Option("--sheets/--no-sheets", help="Draw contact sheets of the photos of each status.")] = True,
-    workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Photos worked on at once (else one more than there are cores).")] = None,
     strict: Strict = False,
 ) -> None:
     """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""

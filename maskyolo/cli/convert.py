@@ -61,7 +61,7 @@ def convert(
     second_opinion: Annotated[
         str,
         typer.Option(
-            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes, maskyolo-n-folders) or none; other "
+            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes and missed faces, maskyolo-n-folders) or none; other "
             "detectors stand alone."
         ),
     ] = "both",

@@ -61,8 +61,8 @@ def convert(
     second_opinion: Annotated[
         str,
         typer.Option(
-            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes and missed faces, maskyolo-n-folders) or none; other "
-            "detectors stand alone."
+            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes and missed faces, "
+            "maskyolo-n-folders) or none; other detectors stand alone."
         ),
     ] = "both",
     splits: Annotated[str, typer.Option(help="Shares of train, val and test, or keep: those that annotated sets have.")] = "0.8,0.1,0.1",

@@ -25,6 +25,9 @@ from maskyolo.labels import Labels, format_yolo
 
 __all__ = ["Portrait", "SceneStyle", "compose_scene", "write_scenes"]
 
+#: Most photos that scenes are made of: they are held in memory, at up to 0.7 MB each.
+_MOST_PHOTOS = 6000
+
 
 @dataclass(frozen=True)
 class Portrait:
@@ -77,7 +80,8 @@ def write_scenes(
     """Write `count` scenes made of `photos` as `scene_00000.jpg` into `images`, with their label files in `labels`.
 
     Args:
-        photos: pictures with their labels, all of one split; photos are shrunk in memory to at most 480 px.
+        photos: pictures with their labels, all of one split; photos are shrunk in memory to at most 480 px. Of more than 6,000 as many
+            are drawn, the fewest of a kind first: with a mask, without, with no face.
         images: existing folder of the split's pictures.
         labels: existing folder of the split's labels.
         count: number of scenes; scene number i depends on the photos, `style`, `seed` and i only.
@@ -92,7 +96,7 @@ def write_scenes(
     """
     style = style or SceneStyle()
     with ThreadPoolExecutor(workers) as pool:
-        portraits = list(pool.map(lambda photo: _shrunk(*photo), photos))
+        portraits = list(pool.map(lambda photo: _shrunk(*photo), _drawn(photos, _MOST_PHOTOS, np.random.default_rng(seed))))
         by_class = _index(portraits)
 
         def work(number: int) -> Path:
@@ -132,6 +136,20 @@ def compose_scene(
     else:
         scene, labels = _crowd(portraits, faces, style, rng)
     return *_as_a_camera(scene, labels, style, rng), quality
+
+
+def _drawn(photos: Sequence[tuple[Path, Labels]], most: int, rng: np.random.Generator) -> list[tuple[Path, Labels]]:
+    """Draw at most so many photos, in their order: of each kind (the class of the first face, or none) as many, or all if it has fewer."""
+    if len(photos) <= most:
+        return list(photos)
+    kinds: dict[int, list[int]] = {}
+    for number, (_, labels) in enumerate(photos):
+        kinds.setdefault(int(labels.class_ids[0]) if len(labels) else -1, []).append(number)
+    drawn: list[int] = []
+    for place, numbers in enumerate(sorted(kinds.values(), key=len)):
+        share = (most - len(drawn)) // (len(kinds) - place)
+        drawn += rng.permutation(numbers)[:share].tolist()
+    return [photos[number] for number in sorted(drawn)]
 
 
 def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskyolo import scenes
 from maskyolo.boxes import as_boxes, box_area
-from maskyolo.images import read_image, write_image
+from maskyolo.images import ImageArray, read_image, write_image
 from maskyolo.labels import Labels, read_yolo
 from maskyolo.scenes import SceneStyle, write_scenes
 
@@ -72,3 +73,26 @@ def test_a_scene_depends_on_its_number_and_seed_alone(photos: list[tuple[Path, L
     assert [path.read_bytes() for path in write_scenes(photos, *folders, 3, seed=1, style=style, workers=1)] == first[:3]
     assert [path.read_bytes() for path in write_scenes(photos, *folders, 3, seed=2, style=style)] != first[:3]
     assert len(set(first)) == 4
+
+
+def test_of_many_photos_some_are_drawn_and_the_rare_kinds_are_kept(
+    photos: list[tuple[Path, Labels]], folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked, bare = ([(path, labels) for path, labels in photos if labels.class_ids[0] == class_id] for class_id in (0, 1))
+    read: list[Path] = []
+
+    def read_and_note(path: Path) -> ImageArray:
+        read.append(path)
+        return read_image(path)
+
+    monkeypatch.setattr(scenes, "_MOST_PHOTOS", 5)
+    monkeypatch.setattr(scenes, "read_image", read_and_note)
+    style = SceneStyle(width=160)
+    first, second = ([path.read_bytes() for path in write_scenes([*masked, *bare[:1]], *folders, 3, style=style)] for _ in range(2))
+    assert first == second
+    assert len(read) == 10
+    assert len(set(read)) == 5
+    assert bare[0][0] in read
+    read.clear()
+    write_scenes(photos[:5], *folders, 1, style=style, workers=1)
+    assert read == [path for path, _ in photos[:5]]

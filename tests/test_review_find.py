@@ -181,6 +181,39 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(planted: tuple[Path, Path], t
     assert made.label_of(made.images("train")[0]).is_file()
 
 
+def test_a_fold_s_training_that_was_interrupted_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maskyolo.review.folds import train_fold
+
+    folder = tmp_path / "fold1"
+    given: list[dict[str, Any]] = []
+
+    class Result:
+        best = folder / "weights" / "best.pt"
+
+    def train(**settings: Any) -> Result:
+        given.append(settings)
+        folder.mkdir(exist_ok=True)
+        (folder / "args.yaml").touch()
+        (folder / "data.yaml").touch()
+        if len(given) == 1:
+            raise KeyboardInterrupt
+        (folder / "report.json").touch()
+        return Result()
+
+    def run(photos: list[str]) -> Path:
+        return train_fold([Path(photo) for photo in photos], folder, model="maskyolo-n", epochs=2, imgsz=64)
+
+    monkeypatch.setattr("maskyolo.train.train_detector", train)
+    with pytest.raises(KeyboardInterrupt):
+        run(["a.jpg", "b.jpg"])
+    assert run(["a.jpg", "b.jpg"]) == folder / "weights" / "last.pt"
+    assert [settings.get("resume") for settings in given] == [None, folder]
+    assert run(["a.jpg", "b.jpg"]) == folder / "weights" / "last.pt"
+    assert len(given) == 2, "a finished one is not trained again"
+    run(["a.jpg", "c.jpg"])
+    assert given[2]["name"] == "fold1", "other photos: from the start"
+
+
 def test_a_fold_s_detector_tells_both_classes_and_sees_the_mirror_image(samples: Path) -> None:
     detector = FoldDetector(find_model("maskyolo-n"), imgsz=320)
     image = read_image(samples / "portrait.jpg")

@@ -90,7 +90,8 @@ def find_errors(
         imgsz: longer side in pixels that pictures are scaled to.
         predictions: a `predictions.jsonl` of an earlier search, or a file of `detect --save-json` by a detector that has not learnt from
             this set; then nothing is trained.
-        resume: the run's folder of a search that was interrupted; with the same settings, the folds that it has judged are taken over.
+        resume: the run's folder of a search that was interrupted; with the same settings, the folds that it has judged are taken over and a
+            training that was stopped is continued.
         device: as for `train_detector`.
         seed: of the folds and trainings.
         trust: open a `.pt` file of unknown origin.

@@ -68,7 +68,8 @@ def train_fold(
 
     Args:
         learnt: the photos, whose labels are where a YOLO data set has them.
-        folder: the run's folder, which is made; two lists of photos and a `data.yaml` stand beside it.
+        folder: the run's folder, which is made; two lists of photos and a `data.yaml` stand beside it. A run on the same photos that was
+            interrupted there is continued.
         model: start weights, as for `train_detector`.
         epochs: passes over the photos.
         imgsz: longer side in pixels.
@@ -86,7 +87,13 @@ def train_fold(
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     lists = {split: folder.with_name(f"{folder.name}-{split}.txt") for split in ("train", "val")}
-    write_atomic(lists["train"], "".join(f"{image}\n" for image in learnt))
+    photos = "".join(f"{image}\n" for image in learnt)
+    if lists["train"].is_file() and lists["train"].read_text(encoding="utf-8") == photos:
+        if (folder / "report.json").is_file():
+            return folder / "weights" / "last.pt"
+        if all((folder / name).is_file() for name in ("args.yaml", "data.yaml")):
+            return train_detector(resume=folder, device=device, trust=trust, on_progress=on_progress).best.with_name("last.pt")
+    write_atomic(lists["train"], photos)
     write_atomic(lists["val"], "".join(f"{image}\n" for image in learnt[:: max(len(learnt) // 16, 1)]))  # measured on, but not chosen by
     data = folder.with_name(f"{folder.name}.yaml")
     content = {"path": str(folder.parent.absolute())} | {split: path.name for split, path in lists.items()}

@@ -498,8 +498,9 @@ class _Work:
         """Process the photos in parallel, a line in the journal for each; return their rows in order."""
         self._done = _read_journal(self._part / JOURNAL, self._settings)
         detectors: SimpleQueue[FaceDetector] = SimpleQueue()
-        for _ in range(workers):
-            detectors.put(load())  # one each: cv2.dnn networks are not safe to share between threads
+        with _side_by_side(workers):
+            for _ in range(workers):
+                detectors.put(load())  # one each: cv2.dnn networks are not safe to share between threads
 
         def work(photo: Photo) -> LedgerRow:
             detector = detectors.get()
@@ -509,7 +510,7 @@ class _Work:
                 detectors.put(detector)
 
         rows: dict[str, LedgerRow] = {}
-        with (self._part / JOURNAL).open("w", encoding="utf-8") as journal, _opencv_threads(workers), ThreadPoolExecutor(workers) as pool:
+        with (self._part / JOURNAL).open("w", encoding="utf-8") as journal, _side_by_side(workers), ThreadPoolExecutor(workers) as pool:
             journal.write(json.dumps(self._settings) + "\n")
             for row in self._done.values():  # at once, so that a second interruption loses nothing either
                 journal.write(json.dumps(row.to_dict()) + "\n")
@@ -666,13 +667,18 @@ def _is_whole(row: LedgerRow) -> bool:
 
 
 @contextmanager
-def _opencv_threads(workers: int) -> Iterator[None]:
-    """Let each of several workers have one thread in OpenCV: networks that each take all cores wait for each other."""
-    before = cv2.getNumThreads()
-    if workers > 1:
-        cv2.setNumThreads(1)
-    try:
+def _side_by_side(workers: int) -> Iterator[None]:
+    """Let the networks of several workers compute each on its own: those that each take all cores wait for each other."""
+    if workers == 1:
         yield
+        return
+    from maskyolo.backends.openvino import unpinned
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with unpinned():
+            yield
     finally:
         cv2.setNumThreads(before)
 

@@ -20,7 +20,7 @@ from test_classifier import make_classifier
 
 import maskyolo
 from maskyolo.backends import choose_backend, load_backend
-from maskyolo.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork
+from maskyolo.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork, unpinned
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image
@@ -269,3 +269,16 @@ signal.raise_signal(signal.SIGINT)
     ended = subprocess.run([sys.executable, "-c", code, str(ONNX)], timeout=60, check=False, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in ended.stderr
+
+
+def test_networks_compiled_unpinned_are_bound_to_no_core_and_those_afterwards_are() -> None:
+    network = OpenVinoNetwork(ONNX)
+
+    def is_pinned() -> bool:
+        return bool(network.compile((1, 3, 64, 64), streams=2).get_property("ENABLE_CPU_PINNING"))
+
+    pinned = is_pinned()
+    with unpinned():
+        assert not is_pinned()
+    assert is_pinned() == pinned
+    assert network.compile((1, 3, 64, 64), threads=1).get_property("INFERENCE_NUM_THREADS") == 1

@@ -15,6 +15,7 @@ from maskyolo.faces.ssd import LOOKS, MultiLookSsd, Ssd
 from maskyolo.faces.third_opinion import ThirdOpinion
 from maskyolo.faces.yunet import YuNet, YuNetLook
 from maskyolo.images import ImageArray, read_image
+from maskyolo.manifest import find_weights
 
 Answer = list[tuple[float, ...]]
 NEAR = -1
@@ -144,11 +145,23 @@ def test_the_plain_ssd_is_what_opencv_itself_answers(samples: Path) -> None:
     assert isinstance(plain, Ssd)
     image = read_image(samples / "street.jpg")
     height, width = image.shape[:2]
-    plain._net.setInput(cv2.dnn.blobFromImage(cv2.resize(image, (300, 300)), 1.0, (300, 300), (104, 177, 123)))
-    expected = plain._net.forward()[0, 0]
+    net = cv2.dnn.readNetFromCaffe(str(find_weights("ssd-prototxt")), str(find_weights("ssd")))
+    net.setInput(cv2.dnn.blobFromImage(cv2.resize(image, (300, 300)), 1.0, (300, 300), (104, 177, 123)))
+    expected = net.forward()[0, 0]
     expected = expected[expected[:, 2] >= 0.3][:, 3:7] * [width, height, width, height]
     assert len(expected)
     assert plain.detect(image).boxes == pytest.approx(expected.clip(0, [width, height, width, height]), abs=0.5)
+
+
+def test_what_the_ssd_sees_does_not_depend_on_the_shapes_it_was_shown_before(samples: Path) -> None:
+    image = read_image(samples / "street.jpg")
+    small, large = cv2.resize(image, (160, 160)), cv2.resize(image, (300, 300))
+    used = Ssd()
+    for canvases in ([small], [large, large], [large], [small]):
+        found = used.forward(canvases, 0.1)
+        fresh = Ssd().forward(canvases, 0.1)
+        assert len(found) == len(canvases)
+        assert all(np.array_equal(one, other) and len(one) for one, other in zip(found, fresh, strict=True))
 
 
 FACE = (0.4, 0.4, 0.6, 0.6, 0.9)  # in shares of the picture with a border of half its side: 30..70 of the picture
@@ -397,6 +410,17 @@ def test_both_together_find_a_face_without_any_margin(both: FaceDetector, sample
     faces = both.detect(tight)
     assert len(faces) == 1
     assert box_iou(faces.boxes, [[0, 0, x2 - x1, y2 - y1]])[0, 0] > 0.6
+
+
+def test_yunet_answers_as_opencv_s_own_does(samples: Path) -> None:
+    yunet = YuNet()
+    for name in ("street.jpg", "portrait.jpg", "queue.jpg"):
+        image = read_image(samples / name)[:333, :445]
+        opencv = cv2.FaceDetectorYN.create(str(find_weights("yunet")), "", image.shape[1::-1], 0.3, 0.3, 5000)
+        _, expected = opencv.detect(image)
+        found = yunet._forward(image, YuNetLook(max(image.shape[:2])), 0.3)
+        assert len(expected)
+        assert found == pytest.approx(expected[np.argsort(-expected[:, 14])], abs=0.01)
 
 
 @pytest.mark.parametrize(("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")])

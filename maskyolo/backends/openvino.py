@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import platformdirs
 import yaml
@@ -22,7 +24,7 @@ with late("openvino.tools.ovc"):  # its converter for other frameworks' models
     import openvino
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-__all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork"]
+__all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "unpinned"]
 
 #: The process's one OpenVINO, kept to its end: on Linux its CPU plugin gives the thread that loads it a stack for signals, and
 #: freed by another thread it takes the memory away and leaves the stack registered, so that the next Ctrl-C crashes (2026.4).
@@ -45,6 +47,20 @@ FILES_KEPT = 8
 _LOADING = threading.Lock()
 
 
+@contextmanager
+def unpinned() -> Iterator[None]:
+    """Let the networks that are compiled meanwhile compute on whatever core is free.
+
+    Otherwise OpenVINO binds a network's threads to cores, beginning with the first one, which is right where one network has the machine
+    to itself; where several compute at once, some cores are left idle.
+    """
+    OpenVinoNetwork.pinned = False
+    try:
+        yield
+    finally:
+        OpenVinoNetwork.pinned = True
+
+
 class OpenVinoNetwork:
     """A network as OpenVINO reads it from a file, not yet compiled for a device.
 
@@ -54,11 +70,14 @@ class OpenVinoNetwork:
 
     Attributes:
         model: OpenVINO's model.
+        pinned: whether OpenVINO may bind threads to cores, for all networks; see `unpinned`.
 
     Raises:
         WeightsError: damaged.
         MaskyoloError: OpenVINO does not find the device.
     """
+
+    pinned: ClassVar[bool] = True
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._path = path
@@ -95,13 +114,29 @@ class OpenVinoNetwork:
         """Where it is computed, for people."""
         return "the CPU" if self._device == "CPU" else self._device
 
+    def take_pixels(self, unit_rgb: bool = False) -> None:
+        """Let the network, which is not compiled yet, take BGR pictures, uint8 (n, height, width, 3), itself.
+
+        What that needs, OpenVINO merges into the first convolution.
+
+        Args:
+            unit_rgb: the network was made for RGB from 0 to 1, and not for BGR from 0 to 255.
+        """
+        steps = PrePostProcessor(self.model)
+        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+        pixels = steps.input().preprocess().convert_element_type(openvino.Type.f32)
+        if unit_rgb:
+            pixels.convert_color(ColorFormat.RGB).scale(255.0)
+        steps.input().model().set_layout(openvino.Layout("NCHW"))
+        steps.build()
+
     def native_precision(self) -> str:
         """Return the quickest of `backends.PRECISIONS` that the device computes in hardware with hardly any loss."""
         has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return "bf16" if has_bf16 else "fp32"
 
-    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "fp32", streams: int = 1) -> Any:
-        """Compile for an input of `shape`, or for the model's own, with the cores shared among `streams` inferences at once.
+    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "fp32", streams: int = 1, threads: int | None = None) -> Any:
+        """Compile for an input of `shape`, or for the model's own, with the cores, or so many threads, shared among `streams` inferences.
 
         The first one, which a start waits for, is kept in the user's cache for the next start.
 
@@ -115,6 +150,10 @@ class OpenVinoNetwork:
         settings = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
         if streams > 1 and self._device == "CPU":
             settings["NUM_STREAMS"] = str(streams)
+        if threads is not None and self._device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+        if not self.pinned and self._device == "CPU":
+            settings["ENABLE_CPU_PINNING"] = "NO"
         if not self._cached:
             self._cached = True
             if folder := _cache_folder():
@@ -157,7 +196,7 @@ class OpenVinoBackend:
         self.names, self.imgsz = check_yolo(metadata, inputs, outputs, path), parse_imgsz(metadata, path)
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
-        _take_pixels(model)
+        self._network.take_pixels(unit_rgb=True)
         self._compiling = threading.Lock()
         self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
@@ -178,15 +217,6 @@ class OpenVinoBackend:
         for _ in range(self.streams):
             requests.put(compiled.create_infer_request())
         return requests
-
-
-def _take_pixels(model: Any) -> None:
-    """Let a network take BGR pictures, uint8 (n, height, width, 3); OpenVINO merges what that needs into its first convolution."""
-    steps = PrePostProcessor(model)
-    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
-    steps.input().preprocess().convert_element_type(openvino.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
-    steps.input().model().set_layout(openvino.Layout("NCHW"))
-    steps.build()
 
 
 def _cache_folder() -> Path | None:

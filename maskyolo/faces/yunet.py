@@ -41,8 +41,8 @@ _STRIDES = (8, 16, 32)
 class YuNet:
     """YuNet on the picture with a border around it, and on large ones once more for small faces; with landmarks.
 
-    OpenVINO computes it on one core, in two thirds of the time of OpenCV's FaceDetectorYN, whose answers these are. Not safe to share between
-    threads.
+    OpenVINO computes it on one core, in two thirds of the time of OpenCV's FaceDetectorYN, whose answers these are. Not safe to share
+    between threads.
     """
 
     name = "yunet"

@@ -45,8 +45,7 @@ class Ssd:
                 f"OpenCV {cv2.__version__} cannot read {model.name}: it has no Caffe importer; pip install 'opencv-python<5'"
             )
         self.conf = conf
-        self._files = str(prototxt), str(model)
-        self._nets = {(1, _SIDE, _SIDE): cv2.dnn.readNetFromCaffe(*self._files)}
+        self._net = cv2.dnn.readNetFromCaffe(str(prototxt), str(model))
 
     def detect(self, image: ImageArray) -> Faces:
         """Return the faces of a BGR uint8 picture (H, W, 3) that one pass finds."""
@@ -58,12 +57,8 @@ class Ssd:
 
     def forward(self, canvases: list[ImageArray], conf: float) -> list[npt.NDArray[np.float32]]:
         """Run the network on BGR uint8 pictures, all of one size; for each return (n, 5): xyxy as shares of its sides, score."""
-        shape = len(canvases), *canvases[0].shape[:2]
-        if shape not in self._nets:  # one for each shape: OpenCV makes a network ready anew where it changes
-            self._nets[shape] = cv2.dnn.readNetFromCaffe(*self._files)
-        net = self._nets[shape]
-        net.setInput(cv2.dnn.blobFromImages(canvases, 1.0, canvases[0].shape[1::-1], _MEAN))
-        found = net.forward()[0, 0]  # (n, 7): number of the picture, class, score, xyxy
+        self._net.setInput(cv2.dnn.blobFromImages(canvases, 1.0, canvases[0].shape[1::-1], _MEAN))
+        found = self._net.forward()[0, 0]  # (n, 7): number of the picture, class, score, xyxy
         found = found[found[:, 2] >= conf]
         return [found[found[:, 0] == number][:, [3, 4, 5, 6, 2]] for number in range(len(canvases))]
 

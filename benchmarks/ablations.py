@@ -33,10 +33,21 @@ def sample(data: Path, folder: Path, pictures: int, seed: int) -> Path:
     whole = load_dataset(data)
     for split in ("train", "val"):
         paths = whole.images(split)
-        chosen = random.Random(seed).sample(paths, min(pictures, len(paths))) if split == "train" else paths
-        (folder / f"{split}.txt").write_text("".join(f"{path.resolve()}\n" for path in chosen), encoding="utf-8")
+        chosen = (
+            random.Random(seed).sample(paths, min(pictures, len(paths)))
+            if split == "train"
+            else paths
+        )
+        (folder / f"{split}.txt").write_text(
+            "".join(f"{path.resolve()}\n" for path in chosen), encoding="utf-8"
+        )
     place = folder / "data.yaml"
-    content = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(whole.names))}
+    content = {
+        "path": str(folder),
+        "train": "train.txt",
+        "val": "val.txt",
+        "names": dict(enumerate(whole.names)),
+    }
     place.write_text(yaml.safe_dump(content), encoding="utf-8")
     return place
 
@@ -69,7 +80,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         )
     classes = {name: scores.map50 for name, scores in found.report.classes.items()}
     sizes = {size: found.slices["size"][size].map50 for size in SIZES}
-    return {"name": args.name, "seed": args.seed, "mAP50": found.map50, **classes, "face": found.face.map50, **sizes, "minutes": minutes}
+    return {
+        "name": args.name,
+        "seed": args.seed,
+        "mAP50": found.map50,
+        **classes,
+        "face": found.face.map50,
+        **sizes,
+        "minutes": minutes,
+    }
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -80,8 +99,13 @@ def table(lines: list[dict[str, Any]]) -> str:
     columns = ["mAP50", "with_mask", "without_mask", "face", *SIZES]
     text = ["| | seeds | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 2) + "|"]
     for name, runs in rows.items():
-        values = {column: [run[column] for run in runs if run[column] is not None] for column in columns}
-        means = {column: f"{sum(found) / len(found):.3f}" if found else "-" for column, found in values.items()}
+        values = {
+            column: [run[column] for run in runs if run[column] is not None] for column in columns
+        }
+        means = {
+            column: f"{sum(found) / len(found):.3f}" if found else "-"
+            for column, found in values.items()
+        }
         if len(runs) > 1:
             means["mAP50"] += f" ({min(values['mAP50']):.3f} to {max(values['mAP50']):.3f})"
         text.append(f"| {name} | {len(runs)} | " + " | ".join(means.values()) + " |")
@@ -89,20 +113,35 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("name", nargs="?", help="what the row is called")
     options.add_argument("--data", type=Path, help="the set to learn from")
-    options.add_argument("--kaggle", type=Path, help="folder with images/, annotations/ and benchmark.txt")
-    options.add_argument("--list", type=Path, help="names of the photos to measure on; benchmark.txt in --kaggle if not given")
+    options.add_argument(
+        "--kaggle", type=Path, help="folder with images/, annotations/ and benchmark.txt"
+    )
+    options.add_argument(
+        "--list",
+        type=Path,
+        help="names of the photos to measure on; benchmark.txt in --kaggle if not given",
+    )
     options.add_argument("--model", default="yolov8n", help="start weights")
     options.add_argument("--imgsz", type=int, default=416, help="of the training; measured at 640")
     options.add_argument("--pictures", type=int, default=2400, help="to learn from")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--out", type=Path, help="file that the line of figures is appended to")
-    options.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file")
+    options.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of such a file"
+    )
     args = options.parse_args()
     if args.table:
-        print(table([json.loads(line) for line in args.table.read_text(encoding="utf-8").splitlines()]), end="")
+        print(
+            table(
+                [json.loads(line) for line in args.table.read_text(encoding="utf-8").splitlines()]
+            ),
+            end="",
+        )
         return
     if not (args.name and args.data and args.kaggle):
         options.error("a row needs a name, --data and --kaggle")

@@ -48,7 +48,10 @@ def serve(frames: list[bytes], session: float) -> str:
             try:
                 while time.monotonic() - begun < session:
                     frame = frames[number % len(frames)]
-                    self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(frame), frame))
+                    self.wfile.write(
+                        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n"
+                        % (len(frame), frame)
+                    )
                     number += 1
                     time.sleep(max(begun + number / RATE - time.monotonic(), 0))
             except OSError:
@@ -60,9 +63,13 @@ def serve(frames: list[bytes], session: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--session", type=float, default=60, help="seconds after which the server breaks off")
+    parser.add_argument(
+        "--session", type=float, default=60, help="seconds after which the server breaks off"
+    )
     parser.add_argument("more", nargs="*", help="options of maskyolo detect, after --")
     args = parser.parse_args()
     with av.open(str(CLIP)) as container:
@@ -70,7 +77,16 @@ def main() -> None:
     url = serve([cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures], args.session)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        words = ["--source", url, "--project", folder, "--save-json", folder / "out.jsonl", "--events", folder / "events.jsonl"]
+        words = [
+            "--source",
+            url,
+            "--project",
+            folder,
+            "--save-json",
+            folder / "out.jsonl",
+            "--events",
+            folder / "events.jsonl",
+        ]
         words += ["--line", "0.5,0,0.5,1", "--alert-after", "1", "--alert-cmd", "true", *args.more]
         with (folder / "log.txt").open("w") as log:
             command = [sys.executable, "-m", "maskyolo", "detect", *map(str, words)]
@@ -89,20 +105,28 @@ def main() -> None:
         asked = time.monotonic()
         running.send_signal(signal.SIGTERM)
         out = running.communicate(timeout=60)[0]
-        print(f"\nstopped {time.monotonic() - asked:.2f} s after SIGTERM with exit code {running.returncode}; it printed:\n\n{out}")
+        print(
+            f"\nstopped {time.monotonic() - asked:.2f} s after SIGTERM with exit code {running.returncode}; it printed:\n\n{out}"
+        )
         records = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
         events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-        print(f"{len(records)} lines of JSON, {len(events)} events, {max(event['track_id'] for event in events)} tracks")
+        print(
+            f"{len(records)} lines of JSON, {len(events)} events, {max(event['track_id'] for event in events)} tracks"
+        )
         for video in folder.glob("predict/*.mp4"):
             with av.open(str(video)) as container:
-                print(f"{video.name}: {sum(1 for _ in container.decode(video=0))} frames, {video.stat().st_size / 1e6:.1f} MB")
+                print(
+                    f"{video.name}: {sum(1 for _ in container.decode(video=0))} frames, {video.stat().st_size / 1e6:.1f} MB"
+                )
         print((folder / "log.txt").read_text())
     minutes, sizes = np.array(samples).T
     first, last = sizes[minutes < minutes[0] + 1], sizes[minutes > minutes[-1] - 1]
     slope = np.polyfit(minutes, sizes, 1)[0]
     half = minutes > minutes.mean()
     later = np.polyfit(minutes[half], sizes[half], 1)[0]
-    print(f"\nfirst minute {np.median(first):.1f} MB, last minute {np.median(last):.1f} MB, most {sizes.max():.1f} MB")
+    print(
+        f"\nfirst minute {np.median(first):.1f} MB, last minute {np.median(last):.1f} MB, most {sizes.max():.1f} MB"
+    )
     print(f"slope {slope:+.2f} MB a minute over all, {later:+.2f} in the second half")
 
 

@@ -30,17 +30,26 @@ COLUMNS, TILE = 10, 160
 
 def map50(cases: Sequence[Case], iou: float = SAME) -> float:
     """Return the mean of both classes' average precision."""
-    return float(np.mean([average_precision(match(cases, class_id, iou)) or 0.0 for class_id in (0, 1)]))
+    return float(
+        np.mean([average_precision(match(cases, class_id, iou)) or 0.0 for class_id in (0, 1)])
+    )
 
 
 def away(case: Case) -> npt.NDArray[np.bool_]:
     """Tell which detections (m,) of a picture overlap nothing that is labelled."""
-    return np.asarray(np.maximum(case.overlaps.max(1, initial=0), case.excuses.max(1, initial=0)) < AWAY)
+    return np.asarray(
+        np.maximum(case.overlaps.max(1, initial=0), case.excuses.max(1, initial=0)) < AWAY
+    )
 
 
 def without(case: Case, dropped: npt.NDArray[np.bool_]) -> Case:
     """Return the picture without some of its detections (m,)."""
-    return replace(case, found=case.found[~dropped], found_ids=case.found_ids[~dropped], confidence=case.confidence[~dropped])
+    return replace(
+        case,
+        found=case.found[~dropped],
+        found_ids=case.found_ids[~dropped],
+        confidence=case.confidence[~dropped],
+    )
 
 
 def classes_right(case: Case) -> Case:
@@ -61,7 +70,9 @@ def mended(cases: Sequence[Case]) -> dict[str, float]:
     }
 
 
-def alarms(pictures: Sequence[LabelledPicture], cases: Sequence[Case], most: int) -> list[tuple[float, Path, list[float]]]:
+def alarms(
+    pictures: Sequence[LabelledPicture], cases: Sequence[Case], most: int
+) -> list[tuple[float, Path, list[float]]]:
     """Return the surest alarms away from every label: confidence, picture, box xyxy in pixels."""
     found = [
         (float(confidence), picture.path, box.tolist())
@@ -75,33 +86,52 @@ def draw(found: Sequence[tuple[float, Path, list[float]]]) -> ImageArray:
     """Draw alarms side by side, each with as much around it as it is wide."""
     tiles = [_tile(*alarm) for alarm in found]
     tiles += [np.full((TILE, TILE, 3), 255, np.uint8)] * (-len(tiles) % COLUMNS)
-    return np.vstack([np.hstack(tiles[place : place + COLUMNS]) for place in range(0, len(tiles), COLUMNS)])
+    return np.vstack(
+        [np.hstack(tiles[place : place + COLUMNS]) for place in range(0, len(tiles), COLUMNS)]
+    )
 
 
 def _tile(confidence: float, path: Path, box: list[float]) -> ImageArray:
     x1, y1, x2, y2 = box
     scale = TILE / (3 * max(x2 - x1, y2 - y1, 4))
-    shift = np.array([[scale, 0, TILE / 2 - scale * (x1 + x2) / 2], [0, scale, TILE / 2 - scale * (y1 + y2) / 2]])
-    tile = cv2.warpAffine(read_image(path), shift, (TILE, TILE), flags=cv2.INTER_CUBIC, borderValue=(255, 255, 255))
+    shift = np.array(
+        [[scale, 0, TILE / 2 - scale * (x1 + x2) / 2], [0, scale, TILE / 2 - scale * (y1 + y2) / 2]]
+    )
+    tile = cv2.warpAffine(
+        read_image(path), shift, (TILE, TILE), flags=cv2.INTER_CUBIC, borderValue=(255, 255, 255)
+    )
     corners = (np.array(box).reshape(2, 2) * scale + shift[:, 2]).round().astype(int).tolist()
     cv2.rectangle(tile, corners[0], corners[1], (0, 220, 255), 1)
     cv2.putText(tile, f"{confidence:.2f}", (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3)
-    cv2.putText(tile, f"{confidence:.2f}", (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1)
+    cv2.putText(
+        tile, f"{confidence:.2f}", (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1
+    )
     return np.asarray(tile, dtype=np.uint8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder with images and annotations (Pascal VOC)")
-    parser.add_argument("--list", type=Path, help="file with the photos to take, one a line; default: all")
+    parser.add_argument(
+        "--list", type=Path, help="file with the photos to take, one a line; default: all"
+    )
     parser.add_argument("--model", default="maskyolo-n", help="as maskyolo detect takes it")
-    parser.add_argument("--imgsz", type=int, nargs="+", default=[640], help="sizes to run at, a column each")
-    parser.add_argument("--sheet", type=Path, help="where to draw the surest alarms at the first size")
+    parser.add_argument(
+        "--imgsz", type=int, nargs="+", default=[640], help="sizes to run at, a column each"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, help="where to draw the surest alarms at the first size"
+    )
     parser.add_argument("--alarms", type=int, default=50, help="how many of them")
     parser.add_argument("--trust", action="store_true", help="open a .pt file of unknown origin")
     args = parser.parse_args()
-    pictures, _ = find_pictures(images=args.folder / "images", labels=args.folder / "annotations", image_list=args.list)
-    detectors = {str(size): load_detector(args.model, imgsz=size, conf=AP_FLOOR, trust=args.trust) for size in args.imgsz}
+    pictures, _ = find_pictures(
+        images=args.folder / "images", labels=args.folder / "annotations", image_list=args.list
+    )
+    detectors = {
+        str(size): load_detector(args.model, imgsz=size, conf=AP_FLOOR, trust=args.trust)
+        for size in args.imgsz
+    }
     cases, _, unreadable = predict(pictures, detectors)
     pictures = [picture for picture in pictures if str(picture.path) not in unreadable]
     columns = {size: mended(found) for size, found in cases.items()}
@@ -115,7 +145,9 @@ def main() -> None:
             print("no alarm away from every label")
             return
         write_image(args.sheet, draw(found))
-        print(f"the {len(found)} surest alarms away from every label, of confidence {found[-1][0]:.2f} and more: {args.sheet}")
+        print(
+            f"the {len(found)} surest alarms away from every label, of confidence {found[-1][0]:.2f} and more: {args.sheet}"
+        )
 
 
 if __name__ == "__main__":

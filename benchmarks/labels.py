@@ -50,7 +50,12 @@ DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "YuNet (yunet)": ("yunet", None, 0.5, "none"),
     "Haar (haar)": ("haar", None, 0.5, "none"),
     "SSD with YuNet's second opinion (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
-    "SSD with YuNet's and maskyolo-n-folders' opinions (ssd+yunet+maskyolo-n-folders)": ("ssd", None, 0.5, "both"),
+    "SSD with YuNet's and maskyolo-n-folders' opinions (ssd+yunet+maskyolo-n-folders)": (
+        "ssd",
+        None,
+        0.5,
+        "both",
+    ),
     CONVERTED: ("ssd", None, 0.5, "both"),
 }
 #: Where the annotators of kaggle853 draw the left, top, right and bottom side, seen from the SSD's box, in its widths and heights: from
@@ -88,7 +93,14 @@ def read_voc(path: Path) -> tuple[list[str], Boxes]:
     return [box.findtext("name", "") for box in objects], as_boxes(boxes)
 
 
-def cut(photo: Path, window: tuple[int, int, int, int], kind: str, class_name: str, boxes: Boxes, floor: float) -> Picture:
+def cut(
+    photo: Path,
+    window: tuple[int, int, int, int],
+    kind: str,
+    class_name: str,
+    boxes: Boxes,
+    floor: float,
+) -> Picture:
     """Make a picture of a window of a photo with all its human boxes (n, 4)."""
     x1, y1, x2, y2 = window
     clipped = clip_boxes(boxes - [x1, y1, x1, y1], x2 - x1, y2 - y1)
@@ -108,7 +120,12 @@ def pictures(folder: Path, names: Iterable[str], floor: float, faces: int = 0) -
             yield cut(photo, (0, 0, width, height), "photo", classes[0], boxes, floor)
         for class_name, box in zip(classes, boxes, strict=True):
             if class_name in FOLDER_CLASSES and np.sqrt(box_area(box)[0]) >= floor:
-                crops.append([_crop(photo, box, margin, class_name, boxes, floor, width, height) for margin in MARGINS])
+                crops.append(
+                    [
+                        _crop(photo, box, margin, class_name, boxes, floor, width, height)
+                        for margin in MARGINS
+                    ]
+                )
     if faces:
         crops = random.Random(0).sample(crops, min(faces, len(crops)))
     for crop in crops:
@@ -116,11 +133,22 @@ def pictures(folder: Path, names: Iterable[str], floor: float, faces: int = 0) -
 
 
 def _crop(
-    photo: Path, box: npt.NDArray[np.float32], margin: float, class_name: str, boxes: Boxes, floor: float, width: int, height: int
+    photo: Path,
+    box: npt.NDArray[np.float32],
+    margin: float,
+    class_name: str,
+    boxes: Boxes,
+    floor: float,
+    width: int,
+    height: int,
 ) -> Picture:
     x1, y1, x2, y2 = box
     across, down = margin * (x2 - x1), margin * (y2 - y1)
-    window = clip_boxes([x1 - across, y1 - down, x2 + across, y2 + down], width, height)[0].round().astype(int)
+    window = (
+        clip_boxes([x1 - across, y1 - down, x2 + across, y2 + down], width, height)[0]
+        .round()
+        .astype(int)
+    )
     return cut(photo, tuple(window.tolist()), f"{margin:.0%}", class_name, boxes, floor)
 
 
@@ -161,7 +189,9 @@ def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
     return bool((shared > 0.5 * np.minimum(box_area(box), box_area(regions))).any())
 
 
-def find(detector: FaceDetector, made: list[Picture], judge: _Judge | None = None) -> tuple[list[Faces], float]:
+def find(
+    detector: FaceDetector, made: list[Picture], judge: _Judge | None = None
+) -> tuple[list[Faces], float]:
     """Run a detector on all pictures; return its faces, with a judge those that are labelled, and the mean processor time in ms."""
     found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
     for picture in made:
@@ -171,7 +201,9 @@ def find(detector: FaceDetector, made: list[Picture], judge: _Judge | None = Non
         start = time.process_time()
         faces = detector.detect(pixels)
         if judge:
-            faces, decision = decide_faces(pixels, faces, FOLDER_CLASSES.index(picture.class_name), detector=judge)
+            faces, decision = decide_faces(
+                pixels, faces, FOLDER_CLASSES.index(picture.class_name), detector=judge
+            )
             faces = faces[(decision.class_ids != IGNORE) & (not decision.ambiguous)]
         found.append(faces)
         seconds += time.process_time() - start
@@ -181,10 +213,14 @@ def find(detector: FaceDetector, made: list[Picture], judge: _Judge | None = Non
 def as_drawn_here(boxes: Boxes, picture: Picture) -> Boxes:
     """Move the sides of boxes (n, 4) to where this set's annotators draw them."""
     x1, y1, x2, y2 = picture.window
-    return clip_boxes(boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * CONVENTION, x2 - x1, y2 - y1)
+    return clip_boxes(
+        boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * CONVENTION, x2 - x1, y2 - y1
+    )
 
 
-def tally(made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]) -> dict[str, Tally]:
+def tally(
+    made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]
+) -> dict[str, Tally]:
     """Match all boxes with the human ones, summed up under each of a picture's keys."""
     tallies: dict[str, Tally] = {}
     for picture, boxes in zip(made, found, strict=True):
@@ -210,8 +246,13 @@ def by_size(made: list[Picture], found: list[Boxes]) -> dict[str, Tally]:
 
 
 def table(title: str, tallies: dict[str, Tally]) -> str:
-    lines = [f"| {title} | faces | recall at IoU 0.5 | mean IoU | false boxes a picture |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join(lines + [f"| {key} | {one.cells()} |" for key, one in tallies.items() if one.ious])
+    lines = [
+        f"| {title} | faces | recall at IoU 0.5 | mean IoU | false boxes a picture |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join(
+        lines + [f"| {key} | {one.cells()} |" for key, one in tallies.items() if one.ious]
+    )
 
 
 def _kinds(picture: Picture) -> list[str]:
@@ -220,22 +261,42 @@ def _kinds(picture: Picture) -> list[str]:
 
 
 def _sums(picture: Picture) -> list[str]:
-    return ["whole photos"] if picture.kind == "photo" else ["all crops", f"crops, margin {picture.kind}"]
+    return (
+        ["whole photos"]
+        if picture.kind == "photo"
+        else ["all crops", f"crops, margin {picture.kind}"]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder with images and annotations (Pascal VOC)")
-    parser.add_argument("--list", type=Path, help="file with the photos to take, relative to the folder, one a line; default: all")
-    parser.add_argument("--floor", type=float, default=40, help="smallest face to crop, root of its area in pixels")
-    parser.add_argument("--faces", type=int, default=0, help="crop around this many faces chosen at random; 0: around all")
+    parser.add_argument(
+        "--list",
+        type=Path,
+        help="file with the photos to take, relative to the folder, one a line; default: all",
+    )
+    parser.add_argument(
+        "--floor", type=float, default=40, help="smallest face to crop, root of its area in pixels"
+    )
+    parser.add_argument(
+        "--faces",
+        type=int,
+        default=0,
+        help="crop around this many faces chosen at random; 0: around all",
+    )
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    every = (path.relative_to(options.folder).as_posix() for path in list_images(options.folder / "images"))
+    every = (
+        path.relative_to(options.folder).as_posix()
+        for path in list_images(options.folder / "images")
+    )
     names = options.list.read_text().split() if options.list else every
     made = list(pictures(options.folder, names, options.floor, options.faces))
-    print(f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n")
+    print(
+        f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n"
+    )
     for name in options.detectors:
         judge = _Judge() if name == CONVERTED else None
         faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made, judge)
@@ -245,7 +306,11 @@ def main() -> None:
         print(table("by class", tally(made, found, _kinds)) + "\n")
         print(table("crops by size", by_size(made, found)) + "\n")
         drawn = [as_drawn_here(boxes, picture) for boxes, picture in zip(found, made, strict=True)]
-        print(table("sides moved to where this set's annotators draw them", tally(made, drawn, _sums)) + "\n", flush=True)
+        print(
+            table("sides moved to where this set's annotators draw them", tally(made, drawn, _sums))
+            + "\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -67,14 +67,18 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
     rng.shuffle(every)
     kinds: dict[tuple[Path, int], str] = {}
     for kind in ("swapped", "moved", "deleted"):
-        kinds |= dict.fromkeys(every[len(kinds) : len(kinds) + round(SHARES[kind] * len(every))], kind)
+        kinds |= dict.fromkeys(
+            every[len(kinds) : len(kinds) + round(SHARES[kind] * len(every))], kind
+        )
     spurious = rng.sample(every, round(SHARES["spurious"] * len(every)))
     planted = []
     for path in pictures:
         width, height = sizes[path]
         name = path.relative_to(dataset.root).as_posix()
         boxes, class_ids = [], []
-        for place, (box, class_id) in enumerate(zip(labels[path].boxes, labels[path].class_ids.tolist(), strict=True)):
+        for place, (box, class_id) in enumerate(
+            zip(labels[path].boxes, labels[path].class_ids.tolist(), strict=True)
+        ):
             kind = kinds.get((path, place), "")
             new = move(box, width, height, rng) if kind == "moved" else box
             if kind:
@@ -89,8 +93,13 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
                 boxes.append(new)
                 class_ids.append(rng.randrange(2))
         order = rng.sample(range(len(boxes)), len(boxes))
-        made = Labels(as_boxes([boxes[place] for place in order]), np.array([class_ids[place] for place in order], dtype=np.int64))
-        (out / dataset.label_of(path).relative_to(dataset.root)).write_text(format_yolo(made, width, height), encoding="utf-8")
+        made = Labels(
+            as_boxes([boxes[place] for place in order]),
+            np.array([class_ids[place] for place in order], dtype=np.int64),
+        )
+        (out / dataset.label_of(path).relative_to(dataset.root)).write_text(
+            format_yolo(made, width, height), encoding="utf-8"
+        )
     with (out / "planted.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "kind", "box"))
@@ -101,12 +110,21 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
 def move(box: np.ndarray, width: int, height: int, rng: random.Random) -> np.ndarray:
     """Move a box by half of its width or height, to where most of it stays in the picture."""
     across, down = (box[2:] - box[:2]) / 2
-    ways = [np.array(way * 2, np.float32) + box for way in ((across, 0), (-across, 0), (0, down), (0, -down))]
-    inside = [way for way in (clip_boxes(way, width, height)[0] for way in ways) if box_iou(way, box)[0, 0] > 0.3]
+    ways = [
+        np.array(way * 2, np.float32) + box
+        for way in ((across, 0), (-across, 0), (0, down), (0, -down))
+    ]
+    inside = [
+        way
+        for way in (clip_boxes(way, width, height)[0] for way in ways)
+        if box_iou(way, box)[0, 0] > 0.3
+    ]
     return rng.choice(inside or [clip_boxes(ways[0], width, height)[0]])
 
 
-def elsewhere(boxes: Boxes, place: int, width: int, height: int, rng: random.Random) -> np.ndarray | None:
+def elsewhere(
+    boxes: Boxes, place: int, width: int, height: int, rng: random.Random
+) -> np.ndarray | None:
     """Return a box of the size of one of the boxes that touches none of them; None if there is no room."""
     across, down = boxes[place, 2:] - boxes[place, :2]
     for _ in range(200):
@@ -117,7 +135,9 @@ def elsewhere(boxes: Boxes, place: int, width: int, height: int, rng: random.Ran
     return None
 
 
-def hits(suspicions: list[tuple[float, str, bool, np.ndarray]], planted: list[Planted], first: int) -> dict[str, float]:
+def hits(
+    suspicions: list[tuple[float, str, bool, np.ndarray]], planted: list[Planted], first: int
+) -> dict[str, float]:
     """Return of each kind the share of planted errors among the first suspicions: (score, image, of a label, box), any order."""
     by_image: dict[str, list[Planted]] = {}
     for error in planted:
@@ -131,21 +151,33 @@ def hits(suspicions: list[tuple[float, str, bool, np.ndarray]], planted: list[Pl
             ):
                 found.add(error)
     kinds = {kind: [error for error in planted if error.kind == kind] for kind in SHARES}
-    return {kind: sum(error in found for error in errors) / max(len(errors), 1) for kind, errors in kinds.items()}
+    return {
+        kind: sum(error in found for error in errors) / max(len(errors), 1)
+        for kind, errors in kinds.items()
+    }
 
 
 def alone(photos: list[Photo]) -> dict[str, list[Opinion]]:
     """Return what each method by itself says of every photo."""
     crops, linear = face_opinion(photos), linear_opinion(photos)
     opinions = {
-        "out-of-fold detector": [detector_opinion(photo.labels, photo.predicted.boxes, photo.predicted.scores) for photo in photos],
-        "second detector (YuNet)": [
-            detector_opinion(photo.labels, photo.look.faces.boxes, photo.look.faces.scores[:, None]) for photo in photos
+        "out-of-fold detector": [
+            detector_opinion(photo.labels, photo.predicted.boxes, photo.predicted.scores)
+            for photo in photos
         ],
-        "two-stage classifier": [_of_class(photo, photo.look.probabilities[:, 1]) for photo in photos],
-        "features: class, other folds' labels": [_of_class(photo, bare) for photo, bare in zip(photos, linear, strict=True)],
+        "second detector (YuNet)": [
+            detector_opinion(photo.labels, photo.look.faces.boxes, photo.look.faces.scores[:, None])
+            for photo in photos
+        ],
+        "two-stage classifier": [
+            _of_class(photo, photo.look.probabilities[:, 1]) for photo in photos
+        ],
+        "features: class, other folds' labels": [
+            _of_class(photo, bare) for photo, bare in zip(photos, linear, strict=True)
+        ],
         "features: face or background": [
-            Opinion(*np.zeros((2, len(face))), 1 - face, np.zeros(len(photo.predicted))) for photo, face in zip(photos, crops, strict=True)
+            Opinion(*np.zeros((2, len(face))), 1 - face, np.zeros(len(photo.predicted)))
+            for photo, face in zip(photos, crops, strict=True)
         ],
         "cleanlab (ObjectLab)": cleanlab_opinions(photos),
     }
@@ -164,25 +196,44 @@ def detector_opinion(labels: Labels, boxes: Boxes, scores: np.ndarray) -> Opinio
         if partner < 0:
             spurious[place] = 1
             continue
-        spurious[place], bad[place] = 1 - confidence[partner], confidence[partner] * (1 - overlap[place, partner])
+        spurious[place], bad[place] = (
+            1 - confidence[partner],
+            confidence[partner] * (1 - overlap[place, partner]),
+        )
         if scores.shape[1] > 1:
             wrong[place] = scores[partner, 1 - labels.class_ids[place]]
-    return Opinion(wrong, bad, spurious, np.where(overlap.max(axis=0, initial=0) < 0.3, confidence, 0.0))
+    return Opinion(
+        wrong, bad, spurious, np.where(overlap.max(axis=0, initial=0) < 0.3, confidence, 0.0)
+    )
 
 
 def _of_class(photo: Photo, bare: np.ndarray) -> Opinion:
     nothing = np.zeros(len(photo.labels))
-    return Opinion(np.where(photo.labels.class_ids == 1, 1 - bare, bare), nothing, nothing, np.zeros(len(photo.predicted)))
+    return Opinion(
+        np.where(photo.labels.class_ids == 1, 1 - bare, bare),
+        nothing,
+        nothing,
+        np.zeros(len(photo.predicted)),
+    )
 
 
-def listed(photos: list[Photo], opinions: list[Opinion], second: bool = False) -> list[tuple[float, str, bool, np.ndarray]]:
+def listed(
+    photos: list[Photo], opinions: list[Opinion], second: bool = False
+) -> list[tuple[float, str, bool, np.ndarray]]:
     """Return a method's suspicions: each label by its worst score, and each missing face."""
     found = []
     for photo, opinion in zip(photos, opinions, strict=True):
         worst = np.max([opinion.wrong_class, opinion.bad_box, opinion.spurious], axis=0)
         faces = photo.look.faces.boxes if second else photo.predicted.boxes
-        found += [(score, photo.image, True, box) for score, box in zip(worst, photo.labels.boxes, strict=True)]
-        found += [(score, photo.image, False, box) for score, box in zip(opinion.missing, faces, strict=True) if score > 0]
+        found += [
+            (score, photo.image, True, box)
+            for score, box in zip(worst, photo.labels.boxes, strict=True)
+        ]
+        found += [
+            (score, photo.image, False, box)
+            for score, box in zip(opinion.missing, faces, strict=True)
+            if score > 0
+        ]
     return found
 
 
@@ -192,7 +243,10 @@ def combined(photos: list[Photo]) -> list[tuple[float, str, bool, np.ndarray]]:
     for suspicion in rank(photos, score_photos(photos)):
         box = np.array(suspicion.box or suspicion.suggested_box)
         if len(box):
-            key = (suspicion.image, suspicion.suggested_box if suspicion.label is None else suspicion.label)
+            key = (
+                suspicion.image,
+                suspicion.suggested_box if suspicion.label is None else suspicion.label,
+            )
             if key not in found or found[key][0] < suspicion.score:
                 found[key] = (suspicion.score, suspicion.image, suspicion.label is not None, box)
     return list(found.values())
@@ -204,28 +258,57 @@ def row(name: str, shares: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Planted errors: how many of them does `maskyolo review find` rank first?")
+    parser = argparse.ArgumentParser(
+        description="Planted errors: how many of them does `maskyolo review find` rank first?"
+    )
     parser.add_argument("data", type=Path, help="YOLO data set whose labels are right")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the copy with errors, and for the run")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the copy with errors, and for the run"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the errors")
-    parser.add_argument("--first", type=float, default=0.18, help="share of the boxes that somebody looks at")
+    parser.add_argument(
+        "--first", type=float, default=0.18, help="share of the boxes that somebody looks at"
+    )
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--model", default="maskyolo-n")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--imgsz", type=int, default=416)
-    parser.add_argument("--predictions", type=Path, help="predictions.jsonl of an earlier run with the same seed: nothing is trained")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        help="predictions.jsonl of an earlier run with the same seed: nothing is trained",
+    )
     args = parser.parse_args()
-    planted = plant(args.data, args.out / "set", args.seed) if not (args.out / "set").exists() else read_planted(args.out / "set")
+    planted = (
+        plant(args.data, args.out / "set", args.seed)
+        if not (args.out / "set").exists()
+        else read_planted(args.out / "set")
+    )
     review = read_review_set(args.out / "set")
     given = given_predictions(args.predictions, review) if args.predictions else None
     begin, cpu = time.monotonic(), time.process_time()
-    settings = {"model": args.model, "epochs": args.epochs, "imgsz": args.imgsz, "device": "cpu", "seed": 0, "trust": False}
-    photos = judge_photos(review, new_run(args.out, "run").absolute(), args.folds, given, **settings)
+    settings = {
+        "model": args.model,
+        "epochs": args.epochs,
+        "imgsz": args.imgsz,
+        "device": "cpu",
+        "seed": 0,
+        "trust": False,
+    }
+    photos = judge_photos(
+        review, new_run(args.out, "run").absolute(), args.folds, given, **settings
+    )
     total = sum(len(photo.labels) for photo in photos)
     first = round(args.first * total)
-    print(f"{len(photos)} photos, {total} labels; planted: {dict(Counter(error.kind for error in planted))}")
-    print(f"{(time.monotonic() - begin) / 60:.1f} minutes, {(time.process_time() - cpu) / 60:.1f} of a core's time in this process")
-    print(f"\nof each kind, the share among the first {first} suspicions ({args.first:.0%} of the labels):\n")
+    print(
+        f"{len(photos)} photos, {total} labels; planted: {dict(Counter(error.kind for error in planted))}"
+    )
+    print(
+        f"{(time.monotonic() - begin) / 60:.1f} minutes, {(time.process_time() - cpu) / 60:.1f} of a core's time in this process"
+    )
+    print(
+        f"\nof each kind, the share among the first {first} suspicions ({args.first:.0%} of the labels):\n"
+    )
     print("| method | " + " | ".join(SHARES) + " |\n|---|" + "---|" * len(SHARES))
     for name, opinions in alone(photos).items():
         print(row(name, hits(listed(photos, opinions, "YuNet" in name), planted, first)))
@@ -235,7 +318,10 @@ def main() -> None:
 def read_planted(data: Path) -> list[Planted]:
     """Read what an earlier run planted."""
     with (data / "planted.csv").open(encoding="utf-8", newline="") as file:
-        return [Planted(line["image"], line["kind"], tuple(json.loads(line["box"]))) for line in csv.DictReader(file)]
+        return [
+            Planted(line["image"], line["kind"], tuple(json.loads(line["box"])))
+            for line in csv.DictReader(file)
+        ]
 
 
 if __name__ == "__main__":

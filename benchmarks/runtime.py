@@ -65,12 +65,16 @@ def ratio(seconds: Seconds, first: str, second: str) -> float:
 
 def table(seconds: Seconds, base: str, frames: int = 0) -> list[str]:
     rate = " frames/s |" if frames else ""
-    lines = [f"| medians of {len(seconds[base])} rounds | ms | middle half |{rate} times as fast as {base} |"]
+    lines = [
+        f"| medians of {len(seconds[base])} rounds | ms | middle half |{rate} times as fast as {base} |"
+    ]
     lines.append("| --- | ---: | ---: |" + (" ---: |" if frames else "") + " ---: |")
     for name, values in seconds.items():
         low, middle, high = np.percentile(values, [25, 50, 75]) * 1000 / (frames or 1)
         rate = f" {1000 / middle:.1f} |" if frames else ""
-        lines.append(f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} |{rate} {ratio(seconds, name, base):.2f} |")
+        lines.append(
+            f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} |{rate} {ratio(seconds, name, base):.2f} |"
+        )
     return lines
 
 
@@ -80,7 +84,12 @@ def wanted(what: str, found: float, least: float) -> str:
 
 def cold(rounds: int, folder: Path) -> list[str]:
     photo = SAMPLES / "office.jpg"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": folder}
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "check": True,
+        "cwd": folder,
+    }
     weights = shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt")
     ours, theirs, first = "maskyolo detect", "yolo predict", "maskyolo detect, first start of all"
     words = [BIN / "maskyolo", "detect", "--source", photo, "--name", "cold", "--exist-ok"]
@@ -92,7 +101,15 @@ def cold(rounds: int, folder: Path) -> list[str]:
     seconds = interleaved(
         {
             theirs: lambda: subprocess.run(
-                [BIN / "yolo", "predict", f"model={weights}", f"source={photo}", "name=cold", "exist_ok=True"], **quiet
+                [
+                    BIN / "yolo",
+                    "predict",
+                    f"model={weights}",
+                    f"source={photo}",
+                    "name=cold",
+                    "exist_ok=True",
+                ],
+                **quiet,
             ),
             ours: lambda: subprocess.run(words, **quiet),
             first: fresh,
@@ -126,7 +143,13 @@ def call(rounds: int, folder: Path) -> list[str]:
     for title, precision in (("default", "auto"), ("fp32", "fp32")):
         detector = maskyolo.load_detector(precision=precision)
         bare = _compiled(batch.shape, detector.backend.precision).create_infer_request()
-        pairs.append((f"load_detector()(frame), {title}", f"bare network, {title}", detector.backend.description.split(":")[0]))
+        pairs.append(
+            (
+                f"load_detector()(frame), {title}",
+                f"bare network, {title}",
+                detector.backend.description.split(":")[0],
+            )
+        )
         runs[pairs[-1][1]] = lambda bare=bare: bare.infer([batch], share_inputs=True)
         runs[pairs[-1][0]] = lambda detector=detector: detector(frame)
     seconds = interleaved(runs, max(rounds, 100))
@@ -159,16 +182,23 @@ def files(rounds: int, folder: Path) -> list[str]:
     from maskyolo.yolo import letterbox, network_shape
 
     streams = usable_cpus()
-    default, exact = maskyolo.load_detector(streams=streams), maskyolo.load_detector(streams=streams, precision="fp32")
+    default, exact = (
+        maskyolo.load_detector(streams=streams),
+        maskyolo.load_detector(streams=streams, precision="fp32"),
+    )
     legacy = maskyolo.load_detector(pipeline="two-stage")
     faces = []
     for path in sorted(SAMPLES.glob("*.jpg")):
         image = read_image(path)
         faces += cut_faces(image, default(image).xyxy.tolist())
-    clips = {count: _clip(folder / f"{count}.mp4", crowd_frame(faces, count)) for count in (1, 5, 20)}
+    clips = {
+        count: _clip(folder / f"{count}.mp4", crowd_frame(faces, count)) for count in (1, 5, 20)
+    }
     clip = clips[5]
     stock = YOLO(shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt"))
-    batch = to_tensor(letterbox(next(Video(clip).frames()).image, network_shape(720, 1280, 640))[0][None])
+    batch = to_tensor(
+        letterbox(next(Video(clip).frames()).image, network_shape(720, 1280, 640))[0][None]
+    )
     compiled = _compiled(batch.shape, default.backend.precision, streams)
     requests: LifoQueue[Any] = LifoQueue()
     for _ in range(streams):
@@ -193,16 +223,40 @@ def files(rounds: int, folder: Path) -> list[str]:
         decoder.join()
 
     def ours(detector: Any, clip: Path = clip, save: bool = False) -> None:
-        assert sum(1 for _ in maskyolo.detect(clip, model=detector, save=save, project=folder, name="ours", exist_ok=True)) == FRAMES
+        assert (
+            sum(
+                1
+                for _ in maskyolo.detect(
+                    clip, model=detector, save=save, project=folder, name="ours", exist_ok=True
+                )
+            )
+            == FRAMES
+        )
 
     def theirs(save: bool = False, threads: int = NUM_THREADS) -> None:
         torch.set_num_threads(threads)
-        results = stock.predict(clip, stream=True, verbose=False, save=save, project=folder, name="theirs", exist_ok=True)
+        results = stock.predict(
+            clip,
+            stream=True,
+            verbose=False,
+            save=save,
+            project=folder,
+            name="theirs",
+            exist_ok=True,
+        )
         assert sum(1 for _ in results) == FRAMES
 
-    network, limit, mine = "bare network", "bare network while another thread decodes", "maskyolo detect, default"
+    network, limit, mine = (
+        "bare network",
+        "bare network while another thread decodes",
+        "maskyolo detect, default",
+    )
     yolo, yolo_all = "yolo predict (PyTorch)", "yolo predict, PyTorch on all cores"
-    mine_drawn, yolo_drawn, five = "maskyolo detect, drawn and encoded", "yolo predict, drawn and encoded", "two stages, 5 faces"
+    mine_drawn, yolo_drawn, five = (
+        "maskyolo detect, drawn and encoded",
+        "yolo predict, drawn and encoded",
+        "two stages, 5 faces",
+    )
     runs = {
         network: bare,
         "decoding alone": decode,
@@ -248,17 +302,28 @@ def memory(rounds: int, folder: Path) -> list[str]:
 
     from maskyolo.images import read_image
 
-    clip = _clip(folder / "memory.mp4", cv2.resize(read_image(SAMPLES / "station.jpg"), (1280, 720)), 300)
+    clip = _clip(
+        folder / "memory.mp4", cv2.resize(read_image(SAMPLES / "station.jpg"), (1280, 720)), 300
+    )
     weights = shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt")
-    lines = ["Peak of the resident memory, 300 frames of 1280x720.", "", "| | MB |", "| --- | ---: |"]
+    lines = [
+        "Peak of the resident memory, 300 frames of 1280x720.",
+        "",
+        "| | MB |",
+        "| --- | ---: |",
+    ]
     for name, words in {
         "maskyolo detect --no-save --save-json": ["--no-save", "--save-json", folder / "m.jsonl"],
         "maskyolo detect --no-save, fp32": ["--no-save", "--precision", "fp32"],
         "maskyolo detect, drawn and encoded": ["--name", "memory"],
         "maskyolo detect --track --no-save": ["--no-save", "--track"],
     }.items():
-        lines.append(f"| {name} | {_peak([BIN / 'maskyolo', 'detect', '--source', clip, *words], folder):.0f} |")
-    lines.append(f"| yolo predict | {_peak([BIN / 'yolo', 'predict', f'model={weights}', f'source={clip}', 'save=False'], folder):.0f} |")
+        lines.append(
+            f"| {name} | {_peak([BIN / 'maskyolo', 'detect', '--source', clip, *words], folder):.0f} |"
+        )
+    lines.append(
+        f"| yolo predict | {_peak([BIN / 'yolo', 'predict', f'model={weights}', f'source={clip}', 'save=False'], folder):.0f} |"
+    )
     return [*lines, "", "Wanted of `maskyolo detect`: under 400."]
 
 
@@ -267,7 +332,11 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
     from maskyolo.evaluate import AP_FLOOR, evaluate
 
     onnx, checkpoint = str(WEIGHTS / "maskyolo-n.onnx"), str(WEIGHTS / "maskyolo-n.pt")
-    where = f"the {len(image_list.read_text().split())} pictures of {image_list.name}" if image_list else images.name
+    where = (
+        f"the {len(image_list.read_text().split())} pictures of {image_list.name}"
+        if image_list
+        else images.name
+    )
     lines = [
         f"On {where}, some of which the model has learnt from; wanted: no more than 0.005 mAP50 below PyTorch in fp32.",
         "",
@@ -280,9 +349,15 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
         (onnx, "onnxruntime", "fp32"),
         (onnx, "openvino", "bf16"),
     ):
-        detector = maskyolo.load_detector(model, conf=AP_FLOOR, backend=backend, precision=precision)
-        found = evaluate(images=images, labels=labels, image_list=image_list, model=detector, project=None)
-        lines.append(f"| {detector.backend.description} | {found.map50:.4f} | {found.map50_95:.4f} |")
+        detector = maskyolo.load_detector(
+            model, conf=AP_FLOOR, backend=backend, precision=precision
+        )
+        found = evaluate(
+            images=images, labels=labels, image_list=image_list, model=detector, project=None
+        )
+        lines.append(
+            f"| {detector.backend.description} | {found.map50:.4f} | {found.map50_95:.4f} |"
+        )
         print(lines[-1], file=sys.stderr, flush=True)
     return lines
 
@@ -294,8 +369,13 @@ def _compiled(shape: Sequence[int], precision: str, streams: int = 1) -> Any:
     model = CORE.read_model(WEIGHTS / "maskyolo-n.onnx")
     model.reshape(list(shape))
     hint = {"fp32": "f32"}.get(precision, precision)
-    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
-    return CORE.compile_model(model, "CPU", settings | ({"NUM_STREAMS": str(streams)} if streams > 1 else {}))
+    settings = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+    }
+    return CORE.compile_model(
+        model, "CPU", settings | ({"NUM_STREAMS": str(streams)} if streams > 1 else {})
+    )
 
 
 def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path:
@@ -312,7 +392,9 @@ def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path
 
 def _peak(words: list[Any], folder: Path) -> float:
     """Return the peak in MB of the command's resident memory; what `wait4` tells begins with that of this process."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+    )
     peak = 0
     while process.poll() is None:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -335,10 +417,17 @@ def _machine() -> str:
 
 def write(out: Path, title: str, lines: list[str]) -> None:
     """Replace the section of that title, or add it."""
-    old = re.split(r"^## ", out.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:] if out.exists() else []
+    old = (
+        re.split(r"^## ", out.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        if out.exists()
+        else []
+    )
     sections = {text.split("\n", 1)[0]: text.split("\n", 1)[1].strip() for text in old}
     sections[title] = "\n".join([*lines, "", f"({_machine()})"])
-    out.write_text(HEAD + "".join(f"\n## {name}\n\n{text}\n" for name, text in sections.items()), encoding="utf-8")
+    out.write_text(
+        HEAD + "".join(f"\n## {name}\n\n{text}\n" for name, text in sections.items()),
+        encoding="utf-8",
+    )
 
 
 PARTS: dict[str, tuple[str, Callable[[int, Path], list[str]]]] = {
@@ -350,8 +439,15 @@ PARTS: dict[str, tuple[str, Callable[[int, Path], list[str]]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="cold, call, files, memory (all of these by default), accuracy")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="cold, call, files, memory (all of these by default), accuracy",
+    )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--images", type=Path, help="labelled pictures of the part accuracy")
     parser.add_argument("--labels", type=Path)

@@ -31,7 +31,15 @@ from maskyolo.boxes import Boxes
 from maskyolo.comparison import Contestant
 from maskyolo.dataset import list_images
 from maskyolo.detection import Detector
-from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, Evaluation, LabelledPicture, find_pictures, measure, predict
+from maskyolo.evaluate import (
+    AP_FLOOR,
+    FACE_FLOOR,
+    Evaluation,
+    LabelledPicture,
+    find_pictures,
+    measure,
+    predict,
+)
 from maskyolo.images import ImageArray, read_image
 from maskyolo.metrics import confusion
 from maskyolo.sources import Video
@@ -51,12 +59,24 @@ PUBLISHED = (
 def load(model: str, conf: float | None = None, trust: bool = False) -> Detector:
     """Load a contestant for average precision, or for use at `conf`."""
     one = Contestant.parse(model)
-    return load_detector(**one.settings(AP_FLOOR if conf is None else conf, FACE_FLOOR if conf is None else None, {"trust": trust}))
+    return load_detector(
+        **one.settings(
+            AP_FLOOR if conf is None else conf,
+            FACE_FLOOR if conf is None else None,
+            {"trust": trust},
+        )
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join("-" if cell is None else str(cell) for cell in line) + " |" for line in lines) + "\n"
+    return (
+        "\n".join(
+            "| " + " | ".join("-" if cell is None else str(cell) for cell in line) + " |"
+            for line in lines
+        )
+        + "\n"
+    )
 
 
 def number(value: float | None) -> str | None:
@@ -71,24 +91,68 @@ def leaderboard(found: Sequence[Evaluation]) -> str:
         classes = [number(scores.map50) for scores in one.report.classes.values()]
         sizes = [number(one.slices["size"][size].map50) for size in SIZES]
         overall = f"**{one.map50:.3f}** ({span[0]:.3f} to {span[1]:.3f})"
-        rows.append([one.name, overall, number(one.map50_95), *classes, number(one.face.map50), *sizes, f"{one.false_alarms:.2f}"])
+        rows.append(
+            [
+                one.name,
+                overall,
+                number(one.map50_95),
+                *classes,
+                number(one.face.map50),
+                *sizes,
+                f"{one.false_alarms:.2f}",
+            ]
+        )
     rows += [[name, f"{value:.3f}", *[None] * 9] for name, value in PUBLISHED]
-    head = ["", "mAP50 (95 % interval)", "mAP50-95", "with_mask", "without_mask", "face", *(f"{size} px" for size in SIZES), "false alarms"]
+    head = [
+        "",
+        "mAP50 (95 % interval)",
+        "mAP50-95",
+        "with_mask",
+        "without_mask",
+        "face",
+        *(f"{size} px" for size in SIZES),
+        "false alarms",
+    ]
     return table(head, rows)
 
 
 def closer(one: Evaluation, colours: dict[str, tuple[int, int, int]]) -> str:
     """Precision, recall and F1 of each class, and the slices."""
     classes = [
-        [name, scores.support, *(number(value) for value in (scores.map50, scores.precision, scores.recall, scores.f1))]
+        [
+            name,
+            scores.support,
+            *(
+                number(value)
+                for value in (scores.map50, scores.precision, scores.recall, scores.f1)
+            ),
+        ]
         for name, scores in (*one.report.classes.items(), ("face", one.face))
     ]
     parts: list[list[object]] = []
     for kind, title in (("faces", "faces in the photo"), ("sharpness", "sharpness")):
         for name, part in one.slices[kind].items():
-            parts.append([title, name, part.support, number(part.found), number(part.right), number(part.map50)])
+            parts.append(
+                [
+                    title,
+                    name,
+                    part.support,
+                    number(part.found),
+                    number(part.right),
+                    number(part.map50),
+                ]
+            )
     for name, (support, found, right) in colours.items():
-        parts.append(["colour of the mask", name, support, number(found / support), number(right / support), None])
+        parts.append(
+            [
+                "colour of the mask",
+                name,
+                support,
+                number(found / support),
+                number(right / support),
+                None,
+            ]
+        )
     return (
         table(["", "boxes", "AP50", "precision", "recall", "F1"], classes)
         + f"\nat confidence {one.report.confidence:g}.\n\n"
@@ -101,7 +165,10 @@ def mask_colour(image: ImageArray, box: Boxes) -> str:
     x1, y1, x2, y2 = box
     side = np.sqrt((x2 - x1) * (y2 - y1))
     width, height = x2 - x1, y2 - y1
-    crop = image[max(0, round(y1 + 0.6 * height)) : round(y1 + 0.9 * height), max(0, round(x1 + 0.3 * width)) : round(x1 + 0.7 * width)]
+    crop = image[
+        max(0, round(y1 + 0.6 * height)) : round(y1 + 0.9 * height),
+        max(0, round(x1 + 0.3 * width)) : round(x1 + 0.7 * width),
+    ]
     if side < 24 or not crop.size:
         return ""
     hue, saturation, value = np.median(cv2.cvtColor(crop, cv2.COLOR_BGR2HSV).reshape(-1, 3), axis=0)
@@ -112,21 +179,30 @@ def mask_colour(image: ImageArray, box: Boxes) -> str:
     return "blue or green" if 35 <= hue <= 130 else "other"
 
 
-def by_colour(one: Evaluation, pictures: Sequence[LabelledPicture]) -> dict[str, tuple[int, int, int]]:
+def by_colour(
+    one: Evaluation, pictures: Sequence[LabelledPicture]
+) -> dict[str, tuple[int, int, int]]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for case, picture in zip(one.cases, pictures, strict=True):
         image = read_image(picture.path)
         _, found_as = confusion(case, one.report.confidence, 2)
         for box, class_id, told in zip(case.boxes, case.class_ids, found_as, strict=True):
             if class_id == MASK and (name := mask_colour(image, box)):
-                counts[name] = [a + b for a, b in zip(counts[name], (1, told >= 0, told == MASK), strict=True)]
+                counts[name] = [
+                    a + b for a, b in zip(counts[name], (1, told >= 0, told == MASK), strict=True)
+                ]
     return {name: (a, b, c) for name, (a, b, c) in sorted(counts.items())}
 
 
 def compressed(pictures: Sequence[LabelledPicture], folder: Path) -> list[LabelledPicture]:
     """Save the photos once more: JPEG, quality 70, colour at half the resolution (4:2:0)."""
     saved = []
-    options = [cv2.IMWRITE_JPEG_QUALITY, 70, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        70,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]
     for picture in pictures:
         path = folder / f"{picture.path.stem}.jpg"
         path.write_bytes(cv2.imencode(".jpg", read_image(picture.path), options)[1].tobytes())
@@ -155,31 +231,63 @@ def frames(text: str) -> Iterator[ImageArray]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--kaggle", type=Path, required=True, help="folder with images/, annotations/ and benchmark.txt")
-    options.add_argument("--list", type=Path, help="names of the photos to take; benchmark.txt in --kaggle if not given")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        "--kaggle",
+        type=Path,
+        required=True,
+        help="folder with images/, annotations/ and benchmark.txt",
+    )
+    options.add_argument(
+        "--list",
+        type=Path,
+        help="names of the photos to take; benchmark.txt in --kaggle if not given",
+    )
     options.add_argument("--bare", type=Path, help="folder of photos in which nobody wears a mask")
-    options.add_argument("--video", action="append", default=[], metavar="FILE:FIRST-LAST", help="frames in which nobody wears a mask")
-    options.add_argument("--model", action="append", metavar="MODEL", help="as maskyolo compare takes it; repeat for more")
-    options.add_argument("--conf", type=float, default=0.25, help="confidence from which detections count")
+    options.add_argument(
+        "--video",
+        action="append",
+        default=[],
+        metavar="FILE:FIRST-LAST",
+        help="frames in which nobody wears a mask",
+    )
+    options.add_argument(
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="as maskyolo compare takes it; repeat for more",
+    )
+    options.add_argument(
+        "--conf", type=float, default=0.25, help="confidence from which detections count"
+    )
     options.add_argument("--card", type=Path, help="model card to put the tables into")
     options.add_argument("--trust", action="store_true", help="open .pt files of unknown origin")
     args = options.parse_args()
     models = args.model or ["maskyolo-n"]
 
     names = args.list or args.kaggle / "benchmark.txt"
-    pictures, _ = find_pictures(images=args.kaggle / "images", labels=args.kaggle / "annotations", image_list=names)
-    cases, sharpness, _ = predict(pictures, {model: load(model, trust=args.trust) for model in models})
+    pictures, _ = find_pictures(
+        images=args.kaggle / "images", labels=args.kaggle / "annotations", image_list=names
+    )
+    cases, sharpness, _ = predict(
+        pictures, {model: load(model, trust=args.trust) for model in models}
+    )
     found = [measure(model, cases[model], sharpness, args.conf) for model in models]
     first = found[0]
     text = [f"On {len(pictures)} street photos:\n", leaderboard(found)]
     text += [f"{first.name} in detail:\n", closer(first, by_colour(first, pictures))]
 
     with tempfile.TemporaryDirectory() as folder:
-        again, blur, _ = predict(compressed(pictures, Path(folder)), {first.name: load(first.name, trust=args.trust)})
+        again, blur, _ = predict(
+            compressed(pictures, Path(folder)), {first.name: load(first.name, trust=args.trust)}
+        )
     worse = measure(first.name, again[first.name], blur, args.conf)
     both = (first.map50 or 0.0, worse.map50 or 0.0)
-    text.append(f"Saved once more as JPEG (quality 70, 4:2:0): mAP50 {both[1]:.3f}, {both[1] - both[0]:+.3f}.\n")
+    text.append(
+        f"Saved once more as JPEG (quality 70, 4:2:0): mAP50 {both[1]:.3f}, {both[1] - both[0]:+.3f}.\n"
+    )
 
     sure = load(first.name, min(CONFIDENCES), args.trust)
     rows: dict[str, list[float]] = {}
@@ -194,10 +302,17 @@ def main() -> None:
             for kind, paths in sorted(drawn.items()):
                 rows[f"with {kind} drawn before them"] = surest_mask(sure, read_all(paths))
     for video in args.video:
-        rows[f"frames {video.rpartition(':')[2]} of {Path(video.rpartition(':')[0]).name}"] = surest_mask(sure, frames(video))
+        rows[f"frames {video.rpartition(':')[2]} of {Path(video.rpartition(':')[0]).name}"] = (
+            surest_mask(sure, frames(video))
+        )
     if rows:
         counted = [
-            [name, len(surest), *(f"{np.mean(np.asarray(surest) >= conf):.4f}" for conf in CONFIDENCES)] for name, surest in rows.items()
+            [
+                name,
+                len(surest),
+                *(f"{np.mean(np.asarray(surest) >= conf):.4f}" for conf in CONFIDENCES),
+            ]
+            for name, surest in rows.items()
         ]
         text.append("Share of pictures without a mask in which one is found, by confidence:\n")
         text.append(table(["", "pictures", *(f"{conf:g}" for conf in CONFIDENCES)], counted))

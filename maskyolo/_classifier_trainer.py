@@ -25,7 +25,16 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import write_atomic
 
-__all__ = ["Features", "Runner", "assemble", "compute_features", "export_onnx", "fit", "load_backbone", "load_runner"]
+__all__ = [
+    "Features",
+    "Runner",
+    "assemble",
+    "compute_features",
+    "export_onnx",
+    "fit",
+    "load_backbone",
+    "load_runner",
+]
 
 #: Crops float32 (n, 3, size, size) to what layers make of them (n, ...).
 Runner = Callable[[Tensor], torch.Tensor]
@@ -49,7 +58,9 @@ def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"wrong weights {weights}: not a file of PyTorch weights; {mend}") from error
+        raise WeightsError(
+            f"wrong weights {weights}: not a file of PyTorch weights; {mend}"
+        ) from error
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -60,7 +71,9 @@ def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
     return [stem, *network.layer1, *network.layer2, *network.layer3, *network.layer4]
 
 
-def assemble(blocks: list[nn.Module], size: int, unfreeze: int, dropout: float) -> tuple[nn.Sequential, nn.Sequential]:
+def assemble(
+    blocks: list[nn.Module], size: int, unfreeze: int, dropout: float
+) -> tuple[nn.Sequential, nn.Sequential]:
     """Return the frozen layers and those that learn: the last `unfreeze` blocks and the 2020 projects' head, without its softmax.
 
     The head: mean over the map, dense 128 with ReLU, dropout, dense 2.
@@ -69,7 +82,12 @@ def assemble(blocks: list[nn.Module], size: int, unfreeze: int, dropout: float) 
     with torch.inference_mode():
         channels = nn.Sequential(*blocks).eval()(torch.zeros(1, 3, size, size)).shape[1]
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    head = [nn.Linear(channels, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, len(CLASS_NAMES))]
+    head = [
+        nn.Linear(channels, 128),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(128, len(CLASS_NAMES)),
+    ]
     if not unfreeze:
         return nn.Sequential(*blocks, *pool), nn.Sequential(*head)
     return nn.Sequential(*blocks[:split]), nn.Sequential(*blocks[split:], *pool, *head)
@@ -81,7 +99,9 @@ def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
         from maskyolo.backends.openvino import CORE
 
         model = CORE.read_model(_to_onnx(frozen, size, "features").SerializeToString())
-        request = CORE.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        request = CORE.compile_model(
+            model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        ).create_infer_request()
         return lambda crops: torch.from_numpy(request.infer([crops], share_inputs=True)[0])
     network = frozen.eval().to(device)
 
@@ -92,7 +112,12 @@ def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
     return run
 
 
-def compute_features(run: Runner, batches: Iterable[tuple[Tensor, list[int]]], total: int, on_batch: Callable[[int], None]) -> Features:
+def compute_features(
+    run: Runner,
+    batches: Iterable[tuple[Tensor, list[int]]],
+    total: int,
+    on_batch: Callable[[int], None],
+) -> Features:
     """Run crops, in batches of float32 (n, 3, size, size) with their class ids, through the frozen layers.
 
     Args:
@@ -175,7 +200,15 @@ def fit(
             right += int((logits.argmax(1) == class_ids).sum())
             on_batch(epoch, number, total / seen)
         val_loss, val_accuracy = _measure(learning, val, device)
-        on_epoch(epoch, {"loss": total / seen, "accuracy": right / seen, "val_loss": val_loss, "val_accuracy": val_accuracy})
+        on_epoch(
+            epoch,
+            {
+                "loss": total / seen,
+                "accuracy": right / seen,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+            },
+        )
         if val_loss < least:
             best, least = copy.deepcopy(learning.state_dict()), val_loss
     learning.load_state_dict(best)
@@ -221,7 +254,9 @@ def _measure(learning: nn.Module, features: Features, device: torch.device) -> t
     learning.eval()
     loss, right = 0.0, 0
     with torch.inference_mode(), _autocast(device, learning):
-        for values, class_ids in zip(torch.split(features.values, 64), torch.split(features.class_ids, 64), strict=True):
+        for values, class_ids in zip(
+            torch.split(features.values, 64), torch.split(features.class_ids, 64), strict=True
+        ):
             logits = learning(values.to(device).float()).float().cpu()
             loss += float(nn.functional.cross_entropy(logits, class_ids, reduction="sum"))
             right += int((logits.argmax(1) == class_ids).sum())
@@ -231,7 +266,11 @@ def _measure(learning: nn.Module, features: Features, device: torch.device) -> t
 def _autocast(device: torch.device, network: nn.Module) -> Any:
     """Compute convolutions in bfloat16 on CPUs and GPUs that multiply it in hardware; a mere head stays in float32."""
     hardware = {"cpu": cpu_has_bf16, "cuda": torch.cuda.is_bf16_supported}
-    return torch.autocast(device.type, torch.bfloat16, enabled=_convolves(network) and hardware.get(device.type, bool)())
+    return torch.autocast(
+        device.type,
+        torch.bfloat16,
+        enabled=_convolves(network) and hardware.get(device.type, bool)(),
+    )
 
 
 def _convolves(network: nn.Module) -> bool:

@@ -27,7 +27,10 @@ __all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
 
 _COMPRESSED_SHARE = 0.5
 _QUALITIES = (40, 95)  # of JPEG
-_SCALES = (0.5, 1.0)  # of the sides while compressed: the network's input is often larger than the picture that a camera sent
+_SCALES = (
+    0.5,
+    1.0,
+)  # of the sides while compressed: the network's input is often larger than the picture that a camera sent
 
 
 def strip_checkpoints(weights: Path) -> None:
@@ -60,7 +63,12 @@ def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
     before = (begun.get("ema") or begun["model"]).float().state_dict()
     model = checkpoint["model"].float()
     after = model.state_dict()
-    model.load_state_dict({key: before[key].lerp(value, share) if value.is_floating_point() else value for key, value in after.items()})
+    model.load_state_dict(
+        {
+            key: before[key].lerp(value, share) if value.is_floating_point() else value
+            for key, value in after.items()
+        }
+    )
     torch.save(checkpoint | {"model": model.half(), "blend": share}, _part(trained))
     _record(_part(trained))
     _part(trained).replace(trained)
@@ -149,7 +157,9 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
     """Compress a picture (`img`, BGR uint8), or leave it; by the global `random`, which Ultralytics seeds in each loader process."""
     if random.random() < _COMPRESSED_SHARE:  # noqa: S311
-        labels["img"] = recompress(labels["img"], random.randint(*_QUALITIES), random.uniform(*_SCALES))  # noqa: S311
+        labels["img"] = recompress(
+            labels["img"], random.randint(*_QUALITIES), random.uniform(*_SCALES)
+        )  # noqa: S311
     return labels
 
 
@@ -166,7 +176,9 @@ class _Float32Loss:
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    logging.getLogger("maskyolo").warning("%s; --resume and --model will need --trust for what is trained here", message)
+    logging.getLogger("maskyolo").warning(
+        "%s; --resume and --model will need --trust for what is trained here", message
+    )
 
 
 def _record(path: Path) -> None:

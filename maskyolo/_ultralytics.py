@@ -23,7 +23,18 @@ _ENVIRONMENT = {
     "ULTRALYTICS_API_KEY": "",  # no upload to the Ultralytics Platform
 }
 
-_INTEGRATIONS = ("sync", "clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb", "hub")
+_INTEGRATIONS = (
+    "sync",
+    "clearml",
+    "comet",
+    "dvc",
+    "mlflow",
+    "neptune",
+    "raytune",
+    "tensorboard",
+    "wandb",
+    "hub",
+)
 
 
 def import_ultralytics(what: str = "training") -> ModuleType:
@@ -42,12 +53,16 @@ def import_ultralytics(what: str = "training") -> ModuleType:
         from ultralytics import utils
         from ultralytics.utils import checks, events
     except ImportError as error:
-        raise DependencyError(f'{what} needs Ultralytics, which is not here ({error}); run: pip install "maskyolo[train]"') from error
+        raise DependencyError(
+            f'{what} needs Ultralytics, which is not here ({error}); run: pip install "maskyolo[train]"'
+        ) from error
     utils.ONLINE = checks.ONLINE = events.ONLINE = False
     events.events.enabled = False
     for key in _INTEGRATIONS:
         if key in utils.SETTINGS:
-            dict.__setitem__(utils.SETTINGS, key, False)  # its own method would write the settings file
+            dict.__setitem__(
+                utils.SETTINGS, key, False
+            )  # its own method would write the settings file
     _place_fonts(Path(utils.USER_CONFIG_DIR))
     module: ModuleType = ultralytics
     return module

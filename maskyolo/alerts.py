@@ -55,11 +55,17 @@ class Alerts(NullSink):
         MaskyoloError: no such program, or no http(s) address.
     """
 
-    def __init__(self, command: str | None, url: str | None, on_warning: Callable[[str], None]) -> None:
+    def __init__(
+        self, command: str | None, url: str | None, on_warning: Callable[[str], None]
+    ) -> None:
         self._command = _parse_command(command) if command is not None else []
         self._url = url
-        if url is not None and not (url.lower().startswith(("http://", "https://")) and display_host(url)):
-            raise MaskyoloError("cannot post alerts: --alert-url is no address; give http://… or https://…")
+        if url is not None and not (
+            url.lower().startswith(("http://", "https://")) and display_host(url)
+        ):
+            raise MaskyoloError(
+                "cannot post alerts: --alert-url is no address; give http://… or https://…"
+            )
         self._on_warning = on_warning
         self._threads: list[threading.Thread] = []
         self._failures: deque[str] = deque(maxlen=1)
@@ -75,9 +81,13 @@ class Alerts(NullSink):
                 continue
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             if len(self._threads) >= MOST:
-                self._failures.append(f"{MOST} alerts are still under way, further ones are dropped")
+                self._failures.append(
+                    f"{MOST} alerts are still under way, further ones are dropped"
+                )
                 continue
-            self._threads.append(threading.Thread(target=send, args=(data,), name="maskyolo-alert", daemon=True))
+            self._threads.append(
+                threading.Thread(target=send, args=(data,), name="maskyolo-alert", daemon=True)
+            )
             self._threads[-1].start()
 
     def write(self, result: Result) -> None:
@@ -102,7 +112,9 @@ class Alerts(NullSink):
     def _tell(self) -> None:
         if self._failures and not self._told:
             self._told = True
-            self._on_warning(f"an alert did not arrive: {self._failures[0]}; further failures are not told")
+            self._on_warning(
+                f"an alert did not arrive: {self._failures[0]}; further failures are not told"
+            )
 
     def _run(self, data: bytes) -> None:
         try:
@@ -116,13 +128,20 @@ class Alerts(NullSink):
                 start_new_session=True,  # Ctrl-C is for us
             )
         except subprocess.TimeoutExpired:
-            self._failures.append(f"--alert-cmd {self._command[0]} took more than {COMMAND_TIMEOUT:g} s and was ended")
+            self._failures.append(
+                f"--alert-cmd {self._command[0]} took more than {COMMAND_TIMEOUT:g} s and was ended"
+            )
         except OSError as error:
-            self._failures.append(f"--alert-cmd {self._command[0]}: {(error.strerror or str(error)).lower()}")
+            self._failures.append(
+                f"--alert-cmd {self._command[0]}: {(error.strerror or str(error)).lower()}"
+            )
         else:
             if done.returncode:
                 said = " ".join(done.stderr.decode(errors="replace").split())[:120]
-                self._failures.append(f"--alert-cmd {self._command[0]} ended with {done.returncode}" + (f" ({said})" if said else ""))
+                self._failures.append(
+                    f"--alert-cmd {self._command[0]} ended with {done.returncode}"
+                    + (f" ({said})" if said else "")
+                )
 
     def _post(self, data: bytes) -> None:
         try:
@@ -133,7 +152,11 @@ class Alerts(NullSink):
             self._failures.append(f"--alert-url {display_host(self._url or '')}: no valid address")
         except urllib.error.HTTPError as error:
             error.close()
-            told = f"it redirects ({error.code}), give the address it leads to" if 300 <= error.code < 400 else str(error).lower()
+            told = (
+                f"it redirects ({error.code}), give the address it leads to"
+                if 300 <= error.code < 400
+                else str(error).lower()
+            )
             self._failures.append(f"--alert-url {display_host(self._url or '')}: {told}")
         except Exception as error:  # noqa: BLE001  whatever goes wrong there must not end the run
             reason = " ".join(str(getattr(error, "reason", None) or error).split()).lower()
@@ -158,8 +181,12 @@ def _parse_command(text: str) -> list[str]:
     try:
         command = shlex.split(text)
     except ValueError as error:
-        raise MaskyoloError(f"cannot read --alert-cmd: {str(error).lower()}; write it as in a shell") from error
+        raise MaskyoloError(
+            f"cannot read --alert-cmd: {str(error).lower()}; write it as in a shell"
+        ) from error
     if not command or shutil.which(command[0]) is None:
         program = command[0] if command else ""
-        raise MaskyoloError(f"cannot run --alert-cmd: no such program '{program}'; give a program that is on PATH or its path")
+        raise MaskyoloError(
+            f"cannot run --alert-cmd: no such program '{program}'; give a program that is on PATH or its path"
+        )
     return command

@@ -44,7 +44,11 @@ class Augmentation:
 
 
 def vary_face(
-    image: ImageArray, box: npt.ArrayLike, rng: np.random.Generator, how: Augmentation, margin: float = 0.0
+    image: ImageArray,
+    box: npt.ArrayLike,
+    rng: np.random.Generator,
+    how: Augmentation,
+    margin: float = 0.0,
 ) -> tuple[ImageArray, Boxes]:
     """Return a varied cut-out of a picture around one face, and the face's box in it.
 
@@ -69,10 +73,18 @@ def vary_face(
     turn = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
     mirror = -1.0 if rng.random() < how.flip else 1.0
     linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    linear = linear @ [[1.0, rng.uniform(-how.shear, how.shear)], [0.0, 1.0]] @ [[mirror, 0.0], [0.0, 1.0]]
+    linear = (
+        linear
+        @ [[1.0, rng.uniform(-how.shear, how.shear)], [0.0, 1.0]]
+        @ [[mirror, 0.0], [0.0, 1.0]]
+    )
     matrix = np.column_stack([linear, half - linear @ [(x1 + x2) / 2, (y1 + y2) / 2]])
     side = int(np.ceil(2 * half))
-    varied = _uint8(cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    varied = _uint8(
+        cv2.warpAffine(
+            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
     there = np.concatenate([half + offset - drawn / 2, half + offset + drawn / 2])
     varied, scale = _as_a_camera(varied, float(drawn.max()), rng, how)
     return varied, as_boxes(there * scale)
@@ -91,15 +103,25 @@ def recompress(image: ImageArray, quality: int, scale: float = 1.0) -> ImageArra
     """
     height, width = image.shape[:2]
     stored = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = image if stored == (width, height) else cv2.resize(image, stored, interpolation=cv2.INTER_AREA)
+    small = (
+        image
+        if stored == (width, height)
+        else cv2.resize(image, stored, interpolation=cv2.INTER_AREA)
+    )
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     read = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if read is None:
         raise AssertionError("what OpenCV has just encoded, it can read")
-    return _uint8(read if stored == (width, height) else cv2.resize(read, (width, height), interpolation=cv2.INTER_LINEAR))
+    return _uint8(
+        read
+        if stored == (width, height)
+        else cv2.resize(read, (width, height), interpolation=cv2.INTER_LINEAR)
+    )
 
 
-def _as_a_camera(image: ImageArray, face: float, rng: np.random.Generator, how: Augmentation) -> tuple[ImageArray, float]:
+def _as_a_camera(
+    image: ImageArray, face: float, rng: np.random.Generator, how: Augmentation
+) -> tuple[ImageArray, float]:
     """Scale down, blur and compress a picture with a face of that size, each now and then; return it with the scale."""
     scale = 1.0
     if rng.random() < how.small:

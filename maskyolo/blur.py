@@ -72,7 +72,10 @@ class Blur:
         self._held = [
             (time, box)
             for time, box in self._held
-            if 0 <= frame.time - time <= HOLD and not (box_iou(box, boxes) > 0.5).any()  # else found anew
+            if 0 <= frame.time - time <= HOLD
+            and not (box_iou(box, boxes) > 0.5).any()  # else found anew
         ]
         self._held += [(frame.time, box[None]) for box in boxes]
-        return replace(frame, image=pixelate(frame.image, [box[0] for _, box in self._held])), detections
+        return replace(
+            frame, image=pixelate(frame.image, [box[0] for _, box in self._held])
+        ), detections

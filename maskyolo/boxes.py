@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Boxes", "as_boxes", "box_area", "box_coverage", "box_iou", "clip_boxes", "from_normalized", "to_normalized"]
+__all__ = [
+    "Boxes",
+    "as_boxes",
+    "box_area",
+    "box_coverage",
+    "box_iou",
+    "clip_boxes",
+    "from_normalized",
+    "to_normalized",
+]
 
 Boxes = npt.NDArray[np.float32]
 
@@ -38,7 +47,9 @@ def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """
     intersection = _intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None] - intersection
-    iou: npt.NDArray[np.float32] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    iou: npt.NDArray[np.float32] = np.divide(
+        intersection, union, out=np.zeros_like(intersection), where=union > 0
+    )
     return iou
 
 
@@ -50,7 +61,9 @@ def box_coverage(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """
     intersection = _intersection(a, b)
     smaller = np.minimum(box_area(a)[:, None], box_area(b)[None])
-    coverage: npt.NDArray[np.float32] = np.divide(intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0)
+    coverage: npt.NDArray[np.float32] = np.divide(
+        intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0
+    )
     return coverage
 
 
@@ -61,17 +74,32 @@ def to_normalized(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[
     [[0.25, 0.25, 0.5, 0.5]]
     """
     x1, y1, x2, y2 = as_boxes(boxes).astype(np.float64).T
-    return np.stack([(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height], axis=1)
+    return np.stack(
+        [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height],
+        axis=1,
+    )
 
 
 def from_normalized(xywh: npt.ArrayLike, width: int, height: int) -> Boxes:
     """Turn YOLO's normalised xywh (n, 4) into xyxy pixels float32 (n, 4)."""
     cx, cy, w, h = np.asarray(xywh, dtype=np.float64).reshape(-1, 4).T
-    return as_boxes(np.stack([(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height], 1))
+    return as_boxes(
+        np.stack(
+            [
+                (cx - w / 2) * width,
+                (cy - h / 2) * height,
+                (cx + w / 2) * width,
+                (cy + h / 2) * height,
+            ],
+            1,
+        )
+    )
 
 
 def _intersection(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     first, second = as_boxes(a)[:, None], as_boxes(b)[None]
-    sides = (np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])).clip(min=0)
+    sides = (
+        np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    ).clip(min=0)
     shared: npt.NDArray[np.float32] = sides[..., 0] * sides[..., 1]
     return shared

@@ -40,7 +40,11 @@ _MAY_BE_SUBJECT = 0.5
 
 
 def decide_faces(
-    image: ImageArray, faces: Faces, class_id: int, others: str = "detector", detector: Callable[[ImageArray], sv.Detections] | None = None
+    image: ImageArray,
+    faces: Faces,
+    class_id: int,
+    others: str = "detector",
+    detector: Callable[[ImageArray], sv.Detections] | None = None,
 ) -> tuple[Faces, Decision]:
     """Decide the class of each face of a photo out of the folder of `class_id`, and add those beside them.
 
@@ -55,21 +59,32 @@ def decide_faces(
         The faces, those beside them last, and the decision about all of them.
     """
     height, width = image.shape[:2]
-    found = detector(image) if detector and others == "detector" and has_room(faces, width, height) else None
+    found = (
+        detector(image)
+        if detector and others == "detector" and has_room(faces, width, height)
+        else None
+    )
     name = getattr(detector, "name", "detector")
     beside, class_ids = find_bystanders(faces, found, name)
     rank = prominence(beside.boxes, width, height)
-    rivals = (class_ids != IGNORE) & (rank >= _MAY_BE_SUBJECT * prominence(faces.boxes, width, height).max(initial=0))
+    rivals = (class_ids != IGNORE) & (
+        rank >= _MAY_BE_SUBJECT * prominence(faces.boxes, width, height).max(initial=0)
+    )
     known = join_faces(faces, beside[rivals])
     decision = decide_classes(known.boxes, class_id, width, height, others, found, name)
     if decision.ambiguous or not len(faces):
         return known, decision
     beside, class_ids = beside[~rivals], class_ids[~rivals]
     doubtful = class_ids == IGNORE
-    told = [(int((~doubtful).sum()), f"of {name}'s class"), (int(doubtful.sum()), "doubtful and painted over")]
+    told = [
+        (int((~doubtful).sum()), f"of {name}'s class"),
+        (int(doubtful.sum()), "doubtful and painted over"),
+    ]
     reasons = [decision.reason] if decision.reason else []
     if len(beside):
-        reasons.append("beside: " + ", ".join(f"{number} {what}" for number, what in told if number))
+        reasons.append(
+            "beside: " + ", ".join(f"{number} {what}" for number, what in told if number)
+        )
     return join_faces(known, beside), replace(
         decision,
         class_ids=np.concatenate([decision.class_ids, class_ids]),
@@ -82,10 +97,16 @@ def has_room(faces: Faces, width: int, height: int) -> bool:
     """Tell whether a photo may show further faces: there are several, more are suspected, or the largest is small."""
     if not len(faces):
         return False
-    return leaves_room(faces.boxes, width, height) or len(faces) > 1 or (faces.doubtful is not None and len(faces.doubtful) > 0)
+    return (
+        leaves_room(faces.boxes, width, height)
+        or len(faces) > 1
+        or (faces.doubtful is not None and len(faces.doubtful) > 0)
+    )
 
 
-def find_bystanders(faces: Faces, found: sv.Detections | None, name: str = "detector") -> tuple[Faces, npt.NDArray[np.int64]]:
+def find_bystanders(
+    faces: Faces, found: sv.Detections | None, name: str = "detector"
+) -> tuple[Faces, npt.NDArray[np.int64]]:
     """Find what is beside the known faces of a photo.
 
     Args:
@@ -106,7 +127,9 @@ def find_bystanders(faces: Faces, found: sv.Detections | None, name: str = "dete
         for place in np.argsort(-found.confidence, kind="stable"):
             box, score = as_boxes(found.xyxy[place]), float(found.confidence[place])
             agreed = _lies_on(box, seen.boxes)
-            if (agreed or score >= _DOUBTFUL) and not _lies_on(box, np.concatenate([faces.boxes, *boxes])):
+            if (agreed or score >= _DOUBTFUL) and not _lies_on(
+                box, np.concatenate([faces.boxes, *boxes])
+            ):
                 sure = agreed and score >= _SURE and np.sqrt(box_area(box)[0]) >= _SMALLEST
                 rows.append((score, name, agreed, int(found.class_id[place]) if sure else IGNORE))
                 boxes.append(box)
@@ -117,7 +140,9 @@ def find_bystanders(faces: Faces, found: sv.Detections | None, name: str = "dete
     places = as_boxes(np.concatenate([as_boxes([]), *boxes]))
     scores = np.array([row[0] for row in rows], dtype=np.float32)
     both = np.array([row[2] for row in rows], dtype=bool)
-    return Faces(places, scores, tuple(row[1] for row in rows), both), np.array([row[3] for row in rows], dtype=np.int64)
+    return Faces(places, scores, tuple(row[1] for row in rows), both), np.array(
+        [row[3] for row in rows], dtype=np.int64
+    )
 
 
 def _lies_on(box: Boxes, known: Boxes) -> bool:

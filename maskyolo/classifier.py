@@ -20,7 +20,14 @@ from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import WeightsError
 from maskyolo.images import ImageArray
 
-__all__ = ["METADATA_KEY", "Classifier", "CropSettings", "cut_crops", "normalize_crops", "preprocess"]
+__all__ = [
+    "METADATA_KEY",
+    "Classifier",
+    "CropSettings",
+    "cut_crops",
+    "normalize_crops",
+    "preprocess",
+]
 
 #: The entry of an ONNX file's `metadata_props` that holds its `CropSettings` as JSON.
 METADATA_KEY = "maskyolo"
@@ -68,7 +75,11 @@ class CropSettings:
         if not isinstance(entries, dict) or set(entries) != set(cls.__dataclass_fields__):
             raise ValueError(f"the entries {', '.join(cls.__dataclass_fields__)} are needed")
         mean, std = (tuple(float(value) for value in entries[key]) for key in ("mean", "std"))
-        size, margin, names = int(entries["size"]), float(entries["margin"]), tuple(map(str, entries["names"]))
+        size, margin, names = (
+            int(entries["size"]),
+            float(entries["margin"]),
+            tuple(map(str, entries["names"])),
+        )
         if len(mean) != 3 or len(std) != 3 or 0 in std or size < 1 or margin < 0:
             raise ValueError("size, margin, mean or std is out of its range")
         if sorted(names) != sorted(CLASS_NAMES):
@@ -76,7 +87,9 @@ class CropSettings:
         return cls(str(entries["arch"]), size, mean, std, margin, names)
 
 
-def cut_crops(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -> npt.NDArray[np.uint8]:
+def cut_crops(
+    image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings
+) -> npt.NDArray[np.uint8]:
     """Cut faces out of a picture and scale each to a square, its aspect not kept, as the projects of 2020 do.
 
     Args:
@@ -89,18 +102,33 @@ def cut_crops(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -
     """
     height, width = image.shape[:2]
     grown = _grow(as_boxes(boxes), settings.margin)
-    left, top = (np.rint(grown[:, axis]).clip(0, side - 1).astype(int) for axis, side in ((0, width), (1, height)))
-    right, bottom = (np.rint(grown[:, axis + 2]).clip(0, side).astype(int) for axis, side in ((0, width), (1, height)))
+    left, top = (
+        np.rint(grown[:, axis]).clip(0, side - 1).astype(int)
+        for axis, side in ((0, width), (1, height))
+    )
+    right, bottom = (
+        np.rint(grown[:, axis + 2]).clip(0, side).astype(int)
+        for axis, side in ((0, width), (1, height))
+    )
     crops = np.empty((len(grown), settings.size, settings.size, 3), np.uint8)
-    for crop, x1, y1, x2, y2 in zip(crops, left, top, np.maximum(right, left + 1), np.maximum(bottom, top + 1), strict=True):
-        cv2.resize(image[y1:y2, x1:x2], (settings.size, settings.size), dst=crop, interpolation=cv2.INTER_LINEAR)
+    for crop, x1, y1, x2, y2 in zip(
+        crops, left, top, np.maximum(right, left + 1), np.maximum(bottom, top + 1), strict=True
+    ):
+        cv2.resize(
+            image[y1:y2, x1:x2],
+            (settings.size, settings.size),
+            dst=crop,
+            interpolation=cv2.INTER_LINEAR,
+        )
     return crops[..., ::-1]
 
 
 def normalize_crops(crops: npt.NDArray[np.uint8], settings: CropSettings) -> Tensor:
     """Turn RGB uint8 (n, size, size, 3) into the network's input, float32 (n, 3, size, size): (x / 255 - mean) / std."""
     batch = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
-    for channel, (mean, std) in enumerate(zip(settings.mean, settings.std, strict=True)):  # ten times as fast as all three at once
+    for channel, (mean, std) in enumerate(
+        zip(settings.mean, settings.std, strict=True)
+    ):  # ten times as fast as all three at once
         np.subtract(crops[..., channel], np.float32(mean * 255), out=batch[:, channel])
         batch[:, channel] /= np.float32(std * 255)
     return batch
@@ -139,11 +167,17 @@ class Classifier:
         try:
             self.settings = CropSettings.from_json(metadata[METADATA_KEY])
         except (ValueError, TypeError) as error:
-            raise WeightsError(f"wrong weights {path}: its crop settings cannot be used: {error}; {_NEEDED}") from error
+            raise WeightsError(
+                f"wrong weights {path}: its crop settings cannot be used: {error}; {_NEEDED}"
+            ) from error
         expected = [f"[?,3,{self.settings.size},{self.settings.size}]", f"[?,{len(CLASS_NAMES)}]"]
-        shapes = [str(port.partial_shape) for port in (*network.model.inputs, *network.model.outputs)]
+        shapes = [
+            str(port.partial_shape) for port in (*network.model.inputs, *network.model.outputs)
+        ]
         if shapes != expected:
-            raise WeightsError(f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}")
+            raise WeightsError(
+                f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}"
+            )
         self.description = f"{self.settings.arch} in OpenVINO on {network.device}, fp32"
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
         self._request: Any = network.compile().create_infer_request()
@@ -153,7 +187,9 @@ class Classifier:
         found = np.empty((len(boxes), len(self._order)), np.float32)
         for start in range(0, len(boxes), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)
-            found[part] = self._request.infer([preprocess(image, boxes[part], self.settings)], share_inputs=True)[0][:, self._order]
+            found[part] = self._request.infer(
+                [preprocess(image, boxes[part], self.settings)], share_inputs=True
+            )[0][:, self._order]
         return found
 
 

@@ -18,7 +18,16 @@ from maskyolo._text import counted
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.detection import Detector
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
-from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, Evaluation, LabelledPicture, check_conf, find_pictures, measure, predict
+from maskyolo.evaluate import (
+    AP_FLOOR,
+    FACE_FLOOR,
+    Evaluation,
+    LabelledPicture,
+    check_conf,
+    find_pictures,
+    measure,
+    predict,
+)
 from maskyolo.faces import FACE_DETECTORS
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.metrics import Case, Floats, confusion, interval
@@ -26,7 +35,17 @@ from maskyolo.page import embedded, legend, line_chart, number, page, scores_sec
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import VideoWriter, draw
 from maskyolo.sources import Video, display_name, open_sources
-from maskyolo.speed import COUNTS, FRAME, Laps, crowd_frame, cut_faces, measure_memory, measure_speed, timed, verdicts
+from maskyolo.speed import (
+    COUNTS,
+    FRAME,
+    Laps,
+    crowd_frame,
+    cut_faces,
+    measure_memory,
+    measure_speed,
+    timed,
+    verdicts,
+)
 from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
 
 __all__ = ["Comparison", "Contestant", "compare"]
@@ -77,12 +96,18 @@ class Contestant:
         if detector not in FACE_DETECTORS:
             model, detector = rest, ""
         if detector and pipeline != "two-stage":
-            raise MaskyoloError(f"cannot compare '{text}': a face detector belongs to two stages; write two-stage:{rest}")
+            raise MaskyoloError(
+                f"cannot compare '{text}': a face detector belongs to two stages; write two-stage:{rest}"
+            )
         if not text:
-            raise MaskyoloError("cannot compare '': it names no model; write for instance maskyolo-n or two-stage:mobilenet_v2")
+            raise MaskyoloError(
+                "cannot compare '': it names no model; write for instance maskyolo-n or two-stage:mobilenet_v2"
+            )
         return cls(text, pipeline, model or DEFAULT_MODELS[pipeline], detector or None)
 
-    def settings(self, conf: float, face_conf: float | None, shared: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(
+        self, conf: float, face_conf: float | None, shared: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the arguments of `yolo.load_detector`: these two, and what all detectors share."""
         face_conf = face_conf if self.pipeline == "two-stage" else None
         own = {"model": self.model, "pipeline": self.pipeline, "detector": self.detector}
@@ -128,8 +153,14 @@ class Comparison:
             "detectors": list(self.names),
             "on": self.where,
             "evaluations": {name: found.json() for name, found in self.evaluations.items()},
-            "map50_differences": {name: {"difference": value, "interval": span} for name, (value, span) in self.differences.items()},
-            "speed": {name: {str(count): laps.json() for count, laps in rows.items()} for name, rows in self.speed.items()},
+            "map50_differences": {
+                name: {"difference": value, "interval": span}
+                for name, (value, span) in self.differences.items()
+            },
+            "speed": {
+                name: {str(count): laps.json() for count, laps in rows.items()}
+                for name, rows in self.speed.items()
+            },
             "verdicts": list(self.verdicts),
             "memory": self.memory,
             "video": self.video,
@@ -140,7 +171,11 @@ class Comparison:
         width = max(len(name) for name in self.names)
         lines = []
         if self.evaluations:
-            lines += [" " * width + "     mAP50  95 % interval   mAP50-95  precision  recall    F1  false alarms", ""]
+            lines += [
+                " " * width
+                + "     mAP50  95 % interval   mAP50-95  precision  recall    F1  false alarms",
+                "",
+            ]
             for name, found in self.evaluations.items():
                 mean, span = found.report.macro(), found.intervals["mean"]["map50"] or (0.0, 0.0)
                 lines.append(
@@ -159,7 +194,9 @@ class Comparison:
         if self.video:
             lines += ["on the video:", ""]
             for name, row in self.video.items():
-                lines.append(f"{name:{width}}  {row['ms']:7.1f} ms a frame, {row['faces']:.1f} faces a frame")
+                lines.append(
+                    f"{name:{width}}  {row['ms']:7.1f} ms a frame, {row['faces']:.1f} faces a frame"
+                )
         return "\n".join(lines).rstrip() + "\n"
 
     def in_words(self) -> list[str]:
@@ -168,10 +205,14 @@ class Comparison:
         for name, (value, span) in self.differences.items():
             sure = span is not None and (span[0] > 0 or span[1] < 0)
             if not sure or span is None:
-                told.append(f"{name} and {self.names[0]} cannot be told apart by mAP50 on these pictures ({value:+.3f}).")
+                told.append(
+                    f"{name} and {self.names[0]} cannot be told apart by mAP50 on these pictures ({value:+.3f})."
+                )
             else:
                 word = "better" if value > 0 else "worse"
-                told.append(f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} (95 % interval {span[0]:+.3f} to {span[1]:+.3f}).")
+                told.append(
+                    f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} (95 % interval {span[0]:+.3f} to {span[1]:+.3f})."
+                )
         return told
 
 
@@ -237,23 +278,53 @@ def compare(
     contestants = _contestants(model)
     names = tuple(contestants)
     if data is None and images is None and labels is None and source is None:
-        raise MaskyoloError("nothing to compare on: give labelled pictures (--data, or --images and --labels), a video (--source), or both")
+        raise MaskyoloError(
+            "nothing to compare on: give labelled pictures (--data, or --images and --labels), a video (--source), or both"
+        )
     labelled = data is not None or images is not None or labels is not None
-    pictures, where = find_pictures(data, split, images, labels, image_list) if labelled else ([], "")
+    pictures, where = (
+        find_pictures(data, split, images, labels, image_list) if labelled else ([], "")
+    )
     video = None if source is None else _open_video(source)
     shared = {"device": device, "max_det": max_det, "trust": trust}
     one_pass = {"imgsz": imgsz, "iou": iou}
     chosen = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
     mixed = any(one.pipeline == "yolo" for one in chosen.values())
-    of = {"yolo": shared | one_pass, "two-stage": shared if mixed else shared | one_pass}  # two stages alone say that they use neither
+    of = {
+        "yolo": shared | one_pass,
+        "two-stage": shared if mixed else shared | one_pass,
+    }  # two stages alone say that they use neither
     usual = {title: one.settings(conf, None, of[one.pipeline]) for title, one in chosen.items()}
-    detectors = {title: load_detector(**usual[title]) if isinstance(one, Contestant) else one for title, one in contestants.items()}
+    detectors = {
+        title: load_detector(**usual[title]) if isinstance(one, Contestant) else one
+        for title, one in contestants.items()
+    }
     folder = new_run(project, name, exist_ok)
     save_args(
         folder,
-        {"model": list(names), "data": data, "split": split if data is not None else None, "images": images, "labels": labels}
-        | {"list": image_list, "source": source, "conf": conf, "seed": seed, "rounds": rounds, **shared, **one_pass}
-        | {"imgsz": {title: one.imgsz for title, one in detectors.items() if isinstance(one, YoloDetector)}},
+        {
+            "model": list(names),
+            "data": data,
+            "split": split if data is not None else None,
+            "images": images,
+            "labels": labels,
+        }
+        | {
+            "list": image_list,
+            "source": source,
+            "conf": conf,
+            "seed": seed,
+            "rounds": rounds,
+            **shared,
+            **one_pass,
+        }
+        | {
+            "imgsz": {
+                title: one.imgsz
+                for title, one in detectors.items()
+                if isinstance(one, YoloDetector)
+            }
+        },
     )
 
     def progress(what: str) -> Callable[[int, int | None], None]:
@@ -262,15 +333,24 @@ def compare(
     evaluations: dict[str, Evaluation] = {}
     if pictures:
         unsure = {
-            title: load_detector(**one.settings(AP_FLOOR, FACE_FLOOR, of[one.pipeline])) if isinstance(one, Contestant) else one
+            title: load_detector(**one.settings(AP_FLOOR, FACE_FLOOR, of[one.pipeline]))
+            if isinstance(one, Contestant)
+            else one
             for title, one in contestants.items()
         }
         with output_errors(folder):
             (folder / "predictions").mkdir(exist_ok=True)
-        files = {title: folder / "predictions" / f"{stem}.jsonl" for title, stem in zip(names, _file_names(names), strict=True)}
-        cases, sharpness, unreadable = predict(pictures, unsure, files, on_error, progress("pictures"))
+        files = {
+            title: folder / "predictions" / f"{stem}.jsonl"
+            for title, stem in zip(names, _file_names(names), strict=True)
+        }
+        cases, sharpness, unreadable = predict(
+            pictures, unsure, files, on_error, progress("pictures")
+        )
         for done, title in enumerate(names):
-            found = measure(title, cases[title], sharpness, conf, seed, where, split if data is not None else "")
+            found = measure(
+                title, cases[title], sharpness, conf, seed, where, split if data is not None else ""
+            )
             evaluations[title] = replace(found, unreadable=unreadable)
             progress("measures")(done + 1, len(names))
     shown: dict[str, dict[str, float]] = {}
@@ -286,7 +366,10 @@ def compare(
     if rounds and faces:
         frames = {count: crowd_frame(faces, count) for count in COUNTS}
         speed = measure_speed(detectors, frames, rounds, progress("rounds"))
-        memory = {title: measure_memory(usual[title], frames[10]) if title in usual else None for title in names}
+        memory = {
+            title: measure_memory(usual[title], frames[10]) if title in usual else None
+            for title in names
+        }
     result = Comparison(
         names=names,
         where=" and ".join(str(place) for place in (where, source) if place),
@@ -300,38 +383,60 @@ def compare(
         video_file=video_file,
     )
     write_atomic(folder / "report.txt", result.table())
-    write_atomic(folder / "report.html", page(f"Comparison on {result.where}", _sections(result, pictures)))
+    write_atomic(
+        folder / "report.html", page(f"Comparison on {result.where}", _sections(result, pictures))
+    )
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
     return result
 
 
-def _contestants(model: Sequence[str | Path | Detector] | Mapping[str, Detector]) -> dict[str, Contestant | Detector]:
+def _contestants(
+    model: Sequence[str | Path | Detector] | Mapping[str, Detector],
+) -> dict[str, Contestant | Detector]:
     """Return what is to be loaded, or is, by the name it is shown with: without its folders where that is clear."""
     named: dict[str, Contestant | Detector] = dict(model) if isinstance(model, Mapping) else {}
     if not isinstance(model, Mapping):
-        parsed = [Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in model]
-        keys = [(one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one) for one in parsed]
-        titles = [re.sub(r"[^:@]*[/\\]", "", one.text) if isinstance(one, Contestant) else type(one).__name__ for one in parsed]
+        parsed = [
+            Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in model
+        ]
+        keys = [
+            (one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one)
+            for one in parsed
+        ]
+        titles = [
+            re.sub(r"[^:@]*[/\\]", "", one.text)
+            if isinstance(one, Contestant)
+            else type(one).__name__
+            for one in parsed
+        ]
         for place, one in enumerate(parsed):
             if keys.index(keys[place]) < place:
-                raise MaskyoloError(f"cannot compare '{titles[place]}' with itself: it is given twice; give two different models")
+                raise MaskyoloError(
+                    f"cannot compare '{titles[place]}' with itself: it is given twice; give two different models"
+                )
             title = titles[place]
             if titles.count(title) > 1:
                 title = one.text if isinstance(one, Contestant) else f"{title} {place + 1}"
             named[title] = one
     if len(named) < 2:
-        raise MaskyoloError(f"cannot compare {len(named)} model: give two or more, for instance --model two-stage --model maskyolo-n")
+        raise MaskyoloError(
+            f"cannot compare {len(named)} model: give two or more, for instance --model two-stage --model maskyolo-n"
+        )
     return named
 
 
 def _open_video(source: Path | str) -> Any:
     sources = open_sources(source)
     if len(sources) > 1 or not isinstance(sources[0], Video):
-        raise SourceError(f"cannot compare on {display_name(source)}: not a video file; for pictures give --images and --labels")
+        raise SourceError(
+            f"cannot compare on {display_name(source)}: not a video file; for pictures give --images and --labels"
+        )
     return sources[0]
 
 
-def _differences(evaluations: Sequence[Evaluation]) -> dict[str, tuple[float, tuple[float, float] | None]]:
+def _differences(
+    evaluations: Sequence[Evaluation],
+) -> dict[str, tuple[float, tuple[float, float] | None]]:
     """Return each mAP50 less the first's; both are taken from the same resamples of the pictures."""
     found = {}
     for other in evaluations[1:]:
@@ -355,7 +460,9 @@ def _labelled_faces(pictures: Sequence[LabelledPicture]) -> list[ImageArray]:
             image = read_image(picture.path)
         except MaskyoloError:
             continue
-        faces += cut_faces(image, picture.in_pixels(image.shape[1], image.shape[0]).labels.boxes.tolist())
+        faces += cut_faces(
+            image, picture.in_pixels(image.shape[1], image.shape[0]).labels.boxes.tolist()
+        )
         if len(faces) >= 4 * _FACES:
             break
     return sorted(faces, key=lambda face: -face.shape[0])[:_FACES]
@@ -388,7 +495,11 @@ def _side_by_side(
                     detections, lap, _ = run(frame.image)
                     times[name].append(lap)
                     counts[name] += len(detections)
-                    panels.append(_panel(draw(frame.image, detections), f"{name}  {lap:.0f} ms", len(detectors)))
+                    panels.append(
+                        _panel(
+                            draw(frame.image, detections), f"{name}  {lap:.0f} ms", len(detectors)
+                        )
+                    )
                     if len(faces) < 4 * _FACES and name == next(iter(runs)):
                         faces += cut_faces(frame.image, detections.xyxy.tolist())
                 writer.write(np.concatenate(panels, axis=1))
@@ -399,7 +510,10 @@ def _side_by_side(
                 raise
             on_error(str(video.name), error)
     largest = sorted(faces, key=lambda face: -face.shape[0])[:_FACES]
-    return {name: {"ms": float(np.median(times[name])), "faces": counts[name] / max(frames, 1)} for name in detectors}, largest
+    return {
+        name: {"ms": float(np.median(times[name])), "faces": counts[name] / max(frames, 1)}
+        for name in detectors
+    }, largest
 
 
 def _panel(image: ImageArray, title: str, panels: int) -> ImageArray:
@@ -408,8 +522,15 @@ def _panel(image: ImageArray, title: str, panels: int) -> ImageArray:
     width, height = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
     panel = np.full((height + 28, width, 3), 32, np.uint8)
     cv2.resize(image, (width, height), dst=panel[28:], interpolation=cv2.INTER_AREA)
-    size = min(0.55, 0.55 * (width - 12) / max(cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)[0][0], 1))
-    cv2.putText(panel, title, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
+    size = min(
+        0.55,
+        0.55
+        * (width - 12)
+        / max(cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)[0][0], 1),
+    )
+    cv2.putText(
+        panel, title, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA
+    )
     return panel
 
 
@@ -435,12 +556,18 @@ def _errors(case: Case, conf: float) -> int:
 def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
     """Return the pictures in which the detectors differ most, those where each is best by turns, with the errors of each."""
     conf = evaluations[0].report.confidence
-    errors: Floats = np.array([[_errors(case, conf) for case in found.cases] for found in evaluations], dtype=np.float64)
+    errors: Floats = np.array(
+        [[_errors(case, conf) for case in found.cases] for found in evaluations], dtype=np.float64
+    )
     chosen: list[int] = []
     for row in errors:
         others = errors.sum(axis=0) - row
         gain = others / (len(errors) - 1) - row
-        best = [int(place) for place in np.argsort(-gain, kind="stable") if gain[place] > 0 and place not in chosen]
+        best = [
+            int(place)
+            for place in np.argsort(-gain, kind="stable")
+            if gain[place] > 0 and place not in chosen
+        ]
         chosen += best[:SHOWN]
     return [(place, errors[:, place].astype(int).tolist()) for place in chosen]
 
@@ -467,10 +594,16 @@ def _sections(result: Comparison, pictures: Sequence[LabelledPicture]) -> list[s
     if result.speed:
         sections += _speed_sections(result)
     if result.video:
-        rows = [[name, f"{row['ms']:.1f}", f"{row['faces']:.1f}"] for name, row in result.video.items()]
-        sections.append("<h2>On the video</h2>" + table(["", "median ms a frame", "faces a frame"], rows))
+        rows = [
+            [name, f"{row['ms']:.1f}", f"{row['faces']:.1f}"] for name, row in result.video.items()
+        ]
+        sections.append(
+            "<h2>On the video</h2>" + table(["", "median ms a frame", "faces a frame"], rows)
+        )
         if result.video_file:
-            sections.append(f'<p class="note">Side by side: {escape(result.video_file.name)}, in the same folder.</p>')
+            sections.append(
+                f'<p class="note">Side by side: {escape(result.video_file.name)}, in the same folder.</p>'
+            )
     if evaluations:
         sections.append(_disagreements(evaluations, pictures))
     return sections
@@ -490,37 +623,78 @@ def _overview(result: Comparison) -> str:
     if found:
         spans = [one.intervals["mean"]["map50"] for one in found]
         cells = [
-            number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "") for one, span in zip(found, spans, strict=True)
+            number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "")
+            for one, span in zip(found, spans, strict=True)
         ]
         column("mAP50", cells, [one.map50 for one in found])
         column("mAP50-95", [number(one.map50_95) for one in found], [one.map50_95 for one in found])
         for name in CLASS_NAMES:
             scores = [one.report.classes[name].map50 for one in found]
             column(f"AP50 {name}", [number(value) for value in scores], scores)
-        column("mean F1", [number(one.report.macro().f1) for one in found], [one.report.macro().f1 for one in found])
-        column("false alarms a picture", [f"{one.false_alarms:.2f}" for one in found], [-one.false_alarms for one in found])
+        column(
+            "mean F1",
+            [number(one.report.macro().f1) for one in found],
+            [one.report.macro().f1 for one in found],
+        )
+        column(
+            "false alarms a picture",
+            [f"{one.false_alarms:.2f}" for one in found],
+            [-one.false_alarms for one in found],
+        )
     for count in (1, 10, 40) if result.speed else ():
         laps = [result.speed[name][count].median for name in result.names]
-        column(f"ms, {count} face{'s' if count > 1 else ''}", [f"{lap:.1f}" for lap in laps], [-lap for lap in laps])
+        column(
+            f"ms, {count} face{'s' if count > 1 else ''}",
+            [f"{lap:.1f}" for lap in laps],
+            [-lap for lap in laps],
+        )
     if any(result.memory.values()):
         peaks = [result.memory.get(name) for name in result.names]
-        column("peak MB", [number(peak, 0) for peak in peaks], [None if peak is None else -peak for peak in peaks])
-    return table(head, rows, {place + 1: int(np.argmax(ranks)) for place, ranks in enumerate(values)})
+        column(
+            "peak MB",
+            [number(peak, 0) for peak in peaks],
+            [None if peak is None else -peak for peak in peaks],
+        )
+    return table(
+        head, rows, {place + 1: int(np.argmax(ranks)) for place, ranks in enumerate(values)}
+    )
 
 
 def _speed_sections(result: Comparison) -> list[str]:
     top = max(laps.median for rows in result.speed.values() for laps in rows.values())
-    lines = [[(count, laps.median) for count, laps in rows.items()] for rows in result.speed.values()]
+    lines = [
+        [(count, laps.median) for count, laps in rows.items()] for rows in result.speed.values()
+    ]
     rows = []
     for count in COUNTS:
         for name in result.names:
             laps = result.speed[name][count].json()
             stages = ", ".join(f"{stage} {value:.1f}" for stage, value in laps["stages"].items())
             half = f"{laps['quartiles'][0]:.1f} to {laps['quartiles'][1]:.1f}"
-            rows.append([f"{count}: {name}", f"{laps['median']:.1f}", half, stages, str(laps["found"])])
-    sections = ["<h2>Speed</h2>", "".join(f"<p>{escape(line)}</p>" for line in result.verdicts), legend(result.names)]
-    sections.append(line_chart(lines, "milliseconds a frame", "faces in the frame", "", max(COUNTS), top * 1.05, dots=True))
-    sections.append(table(["faces: detector", "median ms", "middle half", "stages (medians)", "faces found"], rows))
+            rows.append(
+                [f"{count}: {name}", f"{laps['median']:.1f}", half, stages, str(laps["found"])]
+            )
+    sections = [
+        "<h2>Speed</h2>",
+        "".join(f"<p>{escape(line)}</p>" for line in result.verdicts),
+        legend(result.names),
+    ]
+    sections.append(
+        line_chart(
+            lines,
+            "milliseconds a frame",
+            "faces in the frame",
+            "",
+            max(COUNTS),
+            top * 1.05,
+            dots=True,
+        )
+    )
+    sections.append(
+        table(
+            ["faces: detector", "median ms", "middle half", "stages (medians)", "faces found"], rows
+        )
+    )
     rounds = len(next(iter(next(iter(result.speed.values())).values())).whole)
     sections.append(
         f'<p class="note">Frames of {FRAME[0]}x{FRAME[1]}, composed of faces of these pictures, at the usual confidence; decoding is not '
@@ -535,7 +709,9 @@ def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[Labelle
     """Return the pictures in which the detectors differ most, drawn with what each found."""
     import supervision as sv
 
-    readable = [picture for picture in pictures if str(picture.path) not in evaluations[0].unreadable]
+    readable = [
+        picture for picture in pictures if str(picture.path) not in evaluations[0].unreadable
+    ]
     conf = evaluations[0].report.confidence
     parts = []
     for place, errors in _worst(evaluations):
@@ -550,9 +726,16 @@ def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[Labelle
                 class_id=case.found_ids[sure],
                 data={"class_name": np.array(CLASS_NAMES)[case.found_ids[sure]]},
             )
-            figures.append(embedded(draw(image, detections), f"{found.name}: {count} error{'' if count == 1 else 's'}"))
+            figures.append(
+                embedded(
+                    draw(image, detections),
+                    f"{found.name}: {count} error{'' if count == 1 else 's'}",
+                )
+            )
         faces = len(evaluations[0].cases[place].boxes)
         title = f"<h3>{escape(readable[place].path.name)}, {faces} labelled face{'' if faces == 1 else 's'}</h3>"
         parts.append(f'{title}<div class="row">{"".join(figures)}</div>')
     note = '<p class="note">The pictures in which each detector does best against the others, by the number of errors.</p>'
-    return "<h2>Where they differ most</h2>" + (note + "".join(parts) if parts else "<p>Nowhere.</p>")
+    return "<h2>Where they differ most</h2>" + (
+        note + "".join(parts) if parts else "<p>Nowhere.</p>"
+    )

@@ -30,7 +30,15 @@ import yaml
 from maskyolo.backends import usable_cpus
 from maskyolo.boxes import as_boxes, clip_boxes
 from maskyolo.bystanders import decide_faces
-from maskyolo.dataset import CLASS_NAMES, SPLITS, class_of, format_data_yaml, list_images, plain_name, walk_files
+from maskyolo.dataset import (
+    CLASS_NAMES,
+    SPLITS,
+    class_of,
+    format_data_yaml,
+    list_images,
+    plain_name,
+    walk_files,
+)
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.formats import CLASS_CHOICES
@@ -40,9 +48,27 @@ from maskyolo.ledger import IGNORED, LedgerRow, read_ledger, size_class, write_l
 from maskyolo.origins import SYNTHESIS, Origin, read_origins
 from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
-from maskyolo.splits import assign_splits, group_near_copies, near_copies, perceptual_hashes, random_leaks
+from maskyolo.splits import (
+    assign_splits,
+    group_near_copies,
+    near_copies,
+    perceptual_hashes,
+    random_leaks,
+)
 from maskyolo.subject import OTHERS, Decision, paint_over
-from maskyolo.workfolder import JOURNAL, SETTINGS, SHEETS, arrange, claim, flatten, foreign_file, locked, publish, recover, working_folder
+from maskyolo.workfolder import (
+    JOURNAL,
+    SETTINGS,
+    SHEETS,
+    arrange,
+    claim,
+    flatten,
+    foreign_file,
+    locked,
+    publish,
+    recover,
+    working_folder,
+)
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -120,7 +146,10 @@ class Conversion:
     def counts(self) -> dict[str, Counter[str]]:
         """Count the photos of each class by status; those of annotated sets that show no face come last, under an empty name."""
         names = [*self.names, ""] if any(not row.class_name for row in self.rows) else self.names
-        return {name: Counter(row.status for row in self.rows if row.class_name == name) for name in names}
+        return {
+            name: Counter(row.status for row in self.rows if row.class_name == name)
+            for name in names
+        }
 
     def uneven_loss(self) -> str:
         """Say if one class lost more of its photos than the other, to no face, an unknown class or damage; empty if not.
@@ -128,7 +157,10 @@ class Conversion:
         What is lost is seldom lost by chance: it may be all profiles, or all dark masks, which the detector then never sees.
         """
         counts = self.counts()
-        all_of = {name: sum(counts[name][status] for status in ("kept", "corrected", *_LOST)) for name in CLASS_NAMES}
+        all_of = {
+            name: sum(counts[name][status] for status in ("kept", "corrected", *_LOST))
+            for name in CLASS_NAMES
+        }
         lost = {name: sum(counts[name][status] for status in _LOST) for name in CLASS_NAMES}
         if not min(all_of.values()):
             return ""
@@ -206,7 +238,9 @@ def convert_dataset(
     elif splits != "keep":
         raise DatasetError(f"unknown splits '{splits}'; give shares such as 0.8,0.1,0.1, or keep")
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    photos, names = gather_photos(sources, format, class_map, image_list, keep_splits=splits == "keep")
+    photos, names = gather_photos(
+        sources, format, class_map, image_list, keep_splits=splits == "keep"
+    )
     return convert_photos(
         photos,
         out,
@@ -254,7 +288,9 @@ def convert_photos(
     out, part = working_folder(out)
     shares = _shares(splits)
     if others not in OTHERS:
-        raise MaskyoloError(f"unknown way '{others}' with the other faces of a photo; choose from {', '.join(OTHERS)}")
+        raise MaskyoloError(
+            f"unknown way '{others}' with the other faces of a photo; choose from {', '.join(OTHERS)}"
+        )
 
     def load() -> FaceDetector:
         return load_face_detector(detector, weights, conf, second_opinion)
@@ -265,11 +301,21 @@ def convert_photos(
     settings = {"version": 4, "detector": finder, "conf": conf, "others": others, "judge": judge}
     with output_errors(part), locked(part):
         recover(part, out)
-        old = _OldSet.read(out, settings, names) if update and (out / "ledger.csv").is_file() else _OldSet()
+        old = (
+            _OldSet.read(out, settings, names)
+            if update and (out / "ledger.csv").is_file()
+            else _OldSet()
+        )
         if not old.rows and out.exists() and (not out.is_dir() or any(out.iterdir())):
-            mend = "it has no ledger.csv; only a set that convert made can be updated" if update else "it exists"
+            mend = (
+                "it has no ledger.csv; only a set that convert made can be updated"
+                if update
+                else "it exists"
+            )
             hint = "" if update else ", or bring it up to date with --update"
-            raise OutputError(f"cannot write the data set to {out}: {mend}; choose another folder or remove it{hint}")
+            raise OutputError(
+                f"cannot write the data set to {out}: {mend}; choose another folder or remove it{hint}"
+            )
         benchmark = _benchmark(exclude, workers)
         claim(part, "convert", ("images", "labels"), _WORK_NAMES)
         flatten(part)
@@ -285,11 +331,17 @@ def convert_photos(
         write_ledger(part / "ledger.csv", rows)
         for name in CLASS_NAMES:
             if not any(row.in_set and name in row.classes for row in rows):
-                raise DatasetError(f"no face found in any '{name}' photo; {part / 'ledger.csv'} says why for each; correct the photos")
+                raise DatasetError(
+                    f"no face found in any '{name}' photo; {part / 'ledger.csv'} says why for each; correct the photos"
+                )
         kept = [row for row in rows if row.in_set]
         placed = [(Path(row.image).name, row.split) for row in kept]
         if scenes:
-            train = [(part / "images" / Path(row.image).name, labels_of(row, names)) for row in kept if row.split == "train"]
+            train = [
+                (part / "images" / Path(row.image).name, labels_of(row, names))
+                for row in kept
+                if row.split == "train"
+            ]
             made = write_scenes(
                 train,
                 part / "images",
@@ -304,8 +356,18 @@ def convert_photos(
         shutil.rmtree(part / SHEETS, ignore_errors=True)
         if sheets:
             paths = {photo.source: photo.path for photo in photos}
-            write_sheets(rows, lambda row: part / row.image if row.in_set else paths[row.source], part / SHEETS, workers)
-        used = {"settings": settings, "splits": [float(share) for share in splits], "seed": seed, "scenes": scenes}
+            write_sheets(
+                rows,
+                lambda row: part / row.image if row.in_set else paths[row.source],
+                part / SHEETS,
+                workers,
+            )
+        used = {
+            "settings": settings,
+            "splits": [float(share) for share in splits],
+            "seed": seed,
+            "scenes": scenes,
+        }
         write_atomic(part / SETTINGS, yaml.safe_dump(used, sort_keys=False))
         write_atomic(part / "data.yaml", format_data_yaml(out, list(shares), names))
         publish(part, out)
@@ -318,7 +380,9 @@ def convert_photos(
     return Conversion(out, rows, scenes, len(pairs), leaks, by_chance, gone, names)
 
 
-def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, both: bool = True) -> list[Photo]:
+def find_photos(
+    source: Path | str, class_map: Mapping[str, str] | None = None, both: bool = True
+) -> list[Photo]:
     """List the files of all class folders below `source`, sorted; folders inside a class folder belong to its class.
 
     Links to folders are followed. A folder that cannot be read, and a link to nothing, are listed as `unreadable`.
@@ -333,11 +397,15 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, 
     """
     source = Path(source)
     if not source.is_dir():
-        raise DatasetError(f"no folder {source}; give the folder that has with_mask and without_mask in it")
+        raise DatasetError(
+            f"no folder {source}; give the folder that has with_mask and without_mask in it"
+        )
     known = {plain_name(folder): name for folder, name in (class_map or {}).items()}
     wrong = [name for name in known.values() if name not in CLASS_CHOICES]
     if wrong:
-        raise DatasetError(f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}")
+        raise DatasetError(
+            f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}"
+        )
     photos, unknown, origins = [], Counter[str](), read_origins(source)
     reasons: dict[Path, str] = {}
 
@@ -345,23 +413,44 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, 
         reasons[folder] = f"folder not read: {(error.strerror or str(error)).lower()}"
 
     found = list(walk_files(source, unreadable))
-    reasons |= {path: "a link to nothing" if path.is_symlink() else "not a file" for path in found if not path.is_file()}
+    reasons |= {
+        path: "a link to nothing" if path.is_symlink() else "not a file"
+        for path in found
+        if not path.is_file()
+    }
     for path in sorted({*found, *reasons}):
         relative = path.relative_to(source)
         if path.name.lower() in _LITTER or any(part.startswith(".") for part in relative.parts):
             continue
         inside = relative.parts if path.is_dir() else relative.parts[:-1]
-        classes = [name for folder in inside if (name := known.get(plain_name(folder)) or class_of(folder)) not in ("", "keep")]
+        classes = [
+            name
+            for folder in inside
+            if (name := known.get(plain_name(folder)) or class_of(folder)) not in ("", "keep")
+        ]
         if not classes:
             unknown[Path(*inside).as_posix()] += 1
         elif classes[0] in CLASS_NAMES:
             name = relative.as_posix()
             status = "unreadable" if path in reasons else ""
-            photos.append(Photo(path, name, classes[0], origin=origins.get(name), status=status, reason=reasons.get(path, "")))
+            photos.append(
+                Photo(
+                    path,
+                    name,
+                    classes[0],
+                    origin=origins.get(name),
+                    status=status,
+                    reason=reasons.get(path, ""),
+                )
+            )
     if not photos:
         places = ", ".join(sorted(unknown)[:5]) or "nothing"
-        raise DatasetError(f"no class folders in {source}: found files in {places}; sort the photos into with_mask and without_mask")
-    folders = [folder for folder in unknown if folder != "."]  # loose files beside the class folders, such as a README, are no photos
+        raise DatasetError(
+            f"no class folders in {source}: found files in {places}; sort the photos into with_mask and without_mask"
+        )
+    folders = [
+        folder for folder in unknown if folder != "."
+    ]  # loose files beside the class folders, such as a README, are no photos
     if folders:
         raise DatasetError(
             f"unknown class folder '{folders[0]}' in {source} ({unknown[folders[0]]} files); say what it is with "
@@ -369,7 +458,9 @@ def find_photos(source: Path | str, class_map: Mapping[str, str] | None = None, 
         )
     for name in CLASS_NAMES if both else ():
         if not any(photo.class_name == name for photo in photos):
-            raise DatasetError(f"class '{name}' has no photos in {source}; a detector needs both classes")
+            raise DatasetError(
+                f"class '{name}' has no photos in {source}; a detector needs both classes"
+            )
     return photos
 
 
@@ -409,22 +500,40 @@ class _OldSet:
         rows = {row.source: row for row in read_ledger(folder / "ledger.csv")}
         stranger = foreign_file(folder, [row.image for row in rows.values() if row.in_set])
         if stranger:
-            raise OutputError(f"cannot update {folder}: {stranger} is not in its ledger and would be lost; move it elsewhere first")
+            raise OutputError(
+                f"cannot update {folder}: {stranger} is not in its ledger and would be lost; move it elsewhere first"
+            )
         own_names = _names_of(folder) or tuple(names)
         for source, row in rows.items():
             label = (folder / row.image.replace("images/", "labels/", 1)).with_suffix(".txt")
             if not row.in_set or not label.is_file():
                 continue
-            if label.read_text(encoding="utf-8") != format_yolo(labels_of(row, own_names), row.width, row.height):
+            if label.read_text(encoding="utf-8") != format_yolo(
+                labels_of(row, own_names), row.width, row.height
+            ):
                 found = read_yolo(label, row.width, row.height, len(own_names))
-                painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == IGNORED]
-                classes = [own_names[class_id] for class_id in found.class_ids] + [IGNORED] * len(painted)
-                reason = row.reason if row.status == "corrected" else "its label file was changed by hand"
+                painted = [
+                    box for box, name in zip(row.boxes, row.classes, strict=True) if name == IGNORED
+                ]
+                classes = [own_names[class_id] for class_id in found.class_ids] + [IGNORED] * len(
+                    painted
+                )
+                reason = (
+                    row.reason
+                    if row.status == "corrected"
+                    else "its label file was changed by hand"
+                )
                 rows[source] = row.corrected([*found.boxes.tolist(), *painted], classes, reason)
         for row in rows.values():
-            lost = sorted(set(row.classes) - {*names, IGNORED}) if row.status == "corrected" and row.in_set else []
+            lost = (
+                sorted(set(row.classes) - {*names, IGNORED})
+                if row.status == "corrected" and row.in_set
+                else []
+            )
             if lost:
-                raise DatasetError(f"{row.source} in {folder} was corrected and has faces of class '{lost[0]}', which is not kept any more")
+                raise DatasetError(
+                    f"{row.source} in {folder} was corrected and has faces of class '{lost[0]}', which is not kept any more"
+                )
         try:
             used = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
         except (OSError, yaml.YAMLError, KeyError, TypeError):
@@ -437,7 +546,11 @@ class _OldSet:
 
     def splits(self) -> dict[str, str]:
         """Return the splits of the corrected photos by source."""
-        return {row.source: row.split for row in self.rows.values() if row.status == "corrected" and row.in_set}
+        return {
+            row.source: row.split
+            for row in self.rows.values()
+            if row.status == "corrected" and row.in_set
+        }
 
 
 def _names_of(folder: Path) -> tuple[str, ...]:
@@ -471,19 +584,33 @@ class _Judge:
         with self._lock:
             if self._detector is None:
                 # the same boxes on every machine; two threads at once, a core each
-                self._detector = load_detector(self.name, conf=0.1, imgsz=_JUDGE_SIDE, precision="fp32", streams=2)
+                self._detector = load_detector(
+                    self.name, conf=0.1, imgsz=_JUDGE_SIDE, precision="fp32", streams=2
+                )
         height, width = image.shape[:2]
-        rows, columns = (-(-side // _JUDGE_STEP) * _JUDGE_STEP for side in network_shape(height, width, _JUDGE_SIDE))
+        rows, columns = (
+            -(-side // _JUDGE_STEP) * _JUDGE_STEP
+            for side in network_shape(height, width, _JUDGE_SIDE)
+        )
         canvas, scales, border = letterbox(image, (rows, columns))
         found = self._detector(canvas)
-        found.xyxy = clip_boxes((found.xyxy - np.tile(border, 2)) / np.tile(scales, 2), width, height)
+        found.xyxy = clip_boxes(
+            (found.xyxy - np.tile(border, 2)) / np.tile(scales, 2), width, height
+        )
         return found
 
 
 class _Work:
     """Turns photos into rows, pictures and labels in the working folder."""
 
-    def __init__(self, part: Path, settings: dict[str, object], old: _OldSet, others: str, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        part: Path,
+        settings: dict[str, object],
+        old: _OldSet,
+        others: str,
+        names: tuple[str, ...],
+    ) -> None:
         self._part = part
         self._settings = settings
         self._old = old
@@ -493,14 +620,20 @@ class _Work:
         self._done: dict[str, LedgerRow] = {}
 
     def process_all(
-        self, photos: Sequence[Photo], load: Callable[[], FaceDetector], workers: int, report: Callable[[int], None]
+        self,
+        photos: Sequence[Photo],
+        load: Callable[[], FaceDetector],
+        workers: int,
+        report: Callable[[int], None],
     ) -> list[LedgerRow]:
         """Process the photos in parallel, a line in the journal for each; return their rows in order."""
         self._done = _read_journal(self._part / JOURNAL, self._settings)
         detectors: SimpleQueue[FaceDetector] = SimpleQueue()
         with _side_by_side(workers):
             for _ in range(workers):
-                detectors.put(load())  # one each: cv2.dnn networks are not safe to share between threads
+                detectors.put(
+                    load()
+                )  # one each: cv2.dnn networks are not safe to share between threads
 
         def work(photo: Photo) -> LedgerRow:
             detector = detectors.get()
@@ -510,9 +643,15 @@ class _Work:
                 detectors.put(detector)
 
         rows: dict[str, LedgerRow] = {}
-        with (self._part / JOURNAL).open("w", encoding="utf-8") as journal, _side_by_side(workers), ThreadPoolExecutor(workers) as pool:
+        with (
+            (self._part / JOURNAL).open("w", encoding="utf-8") as journal,
+            _side_by_side(workers),
+            ThreadPoolExecutor(workers) as pool,
+        ):
             journal.write(json.dumps(self._settings) + "\n")
-            for row in self._done.values():  # at once, so that a second interruption loses nothing either
+            for (
+                row
+            ) in self._done.values():  # at once, so that a second interruption loses nothing either
                 journal.write(json.dumps(row.to_dict()) + "\n")
             try:
                 copies = self._exact_copies(photos, pool)
@@ -534,7 +673,13 @@ class _Work:
     def process(self, photo: Photo, detector: FaceDetector) -> LedgerRow:
         """Decode one photo, find its faces, write its picture and label into the working folder; return its row so far."""
         looked = detector.name if photo.labels is None else "given"
-        row = LedgerRow(photo.source, photo.class_name, photo.status or "unreadable", photo.reason, detector=looked)
+        row = LedgerRow(
+            photo.source,
+            photo.class_name,
+            photo.status or "unreadable",
+            photo.reason,
+            detector=looked,
+        )
         before = self._old.rows.get(photo.source)
         if before and before.status == "corrected":
             return self._take_over(before)
@@ -547,9 +692,19 @@ class _Work:
         row = replace(row, sha256=hashlib.sha256(data).hexdigest())
         if photo.labels is None:
             earlier = self._done.get(photo.source)
-            if earlier and _is_same(earlier, row) and (not earlier.in_set or (self._part / earlier.image).is_file()):
+            if (
+                earlier
+                and _is_same(earlier, row)
+                and (not earlier.in_set or (self._part / earlier.image).is_file())
+            ):
                 return earlier
-            if before and _is_same(before, row) and self._old.same_settings and _is_whole(before) and self._old.has_picture(before):
+            if (
+                before
+                and _is_same(before, row)
+                and self._old.same_settings
+                and _is_whole(before)
+                and self._old.has_picture(before)
+            ):
                 return self._take_over(before)
         try:
             image = decode_image(data, photo.source)
@@ -557,7 +712,9 @@ class _Work:
             return replace(row, reason=str(error))
         return self._label(photo, row, data, image, detector)
 
-    def _label(self, photo: Photo, row: LedgerRow, data: bytes, image: ImageArray, detector: FaceDetector) -> LedgerRow:
+    def _label(
+        self, photo: Photo, row: LedgerRow, data: bytes, image: ImageArray, detector: FaceDetector
+    ) -> LedgerRow:
         height, width = image.shape[:2]
         phash, mirrored = perceptual_hashes(image)
         if photo.labels is None:
@@ -566,7 +723,11 @@ class _Work:
             faces = replace(faces, origins=faces.origins or (detector.name,) * len(faces))
             faces, decision = decide_faces(image, faces, class_id, self._others, self._judge)
         else:
-            faces = Faces(photo.labels.boxes, np.ones(len(photo.labels), dtype=np.float32), ("given",) * len(photo.labels))
+            faces = Faces(
+                photo.labels.boxes,
+                np.ones(len(photo.labels), dtype=np.float32),
+                ("given",) * len(photo.labels),
+            )
             decision = Decision(photo.labels.class_ids, ("given",) * len(faces), photo.reason)
         row = replace(
             row,
@@ -577,7 +738,10 @@ class _Work:
             phash_mirrored=mirrored,
             boxes=tuple(tuple(round(float(value), 2) for value in box) for box in faces.boxes),
             scores=tuple(round(float(score), 4) for score in faces.scores),
-            classes=tuple(IGNORED if class_id == IGNORE else self._names[class_id] for class_id in decision.class_ids),
+            classes=tuple(
+                IGNORED if class_id == IGNORE else self._names[class_id]
+                for class_id in decision.class_ids
+            ),
             origins=faces.origins,
             deciders=decision.deciders,
             agreed=() if faces.agreed is None else tuple(bool(agreed) for agreed in faces.agreed),
@@ -588,24 +752,43 @@ class _Work:
         if not len(faces) and photo.labels is None:
             return replace(row, status="no_face", reason="no face found")
         painted = decision.class_ids == IGNORE
-        class_name = photo.class_name if photo.class_name in CLASS_NAMES else _slug(photo.class_name or "background")
+        class_name = (
+            photo.class_name
+            if photo.class_name in CLASS_NAMES
+            else _slug(photo.class_name or "background")
+        )
         name = f"{class_name}_{_slug(photo.path.stem)}_{hashlib.sha256(photo.source.encode()).hexdigest()[:8]}"
         suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
         if painted.any() or not is_plain_rgb(data):
-            image = paint_over(image, faces.boxes[painted], faces.boxes[~painted]) if painted.any() else image
-            suffix, data = ".jpg", cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+            image = (
+                paint_over(image, faces.boxes[painted], faces.boxes[~painted])
+                if painted.any()
+                else image
+            )
+            suffix, data = (
+                ".jpg",
+                cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes(),
+            )
         row = replace(row, status="kept", image=f"images/{name}{suffix}")
         self._write(row, data)
         return row
 
     def _write(self, row: LedgerRow, data: bytes) -> None:
         label = Path(row.image).with_suffix(".txt").name
-        write_atomic(self._part / "labels" / label, format_yolo(labels_of(row, self._names), row.width, row.height))
+        write_atomic(
+            self._part / "labels" / label,
+            format_yolo(labels_of(row, self._names), row.width, row.height),
+        )
         write_atomic(self._part / row.image, data)  # the picture last: where it is, the label is
 
     def _take_over(self, before: LedgerRow) -> LedgerRow:
         """Copy a photo of the old set into the working folder."""
-        row = replace(before, image=f"images/{Path(before.image).name}" if before.in_set else "", split="", group=-1)
+        row = replace(
+            before,
+            image=f"images/{Path(before.image).name}" if before.in_set else "",
+            split="",
+            group=-1,
+        )
         if row.in_set:
             if not self._old.has_picture(before):
                 raise DatasetError(
@@ -615,7 +798,9 @@ class _Work:
             self._write(row, (self._old.folder / before.image).read_bytes())
         return row
 
-    def _exact_copies(self, photos: Sequence[Photo], pool: ThreadPoolExecutor) -> dict[str, tuple[str, bool]]:
+    def _exact_copies(
+        self, photos: Sequence[Photo], pool: ThreadPoolExecutor
+    ) -> dict[str, tuple[str, bool]]:
         """Find photos that are the same file as an earlier one: the source of that one, and whether their classes differ.
 
         Of the same file in both classes neither is worked on, unless a person corrected one of them.
@@ -642,11 +827,20 @@ class _Work:
 def _copy_row(photo: Photo, first: str, torn: bool, rows: Mapping[str, LedgerRow]) -> LedgerRow:
     if torn:
         reason = f"the same file as {first}, of the other class"
-        return LedgerRow(photo.source, photo.class_name, "ambiguous", reason, sha256=_checksum(photo))
+        return LedgerRow(
+            photo.source, photo.class_name, "ambiguous", reason, sha256=_checksum(photo)
+        )
     original = rows[first]
     status, reason = ("duplicate", "") if original.in_set else (original.status, original.reason)
     reason = f"the same file as {first}" + (f": {reason}" if reason else "")
-    return replace(original, source=photo.source, class_name=photo.class_name, status=status, reason=reason, image="")
+    return replace(
+        original,
+        source=photo.source,
+        class_name=photo.class_name,
+        status=status,
+        reason=reason,
+        image="",
+    )
 
 
 def _checksum(photo: Photo) -> str:
@@ -658,12 +852,20 @@ def _checksum(photo: Photo) -> str:
 
 def _is_same(earlier: LedgerRow, row: LedgerRow) -> bool:
     """Whether an earlier row is of the same bytes, for the same class (another `--map` gives another) and with the same detector."""
-    return (earlier.sha256, earlier.class_name, earlier.detector) == (row.sha256, row.class_name, row.detector)
+    return (earlier.sha256, earlier.class_name, earlier.detector) == (
+        row.sha256,
+        row.class_name,
+        row.detector,
+    )
 
 
 def _is_whole(row: LedgerRow) -> bool:
     """Whether a row of the old set says all that working on the photo again would; of copies and left-out photos it does not."""
-    return row.in_set or row.status in ("no_face", "unreadable") or (row.status == "ambiguous" and bool(row.phash))
+    return (
+        row.in_set
+        or row.status in ("no_face", "unreadable")
+        or (row.status == "ambiguous" and bool(row.phash))
+    )
 
 
 @contextmanager
@@ -683,7 +885,12 @@ def _side_by_side(workers: int) -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[Photo], LedgerRow], photos: Sequence[Photo], ahead: int) -> Iterator[LedgerRow]:
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Photo], LedgerRow],
+    photos: Sequence[Photo],
+    ahead: int,
+) -> Iterator[LedgerRow]:
     """Map with a bounded number of photos under way, so that memory stays flat and Ctrl-C is quick."""
     waiting: list[Future[LedgerRow]] = []
     for photo in photos:
@@ -726,7 +933,11 @@ def _benchmark(folders: Sequence[Path | str], workers: int) -> dict[str, str]:
             pictures = list_images(folder)
             if not pictures:
                 raise DatasetError(f"no pictures to exclude in {folder}; give a folder of pictures")
-            for path, (phash, _) in zip(pictures, pool.map(lambda path: perceptual_hashes(read_image(path)), pictures), strict=True):
+            for path, (phash, _) in zip(
+                pictures,
+                pool.map(lambda path: perceptual_hashes(read_image(path)), pictures),
+                strict=True,
+            ):
                 hashes.setdefault(phash, f"{folder.name}/{path.relative_to(folder).as_posix()}")
     return hashes
 
@@ -745,11 +956,19 @@ def _settle(
     """
     settled = list(rows)
     origins = {photo.source: photo.origin for photo in photos if photo.origin}
-    made = [(origins[row.source], row.source) for row in settled if row.in_set and row.source in origins]
+    made = [
+        (origins[row.source], row.source) for row in settled if row.in_set and row.source in origins
+    ]
     masked = {origin.sha256: source for origin, source in made if origin.left_out}
     hashed = [place for place, row in enumerate(settled) if row.phash]
-    hashes, mirrored = [settled[place].phash for place in hashed], [settled[place].phash_mirrored for place in hashed]
-    near = {hashed[one]: other for one, other in reversed(near_copies(hashes, mirrored, to=list(benchmark)).tolist())}
+    hashes, mirrored = (
+        [settled[place].phash for place in hashed],
+        [settled[place].phash_mirrored for place in hashed],
+    )
+    near = {
+        hashed[one]: other
+        for one, other in reversed(near_copies(hashes, mirrored, to=list(benchmark)).tolist())
+    }
     for place, row in enumerate(settled):
         if row.in_set and row.sha256 in masked and row.source not in origins:
             reason = f"{masked[row.sha256]} is the same photo with a drawn mask"
@@ -760,20 +979,33 @@ def _settle(
     originals = {origin.sha256: origin.phash for origin in origins.values()}
     numbers = {sha256: len(hashed) + number for number, sha256 in enumerate(originals)}
     links = [
-        (number, numbers[origins[settled[place].source].sha256]) for number, place in enumerate(hashed) if settled[place].source in origins
+        (number, numbers[origins[settled[place].source].sha256])
+        for number, place in enumerate(hashed)
+        if settled[place].source in origins
     ]
-    groups = group_near_copies([*hashes, *originals.values()], [*mirrored, *originals.values()], links=links)
+    groups = group_near_copies(
+        [*hashes, *originals.values()], [*mirrored, *originals.values()], links=links
+    )
     for place, group in zip(hashed, groups[: len(hashed)], strict=True):
         settled[place] = replace(settled[place], group=int(group))
     kept = [place for place, row in enumerate(settled) if row.in_set]
     wanted = {photo.source: photo.split for photo in photos if photo.split} | dict(corrected)
     fixed: dict[int, str] = {}
-    for row in sorted((settled[place] for place in kept), key=lambda row: row.source not in corrected):  # corrected ones come first
+    for row in sorted(
+        (settled[place] for place in kept), key=lambda row: row.source not in corrected
+    ):  # corrected ones come first
         if wanted.get(row.source) in shares:
             fixed.setdefault(row.group, wanted[row.source])
     rows_kept = [settled[place] for place in kept]
     strata = [(row.class_name, row.size) for row in rows_kept]
-    splits = assign_splits([row.group for row in rows_kept], strata, shares, seed, [row.source for row in rows_kept], fixed)
+    splits = assign_splits(
+        [row.group for row in rows_kept],
+        strata,
+        shares,
+        seed,
+        [row.source for row in rows_kept],
+        fixed,
+    )
     for place, split in zip(kept, splits, strict=True):
         image = settled[place].image.replace("images/", f"images/{split}/", 1)
         settled[place] = replace(settled[place], split=split, image=image)

@@ -69,7 +69,10 @@ class Event:
 
     def record(self) -> dict[str, Any]:
         """Return the event as files and alerts have it."""
-        fields = asdict(self) | {"time": round(self.time, 3), "confidence": round(self.confidence, 4)}
+        fields = asdict(self) | {
+            "time": round(self.time, 3),
+            "confidence": round(self.confidence, 4),
+        }
         return {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
 
 
@@ -89,7 +92,9 @@ class Timeline:
         """Add a frame, in which so many people of each class are seen."""
         while time >= ENTRIES * self.step:
             self.step *= 2
-            self._frames = [sum(self._frames[place : place + 2]) for place in range(0, len(self._frames), 2)]
+            self._frames = [
+                sum(self._frames[place : place + 2]) for place in range(0, len(self._frames), 2)
+            ]
             pairs = [self._seen[place : place + 2] for place in range(0, len(self._seen), 2)]
             self._seen = [[sum(counts) for counts in zip(*pair, strict=True)] for pair in pairs]
         place = int(max(time, 0.0) / self.step)
@@ -97,13 +102,18 @@ class Timeline:
             self._frames.append(0)
             self._seen.append([0] * len(CLASS_NAMES))
         self._frames[place] += 1
-        self._seen[place] = [before + now for before, now in zip(self._seen[place], seen, strict=True)]
+        self._seen[place] = [
+            before + now for before, now in zip(self._seen[place], seen, strict=True)
+        ]
 
     def records(self) -> list[dict[str, Any]]:
         """Return an entry for each step with frames: its time, the mean number of people of each class, the share with a mask."""
         return [
             {"time": round(place * self.step, 3)}
-            | {name: round(count / frames, 3) for name, count in zip(CLASS_NAMES, seen, strict=True)}
+            | {
+                name: round(count / frames, 3)
+                for name, count in zip(CLASS_NAMES, seen, strict=True)
+            }
             | {"share_with_mask": _share(seen)}
             for place, (frames, seen) in enumerate(zip(self._frames, self._seen, strict=True))
             if frames
@@ -128,7 +138,9 @@ class SourceCounts:
     frames: int = 0
     seconds: float = 0.0
     people: Counter[str] = field(default_factory=Counter)
-    crossed: dict[str, Counter[str]] = field(default_factory=lambda: {"in": Counter(), "out": Counter()})
+    crossed: dict[str, Counter[str]] = field(
+        default_factory=lambda: {"in": Counter(), "out": Counter()}
+    )
     seen: list[int] = field(default_factory=lambda: [0] * len(CLASS_NAMES))
     timeline: Timeline = field(default_factory=Timeline)
 
@@ -167,14 +179,20 @@ class Counting(NullSink):
         counts: what was counted, by source.
     """
 
-    def __init__(self, zone: str | None = None, line: str | None = None, alert_after: float | None = None) -> None:
+    def __init__(
+        self, zone: str | None = None, line: str | None = None, alert_after: float | None = None
+    ) -> None:
         self.listeners: list[Callable[[Event], None]] = []
         self.path: Path | None = None
         self.counts: list[SourceCounts] = []
         self._zone_points = parse_points(zone, "zone", least=3) if zone is not None else None
-        self._line_points = parse_points(line, "line", least=2, most=2) if line is not None else None
+        self._line_points = (
+            parse_points(line, "line", least=2, most=2) if line is not None else None
+        )
         if alert_after is not None and alert_after < 0:
-            raise MaskyoloError(f"cannot alert after {alert_after:g} seconds; give a number of 0 or more")
+            raise MaskyoloError(
+                f"cannot alert after {alert_after:g} seconds; give a number of 0 or more"
+            )
         self._alert_after = alert_after
         self._size = (0, 0)
         self._zone: sv.PolygonZone | None = None
@@ -193,7 +211,9 @@ class Counting(NullSink):
 
     def share_with_mask(self) -> float | None:
         """Return the share of the people seen, over all frames, that wear a mask; None where nobody was seen."""
-        return _share([sum(numbers) for numbers in zip(*(counts.seen for counts in self.counts), strict=True)])
+        return _share(
+            [sum(numbers) for numbers in zip(*(counts.seen for counts in self.counts), strict=True)]
+        )
 
     def summary(self) -> str:
         """Return the counts as lines for people."""
@@ -206,7 +226,8 @@ class Counting(NullSink):
         ]
         if self._line_points:
             crossings = [
-                f"{direction} " + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in CLASS_NAMES)
+                f"{direction} "
+                + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in CLASS_NAMES)
                 for direction in ("in", "out")
             ]
             lines.append("crossed the line: " + "; ".join(crossings))
@@ -215,14 +236,23 @@ class Counting(NullSink):
     def record(self) -> dict[str, Any]:
         """Return the counts as `counts.json` has them; people only where something was tracked."""
 
-        def counted(people: Counter[str], crossed: Callable[[str], Counter[str]], share: float | None) -> dict[str, Any]:
-            found: dict[str, Any] = {"people": sum(people.values())} | {state: people[state] for state in STATES}
+        def counted(
+            people: Counter[str], crossed: Callable[[str], Counter[str]], share: float | None
+        ) -> dict[str, Any]:
+            found: dict[str, Any] = {"people": sum(people.values())} | {
+                state: people[state] for state in STATES
+            }
             found["share_with_mask"] = share
             if self._line_points:
-                found["line"] = {way: {name: crossed(way)[name] for name in CLASS_NAMES} for way in ("in", "out")}
+                found["line"] = {
+                    way: {name: crossed(way)[name] for name in CLASS_NAMES} for way in ("in", "out")
+                }
             return found
 
-        detections = {"frames": self._frames, "detections": {name: self._found[name] for name in CLASS_NAMES}}
+        detections = {
+            "frames": self._frames,
+            "detections": {name: self._found[name] for name in CLASS_NAMES},
+        }
         if not self.counts:
             return detections
         return (
@@ -230,7 +260,11 @@ class Counting(NullSink):
             | counted(self.people(), self.crossed, self.share_with_mask())
             | {
                 "sources": [
-                    {"source": counts.source, "frames": counts.frames, "seconds": round(counts.seconds, 3)}
+                    {
+                        "source": counts.source,
+                        "frames": counts.frames,
+                        "seconds": round(counts.seconds, 3),
+                    }
                     | counted(counts.people, counts.crossed.__getitem__, _share(counts.seen))
                     | {"step": counts.timeline.step, "timeline": counts.timeline.records()}
                     for counts in self.counts
@@ -257,7 +291,9 @@ class Counting(NullSink):
         for track, box, class_id, confidence in rows:
             if track < 1:
                 continue
-            person = self._people.setdefault(int(track), _Person(frame.time, 0, 0.0, box, int(class_id), 0.0))
+            person = self._people.setdefault(
+                int(track), _Person(frame.time, 0, 0.0, box, int(class_id), 0.0)
+            )
             person.frame, person.time, person.box = frame.index, frame.time, box
             person.class_id, person.confidence = int(class_id), float(confidence)
             if frame.time - person.first >= SETTLED:
@@ -266,10 +302,17 @@ class Counting(NullSink):
         for track in now:
             self._follow(track, self._people[track], track in inside)
         self._cross()
-        seen = [sum(self._people[track].class_id == class_id for track in inside) for class_id in range(len(CLASS_NAMES))]
+        seen = [
+            sum(self._people[track].class_id == class_id for track in inside)
+            for class_id in range(len(CLASS_NAMES))
+        ]
         here.seen = [before + more for before, more in zip(here.seen, seen, strict=True)]
         here.timeline.add(frame.time, seen)
-        self._end(track for track, person in self._people.items() if frame.time - person.time > LOST + SETTLED)
+        self._end(
+            track
+            for track, person in self._people.items()
+            if frame.time - person.time > LOST + SETTLED
+        )
         if self.path and frame.time - self._saved >= SAVE_EVERY:
             self._saved = frame.time
             self._save()
@@ -299,8 +342,26 @@ class Counting(NullSink):
             text = f"in {self._line.in_count} out {self._line.out_count}"
             scale = sv.calculate_optimal_text_scale((width, height))
             middle = ((start[0] + end[0]) // 2, (start[1] + end[1]) // 2)
-            cv2.putText(image, text, middle, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3 * thickness, cv2.LINE_AA)
-            cv2.putText(image, text, middle, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+            cv2.putText(
+                image,
+                text,
+                middle,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                scale,
+                (0, 0, 0),
+                3 * thickness,
+                cv2.LINE_AA,
+            )
+            cv2.putText(
+                image,
+                text,
+                middle,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                scale,
+                (255, 255, 255),
+                thickness,
+                cv2.LINE_AA,
+            )
 
     def _fit(self, width: int, height: int) -> None:
         """Lay zone and line over pictures of this size."""
@@ -312,13 +373,20 @@ class Counting(NullSink):
         if self._zone_points:
             polygon = self._fitted(self._zone_points, width, height).clip(0, (width, height))
             if not _crosses(polygon, width, height):
-                raise MaskyoloError(f"the --zone lies outside of the picture, which has {width} x {height} pixels; correct its corners")
+                raise MaskyoloError(
+                    f"the --zone lies outside of the picture, which has {width} x {height} pixels; correct its corners"
+                )
             self._zone = sv.PolygonZone(polygon, triggering_anchors=[sv.Position.CENTER])
         if self._line_points:
-            start, end = (sv.Point(*point) for point in self._fitted(self._line_points, width, height).tolist())
+            start, end = (
+                sv.Point(*point)
+                for point in self._fitted(self._line_points, width, height).tolist()
+            )
             if start == end:
                 raise MaskyoloError("the --line has no length; give two different points")
-            self._line = sv.LineZone(start, end, triggering_anchors=[sv.Position.CENTER], minimum_crossing_threshold=2)
+            self._line = sv.LineZone(
+                start, end, triggering_anchors=[sv.Position.CENTER], minimum_crossing_threshold=2
+            )
 
     @staticmethod
     def _fitted(points: Sequence[tuple[float, float]], width: int, height: int) -> Any:
@@ -338,14 +406,22 @@ class Counting(NullSink):
     def _inside(self, tracks: Sequence[int]) -> set[int]:
         if self._zone is None:
             return set(tracks)
-        return {track for track, inside in zip(tracks, self._zone.trigger(self._detections(tracks)), strict=True) if inside}
+        return {
+            track
+            for track, inside in zip(
+                tracks, self._zone.trigger(self._detections(tracks)), strict=True
+            )
+            if inside
+        }
 
     def _cross(self) -> None:
         """Count who crosses the line; one that is not seen just now stays where it was seen last."""
         if self._line is None:
             return
         tracks = [track for track, person in self._people.items() if person.appeared]
-        for direction, crossed in zip(("in", "out"), self._line.trigger(self._detections(tracks)), strict=True):
+        for direction, crossed in zip(
+            ("in", "out"), self._line.trigger(self._detections(tracks)), strict=True
+        ):
             for track in np.array(tracks, np.int64)[crossed].tolist():
                 self.counts[-1].crossed[direction][CLASS_NAMES[self._people[track].class_id]] += 1
                 self._tell(f"crosses_{direction}", track)
@@ -374,7 +450,11 @@ class Counting(NullSink):
             person.bare_since, person.alerted = None, False
             return
         person.bare_since = person.time if person.bare_since is None else person.bare_since
-        if self._alert_after is not None and not person.alerted and person.time - person.bare_since >= self._alert_after:
+        if (
+            self._alert_after is not None
+            and not person.alerted
+            and person.time - person.bare_since >= self._alert_after
+        ):
             person.alerted = True
             self._tell("alert", track)
 
@@ -387,7 +467,15 @@ class Counting(NullSink):
 
     def _tell(self, event: str, track: int) -> None:
         person = self._people[track]
-        told = Event(event, self.counts[-1].source, person.frame, person.time, track, CLASS_NAMES[person.class_id], person.confidence)
+        told = Event(
+            event,
+            self.counts[-1].source,
+            person.frame,
+            person.time,
+            track,
+            CLASS_NAMES[person.class_id],
+            person.confidence,
+        )
         for listener in self.listeners:
             listener(told)
 
@@ -420,7 +508,9 @@ class EventFile(LineFile):
     def check(path: Path) -> None:
         """Check that the suffix says how to write."""
         if path.suffix.lower() not in (".csv", ".jsonl", ".json"):
-            raise MaskyoloError(f"cannot write events to {path}: '{path.suffix}' is no known kind; give a .csv or .jsonl file")
+            raise MaskyoloError(
+                f"cannot write events to {path}: '{path.suffix}' is no known kind; give a .csv or .jsonl file"
+            )
 
     def __call__(self, event: Event) -> None:
         """Write an event's line."""
@@ -431,7 +521,9 @@ class EventFile(LineFile):
             self.line(json.dumps({key: record[key] for key in self.FIELDS}, ensure_ascii=False))
 
 
-def parse_points(text: str, name: str, least: int, most: int | None = None) -> list[tuple[float, float]]:
+def parse_points(
+    text: str, name: str, least: int, most: int | None = None
+) -> list[tuple[float, float]]:
     """Parse points written as x1,y1,x2,y2 and so on.
 
     Raises:
@@ -441,11 +533,15 @@ def parse_points(text: str, name: str, least: int, most: int | None = None) -> l
     try:
         values = [float(part) for part in text.replace(" ", "").split(",")]
     except ValueError as error:
-        raise MaskyoloError(f"cannot read --{name} '{text}': these are not numbers with commas; {wanted}") from error
+        raise MaskyoloError(
+            f"cannot read --{name} '{text}': these are not numbers with commas; {wanted}"
+        ) from error
     if len(values) % 2 or len(values) < 2 * least or (most and len(values) > 2 * most):
         raise MaskyoloError(f"cannot read --{name} '{text}': {len(values)} numbers; {wanted}")
     if not all(0 <= value < 1e6 for value in values):
-        raise MaskyoloError(f"cannot read --{name} '{text}': a number is outside of every picture; {wanted}")
+        raise MaskyoloError(
+            f"cannot read --{name} '{text}': a number is outside of every picture; {wanted}"
+        )
     return list(zip(values[::2], values[1::2], strict=True))
 
 

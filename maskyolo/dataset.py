@@ -37,7 +37,9 @@ _SPELLINGS = {
     "without_mask": "withoutmask nomask unmasked without nonmask notmasked bare bareface facenomask nofacemask maskoff facewithoutmask "
     "unmaskedface notwearingmask nomaskface",
 }
-_CLASS_OF = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+_CLASS_OF = {
+    spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()
+}
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,18 @@ class Dataset:
             DatasetError: the set has no such split, or its list cannot be read.
         """
         if split not in self.splits:
-            raise DatasetError(f"{self.yaml} has no split '{split}'; it has {', '.join(self.splits)}")
+            raise DatasetError(
+                f"{self.yaml} has no split '{split}'; it has {', '.join(self.splits)}"
+            )
         place = self.splits[split]
         if not place.is_file():
             return list_images(place)
         try:
             lines = place.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"cannot read list {place}: {error}; it must be text in UTF-8 with a picture on each line") from error
+            raise DatasetError(
+                f"cannot read list {place}: {error}; it must be text in UTF-8 with a picture on each line"
+            ) from error
         return [_joined(self.root, line.strip()) for line in lines if line.strip()]
 
     @staticmethod
@@ -111,10 +117,16 @@ def list_images(folder: Path | str) -> list[Path]:
     Raises:
         DatasetError: a folder that cannot be read.
     """
-    return sorted(path for path in walk_files(Path(folder)) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(
+        path
+        for path in walk_files(Path(folder))
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
 
 
-def walk_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None = None) -> Iterator[Path]:
+def walk_files(
+    folder: Path, unreadable: Callable[[Path, OSError], None] | None = None
+) -> Iterator[Path]:
     """List all that is below a folder and no folder, in no order; links to folders are followed, but not back into one they are in.
 
     Args:
@@ -134,7 +146,9 @@ def walk_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None 
         except OSError as error:
             if unreadable is None:
                 reason = (error.strerror or str(error)).lower()
-                raise DatasetError(f"cannot read folder {place}: {reason}; make it readable, or move it away") from error
+                raise DatasetError(
+                    f"cannot read folder {place}: {reason}; make it readable, or move it away"
+                ) from error
             unreadable(place, error)
             return
         for entry in entries:
@@ -149,7 +163,11 @@ def walk_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:
     """Return the text of the `data.yaml` of a set in the folder `root`; `path` is absolute, as Ultralytics reads a relative one wrongly."""
-    content = {"path": str(root.absolute())} | {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(names))}
+    content = (
+        {"path": str(root.absolute())}
+        | {split: f"images/{split}" for split in splits}
+        | {"names": dict(enumerate(names))}
+    )
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
@@ -164,11 +182,17 @@ def load_dataset(data: Path | str) -> Dataset:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise DatasetError(f"no data set at {data}: {path} does not exist; make one with `maskyolo convert FOLDER --out DIR`") from None
+        raise DatasetError(
+            f"no data set at {data}: {path} does not exist; make one with `maskyolo convert FOLDER --out DIR`"
+        ) from None
     except (OSError, yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        raise DatasetError(f"cannot read data set {path}: {' '.join(str(error).split())}; correct the file") from error
+        raise DatasetError(
+            f"cannot read data set {path}: {' '.join(str(error).split())}; correct the file"
+        ) from error
     if not isinstance(content, dict) or not content.get("names"):
-        raise DatasetError(f"{path} is not a data set: it names no classes; it needs `names`, `train` and `val`")
+        raise DatasetError(
+            f"{path} is not a data set: it names no classes; it needs `names`, `train` and `val`"
+        )
     names = _class_names(content["names"], path)
     root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
     if not root.is_dir():  # the set was moved or copied: its own folder is meant
@@ -177,10 +201,14 @@ def load_dataset(data: Path | str) -> Dataset:
     for split in SPLITS:
         if content.get(split):
             if not isinstance(content[split], str):
-                raise DatasetError(f"{path}: `{split}` must be one folder or list file, found {content[split]}; correct it")
+                raise DatasetError(
+                    f"{path}: `{split}` must be one folder or list file, found {content[split]}; correct it"
+                )
             place = _joined(root, content[split])
             if not place.exists():
-                raise DatasetError(f"{path}: the {split} pictures are not at {place}; correct `path` or `{split}` in it")
+                raise DatasetError(
+                    f"{path}: the {split} pictures are not at {place}; correct `path` or `{split}` in it"
+                )
             splits[split] = place
     if "train" not in splits:
         raise DatasetError(f"{path} names no `train` pictures; add the line `train: images/train`")
@@ -190,11 +218,18 @@ def load_dataset(data: Path | str) -> Dataset:
 def _class_names(names: Any, path: Path) -> tuple[str, ...]:
     """Return the classes of a `data.yaml`, a list or a mapping from their numbers, in the order of these."""
     try:
-        numbered = {int(number): str(name) for number, name in (names.items() if isinstance(names, dict) else enumerate(list(names)))}
+        numbered = {
+            int(number): str(name)
+            for number, name in (
+                names.items() if isinstance(names, dict) else enumerate(list(names))
+            )
+        }
     except (TypeError, ValueError):
         numbered = {}
     if isinstance(names, str) or sorted(numbered) != list(range(len(numbered))) or not numbered:
-        raise DatasetError(f"{path}: `names` must be a list or number its classes from 0, found {names}; correct it")
+        raise DatasetError(
+            f"{path}: `names` must be a list or number its classes from 0, found {names}; correct it"
+        )
     return tuple(numbered[number] for number in range(len(numbered)))
 
 

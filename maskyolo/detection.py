@@ -179,7 +179,11 @@ def detect(
     _check(settings)
     tell = on_error or _log
     counting = Counting(zone, line, alert_after) if track or stats_only else None
-    alerts = None if alert_after is None else Alerts(alert_cmd, alert_url, lambda text: tell("alert", MaskyoloError(text)))
+    alerts = (
+        None
+        if alert_after is None
+        else Alerts(alert_cmd, alert_url, lambda text: tell("alert", MaskyoloError(text)))
+    )
     sources = open_sources(source)
     if track and all(isinstance(source, Picture) for source in sources):
         raise MaskyoloError(
@@ -193,7 +197,22 @@ def detect(
     most = HIDDEN if blur else max_det
     streams = _streams(sources) if slice_size is None else usable_cpus()
     loaded: Detector = (
-        load_detector(model, device, imgsz, least, iou, most, pipeline, detector, face, least_face, streams, backend, precision, trust)
+        load_detector(
+            model,
+            device,
+            imgsz,
+            least,
+            iou,
+            most,
+            pipeline,
+            detector,
+            face,
+            least_face,
+            streams,
+            backend,
+            precision,
+            trust,
+        )
         if isinstance(model, (str, Path))
         else model
     )
@@ -238,7 +257,17 @@ def detect(
             yield JsonLines(Path(save_json))
 
     overlay = counting.draw if counting else None
-    run = _Run(sources, loaded, steps, Sinks(sinks), window, overlay, tell, summary, record=save_json is not None)
+    run = _Run(
+        sources,
+        loaded,
+        steps,
+        Sinks(sinks),
+        window,
+        overlay,
+        tell,
+        summary,
+        record=save_json is not None,
+    )
     return run.results(vid_stride, reconnect)
 
 
@@ -260,7 +289,9 @@ class _Run:
     summary: Summary
     record: bool
 
-    def results(self, vid_stride: int, reconnect: float) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
+    def results(
+        self, vid_stride: int, reconnect: float
+    ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
         """Yield each frame and what is in it, once it is written; everything is closed when this ends, however it does."""
         if all(isinstance(source, Picture) for source in self.sources):
             self.summary.total = len(self.sources)
@@ -270,7 +301,11 @@ class _Run:
             stack.enter_context(closing(self.sinks))
             if self.window:
                 stack.enter_context(closing(self.window))
-            events = stack.enter_context(closing(results(self.sources, self.detector, vid_stride, reconnect, self._dropped, idle)))
+            events = stack.enter_context(
+                closing(
+                    results(self.sources, self.detector, vid_stride, reconnect, self._dropped, idle)
+                )
+            )
             for event in events:
                 if isinstance(event, Found):
                     result = self._result(event)
@@ -284,14 +319,22 @@ class _Run:
                 else:
                     self._failed(event)
         if not self.summary.frames:
-            raise SourceError(f"none of the {len(self.sources)} files can be read; the first: {self.summary.errors[0][1]}")
+            raise SourceError(
+                f"none of the {len(self.sources)} files can be read; the first: {self.summary.errors[0][1]}"
+            )
 
     def _result(self, event: Found) -> Result:
         frame, detections = event.frame, event.detections
         for step in self.steps:
             frame, detections = step(frame, detections)
         height, width = frame.image.shape[:2]
-        detections.metadata |= {"source": frame.source, "frame": frame.index, "time": frame.time, "width": width, "height": height}
+        detections.metadata |= {
+            "source": frame.source,
+            "frame": frame.index,
+            "time": frame.time,
+            "width": width,
+            "height": height,
+        }
         return Result(frame, detections, self.overlay)
 
     def _write(self, result: Result) -> None:
@@ -307,7 +350,9 @@ class _Run:
     def _failed(self, event: Failed) -> None:
         name, alone = event.source.name, len(self.sources) == 1
         self.summary.errors.append((name, str(event.error)))
-        if event.index or self.record or not alone:  # else there is nothing to write, and nothing is left behind
+        if (
+            event.index or self.record or not alone
+        ):  # else there is nothing to write, and nothing is left behind
             self.sinks.fail(name, event.index, str(event.error))
         if alone:
             raise event.error
@@ -320,7 +365,11 @@ class _Run:
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `detect` as `args.yaml` has them: without what changes no result, and without passwords."""
-    settings = {"slice" if key == "slice_size" else key: value for key, value in given.items() if key not in UNRECORDED}
+    settings = {
+        "slice" if key == "slice_size" else key: value
+        for key, value in given.items()
+        if key not in UNRECORDED
+    }
     settings["source"] = display_name(settings["source"])
     if not isinstance(settings["model"], (str, Path)):
         settings["model"] = type(settings["model"]).__name__
@@ -332,16 +381,26 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
 def _check(settings: Mapping[str, Any]) -> None:
     """Raise a MaskyoloError if settings are out of their range or contradict each other."""
     if settings["vid_stride"] < 1:
-        raise MaskyoloError(f"cannot take every {settings['vid_stride']}-th frame; give a --vid-stride of 1 or more")
+        raise MaskyoloError(
+            f"cannot take every {settings['vid_stride']}-th frame; give a --vid-stride of 1 or more"
+        )
     if settings["stats_only"] and (settings["save"] or settings["save_crop"]):
-        raise MaskyoloError("cannot save pictures with --stats-only, which writes none; leave out --save-crop, or --stats-only")
-    if settings["alert_after"] is None and (settings["alert_cmd"] is not None or settings["alert_url"] is not None):
-        raise MaskyoloError("cannot tell when to alert; give the seconds without a mask with --alert-after")
+        raise MaskyoloError(
+            "cannot save pictures with --stats-only, which writes none; leave out --save-crop, or --stats-only"
+        )
+    if settings["alert_after"] is None and (
+        settings["alert_cmd"] is not None or settings["alert_url"] is not None
+    ):
+        raise MaskyoloError(
+            "cannot tell when to alert; give the seconds without a mask with --alert-after"
+        )
     events, save_json = settings["events"], settings["save_json"]
     if events is not None:
         EventFile.check(Path(events))
         if save_json is not None and Path(events).absolute() == Path(save_json).absolute():
-            raise MaskyoloError(f"cannot write both --events and --save-json to {events}; give two files")
+            raise MaskyoloError(
+                f"cannot write both --events and --save-json to {events}; give two files"
+            )
 
 
 def _at_least(conf: float) -> Step:
@@ -380,7 +439,11 @@ def _at_most(max_det: int) -> Step:
 def _streams(sources: list[Source]) -> int:
     """Return how many frames to infer at once: one a core for files, one alone where the answer to each is waited for."""
     many = len(sources) > 1 or isinstance(sources[0], Video)
-    return usable_cpus() if many and all(isinstance(source, (Picture, Video)) for source in sources) else 1
+    return (
+        usable_cpus()
+        if many and all(isinstance(source, (Picture, Video)) for source in sources)
+        else 1
+    )
 
 
 def _folder(path: Path) -> Path:

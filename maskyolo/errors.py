@@ -72,4 +72,6 @@ def output_errors(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in mends:
             raise
-        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}; {mends[error.errno]}") from error
+        raise OutputError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}; {mends[error.errno]}"
+        ) from error

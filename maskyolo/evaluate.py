@@ -40,7 +40,17 @@ from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import JsonLines, Result, json_record
 from maskyolo.sources import Frame
 
-__all__ = ["AP_FLOOR", "FACE_FLOOR", "Evaluation", "LabelledPicture", "Slice", "evaluate", "find_pictures", "measure", "predict"]
+__all__ = [
+    "AP_FLOOR",
+    "FACE_FLOOR",
+    "Evaluation",
+    "LabelledPicture",
+    "Slice",
+    "evaluate",
+    "find_pictures",
+    "measure",
+    "predict",
+]
 
 #: Least confidence of the detections that average precision is computed from; the whole curve needs the unsure ones too.
 AP_FLOOR = 0.001
@@ -52,10 +62,22 @@ FACE_FLOOR = 0.1
 IOUS = np.arange(0.5, 0.96, 0.05)
 
 #: Sizes of faces: side in pixels after scaling the picture's longer side to 640.
-SIZES = {"<16": (0.0, 16.0), "16-32": (16.0, 32.0), "32-96": (32.0, 96.0), ">96": (96.0, float("inf"))}
+SIZES = {
+    "<16": (0.0, 16.0),
+    "16-32": (16.0, 32.0),
+    "32-96": (32.0, 96.0),
+    ">96": (96.0, float("inf")),
+}
 
 #: Numbers of faces in a picture, ignored ones counted.
-CROWDS = {"0": (0, 1), "1": (1, 2), "2-4": (2, 5), "5-9": (5, 10), "10-19": (10, 20), "20+": (20, 10**9)}
+CROWDS = {
+    "0": (0, 1),
+    "1": (1, 2),
+    "2-4": (2, 5),
+    "5-9": (5, 10),
+    "10-19": (10, 20),
+    "20+": (20, 10**9),
+}
 
 #: Thirds of the faces by how much detail they show.
 SHARPNESS = ("blurred", "medium", "sharp")
@@ -82,7 +104,12 @@ class LabelledPicture:
         if not self.normalized:
             return self
         scale = np.array([width, height, width, height], dtype=np.float32)
-        return replace(self, labels=replace(self.labels, boxes=self.labels.boxes * scale), ignored=self.ignored * scale, normalized=False)
+        return replace(
+            self,
+            labels=replace(self.labels, boxes=self.labels.boxes * scale),
+            ignored=self.ignored * scale,
+            normalized=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +185,9 @@ class Evaluation:
             "face": asdict(self.face),
             "map50": self.map50,
             "map50_95": self.map50_95,
-            "best_f1": {name: {"f1": f1, "confidence": conf} for name, (f1, conf) in self.best.items()},
+            "best_f1": {
+                name: {"f1": f1, "confidence": conf} for name, (f1, conf) in self.best.items()
+            },
             "intervals": self.intervals,
             "confusion": {
                 "labelled": [*CLASS_NAMES, "nothing there"],
@@ -167,7 +196,10 @@ class Evaluation:
             },
             "false_alarms": self.false_alarms,
             "ignored": self.ignored,
-            "slices": {kind: {name: asdict(part) for name, part in parts.items()} for kind, parts in self.slices.items()},
+            "slices": {
+                kind: {name: asdict(part) for name, part in parts.items()}
+                for kind, parts in self.slices.items()
+            },
             "unreadable": list(self.unreadable),
         }
 
@@ -177,7 +209,9 @@ class Evaluation:
         lines = [*self.report.lines({"face (any class)": self.face}), ""]
         span = self.intervals["mean"]["map50"]
         if self.map50 is not None and self.map50_95 is not None and span:
-            lines.append(f"mAP50 {self.map50:.3f} (95 % interval {span[0]:.3f} to {span[1]:.3f}), mAP50-95 {self.map50_95:.3f}")
+            lines.append(
+                f"mAP50 {self.map50:.3f} (95 % interval {span[0]:.3f} to {span[1]:.3f}), mAP50-95 {self.map50_95:.3f}"
+            )
         best = ", ".join(f"{name} {f1:.3f} at {conf:.2f}" for name, (f1, conf) in self.best.items())
         lines += [f"best F1: {best}", "", f"at confidence {self.report.confidence:g}:", ""]
         lines.append(f"{'labelled / found':16}" + "".join(f"{name:>14}" for name in columns))
@@ -185,13 +219,23 @@ class Evaluation:
             cells = [f"{count:14d}" for count in row[: None if name in CLASS_NAMES else -1]]
             lines.append(f"{name:16}" + "".join(cells))
         lines += ["", f"false alarms per picture: {self.false_alarms:.2f}"]
-        titles = {"size": "face size (px at 640)", "faces": "faces in the picture", "sharpness": "sharpness of the face"}
+        titles = {
+            "size": "face size (px at 640)",
+            "faces": "faces in the picture",
+            "sharpness": "sharpness of the face",
+        }
         for kind, parts in self.slices.items():
-            lines += ["", f"{titles[kind]:24}{'labelled':>10}{'found':>10}{'right':>10}{'mAP50':>10}"]
+            lines += [
+                "",
+                f"{titles[kind]:24}{'labelled':>10}{'found':>10}{'right':>10}{'mAP50':>10}",
+            ]
             for name, part in parts.items():
                 cells = [
                     f"{part.support:10d}",
-                    *("         -" if v is None else f"{v:10.3f}" for v in (part.found, part.right, part.map50)),
+                    *(
+                        "         -" if v is None else f"{v:10.3f}"
+                        for v in (part.found, part.right, part.map50)
+                    ),
                 ]
                 lines.append(f"{name:24}" + "".join(cells))
         split = f", split {self.report.split}" if self.report.split else ""
@@ -199,7 +243,11 @@ class Evaluation:
             "",
             f"{counted(self.report.images, 'picture')} of {self.report.data}{split}; not counted: "
             f"{counted(self.ignored, 'box', 'boxes')} of other classes"
-            + (f", {counted(len(self.unreadable), 'picture')} that cannot be read." if self.unreadable else "."),
+            + (
+                f", {counted(len(self.unreadable), 'picture')} that cannot be read."
+                if self.unreadable
+                else "."
+            ),
             f"A detection is right when it overlaps a labelled box of its class by an IoU of {self.report.iou:g} or more.",
         ]
         return "\n".join(lines) + "\n"
@@ -319,7 +367,9 @@ def evaluate(
         save_args(folder, settings)
     save = {title: folder / "predictions.jsonl"} if folder else None
     cases, sharpness, unreadable = predict(pictures, {title: loaded}, save, on_error, on_progress)
-    found = measure(title, cases[title], sharpness, conf, seed, where, split if data is not None else "")
+    found = measure(
+        title, cases[title], sharpness, conf, seed, where, split if data is not None else ""
+    )
     found = replace(found, unreadable=unreadable, folder=folder)
     if folder:
         write_atomic(folder / "report.txt", found.table())
@@ -331,7 +381,9 @@ def evaluate(
 def check_conf(conf: float) -> None:
     """Raise a MaskyoloError if `conf` is not from 0 to 1."""
     if not 0 <= conf <= 1:
-        raise MaskyoloError(f"cannot evaluate at conf {conf:g}: it is a share; give a number from 0 to 1")
+        raise MaskyoloError(
+            f"cannot evaluate at conf {conf:g}: it is a share; give a number from 0 to 1"
+        )
 
 
 def find_pictures(
@@ -348,13 +400,17 @@ def find_pictures(
             pictures which are not there.
     """
     if (data is None) == (images is None) or (images is None) != (labels is None):
-        raise DatasetError("no labelled pictures: give a data set with --data, or pictures with --images and their boxes with --labels")
+        raise DatasetError(
+            "no labelled pictures: give a data set with --data, or pictures with --images and their boxes with --labels"
+        )
     if data is not None:
         dataset = load_dataset(data)
         paths, names, where = dataset.images(split), dataset.names, str(data)
         root = dataset.splits[split]
         if not any(map(class_of, names)):
-            raise DatasetError(f"{dataset.yaml} has the classes {', '.join(names[:6])}; {' and '.join(CLASS_NAMES)} are needed")
+            raise DatasetError(
+                f"{dataset.yaml} has the classes {', '.join(names[:6])}; {' and '.join(CLASS_NAMES)} are needed"
+            )
     else:
         root, folder, names = Path(str(images)), Path(str(labels)), CLASS_NAMES
         for place in (root, folder):
@@ -368,7 +424,9 @@ def find_pictures(
     if data is not None:
         files = [dataset.label_of(path) for path in paths]
         if not any(file.exists() for file in files):
-            raise DatasetError(f"no labels for any of the {len(files)} pictures of {where}: the first would be {files[0]}; check the set")
+            raise DatasetError(
+                f"no labels for any of the {len(files)} pictures of {where}: the first would be {files[0]}; check the set"
+            )
     else:
         files = [_label_file(path, folder) for path in paths]
         missing = [path for path, file in zip(paths, files, strict=True) if not file.exists()]
@@ -430,7 +488,9 @@ def predict(
             if on_progress:
                 on_progress(number, len(pictures))
     if len(unreadable) == len(pictures):
-        raise DatasetError(f"none of the {len(pictures)} pictures can be read; the first is {unreadable[0]}")
+        raise DatasetError(
+            f"none of the {len(pictures)} pictures can be read; the first is {unreadable[0]}"
+        )
     return cases, sharpness, tuple(unreadable)
 
 
@@ -455,9 +515,14 @@ def measure(
         split: which split they are, for the report.
     """
     matches = {title: match(cases, class_id) for title, class_id in _kinds().items()}
-    scores = {title: _scores(cases, class_id, matches[title], conf) for title, class_id in _kinds().items()}
+    scores = {
+        title: _scores(cases, class_id, matches[title], conf)
+        for title, class_id in _kinds().items()
+    }
     resampled, intervals = _intervals(matches, conf, boot_weights(len(cases), seed=seed))
-    counts, found_as = zip(*(confusion(case, conf, len(CLASS_NAMES)) for case in cases), strict=True)
+    counts, found_as = zip(
+        *(confusion(case, conf, len(CLASS_NAMES)) for case in cases), strict=True
+    )
     table = np.sum(counts, axis=0)
     face = scores.pop("face")
     return Evaluation(
@@ -484,7 +549,9 @@ def _kinds() -> dict[str, int | None]:
     return {**{name: number for number, name in enumerate(CLASS_NAMES)}, "face": None}
 
 
-def _scores(cases: Sequence[Case], class_id: int | None, matches: Matches, conf: float) -> ClassScores:
+def _scores(
+    cases: Sequence[Case], class_id: int | None, matches: Matches, conf: float
+) -> ClassScores:
     support = int(matches.positives.sum())
     if not support:
         return ClassScores(None, None, None, 0, None, None)
@@ -497,13 +564,20 @@ def _intervals(
     matches: Mapping[str, Matches], conf: float, weights: Ints
 ) -> tuple[tuple[float | None, ...], dict[str, dict[str, tuple[float, float] | None]]]:
     """Return mAP50 of every resample, and the intervals of each measure."""
-    averages = {title: [average_precision(found, row) for row in weights] for title, found in matches.items()}
-    means = tuple(_mean(values) for values in zip(*(averages[name] for name in CLASS_NAMES), strict=True))
+    averages = {
+        title: [average_precision(found, row) for row in weights]
+        for title, found in matches.items()
+    }
+    means = tuple(
+        _mean(values) for values in zip(*(averages[name] for name in CLASS_NAMES), strict=True)
+    )
     spans: dict[str, dict[str, tuple[float, float] | None]] = {"mean": {"map50": interval(means)}}
     for title, found in matches.items():
         at = [rates(found, conf, row) for row in weights]
         spans[title] = {"map50": interval(averages[title])}
-        spans[title] |= {key: interval(getattr(row, key) for row in at) for key in ("precision", "recall", "f1")}
+        spans[title] |= {
+            key: interval(getattr(row, key) for row in at) for key in ("precision", "recall", "f1")
+        }
     return means, spans
 
 
@@ -513,11 +587,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _map50(cases: Sequence[Case], sides: tuple[float, float] = (0, float("inf"))) -> float | None:
-    return _mean([average_precision(match(cases, class_id, sides=sides)) for class_id in range(len(CLASS_NAMES))])
+    return _mean(
+        [
+            average_precision(match(cases, class_id, sides=sides))
+            for class_id in range(len(CLASS_NAMES))
+        ]
+    )
 
 
 def _slice(
-    cases: Sequence[Case], found_as: Sequence[Ints], chosen: Sequence[Any], map50: float | None = None, pictures: int | None = None
+    cases: Sequence[Case],
+    found_as: Sequence[Ints],
+    chosen: Sequence[Any],
+    map50: float | None = None,
+    pictures: int | None = None,
 ) -> Slice:
     """Count the labelled boxes that `chosen`, bool (n,) for each picture, selects."""
     support = found = right = 0
@@ -525,12 +608,23 @@ def _slice(
         support += int(mask.sum())
         found += int((told[mask] >= 0).sum())
         right += int((told[mask] == case.class_ids[mask]).sum())
-    return Slice(support, found / support if support else None, right / support if support else None, map50, pictures)
+    return Slice(
+        support,
+        found / support if support else None,
+        right / support if support else None,
+        map50,
+        pictures,
+    )
 
 
 def _by_size(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice]:
     return {
-        name: _slice(cases, found_as, [(low <= case.sides) & (case.sides < high) for case in cases], _map50(cases, (low, high)))
+        name: _slice(
+            cases,
+            found_as,
+            [(low <= case.sides) & (case.sides < high) for case in cases],
+            _map50(cases, (low, high)),
+        )
         for name, (low, high) in SIZES.items()
     }
 
@@ -538,15 +632,23 @@ def _by_size(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice
 def _by_crowd(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice]:
     parts = {}
     for name, (low, high) in CROWDS.items():
-        numbers = [number for number, case in enumerate(cases) if low <= len(case.boxes) + len(case.ignored) < high]
+        numbers = [
+            number
+            for number, case in enumerate(cases)
+            if low <= len(case.boxes) + len(case.ignored) < high
+        ]
         chosen = [cases[number] for number in numbers]
         if chosen:
             every = [np.full(len(case.boxes), True) for case in chosen]
-            parts[name] = _slice(chosen, [found_as[number] for number in numbers], every, _map50(chosen), len(chosen))
+            parts[name] = _slice(
+                chosen, [found_as[number] for number in numbers], every, _map50(chosen), len(chosen)
+            )
     return parts
 
 
-def _by_sharpness(cases: Sequence[Case], found_as: Sequence[Ints], sharpness: Sequence[Floats]) -> dict[str, Slice]:
+def _by_sharpness(
+    cases: Sequence[Case], found_as: Sequence[Ints], sharpness: Sequence[Floats]
+) -> dict[str, Slice]:
     if not sum(map(len, sharpness)):
         return {}
     edges = [-np.inf, *np.quantile(np.concatenate(sharpness), [1 / 3, 2 / 3]), np.inf]
@@ -562,7 +664,9 @@ def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
     for place, (x1, y1, x2, y2) in enumerate(boxes.round().astype(int).clip(min=0)):
         crop = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
         if crop.size:
-            grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
+            grey = cv2.resize(
+                cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA
+            )
             values[place] = cv2.Laplacian(grey, cv2.CV_64F).var()
     return values
 
@@ -575,7 +679,9 @@ def _case(truth: LabelledPicture, result: Result) -> Case:
         boxes=truth.labels.boxes.astype(np.float64),
         class_ids=truth.labels.class_ids,
         ignored=truth.ignored.astype(np.float64),
-        found=np.asarray([detection["box"] for detection in found], dtype=np.float64).reshape(-1, 4),
+        found=np.asarray([detection["box"] for detection in found], dtype=np.float64).reshape(
+            -1, 4
+        ),
         found_ids=np.asarray([detection["class_id"] for detection in found], dtype=np.int64),
         confidence=np.asarray([detection["confidence"] for detection in found], dtype=np.float64),
         size=(record["width"], record["height"]),
@@ -585,15 +691,25 @@ def _case(truth: LabelledPicture, result: Result) -> Case:
 def _listed(file: Path, paths: Sequence[Path], root: Path) -> list[Path]:
     """Return the pictures that a list names, by their path below the folder or by their name, in its order."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in file.read_text(encoding="utf-8-sig").splitlines()
+            if line.strip()
+        ]
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read list {file}: {error}; it must be text in UTF-8 with a picture on each line") from error
+        raise DatasetError(
+            f"cannot read list {file}: {error}; it must be text in UTF-8 with a picture on each line"
+        ) from error
     if not lines:
         raise DatasetError(f"the list {file} is empty; write a picture's name on each line")
-    known = {path.name: path for path in paths} | {path.relative_to(root).as_posix(): path for path in paths if path.is_relative_to(root)}
+    known = {path.name: path for path in paths} | {
+        path.relative_to(root).as_posix(): path for path in paths if path.is_relative_to(root)
+    }
     missing = [line for line in lines if line not in known and Path(line).name not in known]
     if missing:
-        raise DatasetError(f"{file} names {len(missing)} pictures that are not in {root}: the first is {missing[0]}; correct the list")
+        raise DatasetError(
+            f"{file} names {len(missing)} pictures that are not in {root}: the first is {missing[0]}; correct the list"
+        )
     return list(dict.fromkeys(known.get(line) or known[Path(line).name] for line in lines))
 
 
@@ -611,11 +727,20 @@ def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabelledPic
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"cannot read labels {file}: {error}; check the file") from error
         found = parse_yolo(text, 1, 1, name=str(file), classes=len(names))
-        rows, normalized = [(names[number], *box) for number, box in zip(found.class_ids, found.boxes.tolist(), strict=True)], True
+        rows, normalized = (
+            [
+                (names[number], *box)
+                for number, box in zip(found.class_ids, found.boxes.tolist(), strict=True)
+            ],
+            True,
+        )
     known = [(CLASS_NAMES.index(class_of(name)), box) for name, *box in rows if class_of(name)]
     return LabelledPicture(
         path=picture,
-        labels=Labels(as_boxes([box for _, box in known]), np.asarray([number for number, _ in known], dtype=np.int64)),
+        labels=Labels(
+            as_boxes([box for _, box in known]),
+            np.asarray([number for number, _ in known], dtype=np.int64),
+        ),
         ignored=as_boxes([box for name, *box in rows if not class_of(name)]),
         normalized=normalized,
     )
@@ -626,12 +751,19 @@ def _read_voc(file: Path) -> list[tuple[Any, ...]]:
     try:
         objects = list(ET.parse(file).getroot().iter("object"))  # noqa: S314  expat refuses entities that unfold without end
         names = [item.findtext("name", "").strip() for item in objects]
-        boxes = [[float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")] for item in objects]
+        boxes = [
+            [float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
+            for item in objects
+        ]
     except (OSError, ET.ParseError, ValueError) as error:
-        raise DatasetError(f"cannot read labels {file}: {' '.join(str(error).split())}; correct the file") from error
+        raise DatasetError(
+            f"cannot read labels {file}: {' '.join(str(error).split())}; correct the file"
+        ) from error
     for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
         if not (np.isfinite([x1, y1, x2, y2]).all() and x1 < x2 and y1 < y2):
-            raise DatasetError(f"cannot read labels {file}: {name} has the box {x1:g}, {y1:g}, {x2:g}, {y2:g}; correct the file")
+            raise DatasetError(
+                f"cannot read labels {file}: {name} has the box {x1:g}, {y1:g}, {x2:g}, {y2:g}; correct the file"
+            )
     return [(name, *box) for name, box in zip(names, boxes, strict=True)]
 
 

@@ -19,10 +19,24 @@ from maskyolo._quiet import quiet
 from maskyolo._text import counted
 from maskyolo.backends import Backend, Tensor, load_backend, to_tensor
 from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
-from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, WeightsError, output_errors
+from maskyolo.errors import (
+    DatasetError,
+    DependencyError,
+    ImageError,
+    MaskyoloError,
+    WeightsError,
+    output_errors,
+)
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.runs import new_run, save_args
-from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, find_model, letterbox, load_detector, network_shape
+from maskyolo.yolo import (
+    DEFAULT_MODELS,
+    YoloDetector,
+    find_model,
+    letterbox,
+    load_detector,
+    network_shape,
+)
 
 if TYPE_CHECKING:
     from maskyolo.evaluate import Evaluation
@@ -30,7 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["CALIBRATION", "FORMATS", "ExportResult", "Measured", "export_model"]
 
 #: What `--format` accepts, and the precisions that each can store.
-FORMATS = {"openvino": ("fp32", "fp16", "int8"), "onnx": ("fp32", "fp16", "int8"), "ncnn": ("fp32", "fp16"), "tflite": ("fp32", "int8")}
+FORMATS = {
+    "openvino": ("fp32", "fp16", "int8"),
+    "onnx": ("fp32", "fp16", "int8"),
+    "ncnn": ("fp32", "fp16"),
+    "tflite": ("fp32", "int8"),
+}
 
 #: Most pictures that int8's ranges are measured on, NNCF's own default.
 CALIBRATION = 300
@@ -39,7 +58,10 @@ CALIBRATION = 300
 ROUNDS = 15
 
 #: The formats that only Ultralytics writes, by its name of them, with what it needs for that.
-_ULTRALYTICS = {"ncnn": ("ncnn", "ncnn pnnx==20260526"), "tflite": ("litert", "'ultralytics[export-litert]'")}
+_ULTRALYTICS = {
+    "ncnn": ("ncnn", "ncnn pnnx==20260526"),
+    "tflite": ("litert", "'ultralytics[export-litert]'"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,22 +105,38 @@ class ExportResult:
 
     def table(self) -> str:
         """Return size, time and accuracy of both, and what the export cost."""
-        rows = {f"from {self.source.name}": self.source, f"to   {self.exported.name}": self.exported}
+        rows = {
+            f"from {self.source.name}": self.source,
+            f"to   {self.exported.name}": self.exported,
+        }
         width = max(map(len, rows))
         lines = [f"{'':{width}}      MB   ms/picture     mAP50  mAP50-95  computed by", ""]
         for title, row in rows.items():
-            numbers = "".join(f"{'-' if value is None else f'{value:.4f}':>10}" for value in (row.map50, row.map50_95))
-            lines.append(f"{title:{width}}{row.megabytes:8.1f}{row.milliseconds:13.1f}{numbers}  {row.runs_in}")
+            numbers = "".join(
+                f"{'-' if value is None else f'{value:.4f}':>10}"
+                for value in (row.map50, row.map50_95)
+            )
+            lines.append(
+                f"{title:{width}}{row.megabytes:8.1f}{row.milliseconds:13.1f}{numbers}  {row.runs_in}"
+            )
         told = [f"{self.source.milliseconds / self.exported.milliseconds:.2f} times as fast"]
         if self.source.map50 is not None and self.exported.map50 is not None:
-            told.append(f"mAP50 {self.exported.map50 - self.source.map50:+.4f} on {self.measured_on}")
+            told.append(
+                f"mAP50 {self.exported.map50 - self.source.map50:+.4f} on {self.measured_on}"
+            )
         else:
-            told.append("accuracy not measured: give labelled pictures with --data, or --images and --labels")
+            told.append(
+                "accuracy not measured: give labelled pictures with --data, or --images and --labels"
+            )
         return "\n".join([*lines, "", "; ".join(told), ""])
 
     def json(self) -> dict[str, Any]:
         """Return the same as plain values."""
-        return {"source": asdict(self.source), "exported": asdict(self.exported), "measured_on": self.measured_on}
+        return {
+            "source": asdict(self.source),
+            "exported": asdict(self.exported),
+            "measured_on": self.measured_on,
+        }
 
 
 def export_model(
@@ -151,16 +189,24 @@ def export_model(
     if format not in FORMATS:
         raise MaskyoloError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
     if precision not in FORMATS[format]:
-        raise MaskyoloError(f"cannot export {format} in '{precision}'; choose from {', '.join(FORMATS[format])}")
+        raise MaskyoloError(
+            f"cannot export {format} in '{precision}'; choose from {', '.join(FORMATS[format])}"
+        )
     if data is not None and labels is not None:
-        raise DatasetError("cannot measure on both --data and --labels; leave out one, --images alone is for int8")
+        raise DatasetError(
+            "cannot measure on both --data and --labels; leave out one, --images alone is for int8"
+        )
     source = _source(DEFAULT_MODELS["yolo"] if model is None else model, format)
-    labelled: dict[str, Any] = {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
+    labelled: dict[str, Any] = (
+        {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
+    )
     if data is not None or labels is not None:
         find_pictures(**labelled)  # so that an error comes at once
     pictures = _calibration(images, data) if precision == "int8" or images is not None else []
     step = on_step or (lambda _: None)
-    detector: Any = load_detector(source, imgsz=imgsz, trust=trust)  # before a folder is made: it may be damaged, or of other classes
+    detector: Any = load_detector(
+        source, imgsz=imgsz, trust=trust
+    )  # before a folder is made: it may be damaged, or of other classes
     relabel = imgsz is not None and detector.imgsz != detector.backend.imgsz
     imgsz = int(detector.imgsz)
     folder = new_run(project, name, exist_ok)
@@ -182,7 +228,14 @@ def export_model(
             folder.rmdir()
         raise
     shutil.rmtree(scratch)
-    settings = {"model": source, "format": format, "precision": precision, "images": images, "labels": labels, "data": data}
+    settings = {
+        "model": source,
+        "format": format,
+        "precision": precision,
+        "images": images,
+        "labels": labels,
+        "data": data,
+    }
     save_args(folder, settings | {"split": split if data is not None else None, "imgsz": imgsz})
     backends = {"source": detector.backend, "exported": _load(path, format, imgsz)}
     frame = next(iter(_Readable(pictures)), np.full((imgsz, imgsz, 3), 114, np.uint8))
@@ -204,7 +257,9 @@ def export_model(
         )
         for key, file in (("source", source), ("exported", path))
     }
-    where = "" if scores["source"] is None else f"{data} ({split})" if data is not None else f"{images}"
+    where = (
+        "" if scores["source"] is None else f"{data} ({split})" if data is not None else f"{images}"
+    )
     result = ExportResult(folder, path, **measured, measured_on=where)
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
@@ -215,11 +270,15 @@ def _source(model: Path | str, format: str) -> Path:  # noqa: A002
     """Return the file to export: for Ultralytics' formats the `.pt` beside an `.onnx`."""
     path = find_model(model)
     if path.suffix.lower() not in (".onnx", ".pt"):
-        raise WeightsError(f"cannot export {path}: an export already, or no model; give a .onnx or .pt file")
+        raise WeightsError(
+            f"cannot export {path}: an export already, or no model; give a .onnx or .pt file"
+        )
     if format in _ULTRALYTICS and path.suffix.lower() != ".pt":
         path = path.with_suffix(".pt")
         if not path.is_file():
-            raise WeightsError(f"cannot export {model} to {format}: that is made from a .pt file, and there is no {path}; give one")
+            raise WeightsError(
+                f"cannot export {model} to {format}: that is made from a .pt file, and there is no {path}; give one"
+            )
     return path
 
 
@@ -233,10 +292,19 @@ def _calibration(images: Path | str | None, data: Path | str | None) -> list[Pat
         dataset = load_dataset(data)
         found = dataset.images("train" if "train" in dataset.splits else next(iter(dataset.splits)))
     else:
-        raise DatasetError("cannot export in int8 without pictures to measure its ranges on; give a folder of your own with --images")
+        raise DatasetError(
+            "cannot export in int8 without pictures to measure its ranges on; give a folder of your own with --images"
+        )
     if not found:
-        raise DatasetError(f"no pictures in {images or data}; give a folder of your own with --images")
-    return [found[place] for place in np.linspace(0, len(found) - 1, min(len(found), CALIBRATION)).round().astype(int)]
+        raise DatasetError(
+            f"no pictures in {images or data}; give a folder of your own with --images"
+        )
+    return [
+        found[place]
+        for place in np.linspace(0, len(found) - 1, min(len(found), CALIBRATION))
+        .round()
+        .astype(int)
+    ]
 
 
 def _export(
@@ -269,7 +337,13 @@ def _export(
             halve(network)
         if precision == "int8":
             _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
-            network = _quantize(network, [node.name for node in network.graph.node], pictures, imgsz, network.graph.input[0].name)
+            network = _quantize(
+                network,
+                [node.name for node in network.graph.node],
+                pictures,
+                imgsz,
+                network.graph.input[0].name,
+            )
         if relabel:
             set_metadata(network, imgsz=str([imgsz, imgsz]))
         onnx.save(network, made)
@@ -280,16 +354,26 @@ def _export(
 
     model = OpenVinoNetwork(source).model
     if precision == "int8":
-        openvino.save_model(model, scratch / "half.xml", compress_to_fp16=True)  # what stays a float; later it has no effect
+        openvino.save_model(
+            model, scratch / "half.xml", compress_to_fp16=True
+        )  # what stays a float; later it has no effect
         model = OpenVinoNetwork(scratch / "half.xml").model
-        model = _quantize(model, [node.get_friendly_name() for node in model.get_ordered_ops()], pictures, imgsz)
+        model = _quantize(
+            model, [node.get_friendly_name() for node in model.get_ordered_ops()], pictures, imgsz
+        )
     if relabel:
         model.set_rt_info(str([imgsz, imgsz]), ["framework", "imgsz"])
     openvino.save_model(model, made, compress_to_fp16=precision == "fp16")
     return made
 
 
-def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgsz: int, feed: str | None = None) -> Any:
+def _quantize(
+    network: Any,
+    nodes: Sequence[str],
+    pictures: Sequence[Path],
+    imgsz: int,
+    feed: str | None = None,
+) -> Any:
     """Return the network in int8 but for its head, as Ultralytics does it: boxes and scores share a tensor, and so would one range.
 
     Args:
@@ -304,13 +388,19 @@ def _quantize(network: Any, nodes: Sequence[str], pictures: Sequence[Path], imgs
     import logging
 
     def tensor(image: ImageArray) -> Any:
-        batch = to_tensor(letterbox(image, network_shape(image.shape[0], image.shape[1], imgsz))[0][None])
+        batch = to_tensor(
+            letterbox(image, network_shape(image.shape[0], image.shape[1], imgsz))[0][None]
+        )
         return batch if feed is None else {feed: batch}
 
     if not any(True for _ in _Readable(pictures)):
-        raise DatasetError(f"none of the {len(pictures)} pictures can be read; the first is {pictures[0]}; give others with --images")
+        raise DatasetError(
+            f"none of the {len(pictures)} pictures can be read; the first is {pictures[0]}; give others with --images"
+        )
     sigmoids = [name for name in nodes if name.split("/")[-1].startswith("Sigmoid")]
-    head = next((f"{name.rsplit('/', 1)[0]}/" for name in reversed(sigmoids) if name.count("/") > 1), None)
+    head = next(
+        (f"{name.rsplit('/', 1)[0]}/" for name in reversed(sigmoids) if name.count("/") > 1), None
+    )
     ignored = {*sigmoids, *(name for name in nodes if head and name.startswith(head))}
     nncf.set_log_level(logging.ERROR)
     with redirect_stdout(StringIO()), quiet(2):
@@ -338,7 +428,9 @@ class _Readable:
             yield image
 
 
-def _by_ultralytics(source: Path, format: str, precision: str, pictures: Sequence[Path], imgsz: int, scratch: Path) -> Path:  # noqa: A002
+def _by_ultralytics(
+    source: Path, format: str, precision: str, pictures: Sequence[Path], imgsz: int, scratch: Path
+) -> Path:  # noqa: A002
     """Export a copy of a checkpoint with Ultralytics, which writes beside it."""
     from maskyolo._ultralytics import import_ultralytics, silenced
 
@@ -347,16 +439,24 @@ def _by_ultralytics(source: Path, format: str, precision: str, pictures: Sequenc
     copy = scratch / source.name
     shutil.copyfile(source, copy)
     # not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose telemetry marks the home folder
-    settings: dict[str, Any] = {"dynamic": True, "simplify": False} if format == "onnx" else {"imgsz": imgsz}
+    settings: dict[str, Any] = (
+        {"dynamic": True, "simplify": False} if format == "onnx" else {"imgsz": imgsz}
+    )
     if precision != "fp32":
         settings["quantize"] = {"fp16": 16, "int8": 8}[precision]
     if precision == "int8":
         settings["data"] = str(_as_dataset(pictures, scratch))
     try:
         with silenced(), redirect_stdout(StringIO()), quiet(1, 2):
-            made = Path(ultralytics.YOLO(copy).export(format=theirs, device="cpu", verbose=False, **settings))
+            made = Path(
+                ultralytics.YOLO(copy).export(
+                    format=theirs, device="cpu", verbose=False, **settings
+                )
+            )
     except ImportError as error:
-        raise DependencyError(f"exporting to {format} needs {error.name}, which is not here; run: pip install {needed}") from error
+        raise DependencyError(
+            f"exporting to {format} needs {error.name}, which is not here; run: pip install {needed}"
+        ) from error
     except Exception as error:  # each exporter raises its own
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise MaskyoloError(
@@ -372,7 +472,12 @@ def _as_dataset(pictures: Sequence[Path], scratch: Path) -> Path:
     for number, path in enumerate(pictures):
         shutil.copyfile(path, folder / f"{number}{path.suffix}")
     place = folder.parent / "data.yaml"
-    settings = {"path": str(folder.parent.absolute()), "train": "images", "val": "images", "names": dict(enumerate(CLASS_NAMES))}
+    settings = {
+        "path": str(folder.parent.absolute()),
+        "train": "images",
+        "val": "images",
+        "names": dict(enumerate(CLASS_NAMES)),
+    }
     place.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return place
 
@@ -429,7 +534,9 @@ def _times(backends: dict[str, Backend], frame: ImageArray, imgsz: int) -> dict[
     """Return the median milliseconds of each on a picture, in interleaved rounds."""
     from maskyolo.speed import measure_speed
 
-    laps = measure_speed({key: YoloDetector(backend, imgsz) for key, backend in backends.items()}, {0: frame}, ROUNDS)
+    laps = measure_speed(
+        {key: YoloDetector(backend, imgsz) for key, backend in backends.items()}, {0: frame}, ROUNDS
+    )
     return {key: laps[key][0].median for key in backends}
 
 
@@ -441,7 +548,13 @@ def _accuracy(backend: Backend, imgsz: int, labelled: dict[str, Any]) -> Evaluat
 
 def _size(path: Path) -> int:
     """Return the bytes of a file, or of all in a folder; of OpenVINO's `.xml` with its `.bin`."""
-    files = path.rglob("*") if path.is_dir() else (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+    files = (
+        path.rglob("*")
+        if path.is_dir()
+        else (path, path.with_suffix(".bin"))
+        if path.suffix == ".xml"
+        else (path,)
+    )
     return sum(file.stat().st_size for file in files)
 
 
@@ -449,4 +562,6 @@ def _import(module: str, what: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DependencyError(f'{what} needs {module}, which is not here ({error}); run: pip install "{package}"') from error
+        raise DependencyError(
+            f'{what} needs {module}, which is not here ({error}); run: pip install "{package}"'
+        ) from error

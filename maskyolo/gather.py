@@ -51,7 +51,9 @@ def gather_photos(
         DatasetError: a source that is none, an unknown format or class, a name of `image_list` that no source has.
     """
     if format not in ("auto", "folders", *FORMATS):
-        raise DatasetError(f"unknown format '{format}'; choose from auto, folders, {', '.join(FORMATS)}")
+        raise DatasetError(
+            f"unknown format '{format}'; choose from auto, folders, {', '.join(FORMATS)}"
+        )
     class_map = class_map or {}
     read: list[_Source] = []
     for source in map(Path, sources):
@@ -63,15 +65,30 @@ def gather_photos(
             read.append((prefix, read_annotations(source, kind)))
     if image_list is not None:
         read = _chosen(read, _read_list(image_list, sources))
-    annotated = [photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)]
-    found = Counter(name for photo in annotated for place, name in enumerate(photo.names) if not _is_ignored(photo, place))
-    targets = map_classes(dict(sorted(found.items())), class_map, ", ".join(map(str, sources))) if annotated else {}
+    annotated = [
+        photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)
+    ]
+    found = Counter(
+        name
+        for photo in annotated
+        for place, name in enumerate(photo.names)
+        if not _is_ignored(photo, place)
+    )
+    targets = (
+        map_classes(dict(sorted(found.items())), class_map, ", ".join(map(str, sources)))
+        if annotated
+        else {}
+    )
     names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, "drop", "ignore"}))
     return [
         replace(made, source=written_name(prefix + made.source))
         for prefix, photos in read
         for photo in photos
-        for made in [_labelled(photo, targets, names, keep_splits) if isinstance(photo, AnnotatedPhoto) else photo]
+        for made in [
+            _labelled(photo, targets, names, keep_splits)
+            if isinstance(photo, AnnotatedPhoto)
+            else photo
+        ]
     ], names
 
 
@@ -84,12 +101,18 @@ def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
     counts = Counter(photo.split for photo in photos if not photo.status)
     total = sum(counts[split] for split in SPLITS)
     if not (counts["train"] and counts["val"]):
-        found = ", ".join(f"{split} ({counts[split]})" for split in SPLITS if counts[split]) or "none"
-        raise DatasetError(f"cannot keep the splits: the sources have no train or no val photos; found {found}; give shares with --splits")
+        found = (
+            ", ".join(f"{split} ({counts[split]})" for split in SPLITS if counts[split]) or "none"
+        )
+        raise DatasetError(
+            f"cannot keep the splits: the sources have no train or no val photos; found {found}; give shares with --splits"
+        )
     return tuple(counts[split] / total for split in SPLITS)
 
 
-def _labelled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...], keep_split: bool) -> Photo:
+def _labelled(
+    photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...], keep_split: bool
+) -> Photo:
     """Return a photo of an annotated set with boxes that can be relied on, or with the reason why there are none."""
     if not keep_split:
         photo = replace(photo, split="")
@@ -97,9 +120,20 @@ def _labelled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[st
         photo = replace(photo, status="excluded", reason="in no split of its set")
     size = None if photo.status else picture_size(photo.path)
     if size is None:  # a picture that cannot be read gets its reason when it is decoded
-        return Photo(photo.path, photo.source, "", _labels([], []), split=photo.split, status=photo.status, reason=photo.reason)
+        return Photo(
+            photo.path,
+            photo.source,
+            "",
+            _labels([], []),
+            split=photo.split,
+            status=photo.status,
+            reason=photo.reason,
+        )
     checked = check_boxes(photo, *size)
-    targeted = ["ignore" if _is_ignored(photo, place) else targets[photo.names[place]] for place in checked.index]
+    targeted = [
+        "ignore" if _is_ignored(photo, place) else targets[photo.names[place]]
+        for place in checked.index
+    ]
     faces = [place for place, name in enumerate(targeted) if name not in ("drop", "ignore")]
     single, clash = find_repeated([targeted[place] for place in faces], checked.boxes[faces])
     status, reason = checked.status, checked.reason
@@ -107,16 +141,35 @@ def _labelled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[st
         status, reason = "ambiguous", "two boxes of different classes lie on each other"
     if len(single) < len(faces):
         reason = "; ".join(
-            filter(None, (reason, f"{len(faces) - len(single)} repeated box{'es' if len(faces) - len(single) > 1 else ''} removed"))
+            filter(
+                None,
+                (
+                    reason,
+                    f"{len(faces) - len(single)} repeated box{'es' if len(faces) - len(single) > 1 else ''} removed",
+                ),
+            )
         )
-    chosen = sorted([faces[place] for place in single] + [place for place, name in enumerate(targeted) if name == "ignore"])
+    chosen = sorted(
+        [faces[place] for place in single]
+        + [place for place, name in enumerate(targeted) if name == "ignore"]
+    )
     if targeted and set(targeted) == {"drop"} and not status:
         status, reason = "excluded", "all its boxes are of dropped classes"
-    class_ids = [IGNORE if targeted[place] == "ignore" else names.index(targeted[place]) for place in chosen]
+    class_ids = [
+        IGNORE if targeted[place] == "ignore" else names.index(targeted[place]) for place in chosen
+    ]
     boxes = checked.boxes[chosen]
     areas = np.where(np.array(class_ids) == IGNORE, -1, box_area(boxes)) if chosen else np.zeros(0)
     largest = names[class_ids[int(areas.argmax())]] if len(areas) and areas.max() >= 0 else ""
-    return Photo(photo.path, photo.source, largest, _labels(boxes, class_ids), split=photo.split, status=status, reason=reason)
+    return Photo(
+        photo.path,
+        photo.source,
+        largest,
+        _labels(boxes, class_ids),
+        split=photo.split,
+        status=status,
+        reason=reason,
+    )
 
 
 def _labels(boxes: npt.ArrayLike, class_ids: Sequence[int]) -> Labels:
@@ -131,9 +184,14 @@ def _prefix(source: Path, earlier: Sequence[_Source]) -> str:
     """Return what stands before the names of a further source's photos: its own name, numbered where earlier names begin so."""
     path = source.absolute()
     name = path.parent.name if path.is_file() else path.name
-    taken = {(prefix + photo.source).split("/")[0] for prefix, photos in earlier for photo in photos}
+    taken = {
+        (prefix + photo.source).split("/")[0] for prefix, photos in earlier for photo in photos
+    }
     numbered = (f"{name}~{number}" for number in itertools.count(2))
-    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken) + "/"
+    return (
+        next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
+        + "/"
+    )
 
 
 def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[str]:
@@ -161,15 +219,31 @@ def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
     for line in listed:
         candidates = by_stem.get(stem_of(line), [])
         folders = PureWindowsPath(line).parts[-2::-1]
-        fits = [_common(folders, PurePosixPath(candidate).parts[-2::-1]) for candidate in candidates]
-        chosen.update(candidate for candidate, fit in zip(candidates, fits, strict=True) if fit == max(fits))
+        fits = [
+            _common(folders, PurePosixPath(candidate).parts[-2::-1]) for candidate in candidates
+        ]
+        chosen.update(
+            candidate for candidate, fit in zip(candidates, fits, strict=True) if fit == max(fits)
+        )
         if not candidates:
             missing.append(line)
     if missing:
-        raise DatasetError(f"{len(missing)} of {len(listed)} photos of the list are in no source, such as {missing[0]}; correct the list")
-    return [(prefix, [photo for photo in photos if prefix + photo.source in chosen]) for prefix, photos in read]
+        raise DatasetError(
+            f"{len(missing)} of {len(listed)} photos of the list are in no source, such as {missing[0]}; correct the list"
+        )
+    return [
+        (prefix, [photo for photo in photos if prefix + photo.source in chosen])
+        for prefix, photos in read
+    ]
 
 
 def _common(one: Sequence[str], two: Sequence[str]) -> int:
     """Count how many folders, from the innermost, two paths share."""
-    return next((count for count, (first, second) in enumerate(zip(one, two, strict=False)) if first != second), min(len(one), len(two)))
+    return next(
+        (
+            count
+            for count, (first, second) in enumerate(zip(one, two, strict=False))
+            if first != second
+        ),
+        min(len(one), len(two)),
+    )

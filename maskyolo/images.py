@@ -30,7 +30,22 @@ ImageArray = npt.NDArray[np.uint8]
 
 #: File name endings that are taken for pictures when a folder is listed; what a file really is, its content decides.
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".avif",
+    }
 )
 
 #: Pictures of more pixels are refused before they are decoded, as a 10 kB PNG can unpack to gigabytes. It is the size at which
@@ -40,7 +55,9 @@ MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 #: Pillow's own `Image.open`, bound before Ultralytics puts a function of its own in its place, which may run pip.
 open_picture = Image.open
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # between one and two times that level is fine here
+warnings.filterwarnings(
+    "ignore", category=Image.DecompressionBombWarning
+)  # between one and two times that level is fine here
 
 
 def check_picture(image: ImageArray) -> None:
@@ -62,7 +79,9 @@ def read_image(path: Path | str) -> ImageArray:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ImageError(f"cannot read picture {path}: {(error.strerror or str(error)).lower()}; check the path") from error
+        raise ImageError(
+            f"cannot read picture {path}: {(error.strerror or str(error)).lower()}; check the path"
+        ) from error
     return decode_image(data, name=str(path))
 
 
@@ -82,9 +101,13 @@ def decode_image(data: bytes, name: str = "picture") -> ImageArray:
             image.load()
             rgb = _to_rgb8(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
-        raise ImageError(f"cannot decode {name}: not a picture in a known format; remove it or convert it to JPEG or PNG") from error
+        raise ImageError(
+            f"cannot decode {name}: not a picture in a known format; remove it or convert it to JPEG or PNG"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"cannot decode {name}: more than {MAX_PIXELS // 10**6} megapixels; scale it down first") from error
+        raise ImageError(
+            f"cannot decode {name}: more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
+        ) from error
     except MemoryError as error:
         raise ImageError(f"cannot decode {name}: not enough memory; scale it down first") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, EOFError, … on damaged files
@@ -97,8 +120,15 @@ def is_plain_rgb(data: bytes) -> bool:
     """Tell whether any decoder reads these bytes as `decode_image` does: an upright 8-bit RGB or grey JPEG, or an RGB PNG."""
     with _open(data) as image:
         upright = image.getexif().get(0x0112, 1) in (0, 1)
-        plain = (image.format == "JPEG" and image.mode in ("RGB", "L")) or (image.format == "PNG" and image.mode == "RGB")
-        return upright and plain and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+        plain = (image.format == "JPEG" and image.mode in ("RGB", "L")) or (
+            image.format == "PNG" and image.mode == "RGB"
+        )
+        return (
+            upright
+            and plain
+            and "transparency" not in image.info
+            and getattr(image, "n_frames", 1) == 1
+        )
 
 
 def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
@@ -109,9 +139,13 @@ def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower() if path.suffix.lower() in (".png", ".webp", ".bmp") else ".jpg"
-    done, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else [])
+    done, encoded = cv2.imencode(
+        suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    )
     if not done:
-        raise ImageError(f"cannot encode a picture of shape {image.shape} as {suffix} for {path}; choose another format")
+        raise ImageError(
+            f"cannot encode a picture of shape {image.shape} as {suffix} for {path}; choose another format"
+        )
     write_atomic(path, encoded.tobytes())
 
 
@@ -139,10 +173,18 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _to_rgb8(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit, 32-bit and float grey: Pillow's own convert() would clip, not scale
+    if image.mode.startswith(
+        ("I", "F")
+    ):  # 16-bit, 32-bit and float grey: Pillow's own convert() would clip, not scale
         samples = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else (1.0 if samples.max(initial=0) <= 1 else 255.0)
-        return Image.fromarray((samples.clip(0, top) * (255 / top) + 0.5).astype(np.uint8)).convert("RGB")
+        top = (
+            65535.0
+            if image.mode.startswith("I")
+            else (1.0 if samples.max(initial=0) <= 1 else 255.0)
+        )
+        return Image.fromarray((samples.clip(0, top) * (255 / top) + 0.5).astype(np.uint8)).convert(
+            "RGB"
+        )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

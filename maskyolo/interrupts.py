@@ -12,7 +12,9 @@ from typing import Any
 __all__ = ["uninterrupted"]
 
 #: Signals whose handlers wait, where this platform has them: Ctrl-C, the polite end, the closed terminal.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 @contextmanager

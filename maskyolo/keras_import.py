@@ -38,7 +38,11 @@ _Array = npt.NDArray[np.float32]
 
 
 def convert_keras(
-    model: Path | str, out: Path | str, scaling: str = "tf", names: tuple[str, ...] = CLASS_NAMES, margin: float = 0.0
+    model: Path | str,
+    out: Path | str,
+    scaling: str = "tf",
+    names: tuple[str, ...] = CLASS_NAMES,
+    margin: float = 0.0,
 ) -> CropSettings:
     """Convert a Keras classifier of face crops into an ONNX file for `--pipeline two-stage`.
 
@@ -61,7 +65,9 @@ def convert_keras(
     if scaling not in SCALINGS:
         raise MaskyoloError(f"unknown scaling '{scaling}'; choose from {', '.join(SCALINGS)}")
     if sorted(names) != sorted(CLASS_NAMES):
-        raise MaskyoloError(f"cannot convert with the classes {', '.join(names)}: give {' and '.join(CLASS_NAMES)} in the model's order")
+        raise MaskyoloError(
+            f"cannot convert with the classes {', '.join(names)}: give {' and '.join(CLASS_NAMES)} in the model's order"
+        )
     try:
         import onnx
     except ImportError as error:
@@ -71,14 +77,24 @@ def convert_keras(
     graph = _Graph(path, weights)
     size, output = graph.build(config, bgr=scaling == "caffe")
     mean, std = SCALINGS[scaling]
-    settings = CropSettings(arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names))
+    settings = CropSettings(
+        arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names)
+    )
     graph.nodes[-1].output[0] = "probabilities"
     proto = onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             "mask_classifier",
-            [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 3, size, size])],
-            [onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["n", len(CLASS_NAMES)])],
+            [
+                onnx.helper.make_tensor_value_info(
+                    "images", onnx.TensorProto.FLOAT, ["n", 3, size, size]
+                )
+            ],
+            [
+                onnx.helper.make_tensor_value_info(
+                    "probabilities", onnx.TensorProto.FLOAT, ["n", len(CLASS_NAMES)]
+                )
+            ],
             graph.initializers,
         ),
         opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
@@ -86,19 +102,25 @@ def convert_keras(
         producer_name="maskyolo",
     )
     if graph.nodes[-1].op_type != "Softmax" or graph.units.get(output) != len(CLASS_NAMES):
-        raise WeightsError(f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes; give a mask classifier")
+        raise WeightsError(
+            f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes; give a mask classifier"
+        )
     onnx.helper.set_model_props(proto, {METADATA_KEY: settings.to_json()})
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise WeightsError(f"cannot convert {path}: its layers do not fit together: {reason}; give the file as Keras saved it") from error
+        raise WeightsError(
+            f"cannot convert {path}: its layers do not fit together: {reason}; give the file as Keras saved it"
+        ) from error
     write_atomic(out, proto.SerializeToString())
     return settings
 
 
 def _missing(package: str) -> DependencyError:
-    return DependencyError(f'converting a Keras model needs the package {package}, which is not installed; pip install "maskyolo[keras]"')
+    return DependencyError(
+        f'converting a Keras model needs the package {package}, which is not installed; pip install "maskyolo[keras]"'
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, _Array]]]:
@@ -119,7 +141,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, _Array]]]:
             text = file.attrs["model_config"]
             config = json.loads(text if isinstance(text, str) else bytes(text).decode())
             weights = {
-                name: {_text(key): np.asarray(group[_text(key)], np.float32) for key in group.attrs.get("weight_names", ())}
+                name: {
+                    _text(key): np.asarray(group[_text(key)], np.float32)
+                    for key in group.attrs.get("weight_names", ())
+                }
                 for name, group in file["model_weights"].items()
                 if isinstance(group, h5py.Group)
             }
@@ -148,8 +173,16 @@ class _Graph:
     def build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
         """Add every layer of a model; return the side of its input in pixels and the name of its output."""
         shape = next(_input_shapes(config), None)
-        if shape is None or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
-            raise WeightsError(f"cannot convert {self.path}: its input is {shape}, not a square RGB picture of one size")
+        if (
+            shape is None
+            or len(shape) != 3
+            or shape[0] != shape[1]
+            or shape[2] != 3
+            or not isinstance(shape[0], int)
+        ):
+            raise WeightsError(
+                f"cannot convert {self.path}: its input is {shape}, not a square RGB picture of one size"
+            )
         start = self.op("Gather", ["images"], [np.array([2, 1, 0])], axis=1) if bgr else "images"
         return shape[0], self.model(config, [start], "")
 
@@ -162,9 +195,13 @@ class _Graph:
             name = settings.get("name", layer.get("name", ""))
             nodes = layer.get("inbound_nodes", [])
             if len(nodes) > 1:
-                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is used more than once, which is not supported")
+                raise WeightsError(
+                    f"cannot convert {self.path}: its layer '{name}' is used more than once, which is not supported"
+                )
             if kind not in _LAYERS and kind != "InputLayer" and "layers" not in settings:
-                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' is a {kind}, which is not supported")
+                raise WeightsError(
+                    f"cannot convert {self.path}: its layer '{name}' is a {kind}, which is not supported"
+                )
             try:
                 given = [tensors[source] for source in _histories(nodes)] or [last]
                 if kind == "InputLayer":
@@ -172,27 +209,54 @@ class _Graph:
                 elif "layers" in settings:
                     last = self.model(layer, given, outer or name)
                 else:
-                    last = _LAYERS[kind](_Layer(self, settings, self.weights_of(name, outer), given))
+                    last = _LAYERS[kind](
+                        _Layer(self, settings, self.weights_of(name, outer), given)
+                    )
             except (KeyError, NotImplementedError) as error:
-                raise WeightsError(f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported") from error
+                raise WeightsError(
+                    f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported"
+                ) from error
             tensors[name] = last
-        ends = list(_histories(config["config"].get("output_layers", [])) if isinstance(config["config"], dict) else [])
+        ends = list(
+            _histories(config["config"].get("output_layers", []))
+            if isinstance(config["config"], dict)
+            else []
+        )
         return tensors[ends[0]] if ends else last
 
     def weights_of(self, name: str, outer: str) -> dict[str, _Array]:
         """Return the weights of a layer by their own names, such as `kernel`."""
         found = self.weights.get(outer or name, {})
         parts = {key: key.split(":")[0].split("/") for key in found}
-        return {words[-1]: found[key] for key, words in parts.items() if not outer or name in words[:-1]}
+        return {
+            words[-1]: found[key] for key, words in parts.items() if not outer or name in words[:-1]
+        }
 
-    def op(self, kind: str, inputs: list[str], weights: list[npt.NDArray[Any]] | None = None, **attributes: Any) -> str:
+    def op(
+        self,
+        kind: str,
+        inputs: list[str],
+        weights: list[npt.NDArray[Any]] | None = None,
+        **attributes: Any,
+    ) -> str:
         """Add a node; `weights` become inputs after `inputs`."""
         import onnx
 
         output = f"{kind}_{len(self.nodes)}"
-        stored = [onnx.numpy_helper.from_array(array, f"{output}_{place}") for place, array in enumerate(weights or [])]
+        stored = [
+            onnx.numpy_helper.from_array(array, f"{output}_{place}")
+            for place, array in enumerate(weights or [])
+        ]
         self.initializers += stored
-        self.nodes.append(onnx.helper.make_node(kind, [*inputs, *(tensor.name for tensor in stored)], [output], name=output, **attributes))
+        self.nodes.append(
+            onnx.helper.make_node(
+                kind,
+                [*inputs, *(tensor.name for tensor in stored)],
+                [output],
+                name=output,
+                **attributes,
+            )
+        )
         if len(inputs) == 1 and inputs[0] in self.units:
             self.units[output] = self.units[inputs[0]]
         return output
@@ -234,7 +298,9 @@ def _input_shapes(config: dict[str, Any]) -> Iterator[list[Any]]:
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the layers of a model in the file's order, in which a layer stands after those it reads."""
     settings = config["config"]
-    yield from settings["layers"] if isinstance(settings, dict) else settings  # a list: Sequential before Keras 2.2.3
+    yield from (
+        settings["layers"] if isinstance(settings, dict) else settings
+    )  # a list: Sequential before Keras 2.2.3
 
 
 def _histories(value: Any) -> Iterator[str]:
@@ -262,14 +328,19 @@ class _Layer:
     weights: dict[str, _Array]
     inputs: list[str]
 
-    def op(self, kind: str, weights: list[npt.NDArray[Any]] | None = None, **attributes: Any) -> str:
+    def op(
+        self, kind: str, weights: list[npt.NDArray[Any]] | None = None, **attributes: Any
+    ) -> str:
         """Add an ONNX node that reads the layer's inputs."""
         return self.graph.op(kind, self.inputs, weights, **attributes)
 
     def window(self) -> dict[str, Any]:
         """Return ONNX's attributes of a sliding window; Keras' `same` pads more at the end, as ONNX' SAME_UPPER does."""
         self.check_channels_last()
-        return {"strides": self.config["strides"], "auto_pad": {"same": "SAME_UPPER", "valid": "VALID"}[self.config["padding"]]}
+        return {
+            "strides": self.config["strides"],
+            "auto_pad": {"same": "SAME_UPPER", "valid": "VALID"}[self.config["padding"]],
+        }
 
     def check_channels_last(self) -> None:
         if self.config.get("data_format") not in (None, "channels_last"):
@@ -277,19 +348,34 @@ class _Layer:
 
 
 def _convolve(layer: _Layer, kernel: _Array, group: int) -> str:
-    weights = [np.ascontiguousarray(kernel)] + ([layer.weights["bias"]] if "bias" in layer.weights else [])
-    window = layer.window() | {"dilations": layer.config.get("dilation_rate", [1, 1]), "kernel_shape": kernel.shape[2:]}
-    return layer.graph.activation(layer.config.get("activation"), layer.op("Conv", weights, group=group, **window))
+    weights = [np.ascontiguousarray(kernel)] + (
+        [layer.weights["bias"]] if "bias" in layer.weights else []
+    )
+    window = layer.window() | {
+        "dilations": layer.config.get("dilation_rate", [1, 1]),
+        "kernel_shape": kernel.shape[2:],
+    }
+    return layer.graph.activation(
+        layer.config.get("activation"), layer.op("Conv", weights, group=group, **window)
+    )
 
 
 def _conv(layer: _Layer) -> str:
-    return _convolve(layer, layer.weights["kernel"].transpose(3, 2, 0, 1), layer.config.get("groups", 1))
+    return _convolve(
+        layer, layer.weights["kernel"].transpose(3, 2, 0, 1), layer.config.get("groups", 1)
+    )
 
 
 def _depthwise(layer: _Layer) -> str:
-    kernel = layer.weights["depthwise_kernel" if "depthwise_kernel" in layer.weights else "kernel"]  # the latter in Keras 3
+    kernel = layer.weights[
+        "depthwise_kernel" if "depthwise_kernel" in layer.weights else "kernel"
+    ]  # the latter in Keras 3
     height, width, channels, multiplier = kernel.shape
-    return _convolve(layer, kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width), channels)
+    return _convolve(
+        layer,
+        kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width),
+        channels,
+    )
 
 
 def _batch_norm(layer: _Layer) -> str:
@@ -298,8 +384,13 @@ def _batch_norm(layer: _Layer) -> str:
     if axis not in ((1, -1) if layer.inputs[0] in layer.graph.units else (3, -1)):
         raise NotImplementedError(f"axis {axis}")
     mean, variance = layer.weights["moving_mean"], layer.weights["moving_variance"]
-    gamma, beta = layer.weights.get("gamma", np.ones_like(mean)), layer.weights.get("beta", np.zeros_like(mean))
-    return layer.op("BatchNormalization", [gamma, beta, mean, variance], epsilon=layer.config["epsilon"])
+    gamma, beta = (
+        layer.weights.get("gamma", np.ones_like(mean)),
+        layer.weights.get("beta", np.zeros_like(mean)),
+    )
+    return layer.op(
+        "BatchNormalization", [gamma, beta, mean, variance], epsilon=layer.config["epsilon"]
+    )
 
 
 def _relu(layer: _Layer) -> str:
@@ -320,7 +411,9 @@ def _dense(layer: _Layer) -> str:
     if layer.inputs[0] not in layer.graph.units:
         raise NotImplementedError("an input that is not flat")
     kernel = layer.weights["kernel"]
-    tensor = layer.op("Gemm", [kernel, layer.weights.get("bias", np.zeros(kernel.shape[1], np.float32))])
+    tensor = layer.op(
+        "Gemm", [kernel, layer.weights.get("bias", np.zeros(kernel.shape[1], np.float32))]
+    )
     layer.graph.units[tensor] = kernel.shape[1]
     return layer.graph.activation(layer.config["activation"], tensor)
 

@@ -41,11 +41,14 @@ def format_yolo(labels: Labels, width: int, height: int) -> str:
     """Return the text of a label file for a picture of `width` x `height`; boxes are clipped to it, none gives an empty text."""
     rows = to_normalized(clip_boxes(labels.boxes, width, height), width, height)
     return "".join(
-        f"{class_id} {' '.join(f'{value:.6f}' for value in row)}\n" for class_id, row in zip(labels.class_ids, rows, strict=True)
+        f"{class_id} {' '.join(f'{value:.6f}' for value in row)}\n"
+        for class_id, row in zip(labels.class_ids, rows, strict=True)
     )
 
 
-def parse_yolo(text: str, width: int, height: int, name: str = "labels", classes: int = 2) -> Labels:
+def parse_yolo(
+    text: str, width: int, height: int, name: str = "labels", classes: int = 2
+) -> Labels:
     """Parse the text of a label file of a picture of `width` x `height`.
 
     Raises:
@@ -62,14 +65,22 @@ def parse_yolo(text: str, width: int, height: int, name: str = "labels", classes
                 f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line"
             ) from None
         if len(xywh) != 4 or not np.isfinite([class_id, *xywh]).all():
-            raise DatasetError(f"{name}, line {number}: expected five numbers, found '{line.strip()[:60]}'; correct the line")
+            raise DatasetError(
+                f"{name}, line {number}: expected five numbers, found '{line.strip()[:60]}'; correct the line"
+            )
         if class_id not in range(classes):
-            raise DatasetError(f"{name}, line {number}: class {class_id:g} is not one of 0 to {classes - 1}; correct the line")
+            raise DatasetError(
+                f"{name}, line {number}: class {class_id:g} is not one of 0 to {classes - 1}; correct the line"
+            )
         if min(xywh[2:]) <= 0:
-            raise DatasetError(f"{name}, line {number}: a box of no width or height ({xywh[2]:g} x {xywh[3]:g}); remove the line")
+            raise DatasetError(
+                f"{name}, line {number}: a box of no width or height ({xywh[2]:g} x {xywh[3]:g}); remove the line"
+            )
         class_ids.append(int(class_id))
         rows.append(xywh)
-    return Labels(as_boxes(from_normalized(rows, width, height)), np.asarray(class_ids, dtype=np.int64))
+    return Labels(
+        as_boxes(from_normalized(rows, width, height)), np.asarray(class_ids, dtype=np.int64)
+    )
 
 
 def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> Labels:

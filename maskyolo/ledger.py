@@ -17,10 +17,28 @@ from maskyolo.boxes import as_boxes, box_area
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
 
-__all__ = ["IGNORED", "SIZES", "STATUSES", "LedgerRow", "format_ledger", "read_ledger", "size_class", "write_ledger"]
+__all__ = [
+    "IGNORED",
+    "SIZES",
+    "STATUSES",
+    "LedgerRow",
+    "format_ledger",
+    "read_ledger",
+    "size_class",
+    "write_ledger",
+]
 
 #: What can become of a photo; only `kept` and `corrected` ones are in the data set.
-STATUSES = ("kept", "corrected", "no_face", "ambiguous", "duplicate", "original", "excluded", "unreadable")
+STATUSES = (
+    "kept",
+    "corrected",
+    "no_face",
+    "ambiguous",
+    "duplicate",
+    "original",
+    "excluded",
+    "unreadable",
+)
 
 #: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
 #: that the detector sees.
@@ -41,7 +59,9 @@ def size_class(boxes: npt.ArrayLike, width: int, height: int) -> str:
     ('medium', 'large')
     """
     sides = np.sqrt(box_area(boxes)) * 640 / max(width, height, 1)
-    return next(name for name in reversed(SIZES) if sides.max() >= SIZES[name]) if len(sides) else ""
+    return (
+        next(name for name in reversed(SIZES) if sides.max() >= SIZES[name]) if len(sides) else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,9 @@ class LedgerRow:
         """Whether the photo is in the data set."""
         return bool(self.image)
 
-    def corrected(self, boxes: npt.ArrayLike, classes: Sequence[str], reason: str = "") -> LedgerRow:
+    def corrected(
+        self, boxes: npt.ArrayLike, classes: Sequence[str], reason: str = ""
+    ) -> LedgerRow:
         """Return the row as a person corrected it: status `corrected`, with these boxes (n, 4) in pixels and their classes (n).
 
         A box that was there before (within half a pixel) keeps its score and origin, and its class's decider if the class is the same;
@@ -111,7 +133,9 @@ class LedgerRow:
             place = int(same[0]) if len(same) else None
             scores.append(1.0 if place is None else self.scores[place])
             origins.append("human" if place is None else self.origins[place])
-            deciders.append("human" if place is None or self.classes[place] != name else self.deciders[place])
+            deciders.append(
+                "human" if place is None or self.classes[place] != name else self.deciders[place]
+            )
             agreed.append(True if place is None else self.agreed[place] if self.agreed else True)
         return replace(
             self,
@@ -132,12 +156,17 @@ class LedgerRow:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain values, the class under its column's name."""
-        return {("class" if name == "class_name" else name): value for name, value in asdict(self).items()}
+        return {
+            ("class" if name == "class_name" else name): value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LedgerRow:
         """Build a row from what `to_dict` returned, or from the strings of a CSV line."""
-        row: dict[str, Any] = {("class_name" if name == "class" else name): value for name, value in values.items()}
+        row: dict[str, Any] = {
+            ("class_name" if name == "class" else name): value for name, value in values.items()
+        }
         for name in ("width", "height", "group"):
             row[name] = int(row[name])
         for name in _JSON_COLUMNS:
@@ -189,5 +218,7 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
             raise DatasetError(f"{path} is not a ledger: it lacks the columns {', '.join(missing)}")
         rows.extend(LedgerRow.from_dict({name: line[name] for name in _COLUMNS}) for line in lines)
     except (TypeError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; correct the line") from error
+        raise DatasetError(
+            f"{path}, line {lines.reader.line_num}: {error}; correct the line"
+        ) from error
     return rows

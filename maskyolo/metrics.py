@@ -113,9 +113,14 @@ class Rates(NamedTuple):
 def iou_matrix(a: Floats, b: Floats) -> Floats:
     """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4), in the double precision that COCO computes in."""
     first, second = a[:, None], b[None]
-    sides = (np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])).clip(min=0)
+    sides = (
+        np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    ).clip(min=0)
     intersection = sides[..., 0] * sides[..., 1]
-    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (first, second)]
+    areas = [
+        (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+        for boxes in (first, second)
+    ]
     overlaps: Floats = intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-9)
     return overlaps
 
@@ -133,7 +138,12 @@ def greedy(overlaps: Floats, iou: float) -> Ints:
     return taken
 
 
-def match(cases: Sequence[Case], class_id: int | None = None, iou: float = 0.5, sides: tuple[float, float] = (0, float("inf"))) -> Matches:
+def match(
+    cases: Sequence[Case],
+    class_id: int | None = None,
+    iou: float = 0.5,
+    sides: tuple[float, float] = (0, float("inf")),
+) -> Matches:
     """Match the detections of one class with its labelled boxes, picture by picture, the most confident first.
 
     Args:
@@ -146,13 +156,25 @@ def match(cases: Sequence[Case], class_id: int | None = None, iou: float = 0.5, 
     low, high = sides
     confidence, correct, picture, positives = [], [], [], []
     for number, case in enumerate(cases):
-        of_class = np.full(len(case.class_ids), True) if class_id is None else case.class_ids == class_id
+        of_class = (
+            np.full(len(case.class_ids), True) if class_id is None else case.class_ids == class_id
+        )
         counted = of_class & (low <= case.sides) & (case.sides < high)
         positives.append(counted.sum())
-        rows = np.arange(len(case.found)) if class_id is None else np.flatnonzero(case.found_ids == class_id)
+        rows = (
+            np.arange(len(case.found))
+            if class_id is None
+            else np.flatnonzero(case.found_ids == class_id)
+        )
         right = greedy(case.overlaps[np.ix_(rows, counted)], iou) >= 0
-        ignored = np.concatenate([case.excuses[rows], case.overlaps[np.ix_(rows, of_class & ~counted)]], axis=1)
-        excused = (ignored >= min(iou, IGNORE_IOU)).any(axis=1) | (case.found_sides[rows] < low) | (case.found_sides[rows] >= high)
+        ignored = np.concatenate(
+            [case.excuses[rows], case.overlaps[np.ix_(rows, of_class & ~counted)]], axis=1
+        )
+        excused = (
+            (ignored >= min(iou, IGNORE_IOU)).any(axis=1)
+            | (case.found_sides[rows] < low)
+            | (case.found_sides[rows] >= high)
+        )
         counts = right | ~excused
         confidence.append(case.confidence[rows][counts])
         correct.append(right[counts])
@@ -179,7 +201,9 @@ def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) ->
     return float(np.append(precision, 0.0)[np.searchsorted(recall, _RECALLS)].mean())
 
 
-def precision_recall(matches: Matches, weights: npt.ArrayLike | None = None) -> tuple[Floats, Floats]:
+def precision_recall(
+    matches: Matches, weights: npt.ArrayLike | None = None
+) -> tuple[Floats, Floats]:
     """Return the interpolated precision (n,) and the recall (n,), rising, at each right detection."""
     positives = _positives(matches, weights)
     hits = np.flatnonzero(matches.correct)
@@ -205,7 +229,11 @@ def best_f1(matches: Matches) -> tuple[float, float]:
     """Return the best F1 over all confidences, and the confidence it is reached at; (0, 1) where nothing was found."""
     if not len(matches.confidence):
         return 0.0, 1.0
-    f1 = 2 * np.cumsum(matches.correct) / (np.arange(1, len(matches.correct) + 1) + _positives(matches, None))
+    f1 = (
+        2
+        * np.cumsum(matches.correct)
+        / (np.arange(1, len(matches.correct) + 1) + _positives(matches, None))
+    )
     place = int(f1.argmax())
     return float(f1[place]), float(matches.confidence[place])
 
@@ -231,7 +259,9 @@ def confusion(case: Case, conf: float, classes: int, iou: float = 0.5) -> tuple[
 
 def boot_weights(pictures: int, times: int = 1000, seed: int = 0) -> Ints:
     """Return how often each picture is drawn (times, pictures) when `pictures` of them are drawn with replacement."""
-    return np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=times)
+    return np.random.default_rng(seed).multinomial(
+        pictures, np.full(pictures, 1 / pictures), size=times
+    )
 
 
 def interval(values: Iterable[float | None]) -> tuple[float, float] | None:
@@ -244,7 +274,11 @@ def interval(values: Iterable[float | None]) -> tuple[float, float] | None:
 
 
 def _weights(matches: Matches, weights: npt.ArrayLike | None) -> Floats:
-    return np.ones(len(matches.positives)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return (
+        np.ones(len(matches.positives))
+        if weights is None
+        else np.asarray(weights, dtype=np.float64)
+    )
 
 
 def _positives(matches: Matches, weights: npt.ArrayLike | None) -> float:

@@ -15,7 +15,15 @@ from pathlib import Path
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
 
-__all__ = ["MADE_STATUSES", "SYNTHESIS", "MadePhoto", "Origin", "read_origins", "read_synthesis", "write_synthesis"]
+__all__ = [
+    "MADE_STATUSES",
+    "SYNTHESIS",
+    "MadePhoto",
+    "Origin",
+    "read_origins",
+    "read_synthesis",
+    "write_synthesis",
+]
 
 #: Name of the file beside the class folders.
 SYNTHESIS = "synthesis.csv"
@@ -78,12 +86,17 @@ class MadePhoto:
 
     def to_dict(self) -> dict[str, str]:
         """Return the line's values by column."""
-        return {("class" if name == "class_name" else name): value for name, value in asdict(self).items()}
+        return {
+            ("class" if name == "class_name" else name): value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, str]) -> MadePhoto:
         """Build a line from its values by column."""
-        return cls(**{("class_name" if name == "class" else name): value for name, value in values.items()})
+        return cls(
+            **{("class_name" if name == "class" else name): value for name, value in values.items()}
+        )
 
 
 _COLUMNS = ["class" if field.name == "class_name" else field.name for field in fields(MadePhoto)]
@@ -108,15 +121,23 @@ def read_synthesis(path: Path | str) -> list[MadePhoto]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}; make the photos anew with maskyolo synthesize") from error
+        raise DatasetError(
+            f"cannot read {path}: {error}; make the photos anew with maskyolo synthesize"
+        ) from error
     lines = csv.DictReader(io.StringIO(text, newline=""))
     try:
         missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
         if missing:
-            raise DatasetError(f"{path} lacks the columns {', '.join(missing)}; make the photos anew with maskyolo synthesize")
-        return [MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines]
+            raise DatasetError(
+                f"{path} lacks the columns {', '.join(missing)}; make the photos anew with maskyolo synthesize"
+            )
+        return [
+            MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines
+        ]
     except csv.Error as error:
-        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; make the photos anew with maskyolo synthesize") from error
+        raise DatasetError(
+            f"{path}, line {lines.reader.line_num}: {error}; make the photos anew with maskyolo synthesize"
+        ) from error
 
 
 def read_origins(folder: Path | str) -> dict[str, Origin]:
@@ -130,8 +151,12 @@ def read_origins(folder: Path | str) -> dict[str, Origin]:
     for path in sorted(folder.rglob(SYNTHESIS)):
         photos = read_synthesis(path)
         left_out = {photo.sha256 for photo in photos if photo.status == "left_out"}
-        places = {found.name: found for found in path.parent.rglob("*")}  # a photo may have been moved to the other class
+        places = {
+            found.name: found for found in path.parent.rglob("*")
+        }  # a photo may have been moved to the other class
         for photo in photos:
             if photo.file and (place := places.get(Path(photo.file).name)):
-                origins[place.relative_to(folder).as_posix()] = Origin(photo.sha256, photo.phash, photo.sha256 in left_out)
+                origins[place.relative_to(folder).as_posix()] = Origin(
+                    photo.sha256, photo.phash, photo.sha256 in left_out
+                )
     return origins

@@ -17,7 +17,16 @@ from maskyolo.metrics import precision_recall
 if TYPE_CHECKING:
     from maskyolo.evaluate import Evaluation
 
-__all__ = ["bar_chart", "embedded", "legend", "line_chart", "number", "page", "scores_sections", "table"]
+__all__ = [
+    "bar_chart",
+    "embedded",
+    "legend",
+    "line_chart",
+    "number",
+    "page",
+    "scores_sections",
+    "table",
+]
 
 #: Colours of the detectors (Okabe and Ito 2008), told apart by colour-blind people too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
@@ -49,7 +58,9 @@ def page(title: str, sections: Sequence[str]) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, int] | None = None) -> str:
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, int] | None = None
+) -> str:
     """Return a table; cells are text of one or more lines, the first of a row names it.
 
     Args:
@@ -76,22 +87,38 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def legend(names: Sequence[str]) -> str:
     """Return the key to the detectors' colours."""
-    keys = "".join(f'<span class="key"><i style="background:{_color(place)}"></i>{escape(name)}</span>' for place, name in enumerate(names))
+    keys = "".join(
+        f'<span class="key"><i style="background:{_color(place)}"></i>{escape(name)}</span>'
+        for place, name in enumerate(names)
+    )
     return f"<p>{keys}</p>"
 
 
 def line_chart(
-    lines: Sequence[Sequence[tuple[float, float]]], title: str, x_title: str, y_title: str, x_max: float, y_max: float, dots: bool = False
+    lines: Sequence[Sequence[tuple[float, float]]],
+    title: str,
+    x_title: str,
+    y_title: str,
+    x_max: float,
+    y_max: float,
+    dots: bool = False,
 ) -> str:
     """Return a plot of lines from 0 to `x_max` and `y_max`, one for each detector, as SVG."""
     marks = []
     for place, points in enumerate(lines):
         spots = [(_x(x / x_max), _y(y / y_max)) for x, y in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{_color(place)}" stroke-width="2"/>')
+        marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{_color(place)}" stroke-width="2"/>'
+        )
         if dots:
-            marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_color(place)}"/>' for x, y in spots]
-    ticks = "".join(_text(_x(value / x_max), _HEIGHT - _BOTTOM + 16, f"{value:g}") for value in _ticks(x_max))
+            marks += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_color(place)}"/>'
+                for x, y in spots
+            ]
+    ticks = "".join(
+        _text(_x(value / x_max), _HEIGHT - _BOTTOM + 16, f"{value:g}") for value in _ticks(x_max)
+    )
     return _figure(title, ticks + "".join(marks), x_title, y_title, y_max)
 
 
@@ -122,8 +149,12 @@ def embedded(image: ImageArray, caption: str, longest: int = 460, quality: int =
     """Return a picture, BGR uint8 (H, W, 3), as part of the page: a JPEG of at most `longest` pixels a side."""
     scale = min(longest / max(image.shape[:2]), 1)
     if scale < 1:
-        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    data = base64.b64encode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()).decode()
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    data = base64.b64encode(
+        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    ).decode()
     height, width = image.shape[:2]
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{escape(caption)}">'
@@ -143,19 +174,43 @@ def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
             scores = evaluation.face if title == "face" else evaluation.report.classes[title]
             spans = evaluation.intervals[title]
             best, at = evaluation.best[title]
-            cells = [_spanned(getattr(scores, key), spans[key]) for key in ("map50", "precision", "recall", "f1")]
+            cells = [
+                _spanned(getattr(scores, key), spans[key])
+                for key in ("map50", "precision", "recall", "f1")
+            ]
             cells.insert(1, number(scores.map50_95))
             rows.append(
-                [f"{title}: {evaluation.name}" if len(names) > 1 else title, f"{scores.support}", *cells, f"{best:.3f}\n({at:.2f})"]
+                [
+                    f"{title}: {evaluation.name}" if len(names) > 1 else title,
+                    f"{scores.support}",
+                    *cells,
+                    f"{best:.3f}\n({at:.2f})",
+                ]
             )
-    sections.append(table(["", "labelled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"], rows))
-    sections.append('<p class="note">“face”: found, whichever class was told. In brackets: 95 % intervals over the pictures.</p>')
+    sections.append(
+        table(
+            ["", "labelled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"], rows
+        )
+    )
+    sections.append(
+        '<p class="note">“face”: found, whichever class was told. In brackets: 95 % intervals over the pictures.</p>'
+    )
     curves = [
-        line_chart([_curve(evaluation, title) for evaluation in evaluations], title, "recall", "precision", 1, 1)
+        line_chart(
+            [_curve(evaluation, title) for evaluation in evaluations],
+            title,
+            "recall",
+            "precision",
+            1,
+            1,
+        )
         for title in (*CLASS_NAMES, "face")
     ]
     sections.append("<h2>Precision and recall</h2>" + f'<div class="row">{"".join(curves)}</div>')
-    sections.append(f"<h2>Confusion, at confidence {conf:g}</h2>" + f'<div class="row">{"".join(map(_confusion, evaluations))}</div>')
+    sections.append(
+        f"<h2>Confusion, at confidence {conf:g}</h2>"
+        + f'<div class="row">{"".join(map(_confusion, evaluations))}</div>'
+    )
     for kind, title in (
         ("size", "By size of the face (side in pixels in a 640-pixel picture)"),
         ("faces", "By number of faces in the picture"),
@@ -169,27 +224,40 @@ def _slices(evaluations: Sequence[Evaluation], kind: str) -> str:
     parts = [evaluation.slices[kind] for evaluation in evaluations]
     measure = "right" if kind == "sharpness" else "map50"
     title = "found in its class" if kind == "sharpness" else "mAP50"
-    chart = bar_chart({name: [getattr(part[name], measure) for part in parts] for name in parts[0]}, title, "", "")
+    chart = bar_chart(
+        {name: [getattr(part[name], measure) for part in parts] for name in parts[0]}, title, "", ""
+    )
     head = ["", "labelled"]
     for evaluation in evaluations:
-        head += [f"{evaluation.name}: {word}" if len(evaluations) > 1 else word for word in ("found", "right", "mAP50")]
+        head += [
+            f"{evaluation.name}: {word}" if len(evaluations) > 1 else word
+            for word in ("found", "right", "mAP50")
+        ]
     rows = []
     for name, part in parts[0].items():
-        cells = [number(value) for other in parts for value in (other[name].found, other[name].right, other[name].map50)]
+        cells = [
+            number(value)
+            for other in parts
+            for value in (other[name].found, other[name].right, other[name].map50)
+        ]
         rows.append([name, str(part.support), *cells])
     return f'<div class="row">{chart}<div>{table(head, rows)}</div></div>'
 
 
 def _confusion(evaluation: Evaluation) -> str:
     rows = []
-    for name, counts in zip((*CLASS_NAMES, "nothing there"), evaluation.confusion.tolist(), strict=True):
+    for name, counts in zip(
+        (*CLASS_NAMES, "nothing there"), evaluation.confusion.tolist(), strict=True
+    ):
         shown = counts if name in CLASS_NAMES else counts[:-1]
         rows.append([name, *map(str, shown), *[""] * (len(counts) - len(shown))])
     return f"<div><h3>{escape(evaluation.name)}</h3>{table(['labelled / found', *CLASS_NAMES, 'not found'], rows)}</div>"
 
 
 def _spanned(value: float | None, span: tuple[float, float] | None) -> str:
-    return number(value) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if value is not None and span else "")
+    return number(value) + (
+        f"\n({span[0]:.3f} to {span[1]:.3f})" if value is not None and span else ""
+    )
 
 
 def _curve(evaluation: Evaluation, title: str) -> list[tuple[float, float]]:
@@ -218,7 +286,12 @@ def _figure(title: str, marks: str, x_title: str, y_title: str, y_max: float) ->
 
 
 def _ticks(top: float) -> list[float]:
-    step = next(step for scale in (0.01, 0.1, 1, 10, 100, 1000, 10_000) for step in (scale, 2 * scale, 5 * scale) if top / step <= 6)
+    step = next(
+        step
+        for scale in (0.01, 0.1, 1, 10, 100, 1000, 10_000)
+        for step in (scale, 2 * scale, 5 * scale)
+        if top / step <= 6
+    )
     return [round(place * step, 6) for place in range(int(top / step + 1e-9) + 1)]
 
 

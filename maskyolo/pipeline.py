@@ -102,20 +102,33 @@ def results(
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     opencv_threads = cv2.getNumThreads()
     if pool:
-        cv2.setNumThreads(1)  # every core has a frame; OpenCV's own threads would spin for their share of it
+        cv2.setNumThreads(
+            1
+        )  # every core has a frame; OpenCV's own threads would spin for their share of it
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
     def first() -> Event:
         item, future = pending.popleft()
         if not isinstance(item, _Read):
             return item
-        return Found(item.source, item.frame, future.result() if future else detector(item.frame.image))
+        return Found(
+            item.source, item.frame, future.result() if future else detector(item.frame.image)
+        )
 
     try:
         for item in ahead:
-            pending.append((item, pool.submit(detector, item.frame.image) if pool and isinstance(item, _Read) else None))
+            pending.append(
+                (
+                    item,
+                    pool.submit(detector, item.frame.image)
+                    if pool and isinstance(item, _Read)
+                    else None,
+                )
+            )
             room = 0 if pool is None or _is_live(item) else workers
-            while len(pending) > room or (len(pending) > 1 and _bytes(item for item, _ in pending) > MOST_BYTES):
+            while len(pending) > room or (
+                len(pending) > 1 and _bytes(item for item, _ in pending) > MOST_BYTES
+            ):
                 yield first()
         while pending:
             yield first()
@@ -135,7 +148,9 @@ class _Read:
 _Item = _Read | Interrupted | Failed | Ended
 
 
-def _read(sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event) -> Generator[_Item, None, None]:
+def _read(
+    sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event
+) -> Generator[_Item, None, None]:
     """Yield the frames of each source, and how it ended."""
     for source in sources:
         index = 0
@@ -150,7 +165,9 @@ def _read(sources: Sequence[Source], vid_stride: int, reconnect: float, stop: th
             yield Ended(source)
 
 
-def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Event) -> Iterator[_Read | Interrupted]:
+def _again(
+    source: Source, vid_stride: int, reconnect: float, stop: threading.Event
+) -> Iterator[_Read | Interrupted]:
     """Yield a source's frames; a camera or stream that breaks off is opened anew, its frames numbered and timed on."""
     index, begun, wait = 0, 0.0, FIRST_WAIT
     lost: float | None = None
@@ -161,7 +178,9 @@ def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Ev
                 now = time.monotonic()
                 begun, lost, wait, live = begun or now, None, FIRST_WAIT, frame.kind == "live"
                 index = earlier + frame.index + 1
-                yield _Read(source, replace(frame, index=index - 1, time=now - begun) if earlier else frame)
+                yield _Read(
+                    source, replace(frame, index=index - 1, time=now - begun) if earlier else frame
+                )
         except SourceError as broken:
             error = broken
         lost = time.monotonic() if lost is None else lost
@@ -171,7 +190,9 @@ def _again(source: Source, vid_stride: int, reconnect: float, stop: threading.Ev
             return
         if wait == FIRST_WAIT:
             patience = f"for {reconnect:g} s" if math.isfinite(reconnect) else "until it is back"
-            yield Interrupted(source, SourceError(f"{error or source.name + ' ended'}; trying again {patience}"))
+            yield Interrupted(
+                source, SourceError(f"{error or source.name + ' ended'}; trying again {patience}")
+            )
         if stop.wait(min(wait, reconnect)):
             return
         wait = min(2 * wait, LONGEST_WAIT)
@@ -220,7 +241,9 @@ class _ReadAhead:
 
     def _fill(self) -> None:
         try:
-            with closing(self._items):  # here, as a camera's driver may want the thread that opened it
+            with closing(
+                self._items
+            ):  # here, as a camera's driver may want the thread that opened it
                 for item in self._items:
                     if self._stop.is_set():
                         break
@@ -242,10 +265,14 @@ class _ReadAhead:
                 self._ready = deque(fresh)
             self._ready.append(item)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stop.is_set() or _is_live(item) or self._has_room())
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or _is_live(item) or self._has_room()
+            )
 
     def _has_room(self) -> bool:
-        return len(self._ready) < AHEAD and (len(self._ready) < 2 or _bytes(self._ready) < MOST_BYTES)
+        return len(self._ready) < AHEAD and (
+            len(self._ready) < 2 or _bytes(self._ready) < MOST_BYTES
+        )
 
 
 def _is_live(item: _Item) -> TypeGuard[_Read]:

@@ -83,13 +83,24 @@ class Report(_Averages):
 
     def lines(self, more: Mapping[str, ClassScores] | None = None) -> list[str]:
         """Return the scores laid out as scikit-learn's `classification_report`, rows of `more` at the end."""
-        rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted(), **(more or {})}
+        rows = {
+            **self.classes,
+            "macro avg": self.macro(),
+            "weighted avg": self.weighted(),
+            **(more or {}),
+        }
         width = max(len(name) for name in rows)
         lines = [f"{'':{width}}  precision    recall  f1-score   support     mAP50  mAP50-95", ""]
         for name, scores in rows.items():
             if name == "macro avg":
                 lines.append("")
-            cells = [_cell(scores.precision), _cell(scores.recall), _cell(scores.f1), f"{scores.support:10d}", _cell(scores.map50)]
+            cells = [
+                _cell(scores.precision),
+                _cell(scores.recall),
+                _cell(scores.f1),
+                f"{scores.support:10d}",
+                _cell(scores.map50),
+            ]
             lines.append(f"{name:>{width}} {''.join(cells)}{_cell(scores.map50_95)}")
         return lines
 
@@ -126,8 +137,15 @@ class ClassificationReport(_Averages):
         """Precision, recall, F1 and support by class name."""
         scores = {}
         for name, row in self.confusion.items():
-            right, support, taken = row[name], sum(row.values()), sum(other[name] for other in self.confusion.values())
-            precision, recall = right / taken if taken else 0.0, right / support if support else None
+            right, support, taken = (
+                row[name],
+                sum(row.values()),
+                sum(other[name] for other in self.confusion.values()),
+            )
+            precision, recall = (
+                right / taken if taken else 0.0,
+                right / support if support else None,
+            )
             f1 = 2 * right / (taken + support) if support else None
             scores[name] = ClassScores(precision if support else None, recall, f1, support)
         return scores
@@ -135,7 +153,9 @@ class ClassificationReport(_Averages):
     @property
     def accuracy(self) -> float:
         """Share of the faces whose class was told rightly."""
-        return sum(row[name] for name, row in self.confusion.items()) / max(1, sum(sum(row.values()) for row in self.confusion.values()))
+        return sum(row[name] for name, row in self.confusion.items()) / max(
+            1, sum(sum(row.values()) for row in self.confusion.values())
+        )
 
     def json(self) -> dict[str, Any]:
         """Return the report as a mapping of plain values."""
@@ -159,14 +179,18 @@ class ClassificationReport(_Averages):
         for name, scores in rows.items():
             if name == "macro avg":
                 lines += ["", f"{'accuracy':>{width}} {'':20}{_cell(self.accuracy)}{faces:10d}"]
-            lines.append(f"{name:>{width}} {_cell(scores.precision)}{_cell(scores.recall)}{_cell(scores.f1)}{scores.support:10d}")
+            lines.append(
+                f"{name:>{width}} {_cell(scores.precision)}{_cell(scores.recall)}{_cell(scores.f1)}{scores.support:10d}"
+            )
         found = f"{counted(faces, 'face')} in {counted(self.images, 'picture')}"
         lines += ["", f"{found} of the {self.split} split of {self.data}, by their labelled boxes."]
         return "\n".join(lines) + "\n"
 
 
 def _plain(scores: ClassScores) -> dict[str, Any]:
-    return {column: value for column, value in asdict(scores).items() if not column.startswith("map50")}
+    return {
+        column: value for column, value in asdict(scores).items() if not column.startswith("map50")
+    }
 
 
 def _cell(value: float | None) -> str:
@@ -176,7 +200,13 @@ def _cell(value: float | None) -> str:
 def _mean(scores: Sequence[ClassScores], weights: Sequence[float]) -> ClassScores:
     total = sum(weights)
     means = {
-        column: sum(weight * (getattr(row, column) or 0.0) for row, weight in zip(scores, weights, strict=True)) / total if total else None
+        column: sum(
+            weight * (getattr(row, column) or 0.0)
+            for row, weight in zip(scores, weights, strict=True)
+        )
+        / total
+        if total
+        else None
         for column in _COLUMNS
     }
     return ClassScores(support=sum(row.support for row in scores), **means)

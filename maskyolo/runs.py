@@ -24,7 +24,9 @@ def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
     """
     project = Path(project)
     if not name or Path(name).name != name:
-        raise OutputError(f"cannot make a run folder named '{name}': a name is one folder; give the folders before it with --project")
+        raise OutputError(
+            f"cannot make a run folder named '{name}': a name is one folder; give the folders before it with --project"
+        )
     with output_errors(project / name):
         project.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -47,7 +49,10 @@ def save_args(folder: Path, args: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     write_atomic(
-        folder / "args.yaml", yaml.safe_dump({key: _plain(value) for key, value in args.items()}, sort_keys=False, allow_unicode=True)
+        folder / "args.yaml",
+        yaml.safe_dump(
+            {key: _plain(value) for key, value in args.items()}, sort_keys=False, allow_unicode=True
+        ),
     )
 
 

@@ -96,15 +96,24 @@ def write_scenes(
     """
     style = style or SceneStyle()
     with ThreadPoolExecutor(workers) as pool:
-        portraits = list(pool.map(lambda photo: _shrunk(*photo), _drawn(photos, _MOST_PHOTOS, np.random.default_rng(seed))))
+        portraits = list(
+            pool.map(
+                lambda photo: _shrunk(*photo),
+                _drawn(photos, _MOST_PHOTOS, np.random.default_rng(seed)),
+            )
+        )
         by_class = _index(portraits)
 
         def work(number: int) -> Path:
-            image, found, quality = compose_scene(portraits, by_class, np.random.default_rng([seed, number]), style)
+            image, found, quality = compose_scene(
+                portraits, by_class, np.random.default_rng([seed, number]), style
+            )
             path = images / f"scene_{number:05}.jpg"
             height, width = image.shape[:2]
             write_atomic(labels / f"{path.stem}.txt", format_yolo(found, width, height))
-            write_atomic(path, cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
+            write_atomic(
+                path, cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+            )
             return path
 
         paths = []
@@ -116,7 +125,10 @@ def write_scenes(
 
 
 def compose_scene(
-    portraits: Sequence[Portrait], faces: dict[int, list[tuple[float, int, int]]], rng: np.random.Generator, style: SceneStyle
+    portraits: Sequence[Portrait],
+    faces: dict[int, list[tuple[float, int, int]]],
+    rng: np.random.Generator,
+    style: SceneStyle,
 ) -> tuple[ImageArray, Labels, int]:
     """Compose one scene.
 
@@ -138,7 +150,9 @@ def compose_scene(
     return *_as_a_camera(scene, labels, style, rng), quality
 
 
-def _drawn(photos: Sequence[tuple[Path, Labels]], most: int, rng: np.random.Generator) -> list[tuple[Path, Labels]]:
+def _drawn(
+    photos: Sequence[tuple[Path, Labels]], most: int, rng: np.random.Generator
+) -> list[tuple[Path, Labels]]:
     """Draw at most so many photos, in their order: of each kind (the class of the first face, or none) as many, or all if it has fewer."""
     if len(photos) <= most:
         return list(photos)
@@ -156,41 +170,63 @@ def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:
     image = read_image(path)
     scale = min(1.0, longest / max(image.shape[:2]))
     if scale < 1:
-        image = _resized(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = _resized(
+            image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        )
     return Portrait(image, Labels(as_boxes(labels.boxes * np.float32(scale)), labels.class_ids))
 
 
 def _resized(image: ImageArray, width: int, height: int) -> ImageArray:
     smaller = width < image.shape[1]
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(
+            image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        ),
+        dtype=np.uint8,
+    )
 
 
 def _index(portraits: Sequence[Portrait]) -> dict[int, list[tuple[float, int, int]]]:
     faces: dict[int, list[tuple[float, int, int]]] = {0: [], 1: []}
     for number, portrait in enumerate(portraits):
-        if len(portrait.labels) > 1:  # the others would stand unlabelled in whatever is cut around one
+        if (
+            len(portrait.labels) > 1
+        ):  # the others would stand unlabelled in whatever is cut around one
             continue
-        for place, (size, class_id) in enumerate(zip(np.sqrt(box_area(portrait.labels.boxes)), portrait.labels.class_ids, strict=True)):
+        for place, (size, class_id) in enumerate(
+            zip(np.sqrt(box_area(portrait.labels.boxes)), portrait.labels.class_ids, strict=True)
+        ):
             faces.setdefault(int(class_id), []).append((float(size), number, place))
     return {class_id: sorted(found) for class_id, found in faces.items()}
 
 
-def _far_photo(portraits: Sequence[Portrait], far: float, rng: np.random.Generator) -> Portrait | None:
+def _far_photo(
+    portraits: Sequence[Portrait], far: float, rng: np.random.Generator
+) -> Portrait | None:
     """Find a photo whose faces are all far away, or None where a few dozen tries find none."""
     for _ in range(50):
         photo = portraits[int(rng.integers(len(portraits)))]
-        if len(photo.labels) and np.sqrt(box_area(photo.labels.boxes)).max() < far * max(photo.image.shape[:2]):
+        if len(photo.labels) and np.sqrt(box_area(photo.labels.boxes)).max() < far * max(
+            photo.image.shape[:2]
+        ):
             return photo
     return None
 
 
 def _crowd(
-    portraits: Sequence[Portrait], faces: dict[int, list[tuple[float, int, int]]], style: SceneStyle, rng: np.random.Generator
+    portraits: Sequence[Portrait],
+    faces: dict[int, list[tuple[float, int, int]]],
+    style: SceneStyle,
+    rng: np.random.Generator,
 ) -> tuple[ImageArray, Labels]:
     """Put people of drawn classes and sizes before a background, the far ones first, so that near ones stand before them."""
     width = style.width
     height = int(width * rng.uniform(9 / 16, 1))
-    scene = _patchwork(portraits, rng, width, height) if rng.random() < 0.7 else _background(portraits, rng, width, height)
+    scene = (
+        _patchwork(portraits, rng, width, height)
+        if rng.random() < 0.7
+        else _background(portraits, rng, width, height)
+    )
     placed: Boxes = as_boxes([])
     class_ids: list[int] = []
     smallest, largest = style.face_size
@@ -202,7 +238,9 @@ def _crowd(
             continue
         portrait, box = portraits[chosen[0]], chosen[1]
         if rng.random() >= style.natural:
-            body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)  # of either class, so that it tells nothing
+            body = _choose(
+                faces[int(rng.integers(2))], size / style.enlarged, rng
+            )  # of either class, so that it tells nothing
             if body is not None:
                 portrait, box = _with_face(portraits[body[0]], body[1], portrait, box, rng), body[1]
         patch, face = _cut(portrait, box, size, rng)
@@ -211,7 +249,11 @@ def _crowd(
             y = rng.uniform(-0.4 * size, height - 0.6 * size) - face[1]
             cover = as_boxes([x, y, x + patch.shape[1], y + patch.shape[0]])
             if _most_covered(placed, cover) < 0.25:
-                alpha = _oval(patch, face, rng, (0.65, 1.0)) if rng.random() < 0.3 else _soft_edges(patch, rng)
+                alpha = (
+                    _oval(patch, face, rng, (0.65, 1.0))
+                    if rng.random() < 0.3
+                    else _soft_edges(patch, rng)
+                )
                 _paste(scene, patch, alpha, round(x), round(y))
                 placed = np.concatenate([placed, as_boxes(np.add(face, [x, y, x, y]))])
                 class_ids.append(class_id)
@@ -239,37 +281,69 @@ def _exchanged(
     return photo.image, Labels(photo.labels.boxes, class_ids)
 
 
-def _choose(faces: list[tuple[float, int, int]], least: float, rng: np.random.Generator) -> tuple[int, int] | None:
+def _choose(
+    faces: list[tuple[float, int, int]], least: float, rng: np.random.Generator
+) -> tuple[int, int] | None:
     """Choose a face of at least the given size; return the numbers of its portrait and of its box, or None if there is none."""
     first = bisect_left(faces, (least,))
     return faces[int(rng.integers(first, len(faces)))][1:] if first < len(faces) else None
 
 
-def _with_face(body: Portrait, place: int, donor: Portrait, box: int, rng: np.random.Generator) -> Portrait:
+def _with_face(
+    body: Portrait, place: int, donor: Portrait, box: int, rng: np.random.Generator
+) -> Portrait:
     """Lay the donor's face over the body's face at `place`, scaled to its box, in an oval that covers what was there."""
     x1, y1, x2, y2 = (float(value) for value in body.labels.boxes[place])
     u1, v1, u2, v2 = (float(value) for value in donor.labels.boxes[box])
     mirrored = rng.random() < 0.5
     margin = 0.3
-    left, right = max(0, int(u1 - margin * (u2 - u1))), min(donor.image.shape[1], int(u2 + margin * (u2 - u1)) + 1)
-    top, bottom = max(0, int(v1 - margin * (v2 - v1))), min(donor.image.shape[0], int(v2 + margin * (v2 - v1)) + 1)
+    left, right = (
+        max(0, int(u1 - margin * (u2 - u1))),
+        min(donor.image.shape[1], int(u2 + margin * (u2 - u1)) + 1),
+    )
+    top, bottom = (
+        max(0, int(v1 - margin * (v2 - v1))),
+        min(donor.image.shape[0], int(v2 + margin * (v2 - v1)) + 1),
+    )
     scale_x, scale_y = (x2 - x1) / (u2 - u1), (y2 - y1) / (v2 - v1)
-    patch = _resized(donor.image[top:bottom, left:right], max(2, round((right - left) * scale_x)), max(2, round((bottom - top) * scale_y)))
-    face = ((u1 - left) * scale_x, (v1 - top) * scale_y, (u2 - left) * scale_x, (v2 - top) * scale_y)
+    patch = _resized(
+        donor.image[top:bottom, left:right],
+        max(2, round((right - left) * scale_x)),
+        max(2, round((bottom - top) * scale_y)),
+    )
+    face = (
+        (u1 - left) * scale_x,
+        (v1 - top) * scale_y,
+        (u2 - left) * scale_x,
+        (v2 - top) * scale_y,
+    )
     patch = _lit_alike(patch, face, body, place, rng)
     if mirrored:
         patch = patch[:, ::-1]
         face = (patch.shape[1] - face[2], face[1], patch.shape[1] - face[0], face[3])
     image = body.image.copy()
-    _paste(image, patch, _oval(patch, face, rng, (0.62, 0.75)), round(x1 - face[0]), round(y1 - face[1]))
+    _paste(
+        image,
+        patch,
+        _oval(patch, face, rng, (0.62, 0.75)),
+        round(x1 - face[0]),
+        round(y1 - face[1]),
+    )
     return Portrait(image, body.labels)
 
 
 def _lit_alike(
-    patch: ImageArray, face: tuple[float, float, float, float], body: Portrait, place: int, rng: np.random.Generator
+    patch: ImageArray,
+    face: tuple[float, float, float, float],
+    body: Portrait,
+    place: int,
+    rng: np.random.Generator,
 ) -> ImageArray:
     """Bring the light and tint of a face's upper part, which no mask hides, near to those of the face it will cover."""
-    own, other = _forehead(patch, face), _forehead(body.image, tuple(body.labels.boxes[place].tolist()))
+    own, other = (
+        _forehead(patch, face),
+        _forehead(body.image, tuple(body.labels.boxes[place].tolist())),
+    )
     if not own.size or not other.size:
         return patch
     gain = ((other.mean((0, 1)) + 8) / (own.mean((0, 1)) + 8)).clip(0.5, 2) ** rng.random()
@@ -279,10 +353,15 @@ def _lit_alike(
 def _forehead(image: ImageArray, face: tuple[float, ...]) -> ImageArray:
     x1, y1, x2, y2 = face
     side = 0.2 * (x2 - x1)
-    return image[max(0, int(y1)) : max(0, int(y1 + 0.45 * (y2 - y1))), max(0, int(x1 + side)) : max(0, int(x2 - side))]
+    return image[
+        max(0, int(y1)) : max(0, int(y1 + 0.45 * (y2 - y1))),
+        max(0, int(x1 + side)) : max(0, int(x2 - side)),
+    ]
 
 
-def _background(portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int) -> ImageArray:
+def _background(
+    portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int
+) -> ImageArray:
     """Cover a canvas with strips of photos that show no face, stretched; on top of a photo blurred beyond recognition."""
     base = portraits[int(rng.integers(len(portraits)))].image
     scene = _resized(_resized(base, 10, 8), width, height)
@@ -293,14 +372,21 @@ def _background(portraits: Sequence[Portrait], rng: np.random.Generator, width: 
             continue
         w, h = (int(value) for value in rng.uniform(0.15, 0.7, 2) * [width, height])
         patch = _resized(strip, w, h)
-        x, y = int(rng.integers(-w // 3, width - w // 2)), int(rng.integers(-h // 3, height - h // 2))
+        x, y = (
+            int(rng.integers(-w // 3, width - w // 2)),
+            int(rng.integers(-h // 3, height - h // 2)),
+        )
         _paste(scene, patch, _soft_edges(patch, rng), x, y)
     return scene
 
 
-def _patchwork(portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int) -> ImageArray:
+def _patchwork(
+    portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int
+) -> ImageArray:
     """Cover a canvas with rows of photos' parts that show no face, in their own proportions: hair, clothes, walls, streets."""
-    scene = _resized(_resized(portraits[int(rng.integers(len(portraits)))].image, 10, 8), width, height)
+    scene = _resized(
+        _resized(portraits[int(rng.integers(len(portraits)))].image, 10, 8), width, height
+    )
     y = 0
     while y < height:
         row = int(rng.integers(height // 8, height // 2))
@@ -311,7 +397,9 @@ def _patchwork(portraits: Sequence[Portrait], rng: np.random.Generator, width: i
                 x += row // 4
                 continue
             scale = min(max(row / part.shape[0], 0.3), 2.5)
-            part = _resized(part, max(4, round(part.shape[1] * scale)), max(4, round(part.shape[0] * scale)))[:row]
+            part = _resized(
+                part, max(4, round(part.shape[1] * scale)), max(4, round(part.shape[0] * scale))
+            )[:row]
             part = part[:, ::-1] if rng.random() < 0.5 else part
             _paste(scene, part, _soft_edges(part, rng), x, y)
             x += part.shape[1]
@@ -327,24 +415,39 @@ def _faceless(portrait: Portrait, rng: np.random.Generator) -> ImageArray:
     margin = 0.15 * float(np.sqrt(box_area(boxes)).max())
     left, top = (int(max(value, 0)) for value in boxes[:, :2].min(0) - margin)
     right, bottom = (int(value) for value in boxes[:, 2:].max(0) + margin)
-    parts = [portrait.image[:, :left], portrait.image[:top], portrait.image[:, right:], portrait.image[bottom:]]
+    parts = [
+        portrait.image[:, :left],
+        portrait.image[:top],
+        portrait.image[:, right:],
+        portrait.image[bottom:],
+    ]
     parts = [part for part in parts if min(part.shape[:2]) >= 16]
     return parts[int(rng.integers(len(parts)))] if parts else portrait.image[:0]
 
 
-def _cut(portrait: Portrait, box: int, size: float, rng: np.random.Generator) -> tuple[ImageArray, tuple[float, float, float, float]]:
+def _cut(
+    portrait: Portrait, box: int, size: float, rng: np.random.Generator
+) -> tuple[ImageArray, tuple[float, float, float, float]]:
     """Cut a face with a margin, scaled so that its box has the given size; return the patch and the box in it."""
     image = portrait.image
     x1, y1, x2, y2 = (float(value) for value in portrait.labels.boxes[box])
     face = np.sqrt((x2 - x1) * (y2 - y1))
-    most = np.array([0.8, 0.7, 0.8, 1.6]) * (3 if rng.random() < 0.5 else 1)  # more below: shoulders
+    most = np.array([0.8, 0.7, 0.8, 1.6]) * (
+        3 if rng.random() < 0.5 else 1
+    )  # more below: shoulders
     margins = rng.uniform(0.08, most) * face
     left, top = max(0, int(x1 - margins[0])), max(0, int(y1 - margins[1]))
-    right, bottom = min(image.shape[1], int(x2 + margins[2]) + 1), min(image.shape[0], int(y2 + margins[3]) + 1)
+    right, bottom = (
+        min(image.shape[1], int(x2 + margins[2]) + 1),
+        min(image.shape[0], int(y2 + margins[3]) + 1),
+    )
     scale = size / face
     stretched = np.sqrt(rng.uniform(0.8, 1.25))
     patch = image[top:bottom, left:right]
-    width, height = max(2, round(patch.shape[1] * scale * stretched)), max(2, round(patch.shape[0] * scale / stretched))
+    width, height = (
+        max(2, round(patch.shape[1] * scale * stretched)),
+        max(2, round(patch.shape[0] * scale / stretched)),
+    )
     patch = _resized(patch, width, height)
     mirrored = rng.random() < 0.5
     patch = patch[:, ::-1] if mirrored else patch
@@ -352,7 +455,9 @@ def _cut(portrait: Portrait, box: int, size: float, rng: np.random.Generator) ->
     x1, x2 = (x1 - left) * scale_x, (x2 - left) * scale_x
     if mirrored:
         x1, x2 = width - x2, width - x1
-    light: npt.NDArray[np.float32] = np.float32(rng.uniform(0.6, 1.25)) * patch + np.float32(rng.uniform(-25, 25))
+    light: npt.NDArray[np.float32] = np.float32(rng.uniform(0.6, 1.25)) * patch + np.float32(
+        rng.uniform(-25, 25)
+    )
     blur = rng.uniform(0, 0.05) * size if rng.random() < 0.4 else 0.0
     if blur > 0.3:
         light = cv2.GaussianBlur(light, (0, 0), blur).astype(np.float32)
@@ -365,12 +470,17 @@ def _soft_edges(patch: ImageArray, rng: np.random.Generator) -> npt.NDArray[np.f
     soft = max(1.0, rng.uniform(0.02, 0.12) * min(height, width))
     edge_x = np.minimum(np.arange(width) + 1, width - np.arange(width)) / soft
     edge_y = np.minimum(np.arange(height) + 1, height - np.arange(height)) / soft
-    alpha: npt.NDArray[np.float32] = (edge_y.clip(0, 1)[:, None, None] * edge_x.clip(0, 1)[None, :, None]).astype(np.float32)
+    alpha: npt.NDArray[np.float32] = (
+        edge_y.clip(0, 1)[:, None, None] * edge_x.clip(0, 1)[None, :, None]
+    ).astype(np.float32)
     return alpha
 
 
 def _oval(
-    patch: ImageArray, face: tuple[float, float, float, float], rng: np.random.Generator, radius: tuple[float, float]
+    patch: ImageArray,
+    face: tuple[float, float, float, float],
+    rng: np.random.Generator,
+    radius: tuple[float, float],
 ) -> npt.NDArray[np.float32]:
     """Return the opacity (H, W, 1) in 0..1 that leaves of a patch an oval around its face, soft at the rim; radius in sides of the box."""
     height, width = patch.shape[:2]
@@ -379,11 +489,17 @@ def _oval(
     away_x = (np.arange(width) + 0.5 - (x1 + x2) / 2) / radius_x
     away_y = (np.arange(height) + 0.5 - (y1 + y2) / 2) / radius_y
     rim = rng.uniform(0.05, 0.25)
-    alpha: npt.NDArray[np.float32] = ((1 - np.hypot(away_y[:, None, None], away_x[None, :, None])) / rim).clip(0, 1).astype(np.float32)
+    alpha: npt.NDArray[np.float32] = (
+        ((1 - np.hypot(away_y[:, None, None], away_x[None, :, None])) / rim)
+        .clip(0, 1)
+        .astype(np.float32)
+    )
     return alpha
 
 
-def _paste(scene: ImageArray, patch: ImageArray, alpha: npt.NDArray[np.float32], x: int, y: int) -> None:
+def _paste(
+    scene: ImageArray, patch: ImageArray, alpha: npt.NDArray[np.float32], x: int, y: int
+) -> None:
     """Lay a patch over the scene at (x, y), which may reach out of it, with the given opacity."""
     height, width = patch.shape[:2]
     left, top = max(0, -x), max(0, -y)
@@ -395,7 +511,9 @@ def _paste(scene: ImageArray, patch: ImageArray, alpha: npt.NDArray[np.float32],
     under[:] = (part * patch[top:bottom, left:right] + (1 - part) * under + 0.5).astype(np.uint8)
 
 
-def _as_a_camera(scene: ImageArray, labels: Labels, style: SceneStyle, rng: np.random.Generator) -> tuple[ImageArray, Labels]:
+def _as_a_camera(
+    scene: ImageArray, labels: Labels, style: SceneStyle, rng: np.random.Generator
+) -> tuple[ImageArray, Labels]:
     """Expose the whole scene longer or shorter, shrink it, blur it and add noise, now and then, as cameras do."""
     height, width = scene.shape[:2]
     if rng.random() < style.coarse:
@@ -405,7 +523,9 @@ def _as_a_camera(scene: ImageArray, labels: Labels, style: SceneStyle, rng: np.r
         labels = Labels(labels.boxes * scale, labels.class_ids)
     result = scene.astype(np.float32)
     if rng.random() < 0.4:
-        result = 255 * (result / 255) ** np.float32(np.exp(rng.uniform(-0.5, 0.8)))  # a gamma; above 1 it darkens
+        result = 255 * (result / 255) ** np.float32(
+            np.exp(rng.uniform(-0.5, 0.8))
+        )  # a gamma; above 1 it darkens
     if rng.random() < 0.25:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)
     if rng.random() < 0.4:
@@ -417,5 +537,8 @@ def _most_covered(boxes: Boxes, covers: Boxes) -> float:
     """Return the largest share of any of `boxes` that any of `covers` hides; 0 without either."""
     if not len(boxes) or not len(covers):
         return 0.0
-    sides = (np.minimum(boxes[:, None, 2:], covers[None, :, 2:]) - np.maximum(boxes[:, None, :2], covers[None, :, :2])).clip(min=0)
+    sides = (
+        np.minimum(boxes[:, None, 2:], covers[None, :, 2:])
+        - np.maximum(boxes[:, None, :2], covers[None, :, :2])
+    ).clip(min=0)
     return float((sides[..., 0] * sides[..., 1] / box_area(boxes)[:, None].clip(min=1e-6)).max())

@@ -26,7 +26,9 @@ _TEXT = 28
 _COLOURS = {"with_mask": (0, 170, 60), "without_mask": (230, 30, 30)}
 
 
-def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path, workers: int = 2) -> list[Path]:
+def write_sheets(
+    rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path, workers: int = 2
+) -> list[Path]:
     """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on; `kept` on one page only.
 
     Photos of the set in which something is painted over are in `painted.png` and so on, too.
@@ -43,11 +45,21 @@ def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path]
     folder.mkdir(parents=True, exist_ok=True)
     pages: dict[Path, Sequence[LedgerRow]] = {}
     for name in (*STATUSES, PAINTED):
-        found = [row for row in rows if (row.in_set and IGNORED in row.classes if name == PAINTED else row.status == name)]
+        found = [
+            row
+            for row in rows
+            if (row.in_set and IGNORED in row.classes if name == PAINTED else row.status == name)
+        ]
         most = PAGE if name == "kept" else PAGE * _PAGES
-        shown = [found[number * len(found) // most] for number in range(most)] if len(found) > most else found
+        shown = (
+            [found[number * len(found) // most] for number in range(most)]
+            if len(found) > most
+            else found
+        )
         for page in range(0, len(shown), PAGE):
-            pages[folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")] = shown[page : page + PAGE]
+            pages[folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")] = shown[
+                page : page + PAGE
+            ]
 
     def write(path: Path) -> None:
         sheet = io.BytesIO()
@@ -59,7 +71,9 @@ def write_sheets(rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path]
     return list(pages)
 
 
-def draw_sheet(photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS, tile: int = _TILE) -> Image.Image:
+def draw_sheet(
+    photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS, tile: int = _TILE
+) -> Image.Image:
     """Draw photos side by side, each with its boxes (green with a mask, red without, grey painted over), its source and the reason.
 
     Args:
@@ -94,5 +108,7 @@ def _thumbnail(path: Path, row: LedgerRow, side: int) -> Image.Image:
     draw = ImageDraw.Draw(small)
     for box, name in zip(row.boxes, row.classes or [""] * len(row.boxes), strict=True):
         x1, y1, x2, y2 = (value * scale for value in box)
-        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=_COLOURS.get(name, (150, 150, 150)), width=2)
+        draw.rectangle(
+            (x1, y1, max(x1, x2), max(y1, y2)), outline=_COLOURS.get(name, (150, 150, 150)), width=2
+        )
     return small

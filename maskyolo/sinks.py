@@ -207,13 +207,21 @@ class Drawings(NullSink):
         frame = result.frame
         if frame.kind == "image":
             suffix = Path(frame.source).suffix
-            path = self._folder / (self._name(frame) + (suffix if suffix.lower() in WRITABLE else ".jpg"))
-            if path.exists() and path.samefile(frame.source if Path(frame.source).exists() else self._folder):
-                raise OutputError(f"cannot write {path}: it is the source itself; choose another --project or --name")
+            path = self._folder / (
+                self._name(frame) + (suffix if suffix.lower() in WRITABLE else ".jpg")
+            )
+            if path.exists() and path.samefile(
+                frame.source if Path(frame.source).exists() else self._folder
+            ):
+                raise OutputError(
+                    f"cannot write {path}: it is the source itself; choose another --project or --name"
+                )
             write_image(path, result.drawn)
             return
         if self._video is None:
-            self._video = VideoWriter(self._folder / f"{self._name(frame)}.mp4", frame.rate, timed=frame.kind == "live")
+            self._video = VideoWriter(
+                self._folder / f"{self._name(frame)}.mp4", frame.rate, timed=frame.kind == "live"
+            )
         self._video.write(result.drawn, frame.time)
 
     def finish(self) -> None:
@@ -250,9 +258,15 @@ class VideoWriter:
         self._base = Fraction(1, 1000) if timed else 1 / rate
         with output_errors(path):
             self._part.touch()
-            options = {"movflags": "hybrid_fragmented+negative_cts_offsets", "frag_duration": "1000000", "flush_packets": "1"}
+            options = {
+                "movflags": "hybrid_fragmented+negative_cts_offsets",
+                "frag_duration": "1000000",
+                "flush_packets": "1",
+            }
             self._container = av.open(f"file:{self._part}", "w", format="mp4", options=options)
-        self._stream = self._container.add_stream("libx264", rate=rate.limit_denominator(100_000), options=_ENCODING)
+        self._stream = self._container.add_stream(
+            "libx264", rate=rate.limit_denominator(100_000), options=_ENCODING
+        )
         self._stream.pix_fmt = "yuv420p"
         if timed:
             self._stream.codec_context.time_base = self._base
@@ -269,8 +283,13 @@ class VideoWriter:
         if even != size:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         elif even != (width, height):
-            image = np.asarray(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
-        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")  # not copied, unlike by from_ndarray
+            image = np.asarray(
+                cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE),
+                np.uint8,
+            )
+        picture = av.VideoFrame.from_numpy_buffer(
+            np.ascontiguousarray(image), format="bgr24"
+        )  # not copied, unlike by from_ndarray
         self._pts = max(self._pts + 1, round(time / self._base)) if self._timed else self._count
         picture.pts, picture.time_base = self._pts, self._base
         self._count += 1
@@ -307,7 +326,9 @@ class LineFile(NullSink):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))  # may lead to a plain file
+        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(
+            str(path)
+        )  # may lead to a plain file
         special = own is not None or (path.exists() and not path.is_file() and not path.is_dir())
         self._part = path if special else path.with_name(path.name + ".part")
         with output_errors(path):
@@ -315,7 +336,11 @@ class LineFile(NullSink):
                 raise OutputError(f"cannot write {path}: it is a folder; give a file's name")
             if not special:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.fdopen(os.dup(own), "wb", buffering=0) if own else self._part.open("wb", buffering=0)
+            self._file = (
+                os.fdopen(os.dup(own), "wb", buffering=0)
+                if own
+                else self._part.open("wb", buffering=0)
+            )
         self._size = 0
 
     def close(self) -> None:
@@ -350,7 +375,9 @@ class JsonLines(LineFile):
 
     def fail(self, source: str, index: int, error: str) -> None:
         """Write a line with `error` and without `detections`; see `Sink`."""
-        self.line(json.dumps({"source": source, "frame": index, "error": error}, ensure_ascii=False))
+        self.line(
+            json.dumps({"source": source, "frame": index, "error": error}, ensure_ascii=False)
+        )
 
 
 class LabelFiles(NullSink):
@@ -371,7 +398,10 @@ class LabelFiles(NullSink):
         height, width = frame.image.shape[:2]
         text = format_yolo(Labels(as_boxes(found.xyxy), _ids(found)), width, height)
         if self._conf:
-            text = "".join(f"{line} {value:.6f}\n" for line, value in zip(text.splitlines(), _confidences(found), strict=True))
+            text = "".join(
+                f"{line} {value:.6f}\n"
+                for line, value in zip(text.splitlines(), _confidences(found), strict=True)
+            )
         write_atomic(self._folder / f"{self._name(frame)}{_place(frame)}.txt", text)
 
 
@@ -393,8 +423,13 @@ class Crops(NullSink):
         """Write a frame's crops; see `Sink`."""
         frame = result.frame
         stem = self._name(frame) + _place(frame)
-        edges = np.concatenate([np.floor(result.detections.xyxy[:, :2]), np.ceil(result.detections.xyxy[:, 2:])], axis=1).astype(int)
-        for number, ((x1, y1, x2, y2), class_id) in enumerate(zip(edges, _ids(result.detections), strict=True), 1):
+        edges = np.concatenate(
+            [np.floor(result.detections.xyxy[:, :2]), np.ceil(result.detections.xyxy[:, 2:])],
+            axis=1,
+        ).astype(int)
+        for number, ((x1, y1, x2, y2), class_id) in enumerate(
+            zip(edges, _ids(result.detections), strict=True), 1
+        ):
             crop = frame.image[y1:y2, x1:x2]
             if crop.size:
                 write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
@@ -413,7 +448,9 @@ class Window:
 
     def __init__(self) -> None:
         if reason := _no_window():
-            raise OutputError(f"cannot show a window: {reason}; run without --show and look at the saved pictures")
+            raise OutputError(
+                f"cannot show a window: {reason}; run without --show and look at the saved pictures"
+            )
         self._shape: tuple[int, ...] = ()
 
     def write(self, result: Result) -> None:
@@ -428,12 +465,28 @@ class Window:
         if image.shape != self._shape:
             self._shape = image.shape
             scale = min(1280 / image.shape[1], 720 / image.shape[0], 1)
-            cv2.resizeWindow(self.TITLE, max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+            cv2.resizeWindow(
+                self.TITLE,
+                max(round(image.shape[1] * scale), 1),
+                max(round(image.shape[0] * scale), 1),
+            )
         if result.frame.kind == "live":
             latency = f"{1000 * (time.monotonic() - result.frame.taken):.0f} ms"
-            image = cv2.putText(image.copy(), latency, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
+            image = cv2.putText(
+                image.copy(),
+                latency,
+                (8, 24),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.7,
+                (255, 255, 255),
+                2,
+                cv2.LINE_AA,
+            )
         cv2.imshow(self.TITLE, image)
-        while not self._pressed(50 if result.frame.kind == "image" else 1) and result.frame.kind == "image":
+        while (
+            not self._pressed(50 if result.frame.kind == "image" else 1)
+            and result.frame.kind == "image"
+        ):
             pass
 
     def idle(self) -> None:
@@ -475,7 +528,11 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
         return drawn
     size = (image.shape[1], image.shape[0])
     scale = max(sv.calculate_optimal_text_scale(size), 0.35)
-    thickness = max(sv.calculate_optimal_line_thickness(size), round(min(size) / 300)) if min(size) > 100 else 1
+    thickness = (
+        max(sv.calculate_optimal_line_thickness(size), round(min(size) / 300))
+        if min(size) > 100
+        else 1
+    )
     text_thickness = max(round(scale * 1.5), 1)
     palette = sv.ColorPalette.from_hex(list(COLORS))
     sv.BoxAnnotator(color=palette, thickness=thickness).annotate(drawn, detections)
@@ -486,13 +543,27 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
     if not fits("0.00", size[0] / 2):  # a label would hide the face
         return drawn
     labels = []
-    tracks = np.zeros(len(detections), np.int64) if detections.tracker_id is None else detections.tracker_id
-    for box, name, value, track in zip(detections.xyxy, detections.data["class_name"], _confidences(detections), tracks, strict=True):
+    tracks = (
+        np.zeros(len(detections), np.int64)
+        if detections.tracker_id is None
+        else detections.tracker_id
+    )
+    for box, name, value, track in zip(
+        detections.xyxy,
+        detections.data["class_name"],
+        _confidences(detections),
+        tracks,
+        strict=True,
+    ):
         number, room = f"#{track} " if track > 0 else "", min(0.9 * size[0], 3 * (box[2] - box[0]))
         choices = (f"{number}{name} {value:.2f}", f"{number}{value:.2f}")
         labels.append(next((label for label in choices if fits(label, room)), f"{value:.2f}"))
     sv.LabelAnnotator(
-        color=palette, text_scale=scale, text_thickness=text_thickness, text_padding=max(round(scale * 8), 2), smart_position=True
+        color=palette,
+        text_scale=scale,
+        text_thickness=text_thickness,
+        text_padding=max(round(scale * 8), 2),
+        smart_position=True,
     ).annotate(drawn, detections, labels)
     return drawn
 
@@ -500,7 +571,11 @@ def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
 def json_record(result: Result) -> dict[str, Any]:
     """Return a result as the JSONL line holds it: box in pixels xyxy, `track_id` null where nothing is tracked."""
     frame, found = result.frame, result.detections
-    tracks = [None] * len(found) if found.tracker_id is None else [int(track) if track > 0 else None for track in found.tracker_id]
+    tracks = (
+        [None] * len(found)
+        if found.tracker_id is None
+        else [int(track) if track > 0 else None for track in found.tracker_id]
+    )
     return {
         "source": frame.source,
         "frame": frame.index,
@@ -515,7 +590,9 @@ def json_record(result: Result) -> dict[str, Any]:
                 "confidence": round(float(value), 4),
                 "track_id": track,
             }
-            for box, class_id, value, track in zip(found.xyxy, _ids(found), _confidences(found), tracks, strict=True)
+            for box, class_id, value, track in zip(
+                found.xyxy, _ids(found), _confidences(found), tracks, strict=True
+            )
         ],
     }
 
@@ -542,18 +619,28 @@ def _stem(frame: Frame) -> str:
     """Return a name for a frame's source that every file system takes."""
     if "://" in frame.source:
         tail = frame.source.partition("://")[2].partition("?")[0].rstrip("/").rpartition("/")[2]
-        stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in Path(tail).stem)[:100]
+        stem = "".join(
+            letter if letter.isalnum() or letter in "-_." else "_" for letter in Path(tail).stem
+        )[:100]
         return stem or "stream"
     return f"camera{frame.source}" if frame.kind == "live" else Path(frame.source).stem
 
 
 def _no_window() -> str:
     """Return why no window can be opened here, or nothing."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         return "there is no display ($DISPLAY is not set)"
     attempt = "import cv2; cv2.namedWindow('maskyolo', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
     try:
-        done = subprocess.run([sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not answer"
-    return "" if done.returncode == 0 else "OpenCV has no window system here or cannot reach the display"
+    return (
+        ""
+        if done.returncode == 0
+        else "OpenCV has no window system here or cannot reach the display"
+    )

@@ -36,7 +36,9 @@ class SlicedDetector:
 
     def __init__(self, detector: Detector, size: int = 640) -> None:
         if size < 64:
-            raise MaskyoloError(f"cannot slice pictures into tiles of {size} pixels: a face would not fit; give 320 to 1280")
+            raise MaskyoloError(
+                f"cannot slice pictures into tiles of {size} pixels: a face would not fit; give 320 to 1280"
+            )
         self.detector, self.size = detector, size
 
     def __call__(self, image: ImageArray) -> sv.Detections:
@@ -56,5 +58,9 @@ class SlicedDetector:
         found = [part for part in (whole, slicer(image)) if len(part)]
         if not found:
             return whole
-        merged = sv.Detections.merge(found).with_nms(SAME_FACE, class_agnostic=True, overlap_metric=sv.OverlapMetric.IOS)
-        return cast("sv.Detections", merged[np.argsort(-np.asarray(merged.confidence), kind="stable")])
+        merged = sv.Detections.merge(found).with_nms(
+            SAME_FACE, class_agnostic=True, overlap_metric=sv.OverlapMetric.IOS
+        )
+        return cast(
+            "sv.Detections", merged[np.argsort(-np.asarray(merged.confidence), kind="stable")]
+        )

@@ -28,11 +28,39 @@ from maskyolo._text import counted
 from maskyolo.errors import SourceError
 from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
 
-__all__ = ["VIDEO_SUFFIXES", "Camera", "Frame", "Picture", "Source", "Stream", "Video", "display_name", "http_request", "open_sources"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Camera",
+    "Frame",
+    "Picture",
+    "Source",
+    "Stream",
+    "Video",
+    "display_name",
+    "http_request",
+    "open_sources",
+]
 
 #: File name endings that are taken for videos when a folder is listed; what a file really is, its content decides.
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".asf"}
+    {
+        ".mp4",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".ogv",
+        ".asf",
+    }
 )
 
 #: Seconds after which an address that does not answer, or a stream that gives nothing more, is given up.
@@ -130,7 +158,9 @@ class Video:
         if not self.path.is_file():
             raise SourceError(f"cannot read {self.path}: no such file; check the path")
         if not os.access(self.path, os.R_OK):
-            raise SourceError(f"cannot read {self.path}: permission denied; change the file's permissions")
+            raise SourceError(
+                f"cannot read {self.path}: permission denied; change the file's permissions"
+            )
         yield from _decode(f"file:{self.path}", self.name, vid_stride)
 
 
@@ -161,11 +191,25 @@ class Camera:
                 with _quiet_opencv():
                     there, image = camera.read()
                 if not there:
-                    found = f"it broke off after {counted(index, 'frame')}" if index else "it gives no picture"
-                    raise SourceError(f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it")
+                    found = (
+                        f"it broke off after {counted(index, 'frame')}"
+                        if index
+                        else "it gives no picture"
+                    )
+                    raise SourceError(
+                        f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it"
+                    )
                 if index % vid_stride == 0:
                     now = time.monotonic()
-                    yield Frame(np.asarray(image, np.uint8), self.name, index, now - start, "live", rate / vid_stride, taken=now)
+                    yield Frame(
+                        np.asarray(image, np.uint8),
+                        self.name,
+                        index,
+                        now - start,
+                        "live",
+                        rate / vid_stride,
+                        taken=now,
+                    )
                 index += 1
         finally:
             camera.release()
@@ -190,7 +234,11 @@ class Stream:
                 yield Frame(decode_image(data, self.name), self.name, total=1)
                 return
         # the rate is not worth waiting for
-        options = {"rtsp_transport": "tcp", "fpsprobesize": "0"} if self.url.lower().startswith("rtsp") else {}
+        options = (
+            {"rtsp_transport": "tcp", "fpsprobesize": "0"}
+            if self.url.lower().startswith("rtsp")
+            else {}
+        )
         yield from _decode(self.url, self.name, vid_stride, options)
 
     def _picture(self) -> bytes | None:
@@ -202,23 +250,32 @@ class Stream:
                 data = answer.read(MAX_DOWNLOAD + 1)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == HTTPStatus.UNAUTHORIZED and "@" in urllib.parse.urlsplit(self.url).netloc:
+            if (
+                error.code == HTTPStatus.UNAUTHORIZED
+                and "@" in urllib.parse.urlsplit(self.url).netloc
+            ):
                 return None  # FFmpeg knows more ways to log in
             raise self._unreachable(error) from error
         except (ValueError, InvalidURL) as error:  # whose text may be a part of a password
             mend = "write / and @ in a password as %2F and %40"
-            raise SourceError(f"cannot read {self.name}: no valid address; check it, and {mend}") from error
+            raise SourceError(
+                f"cannot read {self.name}: no valid address; check it, and {mend}"
+            ) from error
         except OSError as error:  # URLError, timeouts
             raise self._unreachable(error) from error
         except HTTPException as error:
             raise self._unreachable(error) from error
         if len(data) > MAX_DOWNLOAD:
-            raise SourceError(f"cannot read {self.name}: more than {MAX_DOWNLOAD >> 20} MB; download it first")
+            raise SourceError(
+                f"cannot read {self.name}: more than {MAX_DOWNLOAD >> 20} MB; download it first"
+            )
         return bytes(data)
 
     def _unreachable(self, error: Exception) -> SourceError:
         reason = getattr(error, "reason", None) or error
-        return SourceError(f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}; check the address and the network")
+        return SourceError(
+            f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}; check the address and the network"
+        )
 
 
 def open_sources(source: str | int | Path) -> list[Source]:
@@ -234,7 +291,9 @@ def open_sources(source: str | int | Path) -> list[Source]:
     """
     text = str(source)
     if not text:
-        raise SourceError("no source given: the name is empty; give a picture, video, folder, glob, list (.txt), camera number or address")
+        raise SourceError(
+            "no source given: the name is empty; give a picture, video, folder, glob, list (.txt), camera number or address"
+        )
     path = Path(text)
     if isinstance(source, int) or (text.isascii() and text.isdigit()):
         return [Camera(int(text))]
@@ -262,8 +321,15 @@ def display_name(source: str | int | Path) -> str:
     text = str(source)
     if "://" not in text:
         return text
-    text = re.sub(r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text)  # also of passwords with a / that is not written as %2F
-    return re.sub(r"([?&;][^=&;#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&;#]*=)[^&;#]+", r"\1***", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text
+    )  # also of passwords with a / that is not written as %2F
+    return re.sub(
+        r"([?&;][^=&;#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&;#]*=)[^&;#]+",
+        r"\1***",
+        text,
+        flags=re.IGNORECASE,
+    )
 
 
 def _file(path: Path) -> Source:
@@ -290,36 +356,58 @@ def _is_picture(path: Path) -> bool:
 
 def _in_folder(folder: Path) -> list[Source]:
     try:
-        found = [_file(path) for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path)]
+        found = [
+            _file(path) for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path)
+        ]
     except OSError as error:
-        raise SourceError(f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}; check its permissions") from error
+        raise SourceError(
+            f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}; check its permissions"
+        ) from error
     if not found:
         inside = any(path.is_dir() for path in folder.iterdir())
-        mend = f"for those in its folders give the glob '{folder / '**' / '*'}'" if inside else "check the path"
+        mend = (
+            f"for those in its folders give the glob '{folder / '**' / '*'}'"
+            if inside
+            else "check the path"
+        )
         raise SourceError(f"no picture or video in {folder}; {mend}")
     return found
 
 
 def _in_list(path: Path) -> list[Source]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in path.read_text(encoding="utf-8-sig").splitlines()
+            if line.strip()
+        ]
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"cannot read list {path}: {error}; it must be text in UTF-8 with a path on each line") from error
+        raise SourceError(
+            f"cannot read list {path}: {error}; it must be text in UTF-8 with a path on each line"
+        ) from error
     found: list[Source] = []
     for line in lines:
         beside = path.parent / line
         entry = beside if not Path(line).exists() and beside.exists() else Path(line)
         try:
-            is_list = entry.suffix.lower() == ".txt" and "://" not in line  # a list in a list could hold itself
-            found += [Video(entry)] if is_list else open_sources(line if "://" in line else str(entry))
+            is_list = (
+                entry.suffix.lower() == ".txt" and "://" not in line
+            )  # a list in a list could hold itself
+            found += (
+                [Video(entry)] if is_list else open_sources(line if "://" in line else str(entry))
+            )
         except SourceError:
-            found.append(_file(entry))  # reported when its turn comes, as other bad files of a batch
+            found.append(
+                _file(entry)
+            )  # reported when its turn comes, as other bad files of a batch
     if not found:
         raise SourceError(f"the list {path} is empty; write a path on each line")
     return found
 
 
-def http_request(url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> urllib.request.Request:
+def http_request(
+    url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> urllib.request.Request:
     """Return a request for an http(s) address, with `data` to post; a name and password in it are sent as HTTP has them.
 
     Raises:
@@ -330,24 +418,36 @@ def http_request(url: str, data: bytes | None = None, headers: Mapping[str, str]
     place = parts._replace(netloc=host).geturl()
     request = urllib.request.Request(place, data, {"User-Agent": "maskyolo", **(headers or {})})  # noqa: S310
     if login:
-        request.add_unredirected_header("Authorization", "Basic " + b64encode(urllib.parse.unquote_to_bytes(login)).decode())
+        request.add_unredirected_header(
+            "Authorization", "Basic " + b64encode(urllib.parse.unquote_to_bytes(login)).decode()
+        )
     return request
 
 
-def _decode(url: str, name: str, vid_stride: int, options: dict[str, str] | None = None) -> Iterator[Frame]:
+def _decode(
+    url: str, name: str, vid_stride: int, options: dict[str, str] | None = None
+) -> Iterator[Frame]:
     """Yield the frames of whatever FFmpeg opens."""
     import av
 
     begun = time.monotonic()
     try:
-        container = av.open(url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace")
+        container = av.open(
+            url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace"
+        )
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = _reason(error) if time.monotonic() - begun < TIMEOUT else _SILENT.format(TIMEOUT)  # RTSP calls that invalid data
-        raise SourceError(f"cannot read {name}: {reason}; check that it is a video and can be reached") from error
+        reason = (
+            _reason(error) if time.monotonic() - begun < TIMEOUT else _SILENT.format(TIMEOUT)
+        )  # RTSP calls that invalid data
+        raise SourceError(
+            f"cannot read {name}: {reason}; check that it is a video and can be reached"
+        ) from error
     with ExitStack() as closing:
         closing.enter_context(container)
         if not container.streams.video:
-            raise SourceError(f"cannot read {name}: there is no picture in it, only {_contents(container)}; give a video")
+            raise SourceError(
+                f"cannot read {name}: there is no picture in it, only {_contents(container)}; give a video"
+            )
         if container.duration is None and "://" in url:
             closing.pop_all()
             yield from _follow(container, name, vid_stride)
@@ -390,17 +490,29 @@ def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
             start = now if start is None else start
             moment = index / float(rate) if now is None or start is None else now - start
             if index % vid_stride == 0:
-                yield Frame(_upright(reformatter, picture), name, index, moment, "video", rate / vid_stride, total)
+                yield Frame(
+                    _upright(reformatter, picture),
+                    name,
+                    index,
+                    moment,
+                    "video",
+                    rate / vid_stride,
+                    total,
+                )
             index += 1
     alone = len(container.streams) == 1 and container.duration is not None
-    short = packets < stream.frames or (alone and moment + 2 < (container.duration or 0) / av.time_base)
+    short = packets < stream.frames or (
+        alone and moment + 2 < (container.duration or 0) / av.time_base
+    )
     if error_text or damaged or short or not index:
         found = (
             "it has no frame that can be decoded"
             if not index
             else f"it is damaged or breaks off: {counted(index, 'frame')} of {known or 'it'} is all that can be read"
         )
-        raise SourceError(f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again")
+        raise SourceError(
+            f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again"
+        )
 
 
 def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
@@ -430,7 +542,16 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
             for picture in decoded if not packet.is_corrupt else ():
                 if index >= wanted:
                     image = _upright(reformatter, picture)
-                    yield Frame(image, name, index, taken - start, "live", rate / vid_stride, taken=taken, skipped=skipped)
+                    yield Frame(
+                        image,
+                        name,
+                        index,
+                        taken - start,
+                        "live",
+                        rate / vid_stride,
+                        taken=taken,
+                        skipped=skipped,
+                    )
                     wanted, skipped = index + vid_stride, 0
                 index += 1
     finally:
@@ -506,13 +627,23 @@ def _upright(reformatter: Any, picture: Any) -> ImageArray:
     if made is picture:  # which the decoder may still need
         image: ImageArray = made.to_ndarray()
     else:
-        rows = np.frombuffer(made.planes[0], np.uint8).reshape(made.height, made.planes[0].line_size)
-        image = np.ascontiguousarray(rows[:, : 3 * made.width]).reshape(made.height, made.width, 3)  # copied only if rows are padded
-    return np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90)) if picture.rotation % 360 else image
+        rows = np.frombuffer(made.planes[0], np.uint8).reshape(
+            made.height, made.planes[0].line_size
+        )
+        image = np.ascontiguousarray(rows[:, : 3 * made.width]).reshape(
+            made.height, made.width, 3
+        )  # copied only if rows are padded
+    return (
+        np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90))
+        if picture.rotation % 360
+        else image
+    )
 
 
 def _reason(error: BaseException) -> str:
-    if type(error).__name__ == "ExitError":  # FFmpeg's "immediate exit requested": PyAV stopped waiting
+    if (
+        type(error).__name__ == "ExitError"
+    ):  # FFmpeg's "immediate exit requested": PyAV stopped waiting
         return _SILENT.format(TIMEOUT)
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).lower()

@@ -28,7 +28,17 @@ from maskyolo.images import ImageArray
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["COUNTS", "FRAME", "Laps", "crowd_frame", "cut_faces", "measure_memory", "measure_speed", "timed", "verdicts"]
+__all__ = [
+    "COUNTS",
+    "FRAME",
+    "Laps",
+    "crowd_frame",
+    "cut_faces",
+    "measure_memory",
+    "measure_speed",
+    "timed",
+    "verdicts",
+]
 
 #: Numbers of faces in the frames that speed is measured on.
 COUNTS = (1, 2, 5, 10, 20, 40)
@@ -99,7 +109,9 @@ class _Timed:
 
 
 @contextmanager
-def timed(detector: Detector) -> Iterator[Callable[[ImageArray], tuple[sv.Detections, float, dict[str, float]]]]:
+def timed(
+    detector: Detector,
+) -> Iterator[Callable[[ImageArray], tuple[sv.Detections, float, dict[str, float]]]]:
     """Give a function that runs a detector on a picture and returns its detections, and milliseconds: the whole's and each stage's."""
     from maskyolo.two_stage import TwoStageDetector
     from maskyolo.yolo import YoloDetector
@@ -119,10 +131,21 @@ def timed(detector: Detector) -> Iterator[Callable[[ImageArray], tuple[sv.Detect
         end = perf_counter()
         stages = {}
         if isinstance(detector, YoloDetector):
-            stages = {"preprocess": network.begin - begin, "network": network.end - network.begin, "postprocess": end - network.end}
+            stages = {
+                "preprocess": network.begin - begin,
+                "network": network.end - network.begin,
+                "postprocess": end - network.end,
+            }
         elif isinstance(detector, TwoStageDetector):
-            stages = {"face detector": first.end - first.begin, "classifier": second.end - second.begin}
-        return detections, (end - begin) * 1000, {name: seconds * 1000 for name, seconds in stages.items()}
+            stages = {
+                "face detector": first.end - first.begin,
+                "classifier": second.end - second.begin,
+            }
+        return (
+            detections,
+            (end - begin) * 1000,
+            {name: seconds * 1000 for name, seconds in stages.items()},
+        )
 
     try:
         yield run
@@ -164,7 +187,11 @@ def measure_speed(
         if on_progress:
             on_progress(number, rounds)
     return {
-        name: {count: Laps(found[name][count], whole[name, count], dict(stages[name, count])) for count in frames} for name in detectors
+        name: {
+            count: Laps(found[name][count], whole[name, count], dict(stages[name, count]))
+            for count in frames
+        }
+        for name in detectors
     }
 
 
@@ -172,18 +199,33 @@ def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
     """Say of each two detectors which is faster with how many faces; about as fast where it is not in nine of ten rounds."""
     told = []
     for first, second in combinations(speed, 2):
-        groups: dict[str, list[tuple[int, float]]] = {"faster than": [], "about as fast as": [], "slower than": []}
+        groups: dict[str, list[tuple[int, float]]] = {
+            "faster than": [],
+            "about as fast as": [],
+            "slower than": [],
+        }
         for count, laps in speed[first].items():
-            low, middle, high = np.percentile(np.divide(speed[second][count].whole, laps.whole), [10, 50, 90])
-            groups["faster than" if low > 1 else "slower than" if high < 1 else "about as fast as"].append((count, float(middle)))
+            low, middle, high = np.percentile(
+                np.divide(speed[second][count].whole, laps.whole), [10, 50, 90]
+            )
+            groups[
+                "faster than" if low > 1 else "slower than" if high < 1 else "about as fast as"
+            ].append((count, float(middle)))
         parts = []
         for word, cases in groups.items():
             if cases:
                 ratios = sorted(max(ratio, 1 / ratio) for _, ratio in cases)
-                span = f"{ratios[0]:.1f}" if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}" else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+                span = (
+                    f"{ratios[0]:.1f}"
+                    if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}"
+                    else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+                )
                 counts = ", ".join(str(count) for count, _ in cases)
                 faces = "face" if counts == "1" else "faces"
-                parts.append(f"{word} {second} with {counts} {faces}" + ("" if word.startswith("about") else f" ({span} times)"))
+                parts.append(
+                    f"{word} {second} with {counts} {faces}"
+                    + ("" if word.startswith("about") else f" ({span} times)")
+                )
         told.append(f"{first} is {'; '.join(parts)}.")
     return told
 
@@ -195,7 +237,12 @@ def cut_faces(image: ImageArray, boxes: Sequence[Sequence[float]]) -> list[Image
     for x1, y1, x2, y2 in boxes:
         half = max(x2 - x1, y2 - y1) * (0.5 + MARGIN)
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        left, top, right, bottom = round(x - half), round(y - half), round(x + half), round(y + half)
+        left, top, right, bottom = (
+            round(x - half),
+            round(y - half),
+            round(x + half),
+            round(y + half),
+        )
         if 0 <= left < right <= width and 0 <= top < bottom <= height:
             cut.append(image[top:bottom, left:right].copy())
     return cut
@@ -204,7 +251,10 @@ def cut_faces(image: ImageArray, boxes: Sequence[Sequence[float]]) -> list[Image
 def crowd_frame(faces: Sequence[ImageArray], count: int) -> ImageArray:
     """Lay out `count` faces on a grey frame of 1280 x 720, as large as fit; faces are taken again from the start when there are fewer."""
     width, height = FRAME
-    side, columns = max((min(width // columns, height // -(-count // columns)), columns) for columns in range(1, count + 1))
+    side, columns = max(
+        (min(width // columns, height // -(-count // columns)), columns)
+        for columns in range(1, count + 1)
+    )
     frame = np.full((height, width, 3), _GREY, np.uint8)
     for place in range(count):
         face = faces[place % len(faces)]
@@ -227,7 +277,13 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "frame.npy"
         np.save(place, frame)
-        words = [sys.executable, "-c", "from maskyolo.speed import _report_memory; _report_memory()", json.dumps(settings), str(place)]
+        words = [
+            sys.executable,
+            "-c",
+            "from maskyolo.speed import _report_memory; _report_memory()",
+            json.dumps(settings),
+            str(place),
+        ]
         told = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
         return float(told.stdout.split()[-1])
@@ -248,7 +304,9 @@ def _report_memory() -> None:
 
 def _peak_memory() -> float | None:
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would tell the peak of the process that started this one, if that is higher
+    if (
+        status.exists()
+    ):  # getrusage would tell the peak of the process that started this one, if that is higher
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     try:

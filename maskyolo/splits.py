@@ -14,7 +14,14 @@ from PIL import Image, ImageOps
 
 from maskyolo.images import ImageArray
 
-__all__ = ["NEAR_COPY", "assign_splits", "group_near_copies", "near_copies", "perceptual_hashes", "random_leaks"]
+__all__ = [
+    "NEAR_COPY",
+    "assign_splits",
+    "group_near_copies",
+    "near_copies",
+    "perceptual_hashes",
+    "random_leaks",
+]
 
 #: Two pictures whose 64-bit perceptual hashes differ in at most this many bits are taken for copies of each other.
 NEAR_COPY = 6
@@ -22,12 +29,17 @@ NEAR_COPY = 6
 
 def perceptual_hashes(image: ImageArray) -> tuple[str, str]:
     """Return the perceptual hash (imagehash's `phash`, 64 bits as 16 hex digits) of a BGR picture and that of the picture mirrored."""
-    small = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).resize((32, 32), Image.Resampling.LANCZOS)
+    small = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).resize(
+        (32, 32), Image.Resampling.LANCZOS
+    )
     return str(imagehash.phash(small)), str(imagehash.phash(ImageOps.mirror(small)))
 
 
 def near_copies(
-    hashes: Sequence[str], mirrored: Sequence[str] | None = None, distance: int = NEAR_COPY, to: Sequence[str] | None = None
+    hashes: Sequence[str],
+    mirrored: Sequence[str] | None = None,
+    distance: int = NEAR_COPY,
+    to: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Find all pairs of pictures that are near-copies of each other.
 
@@ -47,7 +59,9 @@ def near_copies(
         return np.zeros((0, 2), dtype=np.int64)
     others = _bits(hashes if to is None else to)
     pairs = []
-    for start in range(0, len(hashes), 1024):  # in blocks: all pairs of 50,000 pictures at once would be 10 GB
+    for start in range(
+        0, len(hashes), 1024
+    ):  # in blocks: all pairs of 50,000 pictures at once would be 10 GB
         near = _within(_bits(hashes[start : start + 1024]), others, distance)
         if mirrored is not None:
             near |= _within(_bits(mirrored[start : start + 1024]), others, distance)
@@ -83,7 +97,9 @@ def group_near_copies(
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    pairs = np.concatenate([near_copies(hashes, mirrored, distance), np.asarray(links, dtype=np.int64).reshape(-1, 2)])
+    pairs = np.concatenate(
+        [near_copies(hashes, mirrored, distance), np.asarray(links, dtype=np.int64).reshape(-1, 2)]
+    )
     graph = coo_matrix((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(hashes), len(hashes)))
     _, groups = connected_components(graph, directed=False)
     _, first_seen, numbers = np.unique(groups, return_index=True, return_inverse=True)
@@ -99,7 +115,11 @@ def random_leaks(pairs: int, counts: Iterable[int]) -> float:
     """
     sizes = list(counts)
     total = sum(sizes)
-    return pairs * (1 - sum(size * (size - 1) for size in sizes) / (total * (total - 1))) if total > 1 else 0.0
+    return (
+        pairs * (1 - sum(size * (size - 1) for size in sizes) / (total * (total - 1)))
+        if total > 1
+        else 0.0
+    )
 
 
 def assign_splits(
@@ -141,11 +161,15 @@ def assign_splits(
         given = dict.fromkeys((*wanted, *fixed.values()), 0)
         settled = [places for places in stratum if groups[places[0]] in fixed]
         open_ones = [places for places in stratum if groups[places[0]] not in fixed]
-        open_ones.sort(key=lambda places: hashlib.sha256(f"{seed}/{names[places[0]]}".encode()).digest())
+        open_ones.sort(
+            key=lambda places: hashlib.sha256(f"{seed}/{names[places[0]]}".encode()).digest()
+        )
         for places in settled + open_ones:
             empty = [split for split in wanted if not given[split]]
             choice = empty or list(wanted)  # first one group to each, then to whoever lacks most
-            split = fixed.get(groups[places[0]]) or max(choice, key=lambda name: wanted[name] * total - given[name])
+            split = fixed.get(groups[places[0]]) or max(
+                choice, key=lambda name: wanted[name] * total - given[name]
+            )
             given[split] += len(places)
             for place in places:
                 splits[place] = split
@@ -153,10 +177,14 @@ def assign_splits(
 
 
 def _bits(hashes: Sequence[str]) -> npt.NDArray[np.float32]:
-    return np.unpackbits(np.array([list(bytes.fromhex(value)) for value in hashes], dtype=np.uint8), axis=1).astype(np.float32)
+    return np.unpackbits(
+        np.array([list(bytes.fromhex(value)) for value in hashes], dtype=np.uint8), axis=1
+    ).astype(np.float32)
 
 
-def _within(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32], distance: int) -> npt.NDArray[np.bool_]:
+def _within(
+    one: npt.NDArray[np.float32], two: npt.NDArray[np.float32], distance: int
+) -> npt.NDArray[np.bool_]:
     differing = one.sum(1)[:, None] + two.sum(1)[None] - 2 * one @ two.T
     near: npt.NDArray[np.bool_] = differing <= distance
     return near

@@ -85,7 +85,12 @@ def decide_classes(
         reason = f"{count} faces, all given the folder's class" if count > 1 else ""
         return Decision(of_folder, ("folder",) * count, reason)
     if others == "set-aside":
-        return Decision(of_folder, ("folder",) * count, f"{count} faces; whose class the folder tells is not known", ambiguous=True)
+        return Decision(
+            of_folder,
+            ("folder",) * count,
+            f"{count} faces; whose class the folder tells is not known",
+            ambiguous=True,
+        )
     rank = prominence(boxes, width, height)
     if others == "paint" or found is None:
         subject = int(rank.argmax())
@@ -95,13 +100,24 @@ def decide_classes(
     belief = _beliefs(boxes, found)
     suspected = (belief[:, class_id] >= _SUSPECTED) & (belief.argmax(1) == class_id)
     if not suspected.any():
-        return Decision(of_folder, ("folder",) * count, f"{count} faces, none of which clearly is of the folder's class", ambiguous=True)
+        return Decision(
+            of_folder,
+            ("folder",) * count,
+            f"{count} faces, none of which clearly is of the folder's class",
+            ambiguous=True,
+        )
     subject = int(np.where(suspected, rank, -1).argmax())
     sure = (belief.max(1) >= _SURE) & (belief.min(1) < _SURE / 2)
     class_ids = np.where(sure, belief.argmax(1), IGNORE)
     class_ids[subject] = class_id
-    deciders = tuple("folder" if place == subject else name if sure[place] else "nobody" for place in range(count))
-    parts = [(int(sure.sum()) - int(sure[subject]), f"of {name}'s class"), (deciders.count("nobody"), "painted over")]
+    deciders = tuple(
+        "folder" if place == subject else name if sure[place] else "nobody"
+        for place in range(count)
+    )
+    parts = [
+        (int(sure.sum()) - int(sure[subject]), f"of {name}'s class"),
+        (deciders.count("nobody"), "painted over"),
+    ]
     told = ", ".join(f"{number} {what}" for number, what in parts if number)
     return Decision(class_ids, deciders, f"{count} faces: the subject, {told}")
 
@@ -121,7 +137,9 @@ def paint_over(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) ->
         region = painted[rows, columns]
         if region.size:
             few = cv2.resize(region, (2, 2), interpolation=cv2.INTER_AREA)
-            painted[rows, columns] = cv2.resize(few, region.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            painted[rows, columns] = cv2.resize(
+                few, region.shape[1::-1], interpolation=cv2.INTER_LINEAR
+            )
     for x1, y1, x2, y2 in as_boxes(spare):
         place = slice(max(0, int(y1)), int(y2) + 1), slice(max(0, int(x1)), int(x2) + 1)
         painted[place] = image[place]

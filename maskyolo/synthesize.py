@@ -105,7 +105,9 @@ def synthesize_masks(
         )
     paths = find_faces(faces)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"cannot write the photos to {out}: it exists; choose another folder or remove it")
+        raise OutputError(
+            f"cannot write the photos to {out}: it exists; choose another folder or remove it"
+        )
     detectors: SimpleQueue[YuNet] = SimpleQueue()
     for _ in range(workers):
         detectors.put(YuNet(weights, conf=_LEAST_SURE))  # one each, as they are not safe to share
@@ -118,7 +120,11 @@ def synthesize_masks(
         def work(path: Path, checksum: str) -> list[MadePhoto]:
             name = written_name(path.relative_to(faces))
             if firsts.get(checksum, name) != name:
-                return [MadePhoto(name, "duplicate", f"the same file as {firsts[checksum]}", sha256=checksum)]
+                return [
+                    MadePhoto(
+                        name, "duplicate", f"the same file as {firsts[checksum]}", sha256=checksum
+                    )
+                ]
             detector = detectors.get()
             try:
                 return _make(path, name, part, detector, plan, done)
@@ -159,18 +165,25 @@ def find_faces(folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DatasetError(f"no folder {folder}; give a folder of photos in which nobody wears a mask")
+        raise DatasetError(
+            f"no folder {folder}; give a folder of photos in which nobody wears a mask"
+        )
     paths = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     for path in paths:
         for name in path.relative_to(folder).parts[:-1]:
             if class_of(name) == "with_mask":
-                raise DatasetError(f"{folder} has a folder '{name}'; give only the folder of bare faces, such as {folder / 'without_mask'}")
+                raise DatasetError(
+                    f"{folder} has a folder '{name}'; give only the folder of bare faces, such as {folder / 'without_mask'}"
+                )
     if not paths:
-        raise DatasetError(f"no photos in {folder}; give a folder of photos in which nobody wears a mask")
+        raise DatasetError(
+            f"no photos in {folder}; give a folder of photos in which nobody wears a mask"
+        )
     return paths
 
 
@@ -190,26 +203,42 @@ def _start(part: Path, plan: _Plan) -> dict[str, list[MadePhoto]]:
     done: dict[str, list[MadePhoto]] = {}
     journal = part / _JOURNAL
     if journal.is_file():
-        lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # the last may be cut short
+        lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")[
+            :-1
+        ]  # the last may be cut short
         if lines and lines[0] == settings:
             for line in lines[1:]:
                 photos = [MadePhoto.from_dict(values) for values in json.loads(line)]
                 done[photos[0].original] = photos
     for name in _FOLDERS:
         (part / name).mkdir(parents=True, exist_ok=True)
-    lines = [settings, *(json.dumps([photo.to_dict() for photo in photos]) for photos in done.values())]
+    lines = [
+        settings,
+        *(json.dumps([photo.to_dict() for photo in photos]) for photos in done.values()),
+    ]
     write_atomic(journal, "\n".join(lines) + "\n")
     return done
 
 
-def _make(path: Path, name: str, part: Path, detector: YuNet, plan: _Plan, done: dict[str, list[MadePhoto]]) -> list[MadePhoto]:
+def _make(
+    path: Path,
+    name: str,
+    part: Path,
+    detector: YuNet,
+    plan: _Plan,
+    done: dict[str, list[MadePhoto]],
+) -> list[MadePhoto]:
     """Make what is to be made of one photo; return its lines, at least one."""
     line = MadePhoto(name, "unreadable")
     try:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         earlier = done.get(name)
-        if earlier and earlier[0].sha256 == sha256 and all(not photo.file or (part / photo.file).is_file() for photo in earlier):
+        if (
+            earlier
+            and earlier[0].sha256 == sha256
+            and all(not photo.file or (part / photo.file).is_file() for photo in earlier)
+        ):
             return earlier
         line = replace(line, sha256=sha256)
         image = decode_image(data, name)
@@ -217,13 +246,23 @@ def _make(path: Path, name: str, part: Path, detector: YuNet, plan: _Plan, done:
         return [replace(line, reason=(error.strerror or str(error)).lower())]
     except ImageError as error:
         return [replace(line, reason=str(error))]
-    line = replace(line, phash=str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)))))
+    line = replace(
+        line, phash=str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))))
+    )
     found = detector.detect(image)
     if not len(found) or found.landmarks is None:
         return [replace(line, status="no_face", reason="no face found")]
-    line = replace(line, landmarks=json.dumps(np.round(found.landmarks.astype(np.float64), 1).tolist()))
+    line = replace(
+        line, landmarks=json.dumps(np.round(found.landmarks.astype(np.float64), 1).tolist())
+    )
     if found.scores.min() < _SURE:
-        return [replace(line, status="unsure", reason=f"a face of score {found.scores.min():.2f}, which may be none")]
+        return [
+            replace(
+                line,
+                status="unsure",
+                reason=f"a face of score {found.scores.min():.2f}, which may be none",
+            )
+        ]
     for landmarks in found.landmarks:
         if reason := obstacle(landmarks):
             return [replace(line, status="small" if "small" in reason else "turned", reason=reason)]
@@ -236,7 +275,9 @@ def _make(path: Path, name: str, part: Path, detector: YuNet, plan: _Plan, done:
         label = f"_{drawn[0].replace(' ', '-')}_{number}" if drawn else ""
         file = f"{class_name}/{sha256[:16]}{label}{suffix}"
         write_atomic(part / file, encoded)
-        return replace(line, status=status, file=file, class_name=class_name, drawn="; ".join(drawn))
+        return replace(
+            line, status=status, file=file, class_name=class_name, drawn="; ".join(drawn)
+        )
 
     chance, second_chance = rng(0).random(2)
     made = []
@@ -245,23 +286,33 @@ def _make(path: Path, name: str, part: Path, detector: YuNet, plan: _Plan, done:
             masked, drawn = _masked(image, found.landmarks, rng(1, number))
             made.append(write("masked", number, drawn, *_encoded(masked, data)))
         if not plan.keep_originals:
-            return [*made, replace(line, status="left_out", reason="its masked copy is in with_mask")]
+            return [
+                *made,
+                replace(line, status="left_out", reason="its masked copy is in with_mask"),
+            ]
     elif second_chance < plan.confusers:
         hidden, drawn = _hidden(image, found.landmarks, rng(2, 1))
         made.append(write("confuser", 1, drawn, *_encoded(hidden, data)))
     return [*made, write("bare", 0, [], data, _suffix(data))]
 
 
-def _masked(image: ImageArray, faces: Landmarks, rng: np.random.Generator) -> tuple[ImageArray, list[str]]:
+def _masked(
+    image: ImageArray, faces: Landmarks, rng: np.random.Generator
+) -> tuple[ImageArray, list[str]]:
     drawn = []
     for landmarks in faces:
         style = choose_style(rng)
         image = draw_mask(image, landmarks, rng, style)
-        drawn.append(f"{style.kind} {style.colour}" + (f" {style.pattern}" if style.pattern != "plain" else ""))
+        drawn.append(
+            f"{style.kind} {style.colour}"
+            + (f" {style.pattern}" if style.pattern != "plain" else "")
+        )
     return image, drawn
 
 
-def _hidden(image: ImageArray, faces: Landmarks, rng: np.random.Generator) -> tuple[ImageArray, list[str]]:
+def _hidden(
+    image: ImageArray, faces: Landmarks, rng: np.random.Generator
+) -> tuple[ImageArray, list[str]]:
     drawn = []
     for landmarks in faces:
         drawn.append(str(rng.choice(CONFUSERS)))
@@ -280,7 +331,9 @@ def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
         if isinstance(file, JpegImagePlugin.JpegImageFile) and file.mode in ("RGB", "L"):
             plugin: Any = JpegImagePlugin  # typed in some versions of Pillow, not in others
             jpeg: Any = file
-            picture.convert(file.mode).save(buffer, "JPEG", qtables=jpeg.quantization, subsampling=plugin.get_sampling(jpeg))
+            picture.convert(file.mode).save(
+                buffer, "JPEG", qtables=jpeg.quantization, subsampling=plugin.get_sampling(jpeg)
+            )
         else:
             picture.save(buffer, "JPEG", quality=92)
     return buffer.getvalue(), ".jpg"
@@ -289,7 +342,9 @@ def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
 def _suffix(data: bytes) -> str:
     """Return the file name ending for a picture's own format, whatever its name says."""
     with open_picture(io.BytesIO(data)) as file:
-        return {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}.get(file.format or "", ".jpg")
+        return {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}.get(
+            file.format or "", ".jpg"
+        )
 
 
 def _remove_leftovers(part: Path, files: set[str]) -> None:

@@ -80,7 +80,9 @@ class Tracker:
         from trackers import ByteTrackTracker
 
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=round(LOST * 30),  # in frames of a thirtieth of a second, whatever the rate is
+            lost_track_buffer=round(
+                LOST * 30
+            ),  # in frames of a thirtieth of a second, whatever the rate is
             frame_rate=min(max(rate, RATES[0]), RATES[1]),
             track_activation_threshold=max(conf, START_CONF),
             minimum_consecutive_frames=START_FRAMES,
@@ -89,7 +91,9 @@ class Tracker:
         self._votes: dict[int, Vote] = {}
         self._time = -math.inf
 
-    def update(self, detections: sv.Detections, time: float, size: tuple[int, int] = (SIDE, SIDE)) -> sv.Detections:
+    def update(
+        self, detections: sv.Detections, time: float, size: tuple[int, int] = (SIDE, SIDE)
+    ) -> sv.Detections:
         """Return the detections in their order with `tracker_id`, from 1 on, or -1 without a track; a track's have its voted class.
 
         Args:
@@ -99,11 +103,16 @@ class Tracker:
         """
         import supervision as sv
 
-        self._time = max(time, self._time + 1e-3)  # a clock that stands still would count as no new frame
+        self._time = max(
+            time, self._time + 1e-3
+        )  # a clock that stands still would count as no new frame
         rows = np.arange(len(detections))
         boxes = detections.xyxy * (SIDE / np.array([*size, *size], np.float32))
         sure: Any = detections.confidence
-        found: Any = self._tracker.update(sv.Detections(boxes, confidence=detections.confidence, data={"row": rows}), timestamp=self._time)
+        found: Any = self._tracker.update(
+            sv.Detections(boxes, confidence=detections.confidence, data={"row": rows}),
+            timestamp=self._time,
+        )
         tracks = np.full(len(detections), -1)
         if len(found):
             tracks[found.data["row"]] = np.where(found.tracker_id >= 0, found.tracker_id + 1, -1)
@@ -111,7 +120,9 @@ class Tracker:
         for row in np.flatnonzero(tracks > 0):
             vote = self._votes.setdefault(int(tracks[row]), Vote(int(class_ids[row]), self._time))
             class_ids[row] = vote.add(int(class_ids[row]), float(sure[row]), self._time)
-        self._votes = {track: vote for track, vote in self._votes.items() if self._time - vote.time <= 2 * LOST}
+        self._votes = {
+            track: vote for track, vote in self._votes.items() if self._time - vote.time <= 2 * LOST
+        }
         return sv.Detections(
             detections.xyxy,
             confidence=detections.confidence,

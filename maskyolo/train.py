@@ -18,7 +18,14 @@ import yaml
 
 from maskyolo._ultralytics import import_ultralytics, silenced
 from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError, output_errors
+from maskyolo.errors import (
+    DatasetError,
+    DependencyError,
+    MaskyoloError,
+    OutputError,
+    WeightsError,
+    output_errors,
+)
 from maskyolo.images import write_atomic
 from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights, load_manifest
@@ -128,21 +135,34 @@ def train_detector(
         OutputError: the run's folder cannot be written, or no space left.
         MaskyoloError: a wrong setting, a device that is not there, or nothing to resume.
     """
-    settings = {"imgsz": imgsz, "epochs": epochs, "batch": batch, "seed": seed, "patience": patience}
+    settings = {
+        "imgsz": imgsz,
+        "epochs": epochs,
+        "batch": batch,
+        "seed": seed,
+        "patience": patience,
+    }
     if cache is not None:
         if cache not in ("ram", "disk", "none"):
             raise MaskyoloError(f"cannot cache pictures in '{cache}'; give ram, disk or none")
         cache_setting: Any = {"cache": False if cache == "none" else cache}
     else:
         cache_setting = {}
-    free = {key: value for key, value in {"workers": workers}.items() if value is not None} | cache_setting
+    free = {
+        key: value for key, value in {"workers": workers}.items() if value is not None
+    } | cache_setting
     given = {key: value for key, value in settings.items() if value is not None}
     import_ultralytics("maskyolo train")
     free["device"] = find_device(device)
     if resume is not None:
-        fixed = [*given, *(key for key, value in (("model", model), ("recipe", recipe)) if value is not None)]
+        fixed = [
+            *given,
+            *(key for key, value in (("model", model), ("recipe", recipe)) if value is not None),
+        ]
         if fixed:
-            raise MaskyoloError(f"a resumed run keeps its own settings; leave out {', '.join('--' + key for key in fixed)}")
+            raise MaskyoloError(
+                f"a resumed run keeps its own settings; leave out {', '.join('--' + key for key in fixed)}"
+            )
         folder = find_run(resume, project)
         if data is not None:
             _write_data(check_dataset(load_dataset(data)), folder)
@@ -165,7 +185,11 @@ def train_detector(
         if blend < 1:
             _keep_start(folder, start, blend)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
-        _run(args | {"model": start, "data": str(folder / "data.yaml")} | place, folder, _Listener(folder, on_progress, on_warning))
+        _run(
+            args | {"model": start, "data": str(folder / "data.yaml")} | place,
+            folder,
+            _Listener(folder, on_progress, on_warning),
+        )
     return _finish(folder, free["device"])
 
 
@@ -183,7 +207,10 @@ def find_recipe(recipe: Path | str) -> Path:
     for folder in folders:
         if path.name == str(recipe) and (folder / f"{recipe}.yaml").is_file():
             return folder / f"{recipe}.yaml"
-    names = ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})) or "none"
+    names = (
+        ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.yaml")}))
+        or "none"
+    )
     raise MaskyoloError(f"no recipe '{recipe}': neither a file nor a name (names: {names})")
 
 
@@ -196,7 +223,19 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
     import_ultralytics("reading a recipe")
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    owned = {"task", "mode", "data", "project", "name", "exist_ok", "resume", "save_dir", "save", "val", "plots"}
+    owned = {
+        "task",
+        "mode",
+        "data",
+        "project",
+        "name",
+        "exist_ok",
+        "resume",
+        "save_dir",
+        "save",
+        "val",
+        "plots",
+    }
     return read_recipe(recipe, set(DEFAULT_CFG_DICT) - owned | {"blend"})
 
 
@@ -210,14 +249,20 @@ def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MaskyoloError(f"cannot read recipe {path}: {' '.join(str(error).split())}; correct the file") from error
+        raise MaskyoloError(
+            f"cannot read recipe {path}: {' '.join(str(error).split())}; correct the file"
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise MaskyoloError(f"recipe {path} is no list of 'name: value' lines; see configs/detector.yaml")
+        raise MaskyoloError(
+            f"recipe {path} is no list of 'name: value' lines; see configs/detector.yaml"
+        )
     unknown = sorted(str(key) for key in content if key not in settings)
     if unknown:
-        raise MaskyoloError(f"recipe {path}: {', '.join(unknown)} cannot be set there; correct the name or remove the line")
+        raise MaskyoloError(
+            f"recipe {path}: {', '.join(unknown)} cannot be set there; correct the name or remove the line"
+        )
     return content
 
 
@@ -230,31 +275,45 @@ def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
     if str(run) == "latest":
         begun = [path.parent for path in Path(project).glob("*/args.yaml") if _can_resume(path)]
         if not begun:
-            raise MaskyoloError(f"nothing to resume: {project} has no unfinished run; start one with `maskyolo train --data DIR/data.yaml`")
+            raise MaskyoloError(
+                f"nothing to resume: {project} has no unfinished run; start one with `maskyolo train --data DIR/data.yaml`"
+            )
         return max(begun, key=lambda folder: (folder / "args.yaml").stat().st_mtime).absolute()
     folder = Path(run).absolute()
     if folder.suffix == ".pt":
         folder = folder.parent.parent
     if not (folder / "args.yaml").is_file():
-        raise MaskyoloError(f"nothing to resume at {run}: no run's folder with args.yaml; give the folder that `maskyolo train` printed")
+        raise MaskyoloError(
+            f"nothing to resume at {run}: no run's folder with args.yaml; give the folder that `maskyolo train` printed"
+        )
     if (folder / "report.json").exists():
         raise MaskyoloError(
             f"nothing to resume at {run}: the run is finished; to train on, start a new one with --model {folder}/weights/last.pt"
         )
     if not _can_resume(folder / "args.yaml"):
-        raise MaskyoloError(f"nothing to resume at {run}: a training of the two-stage classifier is not continued; start it again")
+        raise MaskyoloError(
+            f"nothing to resume at {run}: a training of the two-stage classifier is not continued; start it again"
+        )
     return folder
 
 
 def _can_resume(args: Path) -> bool:
     """Tell whether these are the settings of an unfinished training of a detector."""
-    return not (args.parent / "report.json").exists() and "pipeline: two-stage" not in args.read_text(encoding="utf-8").splitlines()
+    return (
+        not (args.parent / "report.json").exists()
+        and "pipeline: two-stage" not in args.read_text(encoding="utf-8").splitlines()
+    )
 
 
 class _Listener:
     """Turns the callbacks of Ultralytics' trainer into ours."""
 
-    def __init__(self, folder: Path, on_progress: Callable[[Progress], None] | None, on_warning: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        on_progress: Callable[[Progress], None] | None,
+        on_warning: Callable[[str], None] | None,
+    ) -> None:
         self.folder, self.on_progress, self.on_warning = folder, on_progress, on_warning
         self.begun, self.batch = 0.0, 0
 
@@ -273,7 +332,9 @@ class _Listener:
             used = {Path(file).name for file in loader.dataset.im_files}
             left_out = [image for image in dataset.images(split) if image.name not in used]
             if left_out and self.on_warning:
-                self.on_warning(f"{len(left_out)} {split} pictures cannot be read and are left out, for instance {left_out[0]}")
+                self.on_warning(
+                    f"{len(left_out)} {split} pictures cannot be read and are left out, for instance {left_out[0]}"
+                )
 
     def _epoch_begins(self, _: Any) -> None:
         self.begun, self.batch = time.monotonic(), 0
@@ -283,14 +344,20 @@ class _Listener:
         self._tell(trainer, {})
 
     def _epoch_ends(self, trainer: Any) -> None:
-        found = {key.removeprefix("metrics/").removesuffix("(B)"): value for key, value in trainer.metrics.items() if "metrics/" in key}
+        found = {
+            key.removeprefix("metrics/").removesuffix("(B)"): value
+            for key, value in trainer.metrics.items()
+            if "metrics/" in key
+        }
         self._tell(trainer, found)
 
     def _tell(self, trainer: Any, metrics: dict[str, float]) -> None:
         if self.on_progress:
             losses = {key: float(value) for key, value in trainer.tloss.items()}
             place = (trainer.epoch + 1, trainer.epochs, self.batch, len(trainer.train_loader))
-            self.on_progress(Progress(self.folder, *place, losses, metrics, time.monotonic() - self.begun))
+            self.on_progress(
+                Progress(self.folder, *place, losses, metrics, time.monotonic() - self.begun)
+            )
 
 
 def _run(args: dict[str, Any], folder: Path, listener: _Listener, cfg: Any = None) -> None:
@@ -311,7 +378,9 @@ def _run(args: dict[str, Any], folder: Path, listener: _Listener, cfg: Any = Non
 
 def _check_several_gpus() -> None:
     if importlib.util.find_spec("cloudpickle") is None:
-        raise DependencyError('training on several GPUs needs cloudpickle; run: pip install "cloudpickle>=3.1.1"')
+        raise DependencyError(
+            'training on several GPUs needs cloudpickle; run: pip install "cloudpickle>=3.1.1"'
+        )
 
 
 def _resume(folder: Path, free: dict[str, Any], trust: bool, listener: _Listener) -> TrainResult:
@@ -320,10 +389,17 @@ def _resume(folder: Path, free: dict[str, Any], trust: bool, listener: _Listener
     args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     data = folder / "data.yaml"
     if not data.is_file():
-        raise MaskyoloError(f"cannot resume {folder}: its data.yaml is missing; give the set with --data")
-    _write_data(check_dataset(load_dataset(data)), folder)  # nothing else of it: Ultralytics would run what `download` says
+        raise MaskyoloError(
+            f"cannot resume {folder}: its data.yaml is missing; give the set with --data"
+        )
+    _write_data(
+        check_dataset(load_dataset(data)), folder
+    )  # nothing else of it: Ultralytics would run what `download` says
     last = folder / "weights" / "last.pt"
-    _check_weights(args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")}, trust)
+    _check_weights(
+        args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")},
+        trust,
+    )
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
@@ -344,14 +420,22 @@ def _last_epoch(last: Path) -> int:
     try:
         return int(torch_load(last, map_location="cpu")["epoch"])
     except Exception as error:  # unpickling runs whatever the file says
-        raise WeightsError(f"cannot resume from {last}: not a checkpoint of a training; start a new run") from error
+        raise WeightsError(
+            f"cannot resume from {last}: not a checkpoint of a training; start a new run"
+        ) from error
 
 
 def _trim_results(results: Path, epochs: int) -> None:
     """Drop rows of `results.csv` after the checkpoint's epoch: a kill between writing the row and the checkpoint leaves one."""
     if results.is_file():
         lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines[1:] if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= epochs and line.endswith("\n")]
+        kept = [
+            line
+            for line in lines[1:]
+            if line.split(",")[0].isdigit()
+            and int(line.split(",")[0]) <= epochs
+            and line.endswith("\n")
+        ]
         write_atomic(results, "".join(lines[:1] + kept))
 
 
@@ -370,16 +454,25 @@ def _finish(folder: Path, device: str) -> TrainResult:
     with silenced(), _mended(folder), output_errors(folder):
         strip_checkpoints(weights)
         if not best.is_file():
-            raise MaskyoloError(f"{folder} has no weights/best.pt: the training ended without a checkpoint; start a new run")
+            raise MaskyoloError(
+                f"{folder} has no weights/best.pt: the training ended without a checkpoint; start a new run"
+            )
         if blend.is_file():
-            blend_checkpoint(best, weights / "start.pt", float(json.loads(blend.read_text(encoding="utf-8"))["share"]))
+            blend_checkpoint(
+                best,
+                weights / "start.pt",
+                float(json.loads(blend.read_text(encoding="utf-8"))["share"]),
+            )
         keys = ("imgsz", "batch", "seed")
         settings = {key: args[key] for key in keys} | {
             "model": str(best),
             "data": str(folder / "data.yaml"),
             "device": device.split(",")[0],
         }
-        validator = DetectionValidator(args=settings | {"task": "detect", "mode": "val", "plots": True, "workers": 0}, save_dir=folder)
+        validator = DetectionValidator(
+            args=settings | {"task": "detect", "mode": "val", "plots": True, "workers": 0},
+            save_dir=folder,
+        )
         validator()
         report = _report(validator, load_dataset(folder / "data.yaml"))
         plot_results(file=folder / "results.csv")
@@ -399,7 +492,9 @@ def _export(model: Any, weights: Path) -> Path:
         shutil.copyfile(weights / "best.pt", scratch / "best.pt")
         model.ckpt_path = model.model.pt_path = str(scratch / "best.pt")
         # not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose telemetry marks the home folder
-        made = Path(model.export(format="onnx", dynamic=True, simplify=False, device="cpu", verbose=False))
+        made = Path(
+            model.export(format="onnx", dynamic=True, simplify=False, device="cpu", verbose=False)
+        )
         made.replace(onnx)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -424,12 +519,19 @@ def _report(validator: Any, dataset: Dataset) -> Report:
             at = (float(curve[row, place]) for curve in (box.p_curve, box.r_curve, box.f1_curve))
             precision, recall, f1 = (round(value, 6) for value in at)
             classes[name] = ClassScores(
-                precision, recall, f1, support[class_id], round(float(box.ap50[row]), 6), round(float(box.ap[row]), 6)
+                precision,
+                recall,
+                f1,
+                support[class_id],
+                round(float(box.ap50[row]), 6),
+                round(float(box.ap[row]), 6),
             )
         else:
             classes[name] = ClassScores(None, None, None, 0, None, None)
     confidence = round(float(box.px[place]), 4)
-    return Report(str(dataset.root), "val", len(validator.dataloader.dataset), confidence, 0.5, classes)
+    return Report(
+        str(dataset.root), "val", len(validator.dataloader.dataset), confidence, 0.5, classes
+    )
 
 
 def _find_start(model: str, trust: bool) -> str:
@@ -442,7 +544,9 @@ def _find_start(model: str, trust: bool) -> str:
         without_scale = path.name.replace("yolov8n", "yolov8")
         files = [file for file in (path, path.with_name(without_scale)) if file.is_file()]
         if not files and not list((ROOT / "cfg" / "models").rglob(without_scale)):
-            raise WeightsError(f"no architecture '{model}': neither a file nor one of Ultralytics'; give yolov8n.yaml")
+            raise WeightsError(
+                f"no architecture '{model}': neither a file nor one of Ultralytics'; give yolov8n.yaml"
+            )
         if files and not trust:  # its activations are evaluated, its layers called by name
             raise WeightsError(
                 f"did not open {files[0]}: an architecture's YAML can run any code; add --trust if you trust whoever wrote it, "
@@ -458,16 +562,22 @@ def _find_start(model: str, trust: bool) -> str:
         found = ours[model]
     else:
         names = ", ".join(["yolov8n", *sorted(ours)])
-        raise WeightsError(f"no weights '{model}' to start from: neither a file nor a name (names: {names}); or give yolov8n.yaml")
+        raise WeightsError(
+            f"no weights '{model}' to start from: neither a file nor a name (names: {names}); or give yolov8n.yaml"
+        )
     check_trust(found, trust)
     try:
         with silenced():
             task = load_checkpoint(found)[0].task
     except Exception as error:  # unpickling runs whatever the file says
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise WeightsError(f"wrong weights {found}: not a checkpoint of Ultralytics ({reason}); give a .pt of a YOLO detector") from error
+        raise WeightsError(
+            f"wrong weights {found}: not a checkpoint of Ultralytics ({reason}); give a .pt of a YOLO detector"
+        ) from error
     if task != "detect":
-        raise WeightsError(f"wrong weights {found}: a model for the task '{task}'; give a .pt of a YOLO detector")
+        raise WeightsError(
+            f"wrong weights {found}: a model for the task '{task}'; give a .pt of a YOLO detector"
+        )
     return str(found.absolute())
 
 
@@ -483,7 +593,9 @@ def _check_start(start: str, dataset: Dataset) -> None:
     """Check that the start weights and what becomes of them can be averaged."""
     from ultralytics.nn.tasks import load_checkpoint
 
-    names = () if start.endswith((".yaml", ".yml")) else tuple(load_checkpoint(start)[0].names.values())
+    names = (
+        () if start.endswith((".yaml", ".yml")) else tuple(load_checkpoint(start)[0].names.values())
+    )
     if names != dataset.names:
         raise WeightsError(
             f"the recipe blends what it learns with the start weights, which must know {', '.join(dataset.names)}; "
@@ -513,10 +625,14 @@ def find_device(device: str) -> str:
     if device == "cpu" or (device == "mps" and torch.backends.mps.is_available()):
         return device
     wanted = device.split(",")
-    if all(part.isdigit() and int(part) < gpus for part in wanted) and len(set(wanted)) == len(wanted):
+    if all(part.isdigit() and int(part) < gpus for part in wanted) and len(set(wanted)) == len(
+        wanted
+    ):
         return device
     found = f"{gpus} CUDA GPU{'s' if gpus != 1 else ''}" if gpus else "no CUDA GPU"
-    raise MaskyoloError(f"cannot train on device '{device}': PyTorch finds {found}; use --device auto or cpu")
+    raise MaskyoloError(
+        f"cannot train on device '{device}': PyTorch finds {found}; use --device auto or cpu"
+    )
 
 
 def _check_weights(args: dict[str, Any], trust: bool) -> None:
@@ -538,7 +654,9 @@ def _check_settings(args: dict[str, Any]) -> None:
         raise MaskyoloError(f"imgsz {imgsz} is not a multiple of 32; use {near}")
     for key, least in (("epochs", 1), ("batch", 1), ("workers", 0), ("patience", 0)):
         if key in args and (not isinstance(args[key], int) or args[key] < least):
-            raise MaskyoloError(f"{key} {args[key]} is not a whole number of at least {least}; correct it")
+            raise MaskyoloError(
+                f"{key} {args[key]} is not a whole number of at least {least}; correct it"
+            )
     try:
         check_cfg(dict(args))
     except (TypeError, ValueError) as error:
@@ -557,11 +675,15 @@ def check_dataset(dataset: Dataset) -> Dataset:
             f"{dataset.yaml} has the classes {found}; the first two must be {', '.join(CLASS_NAMES)}; rename or reorder them"
         )
     if "val" not in dataset.splits:
-        raise DatasetError(f"{dataset.yaml} names no `val` pictures, which the training is measured on; add the line `val: images/val`")
+        raise DatasetError(
+            f"{dataset.yaml} names no `val` pictures, which the training is measured on; add the line `val: images/val`"
+        )
     for split in ("train", "val"):
         images = dataset.images(split)
         if not images:
-            raise DatasetError(f"{dataset.yaml}: the {split} split has no pictures ({dataset.splits[split]}); put pictures there")
+            raise DatasetError(
+                f"{dataset.yaml}: the {split} split has no pictures ({dataset.splits[split]}); put pictures there"
+            )
         counts: Counter[int] = Counter()
         labelled = 0
         for image in images:
@@ -569,14 +691,20 @@ def check_dataset(dataset: Dataset) -> Dataset:
             if label.is_file():
                 labelled += 1
                 text = label.read_text(encoding="utf-8", errors="replace")
-                counts.update(parse_yolo(text, 1, 1, name=str(label), classes=len(dataset.names)).class_ids.tolist())
+                counts.update(
+                    parse_yolo(
+                        text, 1, 1, name=str(label), classes=len(dataset.names)
+                    ).class_ids.tolist()
+                )
         if not labelled:
             raise DatasetError(
                 f"{dataset.yaml}: none of the {len(images)} {split} pictures has a label file; "
                 f"expected for instance {dataset.label_of(images[0])}; make the set with `maskyolo convert`"
             )
         if not counts:
-            raise DatasetError(f"{dataset.yaml}: the labels of the {split} split are all empty; label the faces in them")
+            raise DatasetError(
+                f"{dataset.yaml}: the labels of the {split} split are all empty; label the faces in them"
+            )
         empty = [name for class_id, name in enumerate(dataset.names) if not counts[class_id]]
         if empty and split == "train":
             raise DatasetError(
@@ -592,14 +720,24 @@ def _write_data(dataset: Dataset, folder: Path) -> None:
         content[split] = str(place)
         if place.is_file():  # a list, whose lines Ultralytics would look for in the working folder
             content[split] = str(folder / f"{split}.txt")
-            write_atomic(folder / f"{split}.txt", "".join(f"{image}\n" for image in dataset.images(split)))
+            write_atomic(
+                folder / f"{split}.txt", "".join(f"{image}\n" for image in dataset.images(split))
+            )
     content["names"] = dict(enumerate(dataset.names))  # type: ignore[assignment]
     write_atomic(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def clear_run(folder: Path) -> None:
     """Remove what an earlier run left in a folder that is used again, so that nothing of it passes for the new one's."""
-    for pattern in ("report.*", "blend.json", "curves.png", "results.csv", "weights/*.pt", "weights/*.onnx", "weights/*.part"):
+    for pattern in (
+        "report.*",
+        "blend.json",
+        "curves.png",
+        "results.csv",
+        "weights/*.pt",
+        "weights/*.onnx",
+        "weights/*.part",
+    ):
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -616,11 +754,15 @@ def _mended(folder: Path) -> Iterator[None]:
     except RuntimeError as error:
         text = " ".join(str(error).split())
         if "PytorchStreamWriter" in text or "No space left" in text:
-            raise OutputError(f"cannot write {folder}: no space left on the device; free some and resume the run") from error
+            raise OutputError(
+                f"cannot write {folder}: no space left on the device; free some and resume the run"
+            ) from error
         if "DataLoader worker" in text:
             raise MaskyoloError(
                 f"a process that loads pictures ended ({text[:90]}); continue with --resume {folder}, with --workers 0 if it comes again"
             ) from error
         if "out of memory" in text.lower():
-            raise MaskyoloError("out of memory in training; use a smaller --batch or --imgsz, or --cache none") from error
+            raise MaskyoloError(
+                "out of memory in training; use a smaller --batch or --imgsz, or --cache none"
+            ) from error
         raise

@@ -36,7 +36,14 @@ from maskyolo.report import ClassificationReport
 from maskyolo.runs import new_run, save_args
 from maskyolo.train import Progress, check_dataset, clear_run, find_device, read_recipe
 
-__all__ = ["ARCHITECTURES", "OPTIMIZERS", "ClassifierResult", "ClassifierSettings", "load_settings", "train_classifier"]
+__all__ = [
+    "ARCHITECTURES",
+    "OPTIMIZERS",
+    "ClassifierResult",
+    "ClassifierSettings",
+    "load_settings",
+    "train_classifier",
+]
 
 #: The backbones of the 2020 projects, as torchvision has them; the manifest knows their weights by the same names.
 ARCHITECTURES = ("mobilenet_v2", "resnet50")
@@ -154,26 +161,47 @@ def train_classifier(
         OutputError: the run's folder cannot be written, or no space left.
         MaskyoloError: a wrong setting, a device that is not there, or too little memory.
     """
-    given = {"arch": arch, "imgsz": imgsz, "epochs": epochs, "batch": batch, "optimizer": optimizer, "unfreeze": unfreeze}
-    settings, augmentation = load_settings(recipe or "classifier", **given, workers=workers, seed=seed)
+    given = {
+        "arch": arch,
+        "imgsz": imgsz,
+        "epochs": epochs,
+        "batch": batch,
+        "optimizer": optimizer,
+        "unfreeze": unfreeze,
+    }
+    settings, augmentation = load_settings(
+        recipe or "classifier", **given, workers=workers, seed=seed
+    )
     try:
         import torch
 
         from maskyolo import _classifier_trainer as trainer
     except ImportError as error:
-        raise DependencyError(f'training needs PyTorch and torchvision ({error}); run: pip install "maskyolo[train]"') from error
+        raise DependencyError(
+            f'training needs PyTorch and torchvision ({error}); run: pip install "maskyolo[train]"'
+        ) from error
     found = find_device(device)
     if "," in found:
-        raise MaskyoloError(f"cannot train a classifier on the devices {device}: one is enough; use --device {device.split(',')[0]}")
+        raise MaskyoloError(
+            f"cannot train a classifier on the devices {device}: one is enough; use --device {device.split(',')[0]}"
+        )
     where = torch.device(f"cuda:{found}" if found.isdigit() else found)
     dataset = check_dataset(load_dataset(data))
-    weights = Path(model) if model is not None and not Path(model).is_dir() else find_weights(settings.arch, model)
+    weights = (
+        Path(model)
+        if model is not None and not Path(model).is_dir()
+        else find_weights(settings.arch, model)
+    )
     torch.manual_seed(settings.seed)
     blocks = trainer.load_backbone(settings.arch, weights)
     if settings.unfreeze > len(blocks):
-        raise MaskyoloError(f"cannot unfreeze {settings.unfreeze} blocks: {settings.arch} has {len(blocks)}; use --unfreeze {len(blocks)}")
+        raise MaskyoloError(
+            f"cannot unfreeze {settings.unfreeze} blocks: {settings.arch} has {len(blocks)}; use --unfreeze {len(blocks)}"
+        )
     frozen, learning = trainer.assemble(blocks, settings.imgsz, settings.unfreeze, settings.dropout)
-    crop = CropSettings(settings.arch, settings.imgsz, IMAGENET_MEAN, IMAGENET_STD, settings.margin, CLASS_NAMES)
+    crop = CropSettings(
+        settings.arch, settings.imgsz, IMAGENET_MEAN, IMAGENET_STD, settings.margin, CLASS_NAMES
+    )
     folder = new_run(project, name, exist_ok).absolute()
     clear_run(folder)
 
@@ -183,16 +211,33 @@ def train_classifier(
 
     begun = time.monotonic()
 
-    def tell(epoch: int, batch: int, batches: int, losses: dict[str, float], metrics: dict[str, float]) -> None:
+    def tell(
+        epoch: int, batch: int, batches: int, losses: dict[str, float], metrics: dict[str, float]
+    ) -> None:
         if on_progress:
-            on_progress(Progress(folder, epoch, settings.epochs, batch, batches, losses, metrics, time.monotonic() - begun))
+            on_progress(
+                Progress(
+                    folder,
+                    epoch,
+                    settings.epochs,
+                    batch,
+                    batches,
+                    losses,
+                    metrics,
+                    time.monotonic() - begun,
+                )
+            )
 
     with output_errors(folder):
         (folder / "weights").mkdir(exist_ok=True)
         place = {"data": dataset.yaml, "model": weights.absolute(), "device": str(where)}
-        save_args(folder, {"pipeline": "two-stage"} | place | asdict(settings) | asdict(augmentation))
+        save_args(
+            folder, {"pipeline": "two-stage"} | place | asdict(settings) | asdict(augmentation)
+        )
         plans = {
-            "train": _draw_crops(_list_faces(dataset, "train", warn), settings.crops, settings.seed),
+            "train": _draw_crops(
+                _list_faces(dataset, "train", warn), settings.crops, settings.seed
+            ),
             "val": _draw_all(_list_faces(dataset, "val", warn), settings.seed),
         }
         totals = {split: sum(len(draws) for _, draws in plan) for split, plan in plans.items()}
@@ -241,12 +286,20 @@ def train_classifier(
         reports = _evaluate(best, dataset, warn)
         _plot_curves(results.rows, folder / "curves.png")
         _plot_confusion(reports, folder / "confusion_matrix.png")
-        write_atomic(folder / "report.txt", "\n".join(report.table() for report in reports.values()))
-        write_atomic(folder / "report.json", json.dumps({split: report.json() for split, report in reports.items()}, indent=2) + "\n")
+        write_atomic(
+            folder / "report.txt", "\n".join(report.table() for report in reports.values())
+        )
+        write_atomic(
+            folder / "report.json",
+            json.dumps({split: report.json() for split, report in reports.items()}, indent=2)
+            + "\n",
+        )
     return ClassifierResult(folder, best, reports)
 
 
-def load_settings(recipe: Path | str = "classifier", **given: Any) -> tuple[ClassifierSettings, Augmentation]:
+def load_settings(
+    recipe: Path | str = "classifier", **given: Any
+) -> tuple[ClassifierSettings, Augmentation]:
     """Return the settings of a recipe, what it does not say being that of `configs/classifier.yaml`; those given go before, if not None.
 
     Raises:
@@ -261,17 +314,32 @@ def load_settings(recipe: Path | str = "classifier", **given: Any) -> tuple[Clas
     for key in ("imgsz", "crops", "epochs", "batch", "unfreeze", "seed", "workers"):
         least = {"imgsz": 32, "crops": 2, "unfreeze": 0, "seed": 0}.get(key, 1)
         if type(values[key]) is not int or values[key] < least:
-            raise MaskyoloError(f"{key} {values[key]} is not a whole number of at least {least}; correct it")
+            raise MaskyoloError(
+                f"{key} {values[key]} is not a whole number of at least {least}; correct it"
+            )
     shares = ("margin", "dropout", "zoom", "shift", "shear", "flip", "small", "blur", "jpeg")
-    for key, most in {**dict.fromkeys(shares, 1.0), "lr0": 10.0, "decay": 1.0, "rotation": 180.0}.items():
+    for key, most in {
+        **dict.fromkeys(shares, 1.0),
+        "lr0": 10.0,
+        "decay": 1.0,
+        "rotation": 180.0,
+    }.items():
         if type(values[key]) not in (int, float) or not 0 <= values[key] <= most:
-            raise MaskyoloError(f"{key} {values[key]} is not a number from 0 to {most:g}; correct it")
+            raise MaskyoloError(
+                f"{key} {values[key]} is not a number from 0 to {most:g}; correct it"
+            )
     for key, least, most in (("face_size", 1, 10_000), ("quality", 1, 100)):
         pair = values[key]
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(value) in (int, float) for value in pair):
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(type(value) in (int, float) for value in pair)
+        ):
             raise MaskyoloError(f"{key} {pair} is not a list of two numbers; correct it")
         if not least <= pair[0] <= pair[1] <= most:
-            raise MaskyoloError(f"{key} {pair} are not two rising numbers from {least} to {most}; correct it")
+            raise MaskyoloError(
+                f"{key} {pair} are not two rising numbers from {least} to {most}; correct it"
+            )
         values[key] = tuple(pair)
     if type(values["half"]) is not bool:
         raise MaskyoloError(f"half {values['half']} is neither true nor false; correct it")
@@ -298,11 +366,15 @@ def _list_faces(dataset: Dataset, split: str, warn: Callable[[str], None]) -> li
             found.append(_Faces(picture, boxes[ours], labels.class_ids[ours].tolist()))
     if outside:
         pictures = counted(len(outside), f"{split} picture")
-        warn(f"boxes that lie outside their picture are left out, of {pictures}, for instance in {outside[0]}")
+        warn(
+            f"boxes that lie outside their picture are left out, of {pictures}, for instance in {outside[0]}"
+        )
     return found
 
 
-def _draw_crops(pictures: Sequence[_Faces], count: int, seed: int) -> list[tuple[_Faces, list[_Draw]]]:
+def _draw_crops(
+    pictures: Sequence[_Faces], count: int, seed: int
+) -> list[tuple[_Faces, list[_Draw]]]:
     """Draw faces to be varied, `count` in all: both classes evenly, of a class its pictures evenly, of a picture its faces."""
     rng = np.random.default_rng(seed)
     draws: dict[int, list[_Draw]] = defaultdict(list)
@@ -311,7 +383,9 @@ def _draw_crops(pictures: Sequence[_Faces], count: int, seed: int) -> list[tuple
         rounds = (place for _ in itertools.count() for place in rng.permutation(having).tolist())
         for number in range(class_id, count, len(CLASS_NAMES)):
             place = next(rounds)
-            faces = [face for face, found in enumerate(pictures[place].class_ids) if found == class_id]
+            faces = [
+                face for face, found in enumerate(pictures[place].class_ids) if found == class_id
+            ]
             draws[place].append(_Draw(int(rng.choice(faces)), (seed, number)))
     return [(pictures[place], found) for place, found in sorted(draws.items())]
 
@@ -322,19 +396,30 @@ def _draw_all(pictures: Sequence[_Faces], seed: int) -> list[tuple[_Faces, list[
     for place, faces in enumerate(pictures):
         draws = [_Draw(face, None) for face in range(len(faces.boxes))]
         seeds = [(seed + 1, place, number) for number in range(VAL_VARIED * len(draws))]
-        plan.append((faces, draws + [_Draw(number % len(draws), found) for number, found in enumerate(seeds)]))
+        plan.append(
+            (
+                faces,
+                draws + [_Draw(number % len(draws), found) for number, found in enumerate(seeds)],
+            )
+        )
     return plan
 
 
 def _crop_batches(
-    plan: Iterable[tuple[_Faces, list[_Draw]]], crop: CropSettings, how: Augmentation, workers: int, warn: Callable[[str], None]
+    plan: Iterable[tuple[_Faces, list[_Draw]]],
+    crop: CropSettings,
+    how: Augmentation,
+    workers: int,
+    warn: Callable[[str], None],
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Make the crops of a plan, in its order, in batches for the network, with their class ids; unreadable pictures are left out."""
     waiting: list[npt.NDArray[np.uint8]] = []
     class_ids: list[int] = []
     unreadable: list[Path] = []
 
-    def make(item: tuple[_Faces, list[_Draw]]) -> tuple[tuple[_Faces, list[_Draw]], npt.NDArray[np.uint8] | None]:
+    def make(
+        item: tuple[_Faces, list[_Draw]],
+    ) -> tuple[tuple[_Faces, list[_Draw]], npt.NDArray[np.uint8] | None]:
         return item, _make_crops(*item, crop, how)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -345,15 +430,22 @@ def _crop_batches(
             waiting.extend(crops)
             class_ids += [faces.class_ids[draw.face] for draw in draws]
             while len(waiting) >= FEATURE_BATCH:
-                yield normalize_crops(np.stack(waiting[:FEATURE_BATCH]), crop), class_ids[:FEATURE_BATCH]
+                yield (
+                    normalize_crops(np.stack(waiting[:FEATURE_BATCH]), crop),
+                    class_ids[:FEATURE_BATCH],
+                )
                 waiting, class_ids = waiting[FEATURE_BATCH:], class_ids[FEATURE_BATCH:]
     if waiting:
         yield normalize_crops(np.stack(waiting), crop), class_ids
     if unreadable:
-        warn(f"left out: {counted(len(unreadable), 'picture')} that cannot be read, for instance {unreadable[0]}")
+        warn(
+            f"left out: {counted(len(unreadable), 'picture')} that cannot be read, for instance {unreadable[0]}"
+        )
 
 
-def _make_crops(faces: _Faces, draws: Sequence[_Draw], crop: CropSettings, how: Augmentation) -> npt.NDArray[np.uint8] | None:
+def _make_crops(
+    faces: _Faces, draws: Sequence[_Draw], crop: CropSettings, how: Augmentation
+) -> npt.NDArray[np.uint8] | None:
     """Return RGB crops (n, size, size, 3) of a picture's faces, or None if it cannot be read."""
     try:
         image = read_image(faces.picture)
@@ -363,7 +455,11 @@ def _make_crops(faces: _Faces, draws: Sequence[_Draw], crop: CropSettings, how: 
     made = []
     for draw in draws:
         box = boxes[draw.face : draw.face + 1]
-        varied, box = (image, box) if draw.seed is None else vary_face(image, box, np.random.default_rng(draw.seed), how, crop.margin)
+        varied, box = (
+            (image, box)
+            if draw.seed is None
+            else vary_face(image, box, np.random.default_rng(draw.seed), how, crop.margin)
+        )
         made.append(cut_crops(varied, box, crop))
     return np.concatenate(made)
 
@@ -373,7 +469,9 @@ def _in_pixels(faces: _Faces, shape: Sequence[int]) -> Boxes:
     return boxes
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[_Item], _Made], items: Iterable[_Item], ahead: int) -> Iterator[_Made]:
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[_Item], _Made], items: Iterable[_Item], ahead: int
+) -> Iterator[_Made]:
     """Map with a bounded number of items under way."""
     waiting: deque[Future[_Made]] = deque()
     try:
@@ -388,14 +486,22 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[_Item], _Made], items: I
             future.cancel()
 
 
-def _evaluate(model: Path, dataset: Dataset, warn: Callable[[str], None]) -> dict[str, ClassificationReport]:
+def _evaluate(
+    model: Path, dataset: Dataset, warn: Callable[[str], None]
+) -> dict[str, ClassificationReport]:
     """Report on the test split, if there is one with faces, and on the val split: the file as `maskyolo detect` runs it."""
     classifier = Classifier(model, "cpu")
     reports = {}
     for split in ("test", "val"):
-        pictures = _list_faces(dataset, split, warn if split == "test" else lambda _: None) if split in dataset.splits else []
+        pictures = (
+            _list_faces(dataset, split, warn if split == "test" else lambda _: None)
+            if split in dataset.splits
+            else []
+        )
         if not pictures:
-            warn(f"{dataset.yaml} has no {split} split with faces; the report is of the val split, by which the epoch was chosen")
+            warn(
+                f"{dataset.yaml} has no {split} split with faces; the report is of the val split, by which the epoch was chosen"
+            )
             continue
         confusion = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), int)
         seen = 0
@@ -408,7 +514,10 @@ def _evaluate(model: Path, dataset: Dataset, warn: Callable[[str], None]) -> dic
             seen += 1
             taken = classifier(image, _in_pixels(faces, image.shape)).argmax(axis=1)
             np.add.at(confusion, (faces.class_ids, taken), 1)
-        table = {name: dict(zip(CLASS_NAMES, row, strict=True)) for name, row in zip(CLASS_NAMES, confusion.tolist(), strict=True)}
+        table = {
+            name: dict(zip(CLASS_NAMES, row, strict=True))
+            for name, row in zip(CLASS_NAMES, confusion.tolist(), strict=True)
+        }
         reports[split] = ClassificationReport(str(dataset.root), split, seen, table)
     return reports
 
@@ -422,7 +531,10 @@ class _Results:
 
     def add(self, epoch: int, seconds: float, metrics: Mapping[str, float]) -> None:
         """Add a row and write them all."""
-        self.rows.append({"epoch": epoch, "time": round(seconds, 3)} | {key: round(metrics[key], 6) for key in _METRICS})
+        self.rows.append(
+            {"epoch": epoch, "time": round(seconds, 3)}
+            | {key: round(metrics[key], 6) for key in _METRICS}
+        )
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -448,12 +560,24 @@ def _plot_confusion(reports: Mapping[str, ClassificationReport], path: Path) -> 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(reports), 4), layout="constrained")
-    for axes, report in zip(figure.subplots(1, len(reports), squeeze=False)[0], reports.values(), strict=True):
+    for axes, report in zip(
+        figure.subplots(1, len(reports), squeeze=False)[0], reports.values(), strict=True
+    ):
         table = np.array([[row[name] for name in CLASS_NAMES] for row in report.confusion.values()])
         axes.imshow(table, cmap="Blues", vmin=0)
         for place, count in np.ndenumerate(table):
-            axes.text(*place[::-1], str(count), ha="center", va="center", color="white" if count > table.max() / 2 else "black")
-        axes.set(title=f"{report.split}: accuracy {report.accuracy:.3f}", xlabel="taken for", ylabel="labelled")
+            axes.text(
+                *place[::-1],
+                str(count),
+                ha="center",
+                va="center",
+                color="white" if count > table.max() / 2 else "black",
+            )
+        axes.set(
+            title=f"{report.split}: accuracy {report.accuracy:.3f}",
+            xlabel="taken for",
+            ylabel="labelled",
+        )
         axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
         axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=90, va="center")
     _save(figure, path)

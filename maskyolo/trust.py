@@ -34,7 +34,9 @@ def record_own(path: Path) -> None:
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(place, f"{sha256_of(path)}\n".encode())  # one write, so that trainings side by side do not mix
+            os.write(
+                place, f"{sha256_of(path)}\n".encode()
+            )  # one write, so that trainings side by side do not mix
         finally:
             os.close(place)
 
@@ -48,7 +50,9 @@ def is_trusted(path: Path) -> bool:
     try:
         digest = sha256_of(path)
     except OSError as error:
-        raise WeightsError(f"cannot read weights {path}: {(error.strerror or str(error)).lower()}; check the file") from error
+        raise WeightsError(
+            f"cannot read weights {path}: {(error.strerror or str(error)).lower()}; check the file"
+        ) from error
     if any(digest in weights.sha256 for weights in load_manifest().values()):
         return True
     sums = Path(__file__).parent / "weights" / "SHA256SUMS"
@@ -74,6 +78,10 @@ def check_trust(path: Path, trust: bool = False) -> None:
 
 def _first_words(record: Path) -> set[str]:
     try:
-        return {line.split()[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()}
+        return {
+            line.split()[0]
+            for line in record.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        }
     except OSError:
         return set()

@@ -35,7 +35,13 @@ class TwoStageDetector:
         tell_scores: give the scores of the first stage as well, as `data["face_score"]`.
     """
 
-    def __init__(self, face_detector: FaceDetector, classifier: Classifier, conf: float = 0.25, max_det: int = 300) -> None:
+    def __init__(
+        self,
+        face_detector: FaceDetector,
+        classifier: Classifier,
+        conf: float = 0.25,
+        max_det: int = 300,
+    ) -> None:
         self.face_detector, self.classifier = face_detector, classifier
         self.conf, self.max_det = conf, max_det
         self.tell_scores = False
@@ -43,7 +49,9 @@ class TwoStageDetector:
     @property
     def description(self) -> str:
         """What computes the two stages where and in which precision, in a line."""
-        return f"two stages: {self.face_detector.name} in OpenCV, then {self.classifier.description}"
+        return (
+            f"two stages: {self.face_detector.name} in OpenCV, then {self.classifier.description}"
+        )
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect in one picture.
@@ -67,7 +75,8 @@ class TwoStageDetector:
             xyxy=faces.boxes[kept],
             confidence=confidence[kept],
             class_id=class_ids[kept],
-            data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]} | ({"face_score": faces.scores[kept]} if self.tell_scores else {}),
+            data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]}
+            | ({"face_score": faces.scores[kept]} if self.tell_scores else {}),
         )
 
     def classify(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:

@@ -55,10 +55,14 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
         OutputError: there is nothing beside it, as it is a disk's root.
     """
     out = Path(out)
-    if out.is_symlink() or not out.name:  # a rename would replace the link, and leave what it leads to behind
+    if (
+        out.is_symlink() or not out.name
+    ):  # a rename would replace the link, and leave what it leads to behind
         out = out.resolve()
     if not out.name:
-        raise OutputError(f"cannot write to {out}: it is no folder of its own; choose another folder")
+        raise OutputError(
+            f"cannot write to {out}: it is no folder of its own; choose another folder"
+        )
     return out, out.with_name(out.name + ".part")
 
 
@@ -77,11 +81,15 @@ def locked(part: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            theirs = not (part.exists() and os.path.samestat(os.fstat(folder), part.stat()))  # it has become a data set since
+            theirs = not (
+                part.exists() and os.path.samestat(os.fstat(folder), part.stat())
+            )  # it has become a data set since
         except BlockingIOError:
             theirs = True
         if theirs:
-            raise OutputError(f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another folder")
+            raise OutputError(
+                f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another folder"
+            )
         try:
             yield
         finally:
@@ -94,7 +102,9 @@ def locked(part: Path) -> Iterator[None]:
 def locked_set(root: Path) -> AbstractContextManager[None]:
     """Keep other runs, those that make the set anew as well, out of a data set that is changed in place; see `locked`."""
     part = working_folder(root)[1]
-    return locked(part if os.access(part.parent, os.W_OK) else root)  # where no working folder can be made none is at work
+    return locked(
+        part if os.access(part.parent, os.W_OK) else root
+    )  # where no working folder can be made none is at work
 
 
 def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:
@@ -177,13 +187,20 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
     for kind in _KINDS:
         for path in sorted((out / kind).rglob("*")):
             cache = path.suffix in (".cache", ".npy")  # Ultralytics'
-            if path.is_file() and not cache and not _SCENE.fullmatch(path.name) and path.relative_to(out) not in known:
+            if (
+                path.is_file()
+                and not cache
+                and not _SCENE.fullmatch(path.name)
+                and path.relative_to(out) not in known
+            ):
                 return path
     return None
 
 
 def _not_ours(part: Path, found: str, command: str) -> OutputError:
-    return OutputError(f"cannot work in {part}: {found} in it is not of an interrupted {command}; move it away or choose another --out")
+    return OutputError(
+        f"cannot work in {part}: {found} in it is not of an interrupted {command}; move it away or choose another --out"
+    )
 
 
 def _tidy(out: Path) -> None:

@@ -64,7 +64,9 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
     return _ceil(round(height * scale)), _ceil(round(width * scale))
 
 
-def letterbox(image: ImageArray, shape: tuple[int, int]) -> tuple[ImageArray, tuple[float, float], tuple[int, int]]:
+def letterbox(
+    image: ImageArray, shape: tuple[int, int]
+) -> tuple[ImageArray, tuple[float, float], tuple[int, int]]:
     """Scale a picture into `shape` (height, width) with its aspect kept, centred on grey, as Ultralytics' `LetterBox` does.
 
     Args:
@@ -107,7 +109,9 @@ def postprocess(
     columns, scores = output[:, likely], scores[likely]
     corner, size = columns[:2] - columns[2:4] / 2, columns[2:4]
     rectangles = np.concatenate([corner, size]).T
-    kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), conf, iou), dtype=np.int64)[:max_det]
+    kept = np.asarray(
+        cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), conf, iou), dtype=np.int64
+    )[:max_det]
     boxes = np.concatenate([corner, corner + size]).T[kept]
     return boxes.astype(np.float32), scores[kept], columns[4:, kept].argmax(axis=0)
 
@@ -128,18 +132,33 @@ class YoloDetector:
         MaskyoloError: `imgsz` is out of its range, or the network takes pictures of one other size only.
     """
 
-    def __init__(self, backend: Backend, imgsz: int | None = None, conf: float = 0.25, iou: float = 0.5, max_det: int = 300) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        imgsz: int | None = None,
+        conf: float = 0.25,
+        iou: float = 0.5,
+        max_det: int = 300,
+    ) -> None:
         if sorted(backend.names) != sorted(CLASS_NAMES):
-            found = ", ".join(backend.names[:4]) + (f" and {len(backend.names) - 4} more" if len(backend.names) > 4 else "")
-            raise WeightsError(f"wrong weights: classes {found}; a model with {' and '.join(CLASS_NAMES)} is needed")
+            found = ", ".join(backend.names[:4]) + (
+                f" and {len(backend.names) - 4} more" if len(backend.names) > 4 else ""
+            )
+            raise WeightsError(
+                f"wrong weights: classes {found}; a model with {' and '.join(CLASS_NAMES)} is needed"
+            )
         self.backend = backend
         own = max(backend.shape) if backend.shape else backend.imgsz
         imgsz = imgsz if imgsz is not None else own if own is not None else IMGSZ
         if not STRIDE <= imgsz <= MOST_PIXELS:
-            raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network takes {STRIDE} to {MOST_PIXELS} pixels; give 320 to 1280")
+            raise MaskyoloError(
+                f"cannot detect with imgsz {imgsz}: the network takes {STRIDE} to {MOST_PIXELS} pixels; give 320 to 1280"
+            )
         self.imgsz, self.conf, self.iou, self.max_det = _ceil(imgsz), conf, iou, max_det
         if backend.shape and self.imgsz != _ceil(max(backend.shape)):
-            raise MaskyoloError(f"cannot detect with imgsz {imgsz}: the network was exported for {own} pixels only; leave it out")
+            raise MaskyoloError(
+                f"cannot detect with imgsz {imgsz}: the network was exported for {own} pixels only; leave it out"
+            )
         self._class_ids = np.array([CLASS_NAMES.index(name) for name in backend.names])
 
     @property
@@ -166,11 +185,20 @@ class YoloDetector:
 
         check_picture(image)
         height, width = image.shape[:2]
-        canvas, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
-        boxes, confidence, own_ids = postprocess(self.backend(canvas[None])[0], self.conf, self.iou, self.max_det)
+        canvas, scales, border = letterbox(
+            image, self.backend.shape or network_shape(height, width, self.imgsz)
+        )
+        boxes, confidence, own_ids = postprocess(
+            self.backend(canvas[None])[0], self.conf, self.iou, self.max_det
+        )
         class_ids = self._class_ids[own_ids]
         return sv.Detections(
-            xyxy=clip_boxes((boxes - np.array([*border, *border], np.float32)) / np.array([*scales, *scales], np.float32), width, height),
+            xyxy=clip_boxes(
+                (boxes - np.array([*border, *border], np.float32))
+                / np.array([*scales, *scales], np.float32),
+                width,
+                height,
+            ),
             confidence=confidence,
             class_id=class_ids,
             data={"class_name": np.array(CLASS_NAMES)[class_ids]},
@@ -220,9 +248,13 @@ def load_detector(
     """
     for name, value in (("conf", conf), ("iou", iou), ("face_conf", face_conf or 0)):
         if not 0 <= value <= 1:
-            raise MaskyoloError(f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1")
+            raise MaskyoloError(
+                f"cannot detect with {name} {value:g}: it is a share; give a number from 0 to 1"
+            )
     if pipeline not in DEFAULT_MODELS:
-        raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}")
+        raise MaskyoloError(
+            f"unknown pipeline '{pipeline}'; choose from {', '.join(DEFAULT_MODELS)}"
+        )
     if model is not None and Path(model).suffix.lower() in KERAS_SUFFIXES and Path(model).exists():
         onnx = f"{Path(model).stem}.onnx"
         raise WeightsError(
@@ -237,25 +269,36 @@ def load_detector(
             ("backend", backend != "auto"),
             ("precision", precision not in ("auto", "fp32")),
         ),
-        "two-stage": (("detector", detector is not None), ("face", face is not None), ("face-conf", face_conf is not None)),
+        "two-stage": (
+            ("detector", detector is not None),
+            ("face", face is not None),
+            ("face-conf", face_conf is not None),
+        ),
     }
     for name in (name for name, is_given in given[other] if is_given):
         raise MaskyoloError(
             f"cannot use --{name} with the pipeline {pipeline}: it belongs to --pipeline {other}; choose that or leave it out"
         )
-    path = find_model(DEFAULT_MODELS[pipeline] if model is None else model, ".pt" if backend == "torch" else ".onnx")
+    path = find_model(
+        DEFAULT_MODELS[pipeline] if model is None else model,
+        ".pt" if backend == "torch" else ".onnx",
+    )
     if pipeline == "two-stage":
         from maskyolo.classifier import Classifier
         from maskyolo.faces import load_face_detector
         from maskyolo.two_stage import TwoStageDetector
 
-        faces = load_face_detector(detector or "ssd-plain", face, FACE_CONF if face_conf is None else face_conf)
+        faces = load_face_detector(
+            detector or "ssd-plain", face, FACE_CONF if face_conf is None else face_conf
+        )
         return TwoStageDetector(faces, Classifier(path, device), conf, max_det)
     try:
         network = load_backend(path, device, streams, backend, precision, trust)
         return YoloDetector(network, imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     except WeightsError as error:
-        raise WeightsError(str(error).replace("wrong weights:", f"wrong weights {path}:")) from error
+        raise WeightsError(
+            str(error).replace("wrong weights:", f"wrong weights {path}:")
+        ) from error
 
 
 def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
@@ -275,13 +318,17 @@ def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
         found = sorted(path.glob("*.xml"))
         if len(found) == 1:
             return found[0]
-        raise WeightsError(f"no model in the folder {path}: {len(found)} .xml files, and OpenVINO's model is one; give a model's file")
+        raise WeightsError(
+            f"no model in the folder {path}: {len(found)} .xml files, and OpenVINO's model is one; give a model's file"
+        )
     folder = Path(__file__).parent / "weights"
     named = folder / f"{model}{suffix}"
     if path.name == str(model) and named.is_file():
         return named
     names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}"))) or "none"
-    raise WeightsError(f"no model '{model}': neither a file nor a name (names: {names}); give a .onnx, .xml or .pt file, or a name")
+    raise WeightsError(
+        f"no model '{model}': neither a file nor a name (names: {names}); give a .onnx, .xml or .pt file, or a name"
+    )
 
 
 def _ceil(pixels: int) -> int:

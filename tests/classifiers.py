@@ -11,7 +11,9 @@ from onnx import helper, numpy_helper
 from maskyolo.classifier import METADATA_KEY, CropSettings
 
 
-def make_classifier(path: Path, settings: CropSettings | None = None, metadata: str | None = None, outputs: int = 2) -> Path:
+def make_classifier(
+    path: Path, settings: CropSettings | None = None, metadata: str | None = None, outputs: int = 2
+) -> Path:
     """Write a classifier that answers its first class the surer, the redder a crop is: softmax of the means of red and of green."""
     settings = settings or CropSettings(arch="means", size=8)
     weights = np.zeros((3, outputs), np.float32)
@@ -25,7 +27,11 @@ def make_classifier(path: Path, settings: CropSettings | None = None, metadata: 
     graph = helper.make_graph(
         nodes,
         "means",
-        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 3, settings.size, settings.size])],
+        [
+            helper.make_tensor_value_info(
+                "images", onnx.TensorProto.FLOAT, ["n", 3, settings.size, settings.size]
+            )
+        ],
         [helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["n", outputs])],
         [numpy_helper.from_array(weights, "weights")],
     )

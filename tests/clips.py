@@ -10,12 +10,18 @@ import numpy as np
 
 
 def make_clip(
-    path: Path, frames: int = 12, size: tuple[int, int] = (64, 48), rate: Fraction = Fraction(25), options: dict[str, str] | None = None
+    path: Path,
+    frames: int = 12,
+    size: tuple[int, int] = (64, 48),
+    rate: Fraction = Fraction(25),
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip of `size` (width, height); frame i is grey 10 * i (below 250), its lower half noise so that it fills some bytes."""
     noise = np.random.default_rng(0)
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "g": "4", "bf": "0"})
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"crf": "10", "g": "4", "bf": "0"}
+        )
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for index in range(frames):
             image = np.full((size[1], size[0], 3), 10 * index % 250, np.uint8)

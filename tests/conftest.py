@@ -50,22 +50,47 @@ def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     FiftyOne's own way would join any database that the user has running.
     """
     found = importlib.util.find_spec("fiftyone")
-    places = [Path(place) / "db" / "bin" / "mongod" for place in (found.submodule_search_locations or [] if found else [])]
+    places = [
+        Path(place) / "db" / "bin" / "mongod"
+        for place in (found.submodule_search_locations or [] if found else [])
+    ]
     mongod = next((place for place in places if place.is_file()), None)
     if mongod is None:
-        pytest.skip("FiftyOne or its database is not installed; `make test` installs both on Linux x86-64")
+        pytest.skip(
+            "FiftyOne or its database is not installed; `make test` installs both on Linux x86-64"
+        )
     folder = tmp_path_factory.mktemp("mongo")
-    command = [mongod, "--dbpath", folder, "--port", "0", "--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
-    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    command = [
+        mongod,
+        "--dbpath",
+        folder,
+        "--port",
+        "0",
+        "--bind_ip",
+        "127.0.0.1",
+        "--nounixsocket",
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+    ]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+    ):
         try:
             assert server.stdout
             lines = (json.loads(line) for line in server.stdout)
-            port = next(line["attr"]["port"] for line in lines if line["msg"] == "Waiting for connections")
-            threading.Thread(target=server.stdout.read, daemon=True).start()  # what is not read stops it
+            port = next(
+                line["attr"]["port"] for line in lines if line["msg"] == "Waiting for connections"
+            )
+            threading.Thread(
+                target=server.stdout.read, daemon=True
+            ).start()  # what is not read stops it
             patch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://127.0.0.1:{port}")
             patch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
             home = pytest.MonkeyPatch()
-            home.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where FiftyOne keeps its settings, when it is imported
+            home.setenv(
+                "HOME", str(tmp_path_factory.mktemp("home"))
+            )  # where FiftyOne keeps its settings, when it is imported
             from maskyolo.review.database import connect
 
             fo = connect()

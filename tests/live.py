@@ -45,7 +45,10 @@ def stamp(image: ImageArray, number: int) -> ImageArray:
 def number_of(image: ImageArray) -> int:
     """Read the number that `stamp` has written."""
     width = image.shape[1] // BITS
-    return sum(int(image[image.shape[0] // 16, bit * width + width // 2].mean() > 128) << bit for bit in range(BITS))
+    return sum(
+        int(image[image.shape[0] // 16, bit * width + width // 2].mean() > 128) << bit
+        for bit in range(BITS)
+    )
 
 
 class Mjpeg:
@@ -111,7 +114,9 @@ class Mjpeg:
                 camera._stream(self)
 
         http.server.ThreadingHTTPServer.allow_reuse_address = True
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port if port is None else port), Handler)
+        self._server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", self.port if port is None else port), Handler
+        )
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -128,10 +133,14 @@ class Mjpeg:
                         self._changed.wait(timeout=0.05)
                     broken, frames = self._broken, self._frames[place:]
                 for frame in [broken] if broken else frames:
-                    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (len(frame) + bool(broken))
+                    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (
+                        len(frame) + bool(broken)
+                    )
                     client.wfile.write(head + frame + b"\r\n" * (not broken))
                 place += len(frames)
-                if broken or select.select([client.connection], [], [], 0)[0]:  # a client says no more unless it leaves
+                if (
+                    broken or select.select([client.connection], [], [], 0)[0]
+                ):  # a client says no more unless it leaves
                     return
         except OSError:
             pass
@@ -155,7 +164,12 @@ class Rtsp:
         versions = "gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')"
         code = f"import gi; {versions}; from gi.repository import Gst, GstRtspServer; Gst.init(None)\n{wanted}"
         python = shutil.which("python3", path="/usr/bin")
-        if python is None or subprocess.run([python, "-c", code], capture_output=True, timeout=60, check=False).returncode:
+        if (
+            python is None
+            or subprocess.run(
+                [python, "-c", code], capture_output=True, timeout=60, check=False
+            ).returncode
+        ):
             packages = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
             return f"needs the system's Python with GStreamer's RTSP server (Debian: apt-get install {packages})"
         return ""
@@ -179,7 +193,9 @@ class Rtsp:
     def start(self) -> None:
         """Listen, on the same port as before, and number frames on; who connects gets some at once."""
         command = ["/usr/bin/python3", str(RTSP_SERVER), str(self.port), str(self.sent), str(FIRST)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         self.sent += FIRST
@@ -208,7 +224,9 @@ class Webcam:
         self._size = size or self._size
         with self._changed:
             for _ in range(count):
-                self._waiting.append(stamp(np.full((self._size[1], self._size[0], 3), 128, np.uint8), self.sent))
+                self._waiting.append(
+                    stamp(np.full((self._size[1], self._size[0], 3), 128, np.uint8), self.sent)
+                )
                 self.sent += 1
             self._changed.notify_all()
 

@@ -40,7 +40,10 @@ def make_set(root: Path, ledger: bool = True) -> Path:
         for folder in ("images", "labels"):
             (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_image(root / image_of(name), np.full((HEIGHT, WIDTH, 3), 20 * grey, np.uint8))
-        labels = Labels(np.array([box for _, box in faces], np.float32).reshape(-1, 4), np.array([face[0] for face in faces], np.int64))
+        labels = Labels(
+            np.array([box for _, box in faces], np.float32).reshape(-1, 4),
+            np.array([face[0] for face in faces], np.int64),
+        )
         write_atomic(root / label_of(name), format_yolo(labels, WIDTH, HEIGHT))
         classes = [CLASS_NAMES[face[0]] for face in faces]
         rows.append(
@@ -70,10 +73,17 @@ def make_set(root: Path, ledger: bool = True) -> Path:
 def faces_of(root: Path, name: str) -> list[tuple[int, list[float]]]:
     """Return what a label file says: class id and box in whole pixels."""
     labels = read_yolo(root / label_of(name), WIDTH, HEIGHT)
-    return [(int(class_id), box.round().tolist()) for class_id, box in zip(labels.class_ids, labels.boxes, strict=True)]
+    return [
+        (int(class_id), box.round().tolist())
+        for class_id, box in zip(labels.class_ids, labels.boxes, strict=True)
+    ]
 
 
 def content(root: Path) -> dict[str, bytes]:
     """Return every file of the set, but for the record of changes."""
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "review" not in path.relative_to(root).parts]
+    files = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "review" not in path.relative_to(root).parts
+    ]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}

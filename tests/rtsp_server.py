@@ -38,15 +38,24 @@ class Sender:
     def send(self, count):
         width, height = self.size
         for _ in range(count):
-            row = b"".join((b"\xeb" if self.number >> bit & 1 else b"\x10") * (width // BITS) for bit in range(BITS))
+            row = b"".join(
+                (b"\xeb" if self.number >> bit & 1 else b"\x10") * (width // BITS)
+                for bit in range(BITS)
+            )
             if self.source:
-                self.source.emit("push-buffer", Gst.Buffer.new_wrapped(row * height + b"\x80" * (width * height // 2)))
+                self.source.emit(
+                    "push-buffer",
+                    Gst.Buffer.new_wrapped(row * height + b"\x80" * (width * height // 2)),
+                )
             self.number += 1
 
     def obey(self):
         for line in sys.stdin:
             words = line.strip().split("x")
-            GLib.idle_add(self.resize if len(words) == 2 else self.send, tuple(map(int, words)) if len(words) == 2 else int(words[0]))
+            GLib.idle_add(
+                self.resize if len(words) == 2 else self.send,
+                tuple(map(int, words)) if len(words) == 2 else int(words[0]),
+            )
         GLib.idle_add(loop.quit)
 
 

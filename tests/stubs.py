@@ -25,7 +25,9 @@ TRUTH: dict[int, list[Row]] = {
 class Stub:
     """Finds by a picture's grey what it was told: rows of class, box and confidence."""
 
-    def __init__(self, found: Mapping[int, Sequence[tuple[str, float, float, float, float, float]]]) -> None:
+    def __init__(
+        self, found: Mapping[int, Sequence[tuple[str, float, float, float, float, float]]]
+    ) -> None:
         self.found = found
 
     def __call__(self, image: ImageArray) -> sv.Detections:
@@ -41,7 +43,12 @@ class Stub:
 
 def perfect() -> Stub:
     """Find every labelled face and nothing else."""
-    return Stub({grey: [(*row, 0.9) for row in rows if row[0] in CLASS_NAMES] for grey, rows in TRUTH.items()})
+    return Stub(
+        {
+            grey: [(*row, 0.9) for row in rows if row[0] in CLASS_NAMES]
+            for grey, rows in TRUTH.items()
+        }
+    )
 
 
 def flawed() -> Stub:
@@ -77,7 +84,9 @@ def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "mask_weared_i
     for place in ("images/val", "labels/val"):
         (folder / place).mkdir(parents=True)
     for grey, rows in TRUTH.items():
-        write_image(folder / "images" / "val" / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8))
+        write_image(
+            folder / "images" / "val" / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8)
+        )
         lines = [
             f"{names.index(name)} {(x1 + x2) / 400} {(y1 + y2) / 200} {(x2 - x1) / 200} {(y2 - y1) / 100}\n"
             for name, x1, y1, x2, y2 in rows
@@ -85,5 +94,7 @@ def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "mask_weared_i
         if lines:
             (folder / "labels" / "val" / f"p{grey}.txt").write_text("".join(lines))
     listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
-    (folder / "data.yaml").write_text(f"path: {folder}\ntrain: images/val\nval: images/val\nnames:\n{listed}")
+    (folder / "data.yaml").write_text(
+        f"path: {folder}\ntrain: images/val\nval: images/val\nnames:\n{listed}"
+    )
     return folder / "data.yaml"

@@ -44,7 +44,15 @@ def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str])
     text = (tmp_path / "it; $HOME 'is' no shell").read_text()
     line = text.removesuffix("\n")
     assert text == f"{line}\n"
-    expected = {"event": "alert", "source": "0", "frame": 7, "time": 1.5, "track_id": 3, "class": "without_mask", "confidence": 0.9}
+    expected = {
+        "event": "alert",
+        "source": "0",
+        "frame": 7,
+        "time": 1.5,
+        "track_id": 3,
+        "class": "without_mask",
+        "confidence": 0.9,
+    }
     assert json.loads(line) == expected
     assert told == []
 
@@ -52,7 +60,11 @@ def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str])
 def test_frames_go_on_while_a_command_runs(tmp_path: Path, told: list[str]) -> None:
     """The command reads a pipe that this test writes to only after the alert was handed on."""
     os.mkfifo(tmp_path / "pipe")
-    copy = python("import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read())", str(tmp_path / "pipe"), str(tmp_path / "done"))
+    copy = python(
+        "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read())",
+        str(tmp_path / "pipe"),
+        str(tmp_path / "done"),
+    )
     alerts = Alerts(copy, None, told.append)
     alerts(ALERT)
     (tmp_path / "pipe").write_text("go on")
@@ -70,10 +82,14 @@ def test_a_failing_command_is_told_once(told: list[str]) -> None:
     assert "\n" not in told[0]
 
 
-def test_no_more_than_some_at_once(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_some_at_once(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("maskyolo.alerts.MOST", 1)
     os.mkfifo(tmp_path / "pipe")
-    alerts = Alerts(python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")), None, told.append)
+    alerts = Alerts(
+        python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")), None, told.append
+    )
     for _ in range(3):
         alerts(ALERT)
     (tmp_path / "pipe").write_text("go on")  # would wait for ever if nothing were running
@@ -89,7 +105,9 @@ def test_a_command_that_cannot_run_is_told_before_the_run(command: str, told: li
 
 
 def test_of_a_command_only_the_program_is_stored_and_told(told: list[str]) -> None:
-    assert display_command(f"{sys.executable} -H 'Authorization: secret'") == f"{sys.executable} ***"
+    assert (
+        display_command(f"{sys.executable} -H 'Authorization: secret'") == f"{sys.executable} ***"
+    )
     assert display_command(sys.executable) == sys.executable
     with pytest.raises(MaskyoloError, match="no such program 'no-such-program-here'") as error:
         Alerts("no-such-program-here secret", None, told.append)
@@ -133,7 +151,9 @@ def test_the_event_is_posted(hook: tuple[type[Hook], str], told: list[str]) -> N
     assert told == []
 
 
-def test_a_name_and_password_in_the_address_log_in(hook: tuple[type[Hook], str], told: list[str]) -> None:
+def test_a_name_and_password_in_the_address_log_in(
+    hook: tuple[type[Hook], str], told: list[str]
+) -> None:
     handler, url = hook
     alerts = Alerts(None, url.replace("//", "//me:s%40cret@"), told.append)
     alerts(ALERT)
@@ -148,10 +168,14 @@ def test_an_address_that_cannot_be_is_told_without_its_secret(url: str, told: li
     alerts = Alerts(None, url, told.append)
     alerts(ALERT)
     alerts.finish()
-    assert told == ["an alert did not arrive: --alert-url 127.0.0.1: no valid address; further failures are not told"]
+    assert told == [
+        "an alert did not arrive: --alert-url 127.0.0.1: no valid address; further failures are not told"
+    ]
 
 
-def test_an_address_that_refuses_is_told_once_without_its_secret(hook: tuple[type[Hook], str], told: list[str]) -> None:
+def test_an_address_that_refuses_is_told_once_without_its_secret(
+    hook: tuple[type[Hook], str], told: list[str]
+) -> None:
     handler, url = hook
     handler.answer = 500
     alerts = Alerts(None, url, told.append)
@@ -165,7 +189,9 @@ def test_an_address_that_refuses_is_told_once_without_its_secret(hook: tuple[typ
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_and_not_followed(code: int, hook: tuple[type[Hook], str], told: list[str]) -> None:
+def test_a_redirect_is_told_and_not_followed(
+    code: int, hook: tuple[type[Hook], str], told: list[str]
+) -> None:
     handler, url = hook
     gone: list[str] = []
 
@@ -182,7 +208,9 @@ def test_a_redirect_is_told_and_not_followed(code: int, hook: tuple[type[Hook], 
     alerts.finish()
     assert gone == handler.seen == []
     reason = f"it redirects ({code}), give the address it leads to"
-    assert told == [f"an alert did not arrive: --alert-url 127.0.0.1: {reason}; further failures are not told"]
+    assert told == [
+        f"an alert did not arrive: --alert-url 127.0.0.1: {reason}; further failures are not told"
+    ]
 
 
 def test_an_address_where_nobody_listens_is_told(told: list[str]) -> None:
@@ -194,11 +222,16 @@ def test_an_address_where_nobody_listens_is_told(told: list[str]) -> None:
     assert "refused" in told[0]
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "hooks.example.org", "ftp://example.org/x", "http://"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "hooks.example.org", "ftp://example.org/x", "http://"]
+)
 def test_only_web_addresses_are_posted_to(url: str, told: list[str]) -> None:
     with pytest.raises(MaskyoloError, match="--alert-url"):
         Alerts(None, url, told.append)
 
 
 def test_of_an_address_only_the_host_is_shown() -> None:
-    assert display_host("https://user:word@hooks.example.org:8443/T00/secret?x=1") == "hooks.example.org"
+    assert (
+        display_host("https://user:word@hooks.example.org:8443/T00/secret?x=1")
+        == "hooks.example.org"
+    )

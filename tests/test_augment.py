@@ -41,7 +41,9 @@ def test_a_mirrored_face_has_its_spot_on_the_other_side(marked: ImageArray) -> N
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_turned_face_stays_in_the_middle_of_its_box(marked: ImageArray, seed: int) -> None:
-    image, boxes = vary_face(marked, BOX, np.random.default_rng(seed), replace(STILL, rotation=20, shear=0.15, flip=0.5))
+    image, boxes = vary_face(
+        marked, BOX, np.random.default_rng(seed), replace(STILL, rotation=20, shear=0.15, flip=0.5)
+    )
     rows, columns = np.nonzero(image[..., 0] > 200)
     assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx(
         ((boxes[0, 0] + boxes[0, 2]) / 2, (boxes[0, 1] + boxes[0, 3]) / 2), abs=2
@@ -50,7 +52,9 @@ def test_a_turned_face_stays_in_the_middle_of_its_box(marked: ImageArray, seed: 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_zoom_and_shift_move_the_box_within_their_bounds(marked: ImageArray, seed: int) -> None:
-    image, boxes = vary_face(marked, BOX, np.random.default_rng(seed), replace(STILL, zoom=0.15, shift=0.2))
+    image, boxes = vary_face(
+        marked, BOX, np.random.default_rng(seed), replace(STILL, zoom=0.15, shift=0.2)
+    )
     sides = boxes[0, 2:] - boxes[0, :2]
     assert (np.abs(sides / 40 - 1) <= 0.151).all()
     assert np.abs(sides / 40 - 1).max() > 0.005
@@ -67,7 +71,9 @@ def test_small_faces_have_the_sizes_asked_for(marked: ImageArray) -> None:
 
 
 def test_a_face_is_never_scaled_up(marked: ImageArray) -> None:
-    _, boxes = vary_face(marked, BOX, np.random.default_rng(0), replace(STILL, small=1, face_size=(500, 600)))
+    _, boxes = vary_face(
+        marked, BOX, np.random.default_rng(0), replace(STILL, small=1, face_size=(500, 600))
+    )
     assert (boxes[0, 2:] - boxes[0, :2]).tolist() == [40, 40]
 
 
@@ -81,15 +87,23 @@ def test_blur_and_compression_change_pixels_and_no_box(marked: ImageArray, what:
 
 
 def test_the_same_seed_varies_alike(marked: ImageArray) -> None:
-    first, second, other = (vary_face(marked, BOX, np.random.default_rng(seed), Augmentation()) for seed in (3, 3, 4))
+    first, second, other = (
+        vary_face(marked, BOX, np.random.default_rng(seed), Augmentation()) for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first[0], second[0])
     assert not np.array_equal(first[1], other[1])
 
 
-@pytest.mark.parametrize("box", [[0, 0, 1, 1], [150, 110, 160, 120], [0, 0, 160, 120], [10, 10, 10.2, 60]])
-def test_faces_at_the_border_and_of_a_pixel_are_varied_too(marked: ImageArray, box: list[float]) -> None:
+@pytest.mark.parametrize(
+    "box", [[0, 0, 1, 1], [150, 110, 160, 120], [0, 0, 160, 120], [10, 10, 10.2, 60]]
+)
+def test_faces_at_the_border_and_of_a_pixel_are_varied_too(
+    marked: ImageArray, box: list[float]
+) -> None:
     for seed in range(5):
-        image, boxes = vary_face(marked, box, np.random.default_rng(seed), Augmentation(), margin=0.3)
+        image, boxes = vary_face(
+            marked, box, np.random.default_rng(seed), Augmentation(), margin=0.3
+        )
         assert min(image.shape[:2]) >= 2
         assert np.isfinite(boxes).all()
     assert cv2.mean(image)[0] > 0

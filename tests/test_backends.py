@@ -57,10 +57,17 @@ def assert_same(ours: list[sv.Detections], expected: list[sv.Detections], within
 
 @pytest.mark.parametrize(
     "settings",
-    [{"backend": "onnxruntime"}, {"backend": "onnxruntime", "streams": 2}, {"streams": 2}, {"backend": "torch"}],
+    [
+        {"backend": "onnxruntime"},
+        {"backend": "onnxruntime", "streams": 2},
+        {"streams": 2},
+        {"backend": "torch"},
+    ],
     ids=["ONNX Runtime", "ONNX Runtime, two streams", "OpenVINO, two streams", "PyTorch"],
 )
-def test_backends_agree_on_real_photos(settings: dict[str, Any], expected: list[sv.Detections]) -> None:
+def test_backends_agree_on_real_photos(
+    settings: dict[str, Any], expected: list[sv.Detections]
+) -> None:
     assert_same(found(**settings), expected, within=0.02)
 
 
@@ -77,9 +84,16 @@ def test_every_backend_reads_the_size_that_the_weights_say(tmp_path: Path) -> No
     checkpoint["train_args"]["imgsz"] = 416
     torch.save(checkpoint, tmp_path / "model.pt")
     openvino.save_model(CORE.read_model(tmp_path / "model.onnx"), tmp_path / "model.xml")
-    for backend, suffix in (("openvino", "onnx"), ("onnxruntime", "onnx"), ("openvino", "xml"), ("torch", "pt")):
+    for backend, suffix in (
+        ("openvino", "onnx"),
+        ("onnxruntime", "onnx"),
+        ("openvino", "xml"),
+        ("torch", "pt"),
+    ):
         assert load_backend(tmp_path / f"model.{suffix}", backend=backend, trust=True).imgsz == 416
-    (tmp_path / "metadata.yaml").write_text("task: detect\nimgsz:\n- 320\n- 320\nnames: {0: with_mask, 1: without_mask}\n")  # Ultralytics'
+    (tmp_path / "metadata.yaml").write_text(
+        "task: detect\nimgsz:\n- 320\n- 320\nnames: {0: with_mask, 1: without_mask}\n"
+    )  # Ultralytics'
     assert load_backend(tmp_path / "model.xml").imgsz == 320
 
 
@@ -100,18 +114,29 @@ def test_threads_may_share_a_backend() -> None:
 
 @pytest.mark.parametrize(
     ("capabilities", "device", "precision"),
-    [(["FP32", "BF16"], "CPU", "bf16"), (["FP32", "INT8"], "CPU", "fp32"), (["FP32", "BF16"], "GPU", "fp32")],
+    [
+        (["FP32", "BF16"], "CPU", "bf16"),
+        (["FP32", "INT8"], "CPU", "fp32"),
+        (["FP32", "BF16"], "GPU", "fp32"),
+    ],
 )
-def test_bf16_is_chosen_where_the_cpu_has_it(capabilities: list[str], device: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_chosen_where_the_cpu_has_it(
+    capabilities: list[str], device: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = OpenVinoNetwork(ONNX)
     network._device = device
-    monkeypatch.setattr("maskyolo.backends.openvino.CORE", SimpleNamespace(get_property=lambda *_: capabilities))
+    monkeypatch.setattr(
+        "maskyolo.backends.openvino.CORE", SimpleNamespace(get_property=lambda *_: capabilities)
+    )
     assert network.native_precision() == precision
 
 
 def test_the_precision_reaches_openvino() -> None:
     native = OpenVinoNetwork(ONNX).native_precision()
-    for precision, hint in {"fp32": "float32", native: {"fp32": "float32", "bf16": "bfloat16"}[native]}.items():
+    for precision, hint in {
+        "fp32": "float32",
+        native: {"fp32": "float32", "bf16": "bfloat16"}[native],
+    }.items():
         network = load_backend(ONNX, precision=precision)
         assert network.precision == precision
         network(np.zeros((1, 64, 64, 3), np.uint8))
@@ -133,20 +158,35 @@ def test_the_precision_reaches_openvino() -> None:
     ],
 )
 def test_the_backend_is_chosen_by_file_and_machine(
-    suffix: str, device: str, machine: str, absent: str, backend: str, why: str, monkeypatch: pytest.MonkeyPatch
+    suffix: str,
+    device: str,
+    machine: str,
+    absent: str,
+    backend: str,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == absent else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == absent else object()
+    )
     assert choose_backend(suffix, device) == (backend, why)
 
 
 def test_what_computes_is_described_with_what_was_chosen() -> None:
     assert load_backend(ONNX, backend="onnxruntime").description == "ONNX Runtime on the CPU, fp32"
-    assert load_backend(ONNX, backend="openvino", precision="bf16").description == "OpenVINO on the CPU, bf16"
-    assert load_backend(ONNX, precision="fp32").description.startswith("OpenVINO on the CPU, fp32: the quickest on ")
+    assert (
+        load_backend(ONNX, backend="openvino", precision="bf16").description
+        == "OpenVINO on the CPU, bf16"
+    )
+    assert load_backend(ONNX, precision="fp32").description.startswith(
+        "OpenVINO on the CPU, fp32: the quickest on "
+    )
 
 
-def test_the_first_compiled_network_is_kept_for_the_next_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_first_compiled_network_is_kept_for_the_next_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "maskyolo" / "compiled"
 
@@ -154,7 +194,9 @@ def test_the_first_compiled_network_is_kept_for_the_next_start(monkeypatch: pyte
         network = OpenVinoNetwork(ONNX)
         compiled = network.compile((1, 3, 64, 64))
         network.compile((1, 3, 64, 96))
-        return compiled.get_property("LOADED_FROM_CACHE"), compiled(np.full((1, 3, 64, 64), 0.5, np.float32))[0]
+        return compiled.get_property("LOADED_FROM_CACHE"), compiled(
+            np.full((1, 3, 64, 64), 0.5, np.float32)
+        )[0]
 
     (cached, first), (again, second) = run(), run()
     assert (cached, again) == (False, True)
@@ -173,7 +215,9 @@ def test_the_first_compiled_network_is_kept_for_the_next_start(monkeypatch: pyte
     assert not (folder / "0.blob").exists()
 
 
-def test_without_a_cache_it_is_compiled_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_cache_it_is_compiled_each_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert OpenVinoNetwork(ONNX).compile((1, 3, 64, 64)) is not None
@@ -182,15 +226,33 @@ def test_without_a_cache_it_is_compiled_each_time(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("settings", "error", "told"),
     [
-        ({"backend": "tensorrt"}, MaskyoloError, "unknown backend 'tensorrt'; choose from auto, openvino"),
+        (
+            {"backend": "tensorrt"},
+            MaskyoloError,
+            "unknown backend 'tensorrt'; choose from auto, openvino",
+        ),
         ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose from auto, fp32"),
-        ({"precision": "int8"}, MaskyoloError, "run maskyolo export --format openvino --precision int8"),
+        (
+            {"precision": "int8"},
+            MaskyoloError,
+            "run maskyolo export --format openvino --precision int8",
+        ),
         ({"backend": "torch"}, WeightsError, "'.onnx' is read by openvino or onnxruntime"),
-        ({"backend": "onnxruntime", "precision": "bf16"}, MaskyoloError, "cannot compute in bf16 with onnxruntime"),
-        ({"backend": "onnxruntime", "device": "mps"}, MaskyoloError, "cannot compute on device 'mps': ONNX Runtime offers"),
+        (
+            {"backend": "onnxruntime", "precision": "bf16"},
+            MaskyoloError,
+            "cannot compute in bf16 with onnxruntime",
+        ),
+        (
+            {"backend": "onnxruntime", "device": "mps"},
+            MaskyoloError,
+            "cannot compute on device 'mps': ONNX Runtime offers",
+        ),
     ],
 )
-def test_what_a_backend_cannot_do_is_told(settings: dict[str, Any], error: type[MaskyoloError], told: str) -> None:
+def test_what_a_backend_cannot_do_is_told(
+    settings: dict[str, Any], error: type[MaskyoloError], told: str
+) -> None:
     with pytest.raises(error, match=told.replace(".", r"\.")):
         load_backend(ONNX, **settings)
 
@@ -201,7 +263,9 @@ def test_onnx_runtime_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         load_backend(ONNX, backend="onnxruntime")
 
 
-def test_without_openvino_an_onnx_file_runs_in_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_an_onnx_file_runs_in_onnx_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert type(load_backend(ONNX)).__name__ == "OnnxRuntimeBackend"
 
@@ -266,7 +330,13 @@ thread.start()
 thread.join()
 signal.raise_signal(signal.SIGINT)
 """
-    ended = subprocess.run([sys.executable, "-c", code, str(ONNX)], timeout=60, check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(ONNX)],
+        timeout=60,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in ended.stderr
 

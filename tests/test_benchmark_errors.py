@@ -50,10 +50,17 @@ def test_each_kind_mends_its_own_errors_alone(errors: ModuleType) -> None:
     assert errors.mended([case([], [])])["as it is"] == 0
 
 
-def test_the_surest_alarms_are_drawn_but_none_on_an_ignored_face(errors: ModuleType, tmp_path: Path) -> None:
+def test_the_surest_alarms_are_drawn_but_none_on_an_ignored_face(
+    errors: ModuleType, tmp_path: Path
+) -> None:
     picture = tmp_path / "a photo.png"
     write_image(picture, np.full((20, 100, 3), 90, np.uint8))
-    labelled = LabelledPicture(picture, Labels(FACES.astype(np.float32), np.array([0, 1])), IGNORED.astype(np.float32), normalized=False)
+    labelled = LabelledPicture(
+        picture,
+        Labels(FACES.astype(np.float32), np.array([0, 1])),
+        IGNORED.astype(np.float32),
+        normalized=False,
+    )
     one = case([(80, 0, 90, 10), (30, 0, 40, 10), (0, 0, 10, 10), (20, 5, 24, 9)], [0, 0, 0, 1])
     found = errors.alarms([labelled], [one], 50)
     assert [box for _, _, box in found] == [[30, 0, 40, 10], [20, 5, 24, 9]]

@@ -21,18 +21,39 @@ def labels() -> ModuleType:
     return load_benchmark("labels")
 
 
-def test_crops_have_the_margin_and_every_human_box_in_them(labels: ModuleType, samples: Path) -> None:
+def test_crops_have_the_margin_and_every_human_box_in_them(
+    labels: ModuleType, samples: Path
+) -> None:
     made = list(labels.pictures(samples, ["queue.jpg", "portrait.jpg"], 40))
-    assert [picture.kind for picture in made if picture.photo.name == "portrait.jpg"] == ["photo", "0%", "10%", "25%", "50%", "100%"]
-    assert {picture.kind for picture in made if picture.photo.name == "queue.jpg"} == {"0%", "10%", "25%", "50%", "100%"}  # two classes
-    tight = next(picture for picture in made if picture.kind == "0%" and picture.photo.name == "portrait.jpg")
+    assert [picture.kind for picture in made if picture.photo.name == "portrait.jpg"] == [
+        "photo",
+        "0%",
+        "10%",
+        "25%",
+        "50%",
+        "100%",
+    ]
+    assert {picture.kind for picture in made if picture.photo.name == "queue.jpg"} == {
+        "0%",
+        "10%",
+        "25%",
+        "50%",
+        "100%",
+    }  # two classes
+    tight = next(
+        picture for picture in made if picture.kind == "0%" and picture.photo.name == "portrait.jpg"
+    )
     x1, y1, x2, y2 = tight.window
     assert tight.must == pytest.approx(np.array([[0, 0, x2 - x1, y2 - y1]]), abs=1)
-    wide = [picture for picture in made if picture.kind == "100%" and picture.photo.name == "queue.jpg"]
+    wide = [
+        picture for picture in made if picture.kind == "100%" and picture.photo.name == "queue.jpg"
+    ]
     assert max(len(picture.must) for picture in wide) > 1
 
 
-def test_perfect_boxes_are_perfect_and_others_are_counted(labels: ModuleType, samples: Path) -> None:
+def test_perfect_boxes_are_perfect_and_others_are_counted(
+    labels: ModuleType, samples: Path
+) -> None:
     made = list(labels.pictures(samples, ["queue.jpg"], 40))
     perfect = labels.tally(made, [picture.must for picture in made], lambda picture: ["all"])["all"]
     assert min(perfect.ious) == pytest.approx(1)
@@ -42,8 +63,17 @@ def test_perfect_boxes_are_perfect_and_others_are_counted(labels: ModuleType, sa
 
 
 def test_a_box_counts_once_and_misses_below_one_half(labels: ModuleType) -> None:
-    picture = labels.Picture(Path(), (0, 0, 100, 100), "photo", "with_mask", as_boxes([[0, 0, 10, 10]]), as_boxes([[50, 50, 60, 60]]))
-    ious, false = labels.match(as_boxes([[0, 0, 10, 8], [0, 0, 10, 10], [51, 51, 60, 60], [20, 20, 30, 30]]), picture)
+    picture = labels.Picture(
+        Path(),
+        (0, 0, 100, 100),
+        "photo",
+        "with_mask",
+        as_boxes([[0, 0, 10, 10]]),
+        as_boxes([[50, 50, 60, 60]]),
+    )
+    ious, false = labels.match(
+        as_boxes([[0, 0, 10, 8], [0, 0, 10, 10], [51, 51, 60, 60], [20, 20, 30, 30]]), picture
+    )
     assert ious == pytest.approx([0.8])
     assert false == 2  # the second on the same face, and the one on nothing
     ious, false = labels.match(as_boxes([[0, 0, 10, 4]]), picture)
@@ -52,25 +82,47 @@ def test_a_box_counts_once_and_misses_below_one_half(labels: ModuleType) -> None
     assert labels.match(as_boxes([]), picture)[1] == 0
 
 
-def test_what_convert_labels_has_no_box_for_what_it_paints_over_or_sets_aside(labels: ModuleType, samples: Path) -> None:
-    made = [picture for picture in labels.pictures(samples, ["portrait.jpg"], 40) if picture.kind in ("photo", "50%")]
+def test_what_convert_labels_has_no_box_for_what_it_paints_over_or_sets_aside(
+    labels: ModuleType, samples: Path
+) -> None:
+    made = [
+        picture
+        for picture in labels.pictures(samples, ["portrait.jpg"], 40)
+        if picture.kind in ("photo", "50%")
+    ]
     truth = {picture.kind: picture.must for picture in made}
 
     class Perfect:
         def detect(self, image: ImageArray) -> Faces:
-            (kind,) = (picture.kind for picture in made if picture.pixels(read_image(picture.photo)).shape == image.shape)
+            (kind,) = (
+                picture.kind
+                for picture in made
+                if picture.pixels(read_image(picture.photo)).shape == image.shape
+            )
             boxes = np.concatenate([truth[kind], [[0, 0, 30, 30]]]).astype(np.float32)
             return Faces(boxes, np.ones(len(boxes), dtype=np.float32), ("ssd",) * len(boxes))
 
     def sees(*shown: float) -> Callable[[ImageArray], sv.Detections]:
         def judge(image: ImageArray) -> sv.Detections:
-            (kind,) = (picture.kind for picture in made if picture.pixels(read_image(picture.photo)).shape == image.shape)
-            class_ids = np.full(len(truth[kind]), ["with_mask", "without_mask"].index(made[0].class_name))
-            return sv.Detections(truth[kind], confidence=np.full(len(truth[kind]), shown[0]), class_id=class_ids)
+            (kind,) = (
+                picture.kind
+                for picture in made
+                if picture.pixels(read_image(picture.photo)).shape == image.shape
+            )
+            class_ids = np.full(
+                len(truth[kind]), ["with_mask", "without_mask"].index(made[0].class_name)
+            )
+            return sv.Detections(
+                truth[kind], confidence=np.full(len(truth[kind]), shown[0]), class_id=class_ids
+            )
 
         return judge
 
     assert [len(faces) for faces in labels.find(Perfect(), made)[0]] == [2, 2]
     labelled, _ = labels.find(Perfect(), made, sees(0.9))
-    assert [faces.boxes.tolist() for faces in labelled] == [picture.must.tolist() for picture in made], "the other face is painted over"
-    assert [len(faces) for faces in labels.find(Perfect(), made, sees(0.0))[0]] == [0, 0], "ambiguous"
+    assert [faces.boxes.tolist() for faces in labelled] == [
+        picture.must.tolist() for picture in made
+    ], "the other face is painted over"
+    assert [len(faces) for faces in labels.find(Perfect(), made, sees(0.0))[0]] == [0, 0], (
+        "ambiguous"
+    )

@@ -24,26 +24,42 @@ def wild() -> ModuleType:
 
 @pytest.mark.parametrize(
     ("bgr", "name"),
-    [((250, 250, 250), "white or grey"), ((20, 20, 20), "black or dark"), ((220, 170, 90), "blue or green"), ((60, 60, 200), "other")],
+    [
+        ((250, 250, 250), "white or grey"),
+        ((20, 20, 20), "black or dark"),
+        ((220, 170, 90), "blue or green"),
+        ((60, 60, 200), "other"),
+    ],
 )
-def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(wild: ModuleType, bgr: tuple[int, int, int], name: str) -> None:
+def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(
+    wild: ModuleType, bgr: tuple[int, int, int], name: str
+) -> None:
     image = np.full((100, 100, 3), 128, np.uint8)
     image[60:90, 20:80] = bgr
     assert wild.mask_colour(image, np.array([10, 10, 90, 95])) == name
     assert wild.mask_colour(image, np.array([40, 70, 60, 90])) == ""  # too small to tell
 
 
-def test_pictures_saved_once_more_are_the_same_but_worse(wild: ModuleType, samples: Path, tmp_path: Path) -> None:
+def test_pictures_saved_once_more_are_the_same_but_worse(
+    wild: ModuleType, samples: Path, tmp_path: Path
+) -> None:
     pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
     again = wild.compressed(pictures, tmp_path)
-    assert [len(picture.labels) for picture in again] == [len(picture.labels) for picture in pictures]
+    assert [len(picture.labels) for picture in again] == [
+        len(picture.labels) for picture in pictures
+    ]
     before, after = read_image(pictures[0].path), read_image(again[0].path)
     assert before.shape == after.shape
-    assert again[0].path.stat().st_size < cv2.imencode(".jpg", before, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].size
+    assert (
+        again[0].path.stat().st_size
+        < cv2.imencode(".jpg", before, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].size
+    )
     assert 0 < np.abs(before.astype(int) - after).mean() < 10
 
 
-def test_colours_count_what_is_found_and_what_is_told_rightly(wild: ModuleType, samples: Path) -> None:
+def test_colours_count_what_is_found_and_what_is_told_rightly(
+    wild: ModuleType, samples: Path
+) -> None:
     pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
 
     def told(class_id: int) -> dict[str, tuple[int, int, int]]:
@@ -52,10 +68,14 @@ def test_colours_count_what_is_found_and_what_is_told_rightly(wild: ModuleType, 
 
         def detector(image: ImageArray) -> sv.Detections:
             del image
-            return sv.Detections(boxes, confidence=np.full(len(boxes), 0.9), class_id=np.full(len(boxes), class_id))
+            return sv.Detections(
+                boxes, confidence=np.full(len(boxes), 0.9), class_id=np.full(len(boxes), class_id)
+            )
 
         cases, sharpness, _ = predict(queue, {"all": detector})
-        colours: dict[str, tuple[int, int, int]] = wild.by_colour(measure("all", cases["all"], sharpness), queue)
+        colours: dict[str, tuple[int, int, int]] = wild.by_colour(
+            measure("all", cases["all"], sharpness), queue
+        )
         return colours
 
     masked, bare = told(0), told(1)
@@ -68,14 +88,20 @@ def test_only_masks_count_as_found_on_bare_faces(wild: ModuleType) -> None:
     def detector(image: ImageArray) -> sv.Detections:
         count = int(image[0, 0, 0])
         ids = np.arange(count) % 2
-        return sv.Detections(np.zeros((count, 4)), confidence=np.linspace(0.9, 0.5, count), class_id=1 - ids)
+        return sv.Detections(
+            np.zeros((count, 4)), confidence=np.linspace(0.9, 0.5, count), class_id=1 - ids
+        )
 
     images = [np.full((4, 4, 3), count, np.uint8) for count in (0, 1, 3)]
     assert wild.surest_mask(detector, images) == pytest.approx([0, 0, 0.7])
 
 
 def test_the_command_fills_a_model_card(
-    wild: ModuleType, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wild: ModuleType,
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     kaggle = tmp_path / "kaggle"
     (kaggle / "images").mkdir(parents=True)
@@ -84,9 +110,13 @@ def test_the_command_fills_a_model_card(
     shutil.copytree(samples / "annotations", kaggle / "annotations")
     (kaggle / "benchmark.txt").write_text("portrait.jpg\nqueue.jpg\n")
     card = tmp_path / "README.md"
-    card.write_text("before\n<!-- figures of maskyolo-n -->\nformer figures\n<!-- end of figures -->\nafter\n")
+    card.write_text(
+        "before\n<!-- figures of maskyolo-n -->\nformer figures\n<!-- end of figures -->\nafter\n"
+    )
     video = f"{samples / 'street.mp4'}:0-3"
-    monkeypatch.setattr(sys, "argv", ["wild.py", "--kaggle", str(kaggle), "--video", video, "--card", str(card)])
+    monkeypatch.setattr(
+        sys, "argv", ["wild.py", "--kaggle", str(kaggle), "--video", video, "--card", str(card)]
+    )
     wild.main()
     text = card.read_text()
     assert "former" not in text

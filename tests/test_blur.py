@@ -65,7 +65,9 @@ def test_small_faces_keep_no_pixel_either(noise: ImageArray, side: int) -> None:
 
 
 def test_boxes_over_the_edge_or_without_an_area(noise: ImageArray) -> None:
-    hidden = pixelate(noise, [(-20, -20, 30, 30), (190, 150, 300, 300), (500, 500, 600, 600), (50, 50, 50, 50)])
+    hidden = pixelate(
+        noise, [(-20, -20, 30, 30), (190, 150, 300, 300), (500, 500, 600, 600), (50, 50, 50, 50)]
+    )
     assert (hidden[60:120, 40:150] == noise[60:120, 40:150]).all()
     assert distance(hidden[:30, :30], noise[:30, :30]) > 30
     assert (pixelate(noise, []) == noise).all()
@@ -81,7 +83,12 @@ def test_pictures_crops_and_video_have_no_face(noise: ImageArray, tmp_path: Path
         video.write(noise)
     video.close()
 
-    yielded = [image for image, _ in detect(source, model=found, blur=True, save=True, save_crop=True, track=True, project=tmp_path)]
+    yielded = [
+        image
+        for image, _ in detect(
+            source, model=found, blur=True, save=True, save_crop=True, track=True, project=tmp_path
+        )
+    ]
 
     hidden = pixelate(noise, [BOX])
     written = [read_image(tmp_path / "predict" / name) for name in ("a.png", "b.jpg")]
@@ -158,15 +165,33 @@ def test_two_stages_hide_faces_of_a_low_score_and_do_not_report_them(
     ((image, reported),) = detect(tmp_path / "a.png", model="any", pipeline="two-stage", blur=True)
     assert distance(image[FACE], noise[FACE]) > 40
     assert len(reported) == 0
-    ((_, reported),) = detect(tmp_path / "a.png", model="any", pipeline="two-stage", blur=True, face_conf=0.2)
+    ((_, reported),) = detect(
+        tmp_path / "a.png", model="any", pipeline="two-stage", blur=True, face_conf=0.2
+    )
     assert len(reported) == 1
 
 
 def test_stats_only_writes_no_picture(noise: ImageArray, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", noise)
-    list(detect(tmp_path / "a.png", model=found, stats_only=True, save_txt=True, save_json=tmp_path / "out" / "a.jsonl", project=tmp_path))
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} - {"a.png"}
-    assert files == {"out/a.jsonl", "predict/args.yaml", "predict/counts.json", "predict/labels/a.txt"}
+    list(
+        detect(
+            tmp_path / "a.png",
+            model=found,
+            stats_only=True,
+            save_txt=True,
+            save_json=tmp_path / "out" / "a.jsonl",
+            project=tmp_path,
+        )
+    )
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} - {
+        "a.png"
+    }
+    assert files == {
+        "out/a.jsonl",
+        "predict/args.yaml",
+        "predict/counts.json",
+        "predict/labels/a.txt",
+    }
 
 
 @pytest.mark.parametrize("setting", ["save", "save_crop"])

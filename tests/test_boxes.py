@@ -5,11 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskyolo.boxes import as_boxes, box_area, box_coverage, box_iou, clip_boxes, from_normalized, to_normalized
+from maskyolo.boxes import (
+    as_boxes,
+    box_area,
+    box_coverage,
+    box_iou,
+    clip_boxes,
+    from_normalized,
+    to_normalized,
+)
 
 
 def test_no_boxes_keep_their_shape_everywhere() -> None:
-    for result in (as_boxes([]), clip_boxes([], 10, 10), from_normalized([], 10, 10), to_normalized([], 10, 10)):
+    for result in (
+        as_boxes([]),
+        clip_boxes([], 10, 10),
+        from_normalized([], 10, 10),
+        to_normalized([], 10, 10),
+    ):
         assert result.shape == (0, 4)
     assert box_area([]).shape == (0,)
     assert box_iou([], [[0, 0, 1, 1]]).shape == (0, 1)
@@ -35,12 +48,21 @@ def test_an_inverted_box_has_no_area() -> None:
     st.integers(1, 5000),
     st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), max_size=5),
 )
-def test_normalising_and_back_is_exact_to_a_hundredth_of_a_pixel(width: int, height: int, shares: list[tuple[float, ...]]) -> None:
+def test_normalising_and_back_is_exact_to_a_hundredth_of_a_pixel(
+    width: int, height: int, shares: list[tuple[float, ...]]
+) -> None:
     corners = as_boxes(shares) * np.float32([width, height, width, height])
-    boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], axis=1)
-    assert from_normalized(to_normalized(boxes, width, height), width, height) == pytest.approx(boxes, abs=0.01)
+    boxes = np.concatenate(
+        [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])],
+        axis=1,
+    )
+    assert from_normalized(to_normalized(boxes, width, height), width, height) == pytest.approx(
+        boxes, abs=0.01
+    )
 
 
 def test_coverage_is_of_the_smaller_box() -> None:
-    assert box_coverage([[0, 0, 10, 10]], [[2, 2, 4, 4], [5, 0, 15, 10], [3, 3, 3, 9], [20, 20, 30, 30]]).tolist() == [[1, 0.5, 0, 0]]
+    assert box_coverage(
+        [[0, 0, 10, 10]], [[2, 2, 4, 4], [5, 0, 15, 10], [3, 3, 3, 9], [20, 20, 30, 30]]
+    ).tolist() == [[1, 0.5, 0, 0]]
     assert box_coverage([], [[0, 0, 1, 1]]).shape == (0, 1)

@@ -8,12 +8,24 @@ import pytest
 from classifiers import make_classifier
 
 from maskyolo.backends import load_backend
-from maskyolo.classifier import MAX_BATCH, Classifier, CropSettings, cut_crops, normalize_crops, preprocess
+from maskyolo.classifier import (
+    MAX_BATCH,
+    Classifier,
+    CropSettings,
+    cut_crops,
+    normalize_crops,
+    preprocess,
+)
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 from maskyolo.yolo import find_model
 
-IMAGENET = CropSettings(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), margin=0.1, names=("without_mask", "with_mask"))
+IMAGENET = CropSettings(
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    margin=0.1,
+    names=("without_mask", "with_mask"),
+)
 
 
 @pytest.fixture
@@ -92,7 +104,9 @@ def test_the_margin_is_a_share_of_the_box_and_ends_at_the_border(colours: ImageA
     ],
     ids=str,
 )
-def test_of_an_empty_or_outer_box_one_pixel_is_taken(colours: ImageArray, box: list[float], pixel: tuple[int, int]) -> None:
+def test_of_an_empty_or_outer_box_one_pixel_is_taken(
+    colours: ImageArray, box: list[float], pixel: tuple[int, int]
+) -> None:
     (crop,) = cut_crops(colours, [box], CropSettings(size=4))
     assert (crop == colours[pixel][::-1]).all()
 
@@ -115,17 +129,23 @@ def test_pixels_are_scaled_as_mobilenets_preprocess_input_does(colours: ImageArr
 
 def test_mean_and_standard_deviation_are_those_of_their_channel() -> None:
     batch = normalize_crops(np.full((1, 2, 2, 3), 255, np.uint8), IMAGENET)
-    assert batch[0, :, 0, 0] == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rel=1e-6)
+    assert batch[0, :, 0, 0] == pytest.approx(
+        [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rel=1e-6
+    )
 
 
-def test_probabilities_are_in_our_order_whatever_the_models(tmp_path: Path, halves: ImageArray) -> None:
+def test_probabilities_are_in_our_order_whatever_the_models(
+    tmp_path: Path, halves: ImageArray
+) -> None:
     boxes = np.array([[0, 0, 20, 20], [20, 0, 40, 20]], np.float32)
     ours = Classifier(make_classifier(tmp_path / "a.onnx"))(halves, boxes)
     assert ours.shape == (2, 2)
     assert ours.dtype == np.float32
     sure = 1 / (1 + np.exp(-2))
     assert ours.ravel() == pytest.approx([sure, 1 - sure, 1 - sure, sure], abs=1e-5)
-    other = make_classifier(tmp_path / "b.onnx", CropSettings(size=8, names=("without_mask", "with_mask")))
+    other = make_classifier(
+        tmp_path / "b.onnx", CropSettings(size=8, names=("without_mask", "with_mask"))
+    )
     assert Classifier(other)(halves, boxes) == pytest.approx(ours[:, ::-1])
 
 
@@ -133,10 +153,14 @@ def test_many_faces_get_what_each_gets_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (90, 120, 3), np.uint8)
     corners = rng.uniform(0, 80, (2 * MAX_BATCH + 3, 2))
-    boxes = np.concatenate([corners, corners + rng.uniform(0, 40, corners.shape)], axis=1).astype(np.float32)
+    boxes = np.concatenate([corners, corners + rng.uniform(0, 40, corners.shape)], axis=1).astype(
+        np.float32
+    )
     classifier = Classifier(make_classifier(tmp_path / "a.onnx"))
     together = classifier(image, boxes)
-    alone = np.concatenate([classifier(image, boxes[number : number + 1]) for number in range(len(boxes))])
+    alone = np.concatenate(
+        [classifier(image, boxes[number : number + 1]) for number in range(len(boxes))]
+    )
     assert together == pytest.approx(alone, abs=1e-6)
     assert classifier(image, boxes[:0]).shape == (0, 2)
 
@@ -148,7 +172,9 @@ def test_networks_that_are_no_crop_classifier_are_one_line(tmp_path: Path) -> No
         tmp_path / "text.onnx": "not a network",
         make_classifier(tmp_path / "bare.onnx", metadata=""): "without crop settings",
         make_classifier(tmp_path / "odd.onnx", metadata="{}"): "arch, size, mean",
-        make_classifier(tmp_path / "size.onnx", metadata=CropSettings(size=9).to_json()): r"\[\?,3,9,9\]",
+        make_classifier(
+            tmp_path / "size.onnx", metadata=CropSettings(size=9).to_json()
+        ): r"\[\?,3,9,9\]",
         make_classifier(tmp_path / "three.onnx", outputs=3): r"\[\?,3\]",
     }
     for path, message in wrong.items():
@@ -163,6 +189,8 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         Classifier(make_classifier(tmp_path / "a.onnx"), device="npu7")
 
 
-def test_a_classifier_is_no_yolo_detector_and_the_message_says_how_to_use_it(tmp_path: Path) -> None:
+def test_a_classifier_is_no_yolo_detector_and_the_message_says_how_to_use_it(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(WeightsError, match="--pipeline two-stage"):
         load_backend(make_classifier(tmp_path / "a.onnx"))

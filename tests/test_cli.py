@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-QUICK_END = "from maskyolo.cli import main; main()"  # as where neither PyTorch nor FiftyOne was imported
+QUICK_END = (
+    "from maskyolo.cli import main; main()"  # as where neither PyTorch nor FiftyOne was imported
+)
 SLOW_END = f"import sys; sys.modules['fiftyone'] = None; {QUICK_END}"
 
 
@@ -16,15 +18,28 @@ SLOW_END = f"import sys; sys.modules['fiftyone'] = None; {QUICK_END}"
 @pytest.mark.parametrize("flags", [[], ["-u"]])
 @pytest.mark.parametrize("code", [QUICK_END, SLOW_END])
 @pytest.mark.parametrize("arguments", [["--version"], ["models"]])
-def test_a_full_disk_behind_stdout_is_told_in_a_line(arguments: list[str], code: str, flags: list[str]) -> None:
+def test_a_full_disk_behind_stdout_is_told_in_a_line(
+    arguments: list[str], code: str, flags: list[str]
+) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, *flags, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.stderr == "maskyolo: cannot write the output: no space left on device; free some space or send it elsewhere\n"
+        done = subprocess.run(
+            [sys.executable, *flags, "-c", code, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (
+        done.stderr
+        == "maskyolo: cannot write the output: no space left on device; free some space or send it elsewhere\n"
+    )
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize("code", [QUICK_END, SLOW_END])
 def test_a_reader_that_has_had_enough_and_a_closed_stdout_are_no_news(code: str) -> None:
     script = '"$0" -c "$1" models | head -n 1 >/dev/null; "$0" -c "$1" --version >&-'
-    done = subprocess.run(["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=False
+    )
     assert (done.stderr, done.returncode) == ("", 0)

@@ -24,7 +24,9 @@ def photos(samples: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(samples / "folders", tmp_path / "photos"))
 
 
-def test_it_prints_what_became_of_the_photos_and_the_folder_last(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_what_became_of_the_photos_and_the_folder_last(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (photos / "with_mask" / "empty.jpg").touch()
     assert command("convert", photos, "--out", tmp_path / "set", "--scenes", 2) == 0
     printed, told = capsys.readouterr()
@@ -32,7 +34,10 @@ def test_it_prints_what_became_of_the_photos_and_the_folder_last(photos: Path, t
     assert lines[0].split() == ["kept", "unreadable", "all"]
     assert lines[1].split() == ["with_mask", "8", "1", "9"]
     assert lines[2].split() == ["without_mask", "8", "0", "8"]
-    assert "near-copies in different splits: 0 of 0 pairs; a plain random split would have had 0" in printed
+    assert (
+        "near-copies in different splits: 0 of 0 pairs; a plain random split would have had 0"
+        in printed
+    )
     assert "2 scenes" in printed
     assert lines[-1] == str(tmp_path / "set")
     assert "empty.jpg" in told
@@ -59,7 +64,12 @@ def test_strict_exits_with_1_for_a_bad_file_but_makes_the_set(photos: Path, tmp_
     ],
 )
 def test_wrong_options_are_one_line(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    told: str,
 ) -> None:
     assert command("convert", photos, "--out", tmp_path / "set", *arguments) == code
     error = capsys.readouterr().err
@@ -72,12 +82,16 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(photos: Path, tmp_pa
     for name in ("with_mask", "without_mask"):
         for number in range(3):
             for crop in (photos / name).glob("0?.jpg"):
-                (photos / name / f"{number}-{crop.name}").write_bytes(crop.read_bytes() + str(number).encode())
+                (photos / name / f"{number}-{crop.name}").write_bytes(
+                    crop.read_bytes() + str(number).encode()
+                )
     out = tmp_path / "set"
     arguments = [sys.executable, "-m", "maskyolo", "convert", str(photos), "--out", str(out)]
     journal = tmp_path / "set.part" / "journal.jsonl"
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (journal.is_file() and journal.read_text().count("\n") > 5):
+    while process.poll() is None and not (
+        journal.is_file() and journal.read_text().count("\n") > 5
+    ):
         pass
     process.send_signal(signal.SIGINT)
     _, told = process.communicate()
@@ -92,10 +106,15 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(photos: Path, tmp_pa
     assert not journal.exists()
 
 
-def test_a_second_run_needs_update_and_says_what_left_the_set(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_needs_update_and_says_what_left_the_set(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command("convert", photos, "--out", tmp_path / "set", "--no-sheets") == 0
     assert command("convert", photos, "--out", tmp_path / "set", "--no-sheets") == 1
-    assert "it exists; choose another folder or remove it, or bring it up to date with --update" in capsys.readouterr().err
+    assert (
+        "it exists; choose another folder or remove it, or bring it up to date with --update"
+        in capsys.readouterr().err
+    )
     (photos / "with_mask" / "03.jpg").unlink()
     assert command("convert", photos, "--out", tmp_path / "set", "--no-sheets", "--update") == 0
     printed = capsys.readouterr().out
@@ -104,7 +123,9 @@ def test_a_second_run_needs_update_and_says_what_left_the_set(photos: Path, tmp_
     assert len(list((tmp_path / "set" / "images").rglob("*.jpg"))) == 15
 
 
-def test_a_class_that_loses_more_photos_is_a_warning(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_that_loses_more_photos_is_a_warning(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for crop in list((photos / "with_mask").iterdir())[:6]:
         crop.write_bytes(crop.read_bytes()[:300])
     assert command("convert", photos, "--out", tmp_path / "set") == 0

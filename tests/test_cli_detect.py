@@ -26,9 +26,23 @@ def call(*words: str | Path) -> int:
 def test_pictures_are_drawn_by_default_and_the_folder_is_printed_last(
     samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("--source", samples / "office.jpg", "--project", tmp_path, "--save-json", tmp_path / "out.jsonl") == 0
+    assert (
+        call(
+            "--source",
+            samples / "office.jpg",
+            "--project",
+            tmp_path,
+            "--save-json",
+            tmp_path / "out.jsonl",
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["1 frame: 2 with_mask, 2 without_mask", str(tmp_path / "out.jsonl"), str(tmp_path / "predict")]
+    assert out.splitlines() == [
+        "1 frame: 2 with_mask, 2 without_mask",
+        str(tmp_path / "out.jsonl"),
+        str(tmp_path / "predict"),
+    ]
     assert err.startswith("OpenVINO on the CPU, ")
     assert "the quickest on " in err
     assert err.count("\n") == 1
@@ -38,13 +52,31 @@ def test_pictures_are_drawn_by_default_and_the_folder_is_printed_last(
 
 
 def test_a_video_keeps_its_length_and_rate(samples: Path, tmp_path: Path) -> None:
-    assert call("--source", samples / "street.mp4", "--project", tmp_path, "--imgsz", "160", "--save-json", tmp_path / "out.jsonl") == 0
+    assert (
+        call(
+            "--source",
+            samples / "street.mp4",
+            "--project",
+            tmp_path,
+            "--imgsz",
+            "160",
+            "--save-json",
+            tmp_path / "out.jsonl",
+        )
+        == 0
+    )
     assert probe(tmp_path / "predict" / "street.mp4") == probe(samples / "street.mp4")
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(samples / "street.mp4")[0]
+    assert (
+        len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(samples / "street.mp4")[0]
+    )
 
 
-def test_without_save_there_is_no_folder(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("--source", samples / "portrait.jpg", "--no-save", "--project", tmp_path / "runs") == 0
+def test_without_save_there_is_no_folder(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        call("--source", samples / "portrait.jpg", "--no-save", "--project", tmp_path / "runs") == 0
+    )
     assert capsys.readouterr().out == "1 frame: 1 with_mask, 0 without_mask\n"
     assert not (tmp_path / "runs").exists()
 
@@ -76,7 +108,11 @@ def test_a_bad_file_in_a_batch_is_told_and_only_strict_makes_it_fail(
     ids=" ".join,
 )
 def test_a_users_error_is_one_line_and_exit_one(
-    words: list[str], samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    words: list[str],
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -104,9 +140,21 @@ def test_wrong_usage_is_exit_two(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_closes_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
     clip = make_clip(tmp_path / "c.mp4", frames=2000)
     json_file = tmp_path / "out.jsonl"
-    words = ["--source", clip, "--imgsz", "160", "--project", tmp_path / "runs", "--save-json", json_file]
+    words = [
+        "--source",
+        clip,
+        "--imgsz",
+        "160",
+        "--project",
+        tmp_path / "runs",
+        "--save-json",
+        json_file,
+    ]
     running = subprocess.Popen(
-        [sys.executable, "-m", "maskyolo", "detect", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "maskyolo", "detect", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     part = tmp_path / "out.jsonl.part"
     while running.poll() is None and not (part.is_file() and part.stat().st_size > 5000):

@@ -72,23 +72,49 @@ def test_the_difference_is_paired_over_the_pictures(compared: Comparison) -> Non
     assert value == pytest.approx(1 - 51 / 101 * 0.75)
     assert span is not None
     assert 0 <= span[0] < value < span[1] <= 1
-    pairs = zip(compared.evaluations["perfect"].resampled, compared.evaluations["flawed"].resampled, strict=True)
+    pairs = zip(
+        compared.evaluations["perfect"].resampled,
+        compared.evaluations["flawed"].resampled,
+        strict=True,
+    )
     gains = [a - b for a, b in pairs if a is not None and b is not None]
     assert span == pytest.approx(tuple(np.percentile(gains, [2.5, 97.5])))
 
 
-def test_a_difference_that_no_resample_turns_is_told_as_one(voc: tuple[Path, Path], tmp_path: Path) -> None:
-    sure = compare({"blind": Stub({}), "perfect": perfect()}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
-    assert sure.in_words() == ["perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000)."]
-    turned = compare({"perfect": perfect(), "blind": Stub({})}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
-    assert turned.in_words() == ["blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000)."]
+def test_a_difference_that_no_resample_turns_is_told_as_one(
+    voc: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sure = compare(
+        {"blind": Stub({}), "perfect": perfect()},
+        images=voc[0],
+        labels=voc[1],
+        rounds=0,
+        project=tmp_path / "runs",
+    )
+    assert sure.in_words() == [
+        "perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000)."
+    ]
+    turned = compare(
+        {"perfect": perfect(), "blind": Stub({})},
+        images=voc[0],
+        labels=voc[1],
+        rounds=0,
+        project=tmp_path / "runs",
+    )
+    assert turned.in_words() == [
+        "blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000)."
+    ]
 
 
 def test_two_alike_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: Path) -> None:
-    same = compare([flawed(), flawed()], images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+    same = compare(
+        [flawed(), flawed()], images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs"
+    )
     assert same.names == ("Stub 1", "Stub 2")
     assert same.differences["Stub 2"] == (0.0, (0.0, 0.0))
-    assert same.in_words() == ["Stub 2 and Stub 1 cannot be told apart by mAP50 on these pictures (+0.000)."]
+    assert same.in_words() == [
+        "Stub 2 and Stub 1 cannot be told apart by mAP50 on these pictures (+0.000)."
+    ]
     assert same.speed == {}
     assert "Nowhere." in (tmp_path / "runs" / "compare" / "report.html").read_text()
 
@@ -96,14 +122,23 @@ def test_two_alike_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: Path) 
 def test_what_the_run_leaves(compared: Comparison) -> None:
     folder = compared.folder
     assert folder
-    assert sorted(path.name for path in folder.iterdir()) == ["args.yaml", "predictions", "report.html", "report.json", "report.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "args.yaml",
+        "predictions",
+        "report.html",
+        "report.json",
+        "report.txt",
+    ]
     for name in compared.names:
         lines = (folder / "predictions" / f"{name}.jsonl").read_text().splitlines()
         assert len(lines) == len(TRUTH)
     content = json.loads((folder / "report.json").read_text())
     assert content["evaluations"]["flawed"]["map50"] == compared.evaluations["flawed"].map50
     assert set(content["speed"]["perfect"]) == {"1", "2", "5", "10", "20", "40"}
-    assert content["memory"] == {"flawed": None, "perfect": None}  # loaded here, in no process of their own
+    assert content["memory"] == {
+        "flawed": None,
+        "perfect": None,
+    }  # loaded here, in no process of their own
 
 
 def test_the_page_holds_everything_itself(compared: Comparison) -> None:
@@ -118,11 +153,22 @@ def test_the_page_holds_everything_itself(compared: Comparison) -> None:
     assert "flawed: 1 error<" in html
 
 
-def test_names_are_escaped_and_files_have_safe_names(voc: tuple[Path, Path], tmp_path: Path) -> None:
-    wild = compare({"<b>a/../b": perfect(), "plain": flawed()}, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
+def test_names_are_escaped_and_files_have_safe_names(
+    voc: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wild = compare(
+        {"<b>a/../b": perfect(), "plain": flawed()},
+        images=voc[0],
+        labels=voc[1],
+        rounds=0,
+        project=tmp_path / "runs",
+    )
     assert wild.folder
     assert "<b>a" not in (wild.folder / "report.html").read_text()
-    assert sorted(path.name for path in (wild.folder / "predictions").iterdir()) == ["b_a_.._b.jsonl", "plain.jsonl"]
+    assert sorted(path.name for path in (wild.folder / "predictions").iterdir()) == [
+        "b_a_.._b.jsonl",
+        "plain.jsonl",
+    ]
 
 
 def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> None:
@@ -148,17 +194,64 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n"], "cannot compare 1 model"),
-        (["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n", "--model", "yolo"], "given twice"),
+        (
+            ["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n"],
+            "cannot compare 1 model",
+        ),
+        (
+            [
+                "--images",
+                "pictures",
+                "--labels",
+                "annotations",
+                "--model",
+                "maskyolo-n",
+                "--model",
+                "yolo",
+            ],
+            "given twice",
+        ),
         (["--model", "yolo", "--model", "two-stage"], "nothing to compare on"),
-        (["--images", "pictures", "--model", "yolo", "--model", "two-stage"], "no labelled pictures"),
-        (["--images", "pictures", "--labels", "annotations", "--model", "yolo", "--model", "gone.onnx"], "no model 'gone.onnx'"),
-        (["--source", "pictures/p10.png", "--model", "yolo", "--model", "two-stage"], "not a video"),
+        (
+            ["--images", "pictures", "--model", "yolo", "--model", "two-stage"],
+            "no labelled pictures",
+        ),
+        (
+            [
+                "--images",
+                "pictures",
+                "--labels",
+                "annotations",
+                "--model",
+                "yolo",
+                "--model",
+                "gone.onnx",
+            ],
+            "no model 'gone.onnx'",
+        ),
+        (
+            ["--source", "pictures/p10.png", "--model", "yolo", "--model", "two-stage"],
+            "not a video",
+        ),
         (["--source", "0", "--model", "yolo", "--model", "two-stage"], "not a video"),
         (["--source", "gone.mp4", "--model", "yolo", "--model", "two-stage"], "no source"),
-        (["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"], "names 1 pictures that are not in"),
         (
-            ["--images", "pictures", "--labels", "annotations", "--model", "two-stage", "--model", "two-stage@haar", "--imgsz", "320"],
+            ["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"],
+            "names 1 pictures that are not in",
+        ),
+        (
+            [
+                "--images",
+                "pictures",
+                "--labels",
+                "annotations",
+                "--model",
+                "two-stage",
+                "--model",
+                "two-stage@haar",
+                "--imgsz",
+                "320",
+            ],
             "cannot use --imgsz with the pipeline two-stage",
         ),
     ],
@@ -185,14 +278,21 @@ def test_a_users_error_is_one_line_and_exit_one(
 def test_each_detector_has_a_file_of_its_own(voc: tuple[Path, Path], tmp_path: Path) -> None:
     detectors = {"a b": flawed(), "a_b": perfect(), "A b": perfect(), "a_b_2": perfect()}
     compare(detectors, images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs")
-    found = {path.name: path.read_text() for path in (tmp_path / "runs" / "compare" / "predictions").iterdir()}
+    found = {
+        path.name: path.read_text()
+        for path in (tmp_path / "runs" / "compare" / "predictions").iterdir()
+    }
     assert sorted(found) == ["A_b_3.jsonl", "a_b.jsonl", "a_b_2.jsonl", "a_b_2_2.jsonl"]
     assert found["a_b.jsonl"] != found["a_b_2.jsonl"]
 
 
 def test_size_and_overlap_are_for_those_of_one_pass(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("portrait.jpg\n")
-    where = {"images": samples, "labels": samples / "annotations", "image_list": tmp_path / "list.txt"}
+    where = {
+        "images": samples,
+        "labels": samples / "annotations",
+        "image_list": tmp_path / "list.txt",
+    }
     found = compare(["two-stage", "yolo"], **where, imgsz=64, iou=0.4, rounds=0, project=tmp_path)  # type: ignore[arg-type]
     assert [found.evaluations[name].face.support for name in ("two-stage", "yolo")] == [1, 1]
 
@@ -200,18 +300,41 @@ def test_size_and_overlap_are_for_those_of_one_pass(samples: Path, tmp_path: Pat
 def test_a_video_that_cannot_be_read_leaves_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("text")
     with pytest.raises(SourceError, match="cannot read"):
-        compare({"a": perfect(), "b": flawed()}, source=tmp_path / "bad.mp4", project=tmp_path / "runs")
+        compare(
+            {"a": perfect(), "b": flawed()}, source=tmp_path / "bad.mp4", project=tmp_path / "runs"
+        )
 
 
-def test_the_command_prints_the_figures_and_the_folder_last(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_figures_and_the_folder_last(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = tmp_path / "other.onnx"
-    checkpoint.write_bytes((Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx").read_bytes())
+    checkpoint.write_bytes(
+        (Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx").read_bytes()
+    )
     (tmp_path / "list.txt").write_text("street.jpg\nportrait.jpg\nselfie.jpg\n")
-    words = ["--images", samples, "--labels", samples / "annotations", "--list", tmp_path / "list.txt", "--rounds", "0", "--imgsz", "320"]
-    assert call(*words, "--model", "maskyolo-n", "--model", checkpoint, "--project", tmp_path / "runs") == 0
+    words = [
+        "--images",
+        samples,
+        "--labels",
+        samples / "annotations",
+        "--list",
+        tmp_path / "list.txt",
+        "--rounds",
+        "0",
+        "--imgsz",
+        "320",
+    ]
+    assert (
+        call(*words, "--model", "maskyolo-n", "--model", checkpoint, "--project", tmp_path / "runs")
+        == 0
+    )
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == str(tmp_path / "runs" / "compare")
-    assert out[:-1] == [*(tmp_path / "runs" / "compare" / "report.txt").read_text().splitlines(), ""]
+    assert out[:-1] == [
+        *(tmp_path / "runs" / "compare" / "report.txt").read_text().splitlines(),
+        "",
+    ]
     assert "other.onnx and maskyolo-n cannot be told apart" in "\n".join(out)
     first, second = sorted((tmp_path / "runs" / "compare" / "predictions").iterdir())
     assert first.read_text() == second.read_text()

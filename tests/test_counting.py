@@ -29,7 +29,9 @@ def result(index: int, *people: tuple[int, float, float, int], source: str = "a.
     """Return a frame with people as (track, x, y of the middle of the face, class)."""
     class_ids = np.array([person[3] for person in people], np.int64)
     found = sv.Detections(
-        np.array([(x - 5, y - 5, x + 5, y + 5) for _, x, y, _ in people], np.float32).reshape(-1, 4),
+        np.array([(x - 5, y - 5, x + 5, y + 5) for _, x, y, _ in people], np.float32).reshape(
+            -1, 4
+        ),
         confidence=np.full(len(people), 0.9, np.float32),
         class_id=class_ids,
         tracker_id=np.array([person[0] for person in people], np.int64),
@@ -39,7 +41,11 @@ def result(index: int, *people: tuple[int, float, float, int], source: str = "a.
     return Result(Frame(picture, source, index, index / RATE, "video", Fraction(RATE)), found)
 
 
-def run(counting: Counting, seconds: float, people: Callable[[float], list[tuple[int, float, float, int]]]) -> list[tuple[str, int, float]]:
+def run(
+    counting: Counting,
+    seconds: float,
+    people: Callable[[float], list[tuple[int, float, float, int]]],
+) -> list[tuple[str, int, float]]:
     """Count a video in which `people` are at each time; return the events as (event, track, time)."""
     told: list[Event] = []
     counting.listeners.append(told.append)
@@ -70,8 +76,12 @@ def test_everyone_counts_once_by_what_they_wear() -> None:
         ("changes", 4, 5.0),
         ("changes", 5, 6.0),
     ]
-    assert [event[:2] for event in events if event[0] == "ends"] == [("ends", track) for track in range(1, 6)]
-    assert counting.summary().startswith("5 people: 1 with a mask, 1 without, 2 put one on, 1 took one off")
+    assert [event[:2] for event in events if event[0] == "ends"] == [
+        ("ends", track) for track in range(1, 6)
+    ]
+    assert counting.summary().startswith(
+        "5 people: 1 with a mask, 1 without, 2 put one on, 1 took one off"
+    )
 
 
 def test_a_face_of_a_moment_is_no_person() -> None:
@@ -82,13 +92,27 @@ def test_a_face_of_a_moment_is_no_person() -> None:
 
 
 def test_a_track_ends_when_it_was_last_seen_and_not_in_a_gap() -> None:
-    events = run(Counting(), 20, lambda time: [(1, 20, 50, WITH)] if time < 1 or 0.9 + LOST < time < 4 else [])
+    events = run(
+        Counting(),
+        20,
+        lambda time: [(1, 20, 50, WITH)] if time < 1 or 0.9 + LOST < time < 4 else [],
+    )
     assert [event for event in events if event[0] != "appears"] == [("ends", 1, 3.9)]
 
 
 def test_those_who_end_together_are_told_in_the_order_of_their_last_sights() -> None:
-    events = run(Counting(), 5, lambda time: [(track, 20 * track, 50, WITH) for track, end in ((1, 4.9), (2, 3), (3, 4)) if time < end])
-    assert [event for event in events if event[0] == "ends"] == [("ends", 2, 2.9), ("ends", 3, 3.9), ("ends", 1, 4.8)]
+    events = run(
+        Counting(),
+        5,
+        lambda time: [
+            (track, 20 * track, 50, WITH) for track, end in ((1, 4.9), (2, 3), (3, 4)) if time < end
+        ],
+    )
+    assert [event for event in events if event[0] == "ends"] == [
+        ("ends", 2, 2.9),
+        ("ends", 3, 3.9),
+        ("ends", 1, 4.8),
+    ]
 
 
 def test_what_is_not_tracked_has_no_people_but_numbers(tmp_path: Path) -> None:
@@ -98,7 +122,10 @@ def test_what_is_not_tracked_has_no_people_but_numbers(tmp_path: Path) -> None:
     found.detections.tracker_id = None
     counting.write(found)
     counting.close()
-    assert json.loads(counting.path.read_text()) == {"frames": 1, "detections": {"with_mask": 1, "without_mask": 1}}
+    assert json.loads(counting.path.read_text()) == {
+        "frames": 1,
+        "detections": {"with_mask": 1, "without_mask": 1},
+    }
 
 
 @pytest.mark.parametrize("zone", ["100,0,200,0,200,100,100,100", "0.5, 0, 1, 0, 1, 1, 0.5, 1"])
@@ -113,14 +140,24 @@ def test_with_a_zone_only_who_is_in_it_counts(zone: str) -> None:
         ],
     )
     assert counting.people() == {"without_mask": 1}
-    assert [event for event in events if event[0] not in ("appears", "ends")] == [("enters", 2, 2.0), ("alert", 2, 3.0), ("leaves", 2, 6.0)]
+    assert [event for event in events if event[0] not in ("appears", "ends")] == [
+        ("enters", 2, 2.0),
+        ("alert", 2, 3.0),
+        ("leaves", 2, 6.0),
+    ]
     (source,) = counting.record()["sources"]
-    assert {entry["time"]: entry["without_mask"] for entry in source["timeline"]} == {time: float(2 <= time < 6) for time in range(8)}
+    assert {entry["time"]: entry["without_mask"] for entry in source["timeline"]} == {
+        time: float(2 <= time < 6) for time in range(8)
+    }
 
 
 def test_a_mask_that_is_put_on_outside_of_the_zone_counts_on_return() -> None:
     counting = Counting(zone="100,0,200,0,200,100,100,100")
-    run(counting, 9, lambda time: [(1, 150 if time < 3 or time > 6 else 50, 50, WITHOUT if time < 4 else WITH)])
+    run(
+        counting,
+        9,
+        lambda time: [(1, 150 if time < 3 or time > 6 else 50, 50, WITHOUT if time < 4 else WITH)],
+    )
     assert counting.people() == {"put_on": 1}
 
 
@@ -128,25 +165,41 @@ def test_a_mask_that_is_put_on_outside_of_the_zone_counts_on_return() -> None:
 def test_who_crosses_the_line_counts_in_the_direction_of_the_line(line: str, way: str) -> None:
     """From the left to the right: from the line's start on, one comes from its left or goes to it."""
     counting = Counting(line=line)
-    events = run(counting, 8, lambda time: [(1, 20 + 20 * time, 50, WITHOUT), (2, 20 + 5 * time, 20, WITH)])
-    assert [event[:2] for event in events if event[0].startswith("crosses")] == [(f"crosses_{way}", 1)]
+    events = run(
+        counting, 8, lambda time: [(1, 20 + 20 * time, 50, WITHOUT), (2, 20 + 5 * time, 20, WITH)]
+    )
+    assert [event[:2] for event in events if event[0].startswith("crosses")] == [
+        (f"crosses_{way}", 1)
+    ]
     other = "in" if way == "out" else "out"
-    assert counting.record()["line"] == {way: {"with_mask": 0, "without_mask": 1}, other: {"with_mask": 0, "without_mask": 0}}
+    assert counting.record()["line"] == {
+        way: {"with_mask": 0, "without_mask": 1},
+        other: {"with_mask": 0, "without_mask": 0},
+    }
     assert f"{way} 0 with_mask, 1 without_mask" in counting.summary()
 
 
 def test_a_face_that_is_not_found_while_it_crosses_counts_all_the_same() -> None:
     counting = Counting(line="100,100,100,0")
-    events = run(counting, 8, lambda time: [] if 3.5 < time < 4.5 else [(1, 20 + 20 * time, 50, WITHOUT)])
+    events = run(
+        counting, 8, lambda time: [] if 3.5 < time < 4.5 else [(1, 20 + 20 * time, 50, WITHOUT)]
+    )
     assert [event[0] for event in events if event[0].startswith("crosses")] == ["crosses_out"]
 
 
 def test_one_alert_a_stay_without_a_mask() -> None:
     def people(time: float) -> list[tuple[int, float, float, int]]:
-        return [(1, 20, 50, WITH if 10 <= time < 12 else WITHOUT), (2, 50, 50, WITHOUT if time < 3 else WITH), (3, 80, 50, WITH)]
+        return [
+            (1, 20, 50, WITH if 10 <= time < 12 else WITHOUT),
+            (2, 50, 50, WITHOUT if time < 3 else WITH),
+            (3, 80, 50, WITH),
+        ]
 
     events = run(Counting(alert_after=5), 20, people)
-    assert [event for event in events if event[0] == "alert"] == [("alert", 1, 5.5), ("alert", 1, 17.0)]
+    assert [event for event in events if event[0] == "alert"] == [
+        ("alert", 1, 5.5),
+        ("alert", 1, 17.0),
+    ]
     assert not [event for event in run(Counting(), 20, people) if event[0] == "alert"]
 
 
@@ -157,7 +210,10 @@ def test_sources_are_counted_apart_and_together() -> None:
             counting.write(result(index, (1, 20, 50, class_id), source=source))
     counting.close()
     assert counting.people() == {"with_mask": 1, "without_mask": 1}
-    assert [(counts.source, counts.people) for counts in counting.counts] == [("a.mp4", {"with_mask": 1}), ("b.mp4", {"without_mask": 1})]
+    assert [(counts.source, counts.people) for counts in counting.counts] == [
+        ("a.mp4", {"with_mask": 1}),
+        ("b.mp4", {"without_mask": 1}),
+    ]
     assert counting.record()["share_with_mask"] == 0.5
 
 
@@ -177,7 +233,12 @@ def test_a_timeline_stays_small_however_long_the_run_is() -> None:
     entries = timeline.records()
     assert timeline.step == 256
     assert ENTRIES / 2 < len(entries) <= ENTRIES
-    assert entries[0] == {"time": 0.0, "with_mask": 1.0, "without_mask": 3.0, "share_with_mask": 0.25}
+    assert entries[0] == {
+        "time": 0.0,
+        "with_mask": 1.0,
+        "without_mask": 3.0,
+        "share_with_mask": 0.25,
+    }
     assert entries[-1]["share_with_mask"] == 0.75
 
 
@@ -218,7 +279,11 @@ def test_events_as_json_lines(tmp_path: Path) -> None:
     written = (tmp_path / "events.jsonl.part").read_text().splitlines()  # whole at any moment
     assert len(written) == 2
     expected: dict[str, Any] = {"source": "a,b.mp4", "frame": 7, "time": 0.28, "track_id": 3}
-    assert json.loads(written[1]) == expected | {"event": "alert", "class": "without_mask", "confidence": 0.9123}
+    assert json.loads(written[1]) == expected | {
+        "event": "alert",
+        "class": "without_mask",
+        "confidence": 0.9123,
+    }
     file.close()
 
 

@@ -5,22 +5,40 @@ import math
 import numpy as np
 import pytest
 
-from maskyolo.coverings import COLOURS, CONFUSERS, MASKS, PATTERNS, MaskStyle, choose_style, draw_confuser, draw_mask, obstacle
+from maskyolo.coverings import (
+    COLOURS,
+    CONFUSERS,
+    MASKS,
+    PATTERNS,
+    MaskStyle,
+    choose_style,
+    draw_confuser,
+    draw_mask,
+    obstacle,
+)
 from maskyolo.coverings.camera import Camera, Surface
 from maskyolo.coverings.light import Light
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
-FRONTAL = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]])
-STYLES = [MaskStyle(kind, "red") for kind in MASKS] + [MaskStyle("cloth", "red", pattern) for pattern in PATTERNS]
+FRONTAL = np.array(
+    [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]
+)
+STYLES = [MaskStyle(kind, "red") for kind in MASKS] + [
+    MaskStyle("cloth", "red", pattern) for pattern in PATTERNS
+]
 
 
-def landmarks(eyes: float = 60, at: tuple[float, float] = (150, 110), turn: float = 0, roll: float = 0) -> np.ndarray:
+def landmarks(
+    eyes: float = 60, at: tuple[float, float] = (150, 110), turn: float = 0, roll: float = 0
+) -> np.ndarray:
     """Return the landmarks of a face whose head is turned to a side and leans, both in degrees."""
     yaw, lean = math.radians(turn), math.radians(roll)
     x = FRONTAL[:, 0] * math.cos(yaw) + FRONTAL[:, 2] * math.sin(yaw)
     y = FRONTAL[:, 1]
-    turned = np.stack([x * math.cos(lean) - y * math.sin(lean), x * math.sin(lean) + y * math.cos(lean)], axis=1)
+    turned = np.stack(
+        [x * math.cos(lean) - y * math.sin(lean), x * math.sin(lean) + y * math.cos(lean)], axis=1
+    )
     return np.asarray(turned * eyes + at, dtype=np.float32)
 
 
@@ -48,7 +66,9 @@ def at(picture: np.ndarray, points: np.ndarray) -> list[float]:
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: f"{style.kind}-{style.pattern}")
 @pytest.mark.parametrize(("turn", "roll"), [(0, 0), (35, 0), (-50, 0), (20, 40), (0, 180)])
-def test_a_mask_covers_nose_and_mouth_and_not_the_eyes(style: MaskStyle, turn: float, roll: float) -> None:
+def test_a_mask_covers_nose_and_mouth_and_not_the_eyes(
+    style: MaskStyle, turn: float, roll: float
+) -> None:
     points = landmarks(turn=turn, roll=roll, at=(150, 190) if roll == 180 else (150, 110))
     dotted = photo()
     for x, y in points.round().astype(int):
@@ -82,7 +102,10 @@ def test_a_turned_head_shows_more_of_the_near_side() -> None:
 @pytest.mark.parametrize("kind", CONFUSERS)
 def test_a_confuser_hides_some_of_the_lower_face(kind: str) -> None:
     points = landmarks()
-    hidden = [changed(photo(), draw_confuser(photo(), points, rng(seed), kind))[130:230, 110:190] > 12 for seed in range(4)]
+    hidden = [
+        changed(photo(), draw_confuser(photo(), points, rng(seed), kind))[130:230, 110:190] > 12
+        for seed in range(4)
+    ]
     assert np.mean(hidden) > 0.15
     assert len({mask.tobytes() for mask in hidden}) == 4, "each time a little different"
 
@@ -103,13 +126,20 @@ def test_styles_are_all_drawn_and_all_chosen() -> None:
     assert {style.kind for style in chosen} == set(MASKS)
     assert {style.colour for style in chosen} == set(COLOURS)
     assert {style.pattern for style in chosen} == set(PATTERNS)
-    drawn = {draw_mask(photo(), landmarks(), rng(), MaskStyle("cloth", "white", pattern)).tobytes() for pattern in PATTERNS}
+    drawn = {
+        draw_mask(photo(), landmarks(), rng(), MaskStyle("cloth", "white", pattern)).tobytes()
+        for pattern in PATTERNS
+    }
     assert len(drawn) == len(PATTERNS)
 
 
 def test_colours_are_those_asked_for() -> None:
-    for colour, (red, green, blue) in {name: COLOURS[name] for name in ("red", "royal", "green", "black", "white")}.items():
-        drawn = draw_mask(photo(), landmarks(), rng(3), MaskStyle("cup", colour))[175:185, 140:160].mean((0, 1))
+    for colour, (red, green, blue) in {
+        name: COLOURS[name] for name in ("red", "royal", "green", "black", "white")
+    }.items():
+        drawn = draw_mask(photo(), landmarks(), rng(3), MaskStyle("cup", colour))[
+            175:185, 140:160
+        ].mean((0, 1))
         if colour == "black":
             assert (drawn < 80).all()
         elif colour == "white":
@@ -128,7 +158,12 @@ def test_light_from_a_side_falls_on_the_mask_too() -> None:
     slope = np.linspace(2, 0, 300)[None, :, None]
     sides = []
     for light in (slope, slope[:, ::-1]):
-        drawn = draw_mask((photo() * light).clip(0, 255).astype(np.uint8), landmarks(), rng(), MaskStyle("cup", "grey"))
+        drawn = draw_mask(
+            (photo() * light).clip(0, 255).astype(np.uint8),
+            landmarks(),
+            rng(),
+            MaskStyle("cup", "grey"),
+        )
         sides.append(drawn[180, 120:130].mean() / drawn[180, 170:180].mean())
     assert sides[0] > 1.25 * sides[1]
 
@@ -143,11 +178,17 @@ def test_blur_and_noise_are_measured() -> None:
     import cv2
 
     noise = np.random.default_rng(0).normal(128, 10, (300, 300, 1)).clip(0, 255).astype(np.uint8)
-    sharp = np.repeat(cv2.resize(noise[::4, ::4], (300, 300), interpolation=cv2.INTER_NEAREST)[..., None], 3, axis=2)
+    sharp = np.repeat(
+        cv2.resize(noise[::4, ::4], (300, 300), interpolation=cv2.INTER_NEAREST)[..., None],
+        3,
+        axis=2,
+    )
     sharp += np.random.default_rng(1).integers(0, 24, sharp.shape[:2], dtype=np.uint8)[..., None]
     blurred = np.asarray(cv2.GaussianBlur(sharp, (0, 0), 3), dtype=np.uint8)
     region = (0, 0, 300, 300)
-    crisp, soft = (Light.of(image, Camera.fit(landmarks()), landmarks(), region) for image in (sharp, blurred))
+    crisp, soft = (
+        Light.of(image, Camera.fit(landmarks()), landmarks(), region) for image in (sharp, blurred)
+    )
     assert soft.blur > crisp.blur + 0.5
     assert crisp.noise > soft.noise + 1
 

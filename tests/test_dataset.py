@@ -34,7 +34,9 @@ def test_a_moved_set_is_still_found(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_label_of_a_picture_lies_in_the_twin_folder() -> None:
-    assert Dataset.label_of(Path("images/x/images/train/a.b.jpg")) == Path("images/x/labels/train/a.b.txt")
+    assert Dataset.label_of(Path("images/x/images/train/a.b.jpg")) == Path(
+        "images/x/labels/train/a.b.txt"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,10 +48,19 @@ def test_the_label_of_a_picture_lies_in_the_twin_folder() -> None:
         ("names: [with_mask, without_mask]\ntrain: images/gone", "not at"),
         ("names: 5\ntrain: images/train", "number its classes from 0"),
         ("names: with_mask\ntrain: images/train", "number its classes from 0"),
-        ("names: {1: with_mask, 2: without_mask}\ntrain: images/train", "number its classes from 0"),
+        (
+            "names: {1: with_mask, 2: without_mask}\ntrain: images/train",
+            "number its classes from 0",
+        ),
         ("names: {first: with_mask}\ntrain: images/train", "number its classes from 0"),
-        ("names: [with_mask, without_mask]\ntrain: images/train\nmade: 2020-13-45", "cannot read data set"),
-        ("names: [with_mask, without_mask]\ntrain: [images/train, images/val]", "one folder or list file"),
+        (
+            "names: [with_mask, without_mask]\ntrain: images/train\nmade: 2020-13-45",
+            "cannot read data set",
+        ),
+        (
+            "names: [with_mask, without_mask]\ntrain: [images/train, images/val]",
+            "one folder or list file",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_data_yaml_is_said(folder: Path, content: str, found: str) -> None:
@@ -59,7 +70,14 @@ def test_what_is_wrong_with_a_data_yaml_is_said(folder: Path, content: str, foun
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("names", ["{1: without_mask, 0: with_mask}", "{'1': without_mask, '0': with_mask}", "[with_mask, without_mask]"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "{1: without_mask, 0: with_mask}",
+        "{'1': without_mask, '0': with_mask}",
+        "[with_mask, without_mask]",
+    ],
+)
 def test_classes_stand_in_the_order_of_their_numbers(folder: Path, names: str) -> None:
     (folder / "data.yaml").write_text(f"train: images/train\nnames: {names}")
     assert load_dataset(folder).names == ("with_mask", "without_mask")
@@ -69,13 +87,19 @@ def test_a_split_beside_the_folder_lies_outside_of_it(folder: Path) -> None:
     inner = folder / "inner"
     inner.mkdir()
     (inner / "data.yaml").write_text("train: ../images/train\nnames: [with_mask, without_mask]")
-    assert load_dataset(inner).images("train") == [folder / "images/train/a.png", folder / "images/train/b.JPG"]
+    assert load_dataset(inner).images("train") == [
+        folder / "images/train/a.png",
+        folder / "images/train/b.JPG",
+    ]
 
 
 def test_a_list_of_pictures_is_read_by_its_lines_or_its_fault_is_said(folder: Path) -> None:
     (folder / "data.yaml").write_text("train: train.txt\nnames: [with_mask, without_mask]")
     (folder / "train.txt").write_text(f"./images/train/a.png\n\n{folder}/images/train/b.JPG\n")
-    assert load_dataset(folder).images("train") == [folder / "images/train/a.png", folder / "images/train/b.JPG"]
+    assert load_dataset(folder).images("train") == [
+        folder / "images/train/a.png",
+        folder / "images/train/b.JPG",
+    ]
     (folder / "train.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DatasetError, match=r"cannot read list .*train\.txt"):
         load_dataset(folder).images("train")

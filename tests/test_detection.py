@@ -37,7 +37,9 @@ def one_face(image: ImageArray) -> sv.Detections:
 
 def run(source: Any, folder: Path, **settings: Any) -> list[dict[str, Any]]:
     """Detect with everything written; return the lines of JSON."""
-    for _ in detect(source, model=one_face, project=folder, save_json=folder / "out.jsonl", **settings):
+    for _ in detect(
+        source, model=one_face, project=folder, save_json=folder / "out.jsonl", **settings
+    ):
         pass
     return lines(folder / "out.jsonl")
 
@@ -59,11 +61,14 @@ def test_results_stream_with_what_they_are_of(photos: Path) -> None:
     results = list(detect(photos, model=one_face))
     assert [frame.shape for frame, _ in results] == [(30, 40, 3)] * 2
     assert [found.metadata for _, found in results] == [
-        {"source": str(photos / name), "frame": 0, "time": 0.0, "width": 40, "height": 30} for name in ("a.jpg", "b.jpg")
+        {"source": str(photos / name), "frame": 0, "time": 0.0, "width": 40, "height": 30}
+        for name in ("a.jpg", "b.jpg")
     ]
 
 
-def test_nothing_is_written_unless_asked_for(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_unless_asked_for(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert len(list(detect(photos, model=one_face))) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
@@ -78,14 +83,26 @@ def test_everything_asked_for_is_written(photos: Path, tmp_path: Path) -> None:
     make_clip(photos / "c.mp4", frames=5)
     summary = Summary()
     records = run(photos, tmp_path, save=True, save_txt=True, save_crop=True, summary=summary)
-    assert [(Path(record["source"]).name, record["frame"]) for record in records] == [("a.jpg", 0), ("b.jpg", 0)] + [
-        ("c.mp4", i) for i in range(5)
-    ]
+    assert [(Path(record["source"]).name, record["frame"]) for record in records] == [
+        ("a.jpg", 0),
+        ("b.jpg", 0),
+    ] + [("c.mp4", i) for i in range(5)]
     folder = tmp_path / "predict"
     assert summary == Summary(folder=folder, frames=7, total=None, counts=summary.counts, errors=[])
     assert summary.counts == {"with_mask": 7}
-    assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "args.yaml", "b.jpg", "c.mp4", "crops", "labels"]
-    assert len(list((folder / "labels").iterdir())) == len(list((folder / "crops" / "with_mask").iterdir())) == 7
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.jpg",
+        "args.yaml",
+        "b.jpg",
+        "c.mp4",
+        "crops",
+        "labels",
+    ]
+    assert (
+        len(list((folder / "labels").iterdir()))
+        == len(list((folder / "crops" / "with_mask").iterdir()))
+        == 7
+    )
     assert probe(folder / "c.mp4")[:2] == (5, 25)
 
 
@@ -93,11 +110,17 @@ def test_the_total_is_told_where_it_is_known(photos: Path, tmp_path: Path) -> No
     summary = Summary()
     next(detect(photos, model=one_face, summary=summary))
     assert summary.total == 2
-    next(detect(make_clip(tmp_path / "c.mp4", frames=7), model=one_face, vid_stride=2, summary=summary))
+    next(
+        detect(
+            make_clip(tmp_path / "c.mp4", frames=7), model=one_face, vid_stride=2, summary=summary
+        )
+    )
     assert summary.total == 4
 
 
-def test_bad_files_of_a_batch_are_told_and_skipped(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_files_of_a_batch_are_told_and_skipped(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (photos / "aa.jpg").write_bytes(b"no picture")
     (photos / "z.mp4").write_bytes(b"no video")
     told: list[str] = []
@@ -106,7 +129,9 @@ def test_bad_files_of_a_batch_are_told_and_skipped(photos: Path, tmp_path: Path,
     assert ["error" in record for record in records] == [False, True, False, True]
     assert all("detections" not in record for record in records if "error" in record)
     list(detect(photos, model=one_face))
-    assert [record.name for record in caplog.records if record.name == "maskyolo"] == ["maskyolo"] * 2
+    assert [record.name for record in caplog.records if record.name == "maskyolo"] == [
+        "maskyolo"
+    ] * 2
 
 
 def test_a_batch_of_nothing_but_bad_files_is_an_error(tmp_path: Path) -> None:
@@ -124,7 +149,9 @@ def test_one_bad_source_is_an_error_and_leaves_nothing_behind(tmp_path: Path) ->
 
 
 def test_a_video_that_breaks_off_keeps_what_was_read(tmp_path: Path) -> None:
-    whole = make_clip(tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}).read_bytes()
+    whole = make_clip(
+        tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}
+    ).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match="breaks off"):
         run(tmp_path / "cut.mp4", tmp_path, save=True)
@@ -147,7 +174,9 @@ def test_leaving_early_closes_everything(tmp_path: Path, how: str) -> None:
             raise KeyboardInterrupt
         return one_face(image)
 
-    results = detect(clip, model=detector, save=True, project=tmp_path, save_json=tmp_path / "out.jsonl")
+    results = detect(
+        clip, model=detector, save=True, project=tmp_path, save_json=tmp_path / "out.jsonl"
+    )
     for _ in range(5):
         next(results)
     if how == "close":
@@ -180,7 +209,9 @@ def test_odd_pictures_are_looked_at(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(folder / "turned.jpg", exif=exif)
     records = run(folder, tmp_path, save=True)
-    assert {Path(record["source"]).name: (record["width"], record["height"]) for record in records} == {
+    assert {
+        Path(record["source"]).name: (record["width"], record["height"]) for record in records
+    } == {
         "pixel.png": (1, 1),
         "cmyk.jpg": (30, 20),
         "deep.png": (30, 20),
@@ -204,7 +235,12 @@ def test_a_stride_below_one_is_refused(photos: Path) -> None:
 
 
 def test_the_package_offers_both_lazily(samples: Path) -> None:
-    assert [len(found) for _, found in maskyolo.detect(source=samples / "portrait.jpg", model=maskyolo.load_detector())] == [1]
+    assert [
+        len(found)
+        for _, found in maskyolo.detect(
+            source=samples / "portrait.jpg", model=maskyolo.load_detector()
+        )
+    ] == [1]
     assert callable(maskyolo.detect)
     with pytest.raises(AttributeError):
         _ = maskyolo.nothing_like_it  # type: ignore[attr-defined]
@@ -290,23 +326,37 @@ def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> N
         ("1", "ends", "with_mask"),
     ]
     assert [json.loads(line)["event"] for line in bell.read_text().splitlines()] == ["alert"]
-    assert {record["detections"][0]["track_id"] for record in lines(tmp_path / "out.jsonl")[3:]} == {1}
+    assert {
+        record["detections"][0]["track_id"] for record in lines(tmp_path / "out.jsonl")[3:]
+    } == {1}
     assert lines(tmp_path / "out.jsonl")[0]["detections"][0]["track_id"] is None
     assert all(found.tracker_id.tolist() == [1] for _, found in results[3:])  # type: ignore[union-attr]
     assert summary.people
     assert summary.people.people() == {"put_on": 1}
-    assert sorted(path.name for path in (tmp_path / "runs" / "predict").iterdir()) == ["args.yaml", "counts.json"]
+    assert sorted(path.name for path in (tmp_path / "runs" / "predict").iterdir()) == [
+        "args.yaml",
+        "counts.json",
+    ]
     counts = json.loads((tmp_path / "runs" / "predict" / "counts.json").read_text())
     assert (counts["people"], counts["put_on"], counts["frames"]) == (1, 1, 100)
 
 
 def test_a_run_that_is_left_early_has_its_counts_and_events(walk: Path, tmp_path: Path) -> None:
-    results = detect(walk, model=walker, track=True, events=tmp_path / "events.jsonl", stats_only=True, project=tmp_path / "runs")
+    results = detect(
+        walk,
+        model=walker,
+        track=True,
+        events=tmp_path / "events.jsonl",
+        stats_only=True,
+        project=tmp_path / "runs",
+    )
     for _ in range(40):
         next(results)
     results.close()
     assert [event["event"] for event in lines(tmp_path / "events.jsonl")] == ["appears", "ends"]
-    assert json.loads((tmp_path / "runs" / "predict" / "counts.json").read_text())["without_mask"] == 1
+    assert (
+        json.loads((tmp_path / "runs" / "predict" / "counts.json").read_text())["without_mask"] == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -319,7 +369,9 @@ def test_a_run_that_is_left_early_has_its_counts_and_events(walk: Path, tmp_path
         ({"events": "events.txt"}, "no known kind"),
     ],
 )
-def test_wrong_settings_of_tracking_are_one_line(walk: Path, settings: dict[str, Any], reason: str) -> None:
+def test_wrong_settings_of_tracking_are_one_line(
+    walk: Path, settings: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(MaskyoloError, match=reason):
         detect(walk, model=walker, **settings)
 
@@ -331,7 +383,14 @@ def test_still_pictures_are_not_tracked(photos: Path) -> None:
 
 def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> None:
     next(
-        detect(walk, model=walker, alert_after=99, alert_url="https://example.org/hook/secret", stats_only=True, project=tmp_path / "runs")
+        detect(
+            walk,
+            model=walker,
+            alert_after=99,
+            alert_url="https://example.org/hook/secret",
+            stats_only=True,
+            project=tmp_path / "runs",
+        )
     )
     text = (tmp_path / "runs" / "predict" / "args.yaml").read_text()
     assert "alert_url: example.org" in text
@@ -341,7 +400,16 @@ def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> Non
 def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: Path) -> None:
     for given, side in ((None, 640), (310, 320)):
         summary = Summary()
-        list(detect(samples / "portrait.jpg", imgsz=given, save_txt=True, project=tmp_path, exist_ok=True, summary=summary))
+        list(
+            detect(
+                samples / "portrait.jpg",
+                imgsz=given,
+                save_txt=True,
+                project=tmp_path,
+                exist_ok=True,
+                summary=summary,
+            )
+        )
         assert summary.network.endswith(f"; pictures at {side} pixels")
         assert f"imgsz: {side}\n" in (tmp_path / "predict" / "args.yaml").read_text()
 
@@ -349,4 +417,7 @@ def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: P
 def test_two_stages_tell_what_computes_them(samples: Path) -> None:
     summary = Summary()
     list(detect(samples / "portrait.jpg", pipeline="two-stage", detector="haar", summary=summary))
-    assert summary.network == "two stages: haar in OpenCV, then mobilenet_v2 in OpenVINO on the CPU, fp32"
+    assert (
+        summary.network
+        == "two stages: haar in OpenCV, then mobilenet_v2 in OpenVINO on the CPU, fp32"
+    )

@@ -17,7 +17,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 def load_tool(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "tools" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        name, Path(__file__).parent.parent / "tools" / f"{name}.py"
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -31,7 +33,9 @@ SETTINGS = [(name, parameter) for name, command in COMMANDS.items() for paramete
 
 def section(command: str) -> str:
     """Return the README's text below the heading of a command, up to the next heading of that level or above."""
-    found = re.search(rf"^### `maskyolo {command}`\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^### `maskyolo {command}`\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL
+    )
     assert found, f"README.md has no heading '### `maskyolo {command}`'"
     return found[1]
 
@@ -40,7 +44,9 @@ def examples(text: str) -> Iterator[list[str]]:
     """Return the arguments of each line of `text` that calls maskyolo; comments are cut off."""
     for line in text.splitlines():
         words = (
-            shlex.split(line.strip().removeprefix("$ "), comments=True) if line.strip().removeprefix("$ ").startswith("maskyolo ") else []
+            shlex.split(line.strip().removeprefix("$ "), comments=True)
+            if line.strip().removeprefix("$ ").startswith("maskyolo ")
+            else []
         )
         if words:
             yield words[1:]
@@ -50,7 +56,9 @@ def code_blocks(text: str) -> str:
     return "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
-HELP_EXAMPLES = [(name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")]
+HELP_EXAMPLES = [
+    (name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")
+]
 README_EXAMPLES = list(examples(code_blocks(README)))
 DOCS_EXAMPLES = [
     words
@@ -58,10 +66,16 @@ DOCS_EXAMPLES = [
     for words in examples(code_blocks(path.read_text(encoding="utf-8")).replace("\\\n", " "))
 ]
 
-FROM_2020 = (Path(__file__).parent.parent / "docs" / "from-2020-projects.md").read_text(encoding="utf-8")
+FROM_2020 = (Path(__file__).parent.parent / "docs" / "from-2020-projects.md").read_text(
+    encoding="utf-8"
+)
 #: The commands of its tables and blocks, and not the mere names of commands in its text.
 FROM_2020_EXAMPLES = [
-    words for words in examples(code_blocks(FROM_2020) + "\n".join(re.findall(r"`(maskyolo [^`]+)`", FROM_2020))) if len(words) > 1
+    words
+    for words in examples(
+        code_blocks(FROM_2020) + "\n".join(re.findall(r"`(maskyolo [^`]+)`", FROM_2020))
+    )
+    if len(words) > 1
 ]
 
 
@@ -90,11 +104,21 @@ def test_every_command_has_help_and_an_example_of_itself(name: str) -> None:
     assert all(command_of(words) == name for words in own)
 
 
-@pytest.mark.parametrize(("name", "parameter"), SETTINGS, ids=[f"{name}-{parameter.name}" for name, parameter in SETTINGS])
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    SETTINGS,
+    ids=[f"{name}-{parameter.name}" for name, parameter in SETTINGS],
+)
 def test_every_setting_has_help_and_stands_in_the_readme(name: str, parameter: Any) -> None:
     assert parameter.help, f"maskyolo {name}: {parameter.name} has no help"
-    shown = parameter.name.upper() if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
-    assert f"`{shown}`" in section(name), f"README.md, `maskyolo {name}`: no `{shown}`; run `make docs`"
+    shown = (
+        parameter.name.upper()
+        if parameter.param_type_name == "argument"
+        else max(parameter.opts, key=len)
+    )
+    assert f"`{shown}`" in section(name), (
+        f"README.md, `maskyolo {name}`: no `{shown}`; run `make docs`"
+    )
 
 
 def test_the_readmes_tables_are_those_of_the_help() -> None:
@@ -102,7 +126,9 @@ def test_the_readmes_tables_are_those_of_the_help() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES, ids=" ".join
+    "words",
+    [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES,
+    ids=" ".join,
 )
 def test_every_example_parses(words: list[str]) -> None:
     parse(words)
@@ -115,7 +141,9 @@ def test_examples_were_found() -> None:
 
 
 def test_every_option_of_the_projects_of_2020_has_a_line_of_its_own() -> None:
-    lines = [line for line in FROM_2020.splitlines() if line.startswith("| ") and "`maskyolo " in line]
+    lines = [
+        line for line in FROM_2020.splitlines() if line.startswith("| ") and "`maskyolo " in line
+    ]
     assert len(FROM_2020_EXAMPLES) >= len(lines) > 10
     for option in ("--dataset", "--image", "--face ", "--model ", "--confidence "):
         assert any(option in line.split("|")[1] for line in lines), option
@@ -135,12 +163,18 @@ def test_help_prints_the_examples(name: str, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("words", [[], ["review"]], ids=" ".join)
-def test_the_list_of_commands_says_of_each_in_a_whole_line_what_it_does(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_of_commands_says_of_each_in_a_whole_line_what_it_does(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main([*words, "--help"])
     lines = capsys.readouterr().out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
     assert len(lines) >= 3
-    assert [line for line in lines if not re.fullmatch(r"  \w+ +[A-Z].{10,60}\.", line) or line.endswith("..")] == []
+    assert [
+        line
+        for line in lines
+        if not re.fullmatch(r"  \w+ +[A-Z].{10,60}\.", line) or line.endswith("..")
+    ] == []
 
 
 def test_links_in_the_readme_lead_somewhere() -> None:
@@ -152,8 +186,8 @@ def test_links_in_the_readme_lead_somewhere() -> None:
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
     """`maskyolo --help` is quick because commands import the library when they run."""
-    code = (
-        "import sys, maskyolo.cli; print(sorted({'cv2', 'torch', 'ultralytics', 'openvino', 'supervision', 'fiftyone'} & set(sys.modules)))"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = "import sys, maskyolo.cli; print(sorted({'cv2', 'torch', 'ultralytics', 'openvino', 'supervision', 'fiftyone'} & set(sys.modules)))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert told.strip() == "[]"

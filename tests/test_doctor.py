@@ -51,9 +51,18 @@ def test_this_installation_has_everything_that_tests_need() -> None:
     checks = diagnose()
     names = [check.name for check in checks]
     assert len(names) == len(set(names))
-    assert {"python", "maskyolo", "packages", "opencv", "display", "weights ssd", "processor", "openvino", "cameras", "offline"} <= set(
-        names
-    )
+    assert {
+        "python",
+        "maskyolo",
+        "packages",
+        "opencv",
+        "display",
+        "weights ssd",
+        "processor",
+        "openvino",
+        "cameras",
+        "offline",
+    } <= set(names)
     assert [check for check in checks if check.status == "fail"] == []
 
 
@@ -65,12 +74,20 @@ def test_an_old_python_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_packages_out_of_bounds_and_missing_fail_with_the_line_that_mends(
     versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bounds = ["opencv-python<5,>=4.10", "openvino>=2025.0", "supervision<0.32", 'ultralytics>=8; extra == "train"']
+    bounds = [
+        "opencv-python<5,>=4.10",
+        "openvino>=2025.0",
+        "supervision<0.32",
+        'ultralytics>=8; extra == "train"',
+    ]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: bounds)
     versions["opencv-python"] = "5.0.0.1"
     checks = list(doctor._check_packages())
     assert only(checks, "package opencv-python") == Check(
-        "package opencv-python", "fail", "5.0.0.1; needs <5,>=4.10", 'pip install "opencv-python<5,>=4.10"'
+        "package opencv-python",
+        "fail",
+        "5.0.0.1; needs <5,>=4.10",
+        'pip install "opencv-python<5,>=4.10"',
     )
     assert only(checks, "package supervision").found.startswith("not installed")
     assert only(checks, "packages").found == "openvino 2026.4.1"
@@ -85,36 +102,56 @@ def test_code_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert only(doctor._check_packages(), "maskyolo").status == "warn"
 
 
-def test_opencv_5_has_no_caffe_importer(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_5_has_no_caffe_importer(
+    versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions["opencv-python"] = "5.0.0.1"
     modules(monkeypatch, cv2=opencv("5.0.0", caffe=False))
     check = only(doctor._check_opencv(), "opencv")
-    assert (check.status, check.mend) == ("fail", 'pip install --force-reinstall --no-deps "opencv-python>=4.10,<5"')
+    assert (check.status, check.mend) == (
+        "fail",
+        'pip install --force-reinstall --no-deps "opencv-python>=4.10,<5"',
+    )
 
 
 @pytest.mark.parametrize(
     ("error", "mend"),
     [
-        (ImportError("libGL.so.1: cannot open shared object file: No such file"), "sudo apt install libgl1 libglib2.0-0"),
-        (ImportError("No module named 'cv2'"), 'pip install --force-reinstall "opencv-python>=4.10,<5"'),
+        (
+            ImportError("libGL.so.1: cannot open shared object file: No such file"),
+            "sudo apt install libgl1 libglib2.0-0",
+        ),
+        (
+            ImportError("No module named 'cv2'"),
+            'pip install --force-reinstall "opencv-python>=4.10,<5"',
+        ),
     ],
 )
-def test_opencv_that_cannot_be_imported_fails(error: ImportError, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_that_cannot_be_imported_fails(
+    error: ImportError, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modules(monkeypatch, cv2=error)
     check = only(doctor._check_opencv(), "opencv")
     assert (check.status, check.mend) == ("fail", mend)
 
 
-def test_the_headless_opencv_on_top_is_told_with_the_exact_line(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_headless_opencv_on_top_is_told_with_the_exact_line(
+    versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions["opencv-python-headless"] = "4.14.0.94"
     modules(monkeypatch, cv2=opencv(windows=""))
     checks = list(doctor._check_opencv())
     for name in ("opencv packages", "opencv windows"):
         check = only(checks, name)
-        assert (check.status, check.mend) == ("warn", 'pip install --force-reinstall --no-deps "opencv-python==4.14.0.94"')
+        assert (check.status, check.mend) == (
+            "warn",
+            'pip install --force-reinstall --no-deps "opencv-python==4.14.0.94"',
+        )
 
 
-def test_two_opencv_packages_of_different_versions_are_told(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_opencv_packages_of_different_versions_are_told(
+    versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions["opencv-contrib-python"] = "4.12.0.88"
     modules(monkeypatch, cv2=opencv("4.12.0"))
     assert only(doctor._check_opencv(), "opencv packages").status == "warn"
@@ -124,7 +161,10 @@ def test_two_opencv_packages_of_different_versions_are_told(versions: dict[str, 
 
 def test_one_opencv_is_no_clash(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     modules(monkeypatch, cv2=opencv())
-    assert [(check.name, check.status) for check in doctor._check_opencv()] == [("opencv", "ok"), ("opencv windows", "ok")]
+    assert [(check.name, check.status) for check in doctor._check_opencv()] == [
+        ("opencv", "ok"),
+        ("opencv windows", "ok"),
+    ]
 
 
 def test_no_display_is_information(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,10 +178,21 @@ def test_no_display_is_information(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "status"),
-    [("ssd", None, "fail"), ("ssd", b"no", "fail"), ("yolov8n", None, "warn"), ("yolov8n", b"no", "fail"), ("yunet", None, "fail")],
+    [
+        ("ssd", None, "fail"),
+        ("ssd", b"no", "fail"),
+        ("yolov8n", None, "warn"),
+        ("yolov8n", b"no", "fail"),
+        ("yunet", None, "fail"),
+    ],
 )
 def test_missing_and_wrong_weights(
-    name: str, content: bytes | None, status: str, versions: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    content: bytes | None,
+    status: str,
+    versions: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     versions["ultralytics"] = "8.4"
     monkeypatch.chdir(tmp_path)
@@ -166,7 +217,10 @@ def test_no_model_or_a_broken_one_fails(tmp_path: Path, monkeypatch: pytest.Monk
     assert check.mend.startswith("git checkout maskyolo/weights")
 
 
-@pytest.mark.parametrize("core", [ImportError("no openvino"), SimpleNamespace(CORE=SimpleNamespace(available_devices=[]))])
+@pytest.mark.parametrize(
+    "core",
+    [ImportError("no openvino"), SimpleNamespace(CORE=SimpleNamespace(available_devices=[]))],
+)
 def test_an_openvino_that_does_not_start_fails(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     modules(monkeypatch, **{"maskyolo.backends.openvino": core})
     assert only(doctor._check_openvino(), "openvino").status == "fail"
@@ -186,14 +240,18 @@ def test_torch(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Non
     assert only(doctor._check_torch(), "torch").status == "warn"
 
 
-def test_extras_that_are_missing_come_with_the_line_that_installs_them(versions: dict[str, str]) -> None:
+def test_extras_that_are_missing_come_with_the_line_that_installs_them(
+    versions: dict[str, str],
+) -> None:
     versions["ultralytics"] = "8.4"
     checks = list(doctor._check_extras())
     assert only(checks, "extra train") == Check("extra train", "ok", "ultralytics 8.4")
     assert only(checks, "extra review").mend == 'pip install "maskyolo[review]"'
 
 
-def test_fiftyone_database(versions: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fiftyone_database(
+    versions: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
     assert list(doctor._check_fiftyone_database()) == []
     versions["fiftyone"] = "1.22"
@@ -208,7 +266,9 @@ def test_fiftyone_database(versions: dict[str, str], tmp_path: Path, monkeypatch
     mongod.chmod(0o755)
     assert "libcrypto.so.3" in only(doctor._check_fiftyone_database(), "fiftyone database").found
     mongod.write_text("#!/bin/sh\necho db version v6.0\n")
-    assert only(doctor._check_fiftyone_database(), "fiftyone database").found.startswith("db version v6.0")
+    assert only(doctor._check_fiftyone_database(), "fiftyone database").found.startswith(
+        "db version v6.0"
+    )
     mongod.unlink()
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://localhost")
     assert only(doctor._check_fiftyone_database(), "fiftyone database").status == "ok"
@@ -231,8 +291,14 @@ def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(checks, "MASKYOLO_MODELS").status == "warn"
 
 
-def test_the_command_prints_the_mend_and_exits_by_the_worst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    checks = [Check("one", "ok", "fine"), Check("two", "warn", "odd", "do this"), Check("three", "fail", "broken", "pip install it")]
+def test_the_command_prints_the_mend_and_exits_by_the_worst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [
+        Check("one", "ok", "fine"),
+        Check("two", "warn", "odd", "do this"),
+        Check("three", "fail", "broken", "pip install it"),
+    ]
     monkeypatch.setattr(doctor, "diagnose", lambda project: checks)
     with pytest.raises(SystemExit) as caught:
         main(["doctor"])

@@ -40,14 +40,22 @@ def test_a_perfect_detector_has_ones_everywhere(voc: tuple[Path, Path]) -> None:
     found = evaluate(images=voc[0], labels=voc[1], model=perfect(), project=None)
     assert (found.map50, found.map50_95, found.false_alarms, found.folder) == (1.0, 1.0, 0.0, None)
     for scores in (*found.report.classes.values(), found.face):
-        assert (scores.precision, scores.recall, scores.f1, scores.map50) == (1, 1, pytest.approx(1), 1)
+        assert (scores.precision, scores.recall, scores.f1, scores.map50) == (
+            1,
+            1,
+            pytest.approx(1),
+            1,
+        )
     assert [scores.support for scores in found.report.classes.values()] == [2, 2]
     assert found.confusion.tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
 
 
 def test_figures_of_a_flawed_detector_by_hand(found: Evaluation) -> None:
     with_mask, without_mask = found.report.classes.values()
-    assert (with_mask.precision, with_mask.recall) == (0.5, 0.5)  # one right, one missed, one where nothing is
+    assert (with_mask.precision, with_mask.recall) == (
+        0.5,
+        0.5,
+    )  # one right, one missed, one where nothing is
     assert with_mask.map50 == pytest.approx(51 / 101)  # precision 1 up to recall 0.5
     assert (without_mask.precision, without_mask.recall) == (0.5, 0.5)
     assert without_mask.map50 == pytest.approx(51 / 101 * 0.5)  # a face with a mask was surer
@@ -61,16 +69,27 @@ def test_figures_of_a_flawed_detector_by_hand(found: Evaluation) -> None:
 
 def test_slices(found: Evaluation) -> None:
     sizes = found.slices["size"]
-    assert {name: part.support for name, part in sizes.items()} == {"<16": 0, "16-32": 0, "32-96": 0, ">96": 4}  # sides of 45 in 200
+    assert {name: part.support for name, part in sizes.items()} == {
+        "<16": 0,
+        "16-32": 0,
+        "32-96": 0,
+        ">96": 4,
+    }  # sides of 45 in 200
     assert (sizes[">96"].found, sizes[">96"].right) == (0.75, 0.5)
     assert sizes["<16"].map50 is None
     crowds = found.slices["faces"]
-    assert {name: (part.pictures, part.support) for name, part in crowds.items()} == {"0": (1, 0), "1": (1, 1), "2-4": (2, 3)}
+    assert {name: (part.pictures, part.support) for name, part in crowds.items()} == {
+        "0": (1, 0),
+        "1": (1, 1),
+        "2-4": (2, 3),
+    }
     assert crowds["1"].map50 == 1.0
     assert sum(part.support for part in found.slices["sharpness"].values()) == 4
 
 
-def test_intervals_hold_the_figure_and_come_from_the_seed(voc: tuple[Path, Path], found: Evaluation) -> None:
+def test_intervals_hold_the_figure_and_come_from_the_seed(
+    voc: tuple[Path, Path], found: Evaluation
+) -> None:
     span = found.intervals["mean"]["map50"]
     assert span is not None
     assert found.map50 is not None
@@ -80,9 +99,14 @@ def test_intervals_hold_the_figure_and_come_from_the_seed(voc: tuple[Path, Path]
     assert again.resampled == found.resampled != other.resampled
 
 
-def test_confidence_decides_precision_and_recall_but_not_average_precision(voc: tuple[Path, Path], found: Evaluation) -> None:
+def test_confidence_decides_precision_and_recall_but_not_average_precision(
+    voc: tuple[Path, Path], found: Evaluation
+) -> None:
     sure = evaluate(images=voc[0], labels=voc[1], model=flawed(), conf=0.75, project=None)
-    assert (sure.report.classes["with_mask"].precision, sure.report.classes["without_mask"].recall) == (1.0, 0.0)
+    assert (
+        sure.report.classes["with_mask"].precision,
+        sure.report.classes["without_mask"].recall,
+    ) == (1.0, 0.0)
     assert sure.map50 == found.map50
 
 
@@ -95,7 +119,9 @@ def test_what_the_run_leaves(found: Evaluation, tmp_path: Path) -> None:
         "report.json",
         "report.txt",
     ]
-    records = [json.loads(line) for line in (found.folder / "predictions.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (found.folder / "predictions.jsonl").read_text().splitlines()
+    ]
     assert [Path(record["source"]).stem for record in records] == [f"p{grey}" for grey in TRUTH]
     assert sum(len(record["detections"]) for record in records) == 5
     content = json.loads((found.folder / "report.json").read_text())
@@ -108,7 +134,13 @@ def test_what_the_run_leaves(found: Evaluation, tmp_path: Path) -> None:
     assert yaml.safe_load((found.folder / "args.yaml").read_text())["conf"] == 0.25
 
 
-@pytest.mark.parametrize("names", [(*CLASS_NAMES, "mask_weared_incorrect"), ("mask_weared_incorrect", "without_mask", "with_mask")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        (*CLASS_NAMES, "mask_weared_incorrect"),
+        ("mask_weared_incorrect", "without_mask", "with_mask"),
+    ],
+)
 def test_a_yolo_set_gives_the_same_whatever_the_order_of_its_classes(
     names: tuple[str, ...], found: Evaluation, tmp_path: Path, voc: tuple[Path, Path]
 ) -> None:
@@ -128,7 +160,11 @@ def test_a_bad_picture_is_told_and_left_out(voc: tuple[Path, Path], tmp_path: Pa
     (voc[0] / "p10.png").write_bytes(b"no picture")
     told: list[str] = []
     found = evaluate(
-        images=voc[0], labels=voc[1], model=perfect(), project=tmp_path / "runs", on_error=lambda source, error: told.append(source)
+        images=voc[0],
+        labels=voc[1],
+        model=perfect(),
+        project=tmp_path / "runs",
+        on_error=lambda source, error: told.append(source),
     )
     assert told == list(found.unreadable) == [str(voc[0] / "p10.png")]
     assert (found.report.images, found.face.support) == (3, 3)
@@ -140,12 +176,20 @@ def test_no_labelled_picture_that_can_be_read_leaves_no_figure(tmp_path: Path) -
     images, labels = make_voc(tmp_path)
     for grey in (10, 20, 30):
         (images / f"p{grey}.png").write_bytes(b"no picture")
-    found = evaluate(images=images, labels=labels, model=perfect(), project=tmp_path / "runs", on_error=lambda *_: None)
+    found = evaluate(
+        images=images,
+        labels=labels,
+        model=perfect(),
+        project=tmp_path / "runs",
+        on_error=lambda *_: None,
+    )
     assert (found.map50, found.report.images, len(found.unreadable)) == (None, 1, 3)
 
 
 @pytest.mark.parametrize("value", ["nan", "1e400", "70"])
-def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_finds(voc: tuple[Path, Path], value: str) -> None:
+def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_finds(
+    voc: tuple[Path, Path], value: str
+) -> None:
     file = voc[1] / "p10.xml"
     file.write_text(file.read_text().replace("<xmin>20<", f"<xmin>{value}<"))
     with pytest.raises(DatasetError, match=r"p10\.xml: with_mask has the box"):
@@ -162,9 +206,13 @@ def test_a_folder_whose_name_is_no_unicode_has_a_report(tmp_path: Path) -> None:
     assert r"d\udcff" in (found.folder / "report.txt").read_text(encoding="utf-8")
 
 
-def test_usual_spellings_of_the_classes_are_understood(found: Evaluation, tmp_path: Path, voc: tuple[Path, Path]) -> None:
+def test_usual_spellings_of_the_classes_are_understood(
+    found: Evaluation, tmp_path: Path, voc: tuple[Path, Path]
+) -> None:
     for path in voc[1].iterdir():
-        path.write_text(path.read_text().replace(">with_mask<", ">Mask<").replace(">without_mask<", ">no-mask<"))
+        path.write_text(
+            path.read_text().replace(">with_mask<", ">Mask<").replace(">without_mask<", ">no-mask<")
+        )
     same = evaluate(images=voc[0], labels=voc[1], model=flawed(), project=None)
     assert (same.json()["classes"], same.ignored) == (found.json()["classes"], 1)
 
@@ -200,7 +248,10 @@ def spoil_pictures(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (spoil_labels, r"no labels for 1 of 4 pictures .*p20.png, with neither p20.xml nor p20.txt"),
+        (
+            spoil_labels,
+            r"no labels for 1 of 4 pictures .*p20.png, with neither p20.xml nor p20.txt",
+        ),
         (spoil_xml, r"cannot read labels .*p20.xml: .*correct the file"),
         (spoil_number, r"cannot read labels .*p20.xml: .*left.*correct the file"),
         (spoil_names, r"no box of with_mask or without_mask in the labels of all 4 pictures"),
@@ -244,7 +295,11 @@ def test_a_set_without_any_label_file_is_an_error(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_a_users_error_is_one_line_and_exit_one(
-    words: list[str], voc: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    words: list[str],
+    voc: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("wrong.txt").write_text("p10.png\np99.png\n")
@@ -261,8 +316,19 @@ def test_a_confidence_out_of_range_is_an_error(voc: tuple[Path, Path]) -> None:
         evaluate(images=voc[0], labels=voc[1], model=perfect(), conf=1.5, project=None)
 
 
-def test_the_command_prints_the_report_and_the_folder_last(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--images", samples, "--labels", samples / "annotations", "--imgsz", "320", "--project", tmp_path]
+def test_the_command_prints_the_report_and_the_folder_last(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--images",
+        samples,
+        "--labels",
+        samples / "annotations",
+        "--imgsz",
+        "320",
+        "--project",
+        tmp_path,
+    ]
     assert call(*words) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == str(tmp_path / "val")

@@ -41,11 +41,17 @@ class ScriptedSsd(Ssd):
         if canvases[0].shape[0] < 300:
             self.windows += 1
             numbers = range(NEAR, NEAR + 1)
-            found = [np.array(self.answers.get(number, []), dtype=np.float32).reshape(-1, 5) for number in numbers]
+            found = [
+                np.array(self.answers.get(number, []), dtype=np.float32).reshape(-1, 5)
+                for number in numbers
+            ]
             return [rows[rows[:, 4] >= conf] for rows in found]
         numbers = range(self.seen, self.seen + len(canvases))
         self.seen += len(canvases)
-        found = [np.array(self.answers.get(number, []), dtype=np.float32).reshape(-1, 5) for number in numbers]
+        found = [
+            np.array(self.answers.get(number, []), dtype=np.float32).reshape(-1, 5)
+            for number in numbers
+        ]
         return [rows[rows[:, 4] >= conf] for rows in found]
 
 
@@ -54,7 +60,9 @@ class ScriptedYuNet(YuNet):
 
     def __init__(self, answers: Answer) -> None:
         self.conf = 0.5
-        self.answers = np.array(sorted(answers, key=lambda row: -row[4]), dtype=np.float32).reshape(-1, 5)
+        self.answers = np.array(sorted(answers, key=lambda row: -row[4]), dtype=np.float32).reshape(
+            -1, 5
+        )
 
     def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
         rows = self.answers[self.answers[:, 4] >= (self.conf if conf is None else conf)]
@@ -67,10 +75,14 @@ PICTURE = np.zeros((100, 100, 3), np.uint8)
 def ask(ssd: dict[int, Answer], yunet: Answer) -> tuple[Faces, int]:
     """Return the faces with a second opinion, and how many looks of the SSD they took."""
     scripted = ScriptedSsd(ssd)
-    return SecondOpinion(MultiLookSsd(scripted), ScriptedYuNet(yunet)).detect(PICTURE), scripted.seen
+    return SecondOpinion(MultiLookSsd(scripted), ScriptedYuNet(yunet)).detect(
+        PICTURE
+    ), scripted.seen
 
 
-def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(detector: FaceDetector, samples: Path) -> None:
+def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(
+    detector: FaceDetector, samples: Path
+) -> None:
     rows = list(csv.DictReader((samples / "folders.csv").open()))
     assert len(rows) >= 16
     found = 0
@@ -85,7 +97,9 @@ def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(detector: F
     assert found >= len(rows) - 1
 
 
-def test_tight_crops_have_ghosts_for_the_plain_ssd_and_none_for_ours(detector: FaceDetector, samples: Path) -> None:
+def test_tight_crops_have_ghosts_for_the_plain_ssd_and_none_for_ours(
+    detector: FaceDetector, samples: Path
+) -> None:
     image = read_image(samples / "folders" / "without_mask" / "01.jpg")
     (face,) = detector.detect(image).boxes.astype(int)
     tight = image[face[1] : face[3], face[0] : face[2]]
@@ -103,7 +117,10 @@ def test_pictures_without_a_face(detector: FaceDetector, shape: tuple[int, int, 
 
 
 def test_a_ghost_outside_the_picture_is_rejected_and_the_face_kept() -> None:
-    face, ghost = (0.3, 0.3, 0.6, 0.7, 0.99), (0.7, 0.7, 1.0, 1.0, 0.99)  # in shares of the bordered picture: its inner half is the picture
+    face, ghost = (
+        (0.3, 0.3, 0.6, 0.7, 0.99),
+        (0.7, 0.7, 1.0, 1.0, 0.99),
+    )  # in shares of the bordered picture: its inner half is the picture
     faces = MultiLookSsd(ScriptedSsd({0: [face, ghost]})).detect(PICTURE)
     assert faces.boxes.tolist() == pytest.approx(np.array([[10, 10, 70, 90]]), abs=0.01)
 
@@ -127,7 +144,13 @@ def test_two_looks_at_one_face_become_their_weighted_mean_and_parts_of_it_vanish
 def test_a_mirrored_look_is_mirrored_back() -> None:
     mirrored = len(LOOKS) - 1
     assert LOOKS[mirrored].mirrored
-    left = (0.55, 0.3, 0.7, 0.5, 0.9)  # in the mirror; 30..50 % of the bordered width when mirrored back
+    left = (
+        0.55,
+        0.3,
+        0.7,
+        0.5,
+        0.9,
+    )  # in the mirror; 30..50 % of the bordered width when mirrored back
     faces = MultiLookSsd(ScriptedSsd({mirrored: [left]})).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 40, 50]]), abs=0.01)
 
@@ -136,7 +159,9 @@ def test_a_weak_face_counts_only_when_two_looks_agree() -> None:
     weak, elsewhere = (0.3, 0.3, 0.5, 0.5, 0.2), (0.1, 0.1, 0.25, 0.25, 0.2)
     alone = MultiLookSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(PICTURE)
     assert len(alone) == 0
-    agreed = MultiLookSsd(ScriptedSsd({0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]}))
+    agreed = MultiLookSsd(
+        ScriptedSsd({0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]})
+    )
     assert len(agreed.detect(PICTURE)) == 1
 
 
@@ -146,11 +171,15 @@ def test_the_plain_ssd_is_what_opencv_itself_answers(samples: Path) -> None:
     image = read_image(samples / "street.jpg")
     height, width = image.shape[:2]
     net = cv2.dnn.readNetFromCaffe(str(find_weights("ssd-prototxt")), str(find_weights("ssd")))
-    net.setInput(cv2.dnn.blobFromImage(cv2.resize(image, (300, 300)), 1.0, (300, 300), (104, 177, 123)))
+    net.setInput(
+        cv2.dnn.blobFromImage(cv2.resize(image, (300, 300)), 1.0, (300, 300), (104, 177, 123))
+    )
     expected = net.forward()[0, 0]
     expected = expected[expected[:, 2] >= 0.3][:, 3:7] * [width, height, width, height]
     assert len(expected)
-    assert plain.detect(image).boxes == pytest.approx(expected.clip(0, [width, height, width, height]), abs=0.5)
+    assert plain.detect(image).boxes == pytest.approx(
+        expected.clip(0, [width, height, width, height]), abs=0.5
+    )
 
 
 def test_what_the_ssd_sees_does_not_depend_on_the_shapes_it_was_shown_before(samples: Path) -> None:
@@ -161,32 +190,52 @@ def test_what_the_ssd_sees_does_not_depend_on_the_shapes_it_was_shown_before(sam
         found = used.forward(canvases, 0.1)
         fresh = Ssd().forward(canvases, 0.1)
         assert len(found) == len(canvases)
-        assert all(np.array_equal(one, other) and len(one) for one, other in zip(found, fresh, strict=True))
+        assert all(
+            np.array_equal(one, other) and len(one) for one, other in zip(found, fresh, strict=True)
+        )
 
 
-FACE = (0.4, 0.4, 0.6, 0.6, 0.9)  # in shares of the picture with a border of half its side: 30..70 of the picture
+FACE = (
+    0.4,
+    0.4,
+    0.6,
+    0.6,
+    0.9,
+)  # in shares of the picture with a border of half its side: 30..70 of the picture
 
 
 def near(box: tuple[float, ...], place: tuple[float, ...], score: float) -> tuple[float, ...]:
     """Return a box in shares of the window that shows the SSD a place, xyxy pixels both."""
     side = 2 * max(place[2] - place[0], place[3] - place[1])
     left, top = (place[0] + place[2] - side) / 2, (place[1] + place[3] - side) / 2
-    return ((box[0] - left) / side, (box[1] - top) / side, (box[2] - left) / side, (box[3] - top) / side, score)
+    return (
+        (box[0] - left) / side,
+        (box[1] - top) / side,
+        (box[2] - left) / side,
+        (box[3] - top) / side,
+        score,
+    )
 
 
 def test_a_window_is_enough_where_the_ssd_sees_the_face_that_yunet_sees() -> None:
     place = (30, 30, 70, 70)
     for score in (0.9, 0.2):  # YuNet is sure
-        ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, score), near((60, 60, 90, 90), place, 0.9)]})
+        ssd = ScriptedSsd(
+            {NEAR: [near((32, 34, 72, 76), place, score), near((60, 60, 90, 90), place, 0.9)]}
+        )
         faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)])).detect(PICTURE)
         assert (ssd.windows, ssd.seen) == (1, 0)
-        assert faces.boxes == pytest.approx(np.array([[31.4, 32.8, 71.4, 74.2]]), abs=0.01), "the SSD's box, moved a little to YuNet's"
+        assert faces.boxes == pytest.approx(np.array([[31.4, 32.8, 71.4, 74.2]]), abs=0.01), (
+            "the SSD's box, moved a little to YuNet's"
+        )
         assert faces.origins == ("ssd",)
         assert faces.agreed is not None
         assert faces.agreed.tolist() == [True]
 
 
-def test_a_window_shows_the_place_as_it_is_in_the_picture(detector: FaceDetector, samples: Path) -> None:
+def test_a_window_shows_the_place_as_it_is_in_the_picture(
+    detector: FaceDetector, samples: Path
+) -> None:
     assert isinstance(detector, MultiLookSsd)
     image = read_image(samples / "folders" / "without_mask" / "01.jpg")
     (face,) = detector.detect(image).boxes
@@ -215,15 +264,21 @@ class ScriptedThird(ThirdOpinion):
 
 
 @pytest.mark.parametrize(("score", "looks"), [(0.9, 0), (0.2, len(LOOKS)), (0.0, len(LOOKS))])
-def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(score: float, looks: int) -> None:
+def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(
+    score: float, looks: int
+) -> None:
     ssd = ScriptedSsd({})
     third = ScriptedThird((30, 40, 70, 100, score))
-    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(PICTURE)
+    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(
+        PICTURE
+    )
     assert ssd.seen == looks
     assert faces.origins == (("yunet+maskyolo-n-folders",) if score else ("yunet",))
     assert faces.agreed is not None
     assert faces.agreed.tolist() == [score > 0.5]
-    assert faces.boxes == pytest.approx(np.array([[30, 35, 70, 85] if score else [30, 31, 70, 70]]), abs=0.6)
+    assert faces.boxes == pytest.approx(
+        np.array([[30, 35, 70, 85] if score else [30, 31, 70, 70]]), abs=0.6
+    )
 
 
 def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
@@ -231,13 +286,20 @@ def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
     ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, 0.9)]})
     third = ScriptedThird((20, 20, 80, 110, 0.9))
     faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
-    assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), "clipped to the picture before"
+    assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), (
+        "clipped to the picture before"
+    )
     assert faces.origins == ("ssd+maskyolo-n-folders",)
 
 
 @pytest.mark.parametrize(
     ("whole", "counts"),
-    [((5, 5, 30, 35, 0.6), True), ((5, 5, 18, 20, 0.9), False), ((28, 28, 72, 72, 0.9), False), ((5, 5, 60, 60, 0.9), False)],
+    [
+        ((5, 5, 30, 35, 0.6), True),
+        ((5, 5, 18, 20, 0.9), False),
+        ((28, 28, 72, 72, 0.9), False),
+        ((5, 5, 60, 60, 0.9), False),
+    ],
 )
 def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_beside_the_others(
     whole: tuple[float, ...], counts: bool
@@ -246,13 +308,18 @@ def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_besid
     third = ScriptedThird((*place, 0.6), whole)
     ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
     faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
-    assert faces.boxes.round() == pytest.approx(np.array([place, whole[:4]] if counts else [place]), abs=1)
+    assert faces.boxes.round() == pytest.approx(
+        np.array([place, whole[:4]] if counts else [place]), abs=1
+    )
     assert faces.origins == ("ssd+maskyolo-n-folders", "maskyolo-n-folders")[: len(faces)]
     assert faces.agreed is not None
     assert faces.agreed.tolist() == [True, False][: len(faces)]
 
 
-@pytest.mark.parametrize(("score", "alike", "replaced"), [(0.0, 20, True), (0.2, 20, True), (0.3, 20, False), (0.2, 2, False)])
+@pytest.mark.parametrize(
+    ("score", "alike", "replaced"),
+    [(0.0, 20, True), (0.2, 20, True), (0.3, 20, False), (0.2, 2, False)],
+)
 def test_a_face_that_the_third_opinion_does_not_confirm_gives_way_to_one_that_it_is_sure_of(
     score: float, alike: int, replaced: bool
 ) -> None:
@@ -264,8 +331,14 @@ def test_a_face_that_the_third_opinion_does_not_confirm_gives_way_to_one_that_it
     assert (faces.origins == ("maskyolo-n-folders",)) is replaced
 
 
-def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_there_is_room() -> None:
-    for place, score, looks in (((10, 10, 90, 90), 0.9, 0), ((10, 10, 90, 90), 0.4, 1), ((30, 30, 70, 70), 0.9, 1)):
+def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_there_is_room() -> (
+    None
+):
+    for place, score, looks in (
+        ((10, 10, 90, 90), 0.9, 0),
+        ((10, 10, 90, 90), 0.4, 1),
+        ((30, 30, 70, 70), 0.9, 1),
+    ):
         third = ScriptedThird((*place, score))
         ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
         SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
@@ -275,9 +348,15 @@ def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_t
     assert (faces.boxes.tolist(), faces.origins) == ([[20, 20, 80, 80]], ("maskyolo-n-folders",))
 
 
-def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(samples: Path) -> None:
+def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(
+    samples: Path,
+) -> None:
     image = read_image(samples / "folders" / "with_mask" / "01.jpg")
-    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "with_mask/01.jpg")
+    row = next(
+        row
+        for row in csv.DictReader((samples / "folders.csv").open())
+        if row["file"] == "with_mask/01.jpg"
+    )
     truth = np.float32([float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")])
     third = ThirdOpinion()
     for scale in (1.0, 0.3, 4.0):
@@ -309,11 +388,17 @@ def test_where_both_disagree_yunet_looks_at_the_photo_in_full_size() -> None:
     class Full(ScriptedYuNet):
         def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
             sides.append(look.side)
-            return super().look(image, look, conf) if look.border else Faces(np.float32([[2, 2, 9, 9]]), np.float32([0.6]))
+            return (
+                super().look(image, look, conf)
+                if look.border
+                else Faces(np.float32([[2, 2, 9, 9]]), np.float32([0.6]))
+            )
 
     for place, looks in (((40.0, 40.0, 60.0, 60.0), [320, 100]), ((10.0, 10.0, 90.0, 90.0), [320])):
         sides: list[int] = []
-        faces = SecondOpinion(MultiLookSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])).detect(PICTURE)
+        faces = SecondOpinion(
+            MultiLookSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])
+        ).detect(PICTURE)
         assert sides == looks
         assert faces.doubtful is not None
         assert faces.doubtful.boxes.tolist() == [[2, 2, 9, 9]] * (len(looks) - 1)
@@ -346,7 +431,9 @@ def test_yunets_face_counts_where_no_look_of_the_ssd_sees_any(score: float) -> N
         ((45, 30, 85, 70, 0.8), False),  # on the same face
     ],
 )
-def test_a_further_face_of_yunets_must_be_sure_large_and_apart(second: tuple[float, ...], counts: bool) -> None:
+def test_a_further_face_of_yunets_must_be_sure_large_and_apart(
+    second: tuple[float, ...], counts: bool
+) -> None:
     faces, looks = ask({0: [FACE]}, [(30, 30, 70, 70, 0.9), second])
     assert looks == (3 if second[4] < 0.7 else 1)
     assert faces.origins == (("ssd", "yunet") if counts else ("ssd",))
@@ -390,7 +477,9 @@ def both() -> FaceDetector:
     return load_face_detector("ssd", second_opinion="both")
 
 
-def test_both_together_find_every_sample_face_and_mostly_agree_on_it(both: FaceDetector, samples: Path) -> None:
+def test_both_together_find_every_sample_face_and_mostly_agree_on_it(
+    both: FaceDetector, samples: Path
+) -> None:
     assert both.name == "ssd+yunet+maskyolo-n-folders"
     agreed = []
     for row in csv.DictReader((samples / "folders.csv").open()):
@@ -402,10 +491,18 @@ def test_both_together_find_every_sample_face_and_mostly_agree_on_it(both: FaceD
     assert sum(agreed) >= len(agreed) - 1
 
 
-@pytest.mark.parametrize("name", ["with_mask/01.jpg", "with_mask/05.jpg", "without_mask/02.jpg", "without_mask/07.jpg"])
-def test_both_together_find_a_face_without_any_margin(both: FaceDetector, samples: Path, name: str) -> None:
-    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == name)
-    x1, y1, x2, y2 = (round(float(row[side])) for side in ("face_x1", "face_y1", "face_x2", "face_y2"))
+@pytest.mark.parametrize(
+    "name", ["with_mask/01.jpg", "with_mask/05.jpg", "without_mask/02.jpg", "without_mask/07.jpg"]
+)
+def test_both_together_find_a_face_without_any_margin(
+    both: FaceDetector, samples: Path, name: str
+) -> None:
+    row = next(
+        row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == name
+    )
+    x1, y1, x2, y2 = (
+        round(float(row[side])) for side in ("face_x1", "face_y1", "face_x2", "face_y2")
+    )
     tight = np.ascontiguousarray(read_image(samples / "folders" / name)[y1:y2, x1:x2])
     faces = both.detect(tight)
     assert len(faces) == 1
@@ -416,16 +513,22 @@ def test_yunet_answers_as_opencv_s_own_does(samples: Path) -> None:
     yunet = YuNet()
     for name in ("street.jpg", "portrait.jpg", "queue.jpg"):
         image = read_image(samples / name)[:333, :445]
-        opencv = cv2.FaceDetectorYN.create(str(find_weights("yunet")), "", image.shape[1::-1], 0.3, 0.3, 5000)
+        opencv = cv2.FaceDetectorYN.create(
+            str(find_weights("yunet")), "", image.shape[1::-1], 0.3, 0.3, 5000
+        )
         _, expected = opencv.detect(image)
         found = yunet._forward(image, YuNetLook(max(image.shape[:2])), 0.3)
         assert len(expected)
         assert found == pytest.approx(expected[np.argsort(-expected[:, 14])], abs=0.01)
 
 
-@pytest.mark.parametrize(("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")])
+@pytest.mark.parametrize(
+    ("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")]
+)
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (1000, 20, 3)])
-def test_other_detectors_on_pictures_without_a_face(name: str, opinion: str, shape: tuple[int, int, int]) -> None:
+def test_other_detectors_on_pictures_without_a_face(
+    name: str, opinion: str, shape: tuple[int, int, int]
+) -> None:
     faces = load_face_detector(name, second_opinion=opinion).detect(np.full(shape, 128, np.uint8))
     assert faces.boxes.shape == (0, 4)
     assert faces.boxes.dtype == np.float32
@@ -433,8 +536,14 @@ def test_other_detectors_on_pictures_without_a_face(name: str, opinion: str, sha
 
 
 @pytest.mark.parametrize("scale", [0.5, 1, 3])
-def test_yunets_boxes_and_landmarks_lie_on_the_face_at_any_size(samples: Path, scale: float) -> None:
-    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "without_mask/01.jpg")
+def test_yunets_boxes_and_landmarks_lie_on_the_face_at_any_size(
+    samples: Path, scale: float
+) -> None:
+    row = next(
+        row
+        for row in csv.DictReader((samples / "folders.csv").open())
+        if row["file"] == "without_mask/01.jpg"
+    )
     image = cv2.resize(read_image(samples / "folders" / row["file"]), None, fx=scale, fy=scale)
     faces = load_face_detector("yunet").detect(image)
     truth = [scale * float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
@@ -450,7 +559,9 @@ def test_yunets_boxes_and_landmarks_lie_on_the_face_at_any_size(samples: Path, s
     assert y1 < left_mouth[1] < y2
 
 
-def test_yunet_looks_twice_at_large_pictures_for_small_faces_and_once_for_each(samples: Path) -> None:
+def test_yunet_looks_twice_at_large_pictures_for_small_faces_and_once_for_each(
+    samples: Path,
+) -> None:
     yunet = load_face_detector("yunet")
     image = read_image(samples / "station.jpg")
     annotated = (samples / "annotations" / "station.xml").read_text().count("<object>")
@@ -463,7 +574,11 @@ def test_yunet_looks_twice_at_large_pictures_for_small_faces_and_once_for_each(s
 
 
 def test_haar_finds_a_bare_face_with_score_one(samples: Path) -> None:
-    row = next(row for row in csv.DictReader((samples / "folders.csv").open()) if row["file"] == "without_mask/01.jpg")
+    row = next(
+        row
+        for row in csv.DictReader((samples / "folders.csv").open())
+        if row["file"] == "without_mask/01.jpg"
+    )
     faces = load_face_detector("haar").detect(read_image(samples / "folders" / row["file"]))
     truth = [float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")]
     assert box_iou([truth], faces.boxes).max() > 0.5

@@ -13,7 +13,14 @@ from PIL import Image
 
 from maskyolo.errors import DatasetError, OutputError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, export_dataset, find_format, read_annotations
-from maskyolo.formats.base import PictureIndex, check_boxes, find_repeated, map_classes, picture_size, split_of
+from maskyolo.formats.base import (
+    PictureIndex,
+    check_boxes,
+    find_repeated,
+    map_classes,
+    picture_size,
+    split_of,
+)
 from maskyolo.formats.voc import format_voc, parse_voc
 from maskyolo.formats.yolo import parse_shares
 
@@ -51,7 +58,9 @@ def third(samples: Path, tmp_path: Path) -> Path:
         shutil.copy(path, picture(tmp_path / "source" / "images" / path.name))
         text = (samples / "annotations" / f"{path.stem}.xml").read_text()
         if path.stem == "street":
-            text = text.replace("without_mask", "mask_weared_incorrect", 1).replace("<xmax>395<", "<xmax>401<")
+            text = text.replace("without_mask", "mask_weared_incorrect", 1).replace(
+                "<xmax>395<", "<xmax>401<"
+            )
         write(tmp_path / "source" / "annotations" / f"{path.stem}.xml", text)
     return tmp_path / "source"
 
@@ -59,8 +68,12 @@ def third(samples: Path, tmp_path: Path) -> Path:
 # --- round trips
 
 
-@pytest.mark.parametrize("way", [("yolo", "coco", "voc"), ("coco", "yolo", "voc"), ("voc", "coco", "voc")])
-def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(third: Path, tmp_path: Path, way: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "way", [("yolo", "coco", "voc"), ("coco", "yolo", "voc"), ("voc", "coco", "voc")]
+)
+def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(
+    third: Path, tmp_path: Path, way: tuple[str, ...]
+) -> None:
     before = boxes_of(third)
     source = third
     for number, to in enumerate(way):
@@ -72,8 +85,12 @@ def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(th
     assert sum(map(len, before.values())) == made.boxes.total() > 30
     for name, boxes in before.items():
         assert [found for found, _ in boxes] == [found for found, _ in after[name]]
-        assert [box for _, box in boxes] == [box for _, box in after[name]], "whole pixels come back as they were"
-        assert (source / "JPEGImages" / f"{name}.jpg").read_bytes() == (third / "images" / f"{name}.jpg").read_bytes()
+        assert [box for _, box in boxes] == [box for _, box in after[name]], (
+            "whole pixels come back as they were"
+        )
+        assert (source / "JPEGImages" / f"{name}.jpg").read_bytes() == (
+            third / "images" / f"{name}.jpg"
+        ).read_bytes()
     assert made.boxes["mask_weared_incorrect"] == 1
 
 
@@ -86,7 +103,9 @@ def test_a_picture_that_is_cut_short_is_not_copied(third: Path, tmp_path: Path) 
     assert not list(made.folder.rglob("street.jpg"))
 
 
-def test_splits_go_through_all_formats_and_what_is_in_none_stays_in_none(third: Path, tmp_path: Path) -> None:
+def test_splits_go_through_all_formats_and_what_is_in_none_stays_in_none(
+    third: Path, tmp_path: Path
+) -> None:
     write(third / "train.txt", "images/street.jpg\nimages/office.jpg\n")
     write(third / "val.txt", "queue\n")
     source = third
@@ -94,7 +113,10 @@ def test_splits_go_through_all_formats_and_what_is_in_none_stays_in_none(third: 
         made = export_dataset(source, tmp_path / str(number), to=to)
         source = made.folder
         assert made.photos == {"train": 2, "val": 1, "": 5}
-    assert sorted(path.stem for path in (source / "images" / "train").iterdir()) == ["office", "street"]
+    assert sorted(path.stem for path in (source / "images" / "train").iterdir()) == [
+        "office",
+        "street",
+    ]
     assert len(list((source / "images" / "rest").iterdir())) == 5
     assert (tmp_path / "2" / "ImageSets" / "Main" / "val.txt").read_text() == "queue\n"
 
@@ -104,36 +126,56 @@ def test_supervision_reads_what_was_written(third: Path, tmp_path: Path) -> None
     for to in FORMATS:
         export_dataset(third, tmp_path / to, to=to)
     sets = [
-        sv.DetectionDataset.from_pascal_voc(str(tmp_path / "voc" / "JPEGImages"), str(tmp_path / "voc" / "Annotations")),
+        sv.DetectionDataset.from_pascal_voc(
+            str(tmp_path / "voc" / "JPEGImages"), str(tmp_path / "voc" / "Annotations")
+        ),
         sv.DetectionDataset.from_coco(
-            str(tmp_path / "coco" / "images" / "train"), str(tmp_path / "coco" / "annotations" / "instances_train.json")
+            str(tmp_path / "coco" / "images" / "train"),
+            str(tmp_path / "coco" / "annotations" / "instances_train.json"),
         ),
         sv.DetectionDataset.from_yolo(
-            str(tmp_path / "yolo" / "images" / "train"), str(tmp_path / "yolo" / "labels" / "train"), str(tmp_path / "yolo" / "data.yaml")
+            str(tmp_path / "yolo" / "images" / "train"),
+            str(tmp_path / "yolo" / "labels" / "train"),
+            str(tmp_path / "yolo" / "data.yaml"),
         ),
     ]
     ours = boxes_of(third)
     for found in sets:
         assert len(found) == 8
         for path, _, detections in found:
-            shift = [1, 1, 0, 0] if found is sets[0] else [0, 0, 0, 0]  # supervision counts VOC's pixels from 1
+            shift = (
+                [1, 1, 0, 0] if found is sets[0] else [0, 0, 0, 0]
+            )  # supervision counts VOC's pixels from 1
             mine = sorted((name, *(np.array(box) - shift)) for name, box in ours[Path(path).stem])
             names = [found.classes[class_id] for class_id in detections.class_id]
-            theirs = sorted((name, *box) for name, box in zip(names, detections.xyxy.tolist(), strict=True))
+            theirs = sorted(
+                (name, *box) for name, box in zip(names, detections.xyxy.tolist(), strict=True)
+            )
             assert [row[0] for row in theirs] == [row[0] for row in mine]
-            assert np.array([row[1:] for row in theirs]) == pytest.approx(np.array([row[1:] for row in mine]), abs=0.01)
+            assert np.array([row[1:] for row in theirs]) == pytest.approx(
+                np.array([row[1:] for row in mine]), abs=0.01
+            )
 
 
 def test_two_pictures_of_one_name_get_two_names(tmp_path: Path) -> None:
     for number, folder in enumerate(("train", "val")):
         picture(tmp_path / "set" / "images" / folder / "1.jpg", seed=number)
         write(tmp_path / "set" / "labels" / folder / "1.txt", f"{number} 0.5 0.5 0.2 0.2\n")
-    write(tmp_path / "set" / "data.yaml", "train: images/train\nval: images/val\nnames: [with_mask, without_mask]\n")
+    write(
+        tmp_path / "set" / "data.yaml",
+        "train: images/train\nval: images/val\nnames: [with_mask, without_mask]\n",
+    )
     made = export_dataset(tmp_path / "set", tmp_path / "voc", to="voc")
     assert {path.name for path in (made.folder / "Annotations").iterdir()} == {"1.xml", "1-2.xml"}
     photos = by_source(read_annotations(made.folder))
-    assert (photos["JPEGImages/1.jpg"].names, photos["JPEGImages/1-2.jpg"].names) == (("with_mask",), ("without_mask",))
-    assert (photos["JPEGImages/1.jpg"].split, photos["JPEGImages/1-2.jpg"].split) == ("train", "val")
+    assert (photos["JPEGImages/1.jpg"].names, photos["JPEGImages/1-2.jpg"].names) == (
+        ("with_mask",),
+        ("without_mask",),
+    )
+    assert (photos["JPEGImages/1.jpg"].split, photos["JPEGImages/1-2.jpg"].split) == (
+        "train",
+        "val",
+    )
 
 
 def test_a_turned_picture_is_written_upright_with_its_boxes(tmp_path: Path) -> None:
@@ -180,13 +222,18 @@ def test_what_cannot_be_exported_is_told(third: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "set.part").exists()
 
 
-def test_only_what_an_export_left_is_removed_from_the_working_folder(third: Path, tmp_path: Path) -> None:
+def test_only_what_an_export_left_is_removed_from_the_working_folder(
+    third: Path, tmp_path: Path
+) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     part = tmp_path / "set.part"
     write(part / "notes.txt", "mine")
-    with pytest.raises(OutputError, match=r"notes\.txt in it is not of an interrupted convert --to; move it away or choose another --out"):
+    with pytest.raises(
+        OutputError,
+        match=r"notes\.txt in it is not of an interrupted convert --to; move it away or choose another --out",
+    ):
         export_dataset(third, tmp_path / "set")
     assert [path.name for path in part.iterdir()] == ["notes.txt"]
     (part / "notes.txt").unlink()
@@ -219,7 +266,9 @@ def test_each_format_is_recognised(third: Path, samples: Path, tmp_path: Path) -
 OBJECT = "<object><name>{name}</name><bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"
 
 
-def voc(*objects: tuple[object, ...], name: str = "with_mask", filename: str = "", size: str = "") -> str:
+def voc(
+    *objects: tuple[object, ...], name: str = "with_mask", filename: str = "", size: str = ""
+) -> str:
     parts = "".join(OBJECT.format(*sides, name=name) for sides in objects)
     return f"<annotation><filename>{filename}</filename>{size}{parts}</annotation>"
 
@@ -227,7 +276,11 @@ def voc(*objects: tuple[object, ...], name: str = "with_mask", filename: str = "
 def test_boxes_of_voc_are_taken_and_written_as_they_stand() -> None:
     *_, boxes = parse_voc(voc((1, 1, 400, 300), (5, 5, 6, 6), (50.5, 20, 10, 40)).encode())
     assert boxes == [[1, 1, 400, 300], [5, 5, 6, 6], [50.5, 20, 10, 40]]
-    *_, again = parse_voc(format_voc("a & b.jpg", 400, 300, ["a<b"] * 2, [[0, 0, 400, 300], [10.2, 10, 10.4, 20]]).encode())
+    *_, again = parse_voc(
+        format_voc(
+            "a & b.jpg", 400, 300, ["a<b"] * 2, [[0, 0, 400, 300], [10.2, 10, 10.4, 20]]
+        ).encode()
+    )
     assert again == [[0, 0, 400, 300], [10, 10, 11, 20]], "a box is at least a pixel wide"
 
 
@@ -248,7 +301,10 @@ def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third:
         (b'<!DOCTYPE annotation SYSTEM "voc.dtd"><annotation/>', "DOCTYPE"),
         (voc((1, 1, "x", 9)).encode(), "object 1 lacks"),
         (b"<annotation><object><name>a</name></object></annotation>", "object 1 lacks"),
-        ('<?xml version="1.0" encoding="utf-8"?><annotation>é</annotation>'.encode("latin-1"), "damaged XML"),
+        (
+            '<?xml version="1.0" encoding="utf-8"?><annotation>é</annotation>'.encode("latin-1"),
+            "damaged XML",
+        ),
         (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', "damaged XML"),
     ],
 )
@@ -260,12 +316,26 @@ def test_annotations_that_are_none(data: bytes, found: str) -> None:
 
 
 def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
-    for name in ("own", "renamed-later", "маска é", "bad", "bomb", "empty", "bare", "utf-16", "cut-off", "xmp"):
+    for name in (
+        "own",
+        "renamed-later",
+        "маска é",
+        "bad",
+        "bomb",
+        "empty",
+        "bare",
+        "utf-16",
+        "cut-off",
+        "xmp",
+    ):
         picture(tmp_path / "images" / f"{name}.jpg")
     notes = tmp_path / "annotations"
     write(notes / "own.xml", voc((10, 10, 20, 20), filename="empty.jpg"))
     write(notes / "0001.xml", voc((10, 10, 20, 20), filename="folder\\renamed-later.JPG"))
-    write(notes / "маска é.xml", b"\xef\xbb\xbf\n" + voc((10.5, 10.5, 20.25, 20), filename="x").encode())
+    write(
+        notes / "маска é.xml",
+        b"\xef\xbb\xbf\n" + voc((10.5, 10.5, 20.25, 20), filename="x").encode(),
+    )
     write(notes / "bad.xml", "<annotation><object>")
     write(notes / "bomb.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>')
     write(notes / "empty.xml", voc(size="<size><width>0</width><height>0</height></size>"))
@@ -301,7 +371,10 @@ def test_a_second_annotation_of_a_picture_does_not_replace_the_first(tmp_path: P
     write(tmp_path / "b.xml", voc((2, 2, 9, 9), filename="a.jpg"))
     photos = by_source(read_annotations(tmp_path))
     assert photos["a.jpg"].boxes.tolist() == [[1, 1, 9, 9]]
-    assert (photos["b.xml"].status, "second annotation of a.jpg" in photos["b.xml"].reason) == ("unreadable", True)
+    assert (photos["b.xml"].status, "second annotation of a.jpg" in photos["b.xml"].reason) == (
+        "unreadable",
+        True,
+    )
 
 
 # --- COCO
@@ -313,7 +386,9 @@ def coco(tmp_path: Path, **parts: list[object]) -> Path:
         "annotations": [{"id": 1, "image_id": 7, "category_id": 40, "bbox": [10, 20, 30, 40.5]}],
         "categories": [{"id": 40, "name": "with_mask"}, {"id": 3, "name": "without_mask"}],
     }
-    return write(tmp_path / "annotations" / "instances_val.json", "\ufeff" + json.dumps(content | parts))
+    return write(
+        tmp_path / "annotations" / "instances_val.json", "\ufeff" + json.dumps(content | parts)
+    )
 
 
 def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path: Path) -> None:
@@ -340,7 +415,10 @@ def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path:
     assert photos["images/b.jpg"].status == "excluded"
     assert "gone.jpg is not there" in photos["annotations/instances_val.json#x"].reason
     problems = photos["annotations/instances_val.json"]
-    assert problems.reason == "1 annotations of images that are not listed, 1 annotations without a box"
+    assert (
+        problems.reason
+        == "1 annotations of images that are not listed, 1 annotations without a box"
+    )
     assert "images/b.jpg" not in by_source(read_annotations(path)), "a single file is the whole set"
 
 
@@ -354,15 +432,23 @@ def test_coco_in_other_encodings(tmp_path: Path, encoding: str) -> None:
 def test_a_picture_in_two_coco_files_has_the_boxes_of_both_once(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
     coco(tmp_path)
-    other = [{"image_id": 7, "category_id": 40, "bbox": [10, 20, 30, 40.5]}, {"image_id": 7, "category_id": 3, "bbox": [1, 1, 5, 5]}]
+    other = [
+        {"image_id": 7, "category_id": 40, "bbox": [10, 20, 30, 40.5]},
+        {"image_id": 7, "category_id": 3, "bbox": [1, 1, 5, 5]},
+    ]
     shutil.move(coco(tmp_path, annotations=other), tmp_path / "annotations" / "more.json")
     coco(tmp_path)
     photos = by_source(read_annotations(tmp_path))
     assert Counter(photos["a.jpg"].names) == {"with_mask": 1, "without_mask": 1}
 
 
-@pytest.mark.parametrize("parts", [{"images": [{"id": 7}]}, {"annotations": [{"bbox": [1, 2, 3, 4]}]}, {"categories": ["face"]}])
-def test_a_coco_file_that_is_none_is_one_line(tmp_path: Path, parts: dict[str, list[object]]) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [{"images": [{"id": 7}]}, {"annotations": [{"bbox": [1, 2, 3, 4]}]}, {"categories": ["face"]}],
+)
+def test_a_coco_file_that_is_none_is_one_line(
+    tmp_path: Path, parts: dict[str, list[object]]
+) -> None:
     picture(tmp_path / "a.jpg")
     with pytest.raises(DatasetError, match="is no COCO file") as caught:
         read_annotations(coco(tmp_path, **parts))
@@ -387,10 +473,21 @@ def test_lines_of_labels(line: str, box: list[float]) -> None:
 
 
 def test_keypoints_after_a_box() -> None:
-    assert parse_shares("0 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9 -1 -1\n", keypoints=True)[1] == pytest.approx(np.array([[0.4, 0.3, 0.6, 0.7]]))
+    assert parse_shares("0 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9 -1 -1\n", keypoints=True)[
+        1
+    ] == pytest.approx(np.array([[0.4, 0.3, 0.6, 0.7]]))
 
 
-@pytest.mark.parametrize("line", ["0 0.5 0.5 0.2", "x 0.5 0.5 0.2 0.2", "0.5 0.5 0.5 0.2 0.2", "0 50 60 10 10", "0 0 0 1 1 0 1 1 1 0"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 0.5 0.5 0.2",
+        "x 0.5 0.5 0.2 0.2",
+        "0.5 0.5 0.5 0.2 0.2",
+        "0 50 60 10 10",
+        "0 0 0 1 1 0 1 1 1 0",
+    ],
+)
 def test_lines_that_are_no_labels(line: str) -> None:
     with pytest.raises(DatasetError, match=r"a\.txt, line 2"):
         parse_shares(f"0 0.5 0.5 0.2 0.2\n{line}\n", "a.txt")
@@ -443,8 +540,13 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
         "folder": "unreadable",
     }
     assert photos["images/unknown.jpg"].names == ("class 5",)
-    assert photos["images/link.jpg"].reason == "its label link.txt is not a file; put it right, or remove it if no face is to be seen"
-    assert photos["images/latin.jpg"].reason.startswith("cannot read latin.txt: 'utf-8'"), "the folder it is in on this machine is nobody's"
+    assert (
+        photos["images/link.jpg"].reason
+        == "its label link.txt is not a file; put it right, or remove it if no face is to be seen"
+    )
+    assert photos["images/latin.jpg"].reason.startswith("cannot read latin.txt: 'utf-8'"), (
+        "the folder it is in on this machine is nobody's"
+    )
 
 
 @pytest.mark.parametrize(
@@ -464,7 +566,9 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
 def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
     (tmp_path / "images").mkdir()
     path = write(tmp_path / "data.yaml", yaml)
-    for source in (path, tmp_path) if "names" in yaml else (path,):  # the folder is not taken for one of class folders
+    for source in (
+        (path, tmp_path) if "names" in yaml else (path,)
+    ):  # the folder is not taken for one of class folders
         with pytest.raises(DatasetError, match=found) as caught:
             read_annotations(source)
         assert "\n" not in str(caught.value)
@@ -474,18 +578,38 @@ def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
 
 
 def photo(*boxes: list[float], **values: object) -> AnnotatedPhoto:
-    return AnnotatedPhoto(Path("a.jpg"), "a.jpg", ("a",) * len(boxes), np.array(boxes, dtype=float).reshape(-1, 4), **values)  # type: ignore[arg-type]
+    return AnnotatedPhoto(
+        Path("a.jpg"),
+        "a.jpg",
+        ("a",) * len(boxes),
+        np.array(boxes, dtype=float).reshape(-1, 4),
+        **values,
+    )  # type: ignore[arg-type]
 
 
 def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> None:
     nan = float("nan")
     found = check_boxes(
-        photo([30, 40, 10, 20], [-20, 0, 50, 50], [5, 5, 5, 9], [200, 0, 300, 9], [nan, 0, 9, 9], [90, 70, 101, 80]), 100, 80
+        photo(
+            [30, 40, 10, 20],
+            [-20, 0, 50, 50],
+            [5, 5, 5, 9],
+            [200, 0, 300, 9],
+            [nan, 0, 9, 9],
+            [90, 70, 101, 80],
+        ),
+        100,
+        80,
     )
     assert found.boxes.tolist() == [[10, 20, 30, 40], [0, 0, 50, 50], [90, 70, 100, 80]]
     assert found.index.tolist() == [0, 1, 5]
-    assert found.reason == "1 box with swapped corners put right; 1 box clipped to the picture; 3 boxes removed: no area in the picture"
-    assert check_boxes(photo([90, 70, 101, 80]), 100, 80, overhang=1).boxes.tolist() == [[90, 70, 101, 80]]
+    assert (
+        found.reason
+        == "1 box with swapped corners put right; 1 box clipped to the picture; 3 boxes removed: no area in the picture"
+    )
+    assert check_boxes(photo([90, 70, 101, 80]), 100, 80, overhang=1).boxes.tolist() == [
+        [90, 70, 101, 80]
+    ]
     assert len(check_boxes(photo(), 100, 80).boxes) == 0
 
 
@@ -495,22 +619,34 @@ def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> 
         (None, [[10, 20, 30, 40]], "", ""),
         ((100, 80), [[10, 20, 30, 40]], "", ""),
         ((200, 160), [[5, 10, 15, 20]], "", "boxes scaled from 200 x 160"),
-        ((80, 100), [], "ambiguous", "annotated as 80 x 100, but the upright picture is 100 x 80: turned since"),
+        (
+            (80, 100),
+            [],
+            "ambiguous",
+            "annotated as 80 x 100, but the upright picture is 100 x 80: turned since",
+        ),
         ((300, 80), [[10, 20, 30, 40]], "", "annotated as 300 x 80, which it is not"),
     ],
 )
-def test_sizes_that_the_picture_does_not_have(size: tuple[int, int] | None, boxes: list[list[float]], status: str, reason: str) -> None:
+def test_sizes_that_the_picture_does_not_have(
+    size: tuple[int, int] | None, boxes: list[list[float]], status: str, reason: str
+) -> None:
     found = check_boxes(photo([10, 20, 30, 40], size=size), 100, 80)
     assert (found.boxes.tolist(), found.status, found.reason) == (boxes, status, reason)
 
 
 def test_a_turned_picture_that_is_almost_square_is_not_taken_for_a_scaled_one() -> None:
     assert check_boxes(photo([10, 20, 30, 40], size=(1000, 1004)), 1004, 1000).status == "ambiguous"
-    assert check_boxes(photo([10, 20, 30, 40], size=(1000, 1000)), 500, 500).reason == "boxes scaled from 1000 x 1000"
+    assert (
+        check_boxes(photo([10, 20, 30, 40], size=(1000, 1000)), 500, 500).reason
+        == "boxes scaled from 1000 x 1000"
+    )
 
 
 def test_shares_become_pixels() -> None:
-    assert check_boxes(photo([0.1, 0.5, 0.2, 1.0], shares=True), 100, 80).boxes.tolist() == [[10, 40, 20, 80]]
+    assert check_boxes(photo([0.1, 0.5, 0.2, 1.0], shares=True), 100, 80).boxes.tolist() == [
+        [10, 40, 20, 80]
+    ]
 
 
 def test_faces_boxed_twice() -> None:
@@ -535,7 +671,8 @@ def test_what_classes_become(found: list[str], said: dict[str, str], targets: li
 
 def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
     with pytest.raises(
-        DatasetError, match=r"'odd one' of set .* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); .*--map \"odd one\"=CLASS"
+        DatasetError,
+        match=r"'odd one' of set .* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); .*--map \"odd one\"=CLASS",
     ):
         map_classes({"odd one": 3, "Mask": 2}, {}, "set")
     with pytest.raises(DatasetError, match="'face' of set"):
@@ -548,17 +685,35 @@ def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
 
 
 def test_of_pictures_of_one_name_the_nearest_is_meant(tmp_path: Path) -> None:
-    files = [picture(tmp_path / folder / "1.jpg") for folder in ("images/train", "images/val", "more/b", "more/a")]
+    files = [
+        picture(tmp_path / folder / "1.jpg")
+        for folder in ("images/train", "images/val", "more/b", "more/a")
+    ]
     index = PictureIndex(tmp_path, files)
-    assert index.by_stem("1", tmp_path / "labels" / "val" / "1.xml") == tmp_path / "images" / "val" / "1.jpg"
-    assert index.by_name("train\\1.JPG", tmp_path / "a.json") == tmp_path / "images" / "train" / "1.jpg"
+    assert (
+        index.by_stem("1", tmp_path / "labels" / "val" / "1.xml")
+        == tmp_path / "images" / "val" / "1.jpg"
+    )
+    assert (
+        index.by_name("train\\1.JPG", tmp_path / "a.json")
+        == tmp_path / "images" / "train" / "1.jpg"
+    )
     assert index.by_name("2.jpg", tmp_path / "a.json") is None
     with pytest.raises(DatasetError, match=r"several pictures are called 1"):
         index.by_stem("1", tmp_path / "1.xml")
 
 
 def test_splits_in_paths() -> None:
-    assert [split_of(path) for path in ("a/valid/b/1.jpg", "TEST/1.jpg", "train.jpg", "train2017.json", "a/_annotations.coco.json")] == [
+    assert [
+        split_of(path)
+        for path in (
+            "a/valid/b/1.jpg",
+            "TEST/1.jpg",
+            "train.jpg",
+            "train2017.json",
+            "a/_annotations.coco.json",
+        )
+    ] == [
         "val",
         "test",
         "",
@@ -592,7 +747,12 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"line 1: (nan|inf) is no class"):
             parse_shares(line)
     for width in ("inf", "nan"):
-        assert parse_voc(f"<annotation><size><width>{width}</width><height>9</height></size></annotation>".encode())[1] is None
+        assert (
+            parse_voc(
+                f"<annotation><size><width>{width}</width><height>9</height></size></annotation>".encode()
+            )[1]
+            is None
+        )
     image = {"id": 0, "file_name": "a.jpg", "width": float("inf"), "height": 9}
     write(tmp_path / "a.json", json.dumps({"images": [image], "annotations": [], "categories": []}))
     picture(tmp_path / "a.jpg")

@@ -45,7 +45,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFaces]:
 def street(samples: Path, tmp_path: Path) -> Path:
     """The sample pictures as a VOC set, with one box of a third class."""
     for path in samples.glob("*.jpg"):
-        for folder, file in (("images", path), ("annotations", samples / "annotations" / f"{path.stem}.xml")):
+        for folder, file in (
+            ("images", path),
+            ("annotations", samples / "annotations" / f"{path.stem}.xml"),
+        ):
             (tmp_path / "street" / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy(file, tmp_path / "street" / folder)
     odd = tmp_path / "street" / "annotations" / "street.xml"
@@ -69,8 +72,16 @@ def rows_of(made: convert.Conversion) -> dict[str, LedgerRow]:
     return {row.source: row for row in made.rows}
 
 
-def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(street: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
-    made = convert_dataset(street, tmp_path / "set", class_map={"mask_weared_incorrect": "keep"}, splits=(0.5, 0.25, 0.25), sheets=False)
+def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    made = convert_dataset(
+        street,
+        tmp_path / "set",
+        class_map={"mask_weared_incorrect": "keep"},
+        splits=(0.5, 0.25, 0.25),
+        sheets=False,
+    )
     assert fake.seen == 0
     assert made.names == ("with_mask", "without_mask", "mask_weared_incorrect")
     assert load_dataset(made.data).names == made.names
@@ -79,51 +90,91 @@ def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(street: Pat
         assert row.status == "kept"
         label = made.folder / row.image.replace("images", "labels").replace(".jpg", ".txt")
         ours = read_yolo(label, row.width, row.height, classes=3)
-        theirs = read_yolo(tmp_path / "same" / "labels" / "train" / f"{Path(row.source).stem}.txt", row.width, row.height, classes=3)
+        theirs = read_yolo(
+            tmp_path / "same" / "labels" / "train" / f"{Path(row.source).stem}.txt",
+            row.width,
+            row.height,
+            classes=3,
+        )
         assert ours.class_ids.tolist() == theirs.class_ids.tolist()
-        assert ours.boxes == pytest.approx(clip_boxes(theirs.boxes, row.width, row.height), abs=0.02)
+        assert ours.boxes == pytest.approx(
+            clip_boxes(theirs.boxes, row.width, row.height), abs=0.02
+        )
         assert (made.folder / row.image).read_bytes() == (street / row.source).read_bytes()
         assert set(row.deciders) == {"given"}
 
 
-def test_an_ignored_class_is_painted_over_and_not_labelled(street: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
-    made = convert_dataset(street, tmp_path / "set", class_map={"mask_weared_incorrect": "ignore"}, sheets=False)
+def test_an_ignored_class_is_painted_over_and_not_labelled(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    made = convert_dataset(
+        street, tmp_path / "set", class_map={"mask_weared_incorrect": "ignore"}, sheets=False
+    )
     row = rows_of(made)["images/street.jpg"]
     assert Counter(row.classes) == {"with_mask": 2, "ignore": 1, "without_mask": 1}
     x1, y1, x2, y2 = (round(side) for side in row.boxes[row.classes.index("ignore")])
     before, after = read_image(street / row.source), read_image(made.folder / row.image)
-    edges = [np.abs(np.diff(image[y1:y2, x1:x2].astype(int), axis=1)).mean() for image in (before, after)]
+    edges = [
+        np.abs(np.diff(image[y1:y2, x1:x2].astype(int), axis=1)).mean() for image in (before, after)
+    ]
     assert edges[1] < edges[0] / 4, "nothing of the face is left"
-    assert np.abs(after[:60].astype(int) - before[:60]).mean() < 3, "elsewhere it is the same picture"
+    assert np.abs(after[:60].astype(int) - before[:60]).mean() < 3, (
+        "elsewhere it is the same picture"
+    )
     label = made.folder / row.image.replace("images", "labels").replace(".jpg", ".txt")
     assert len(label.read_text().splitlines()) == 3
 
 
-def test_dropped_boxes_are_gone_and_a_photo_of_these_only_is_left_out(street: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+def test_dropped_boxes_are_gone_and_a_photo_of_these_only_is_left_out(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
     selfie = street / "annotations" / "selfie.xml"
     selfie.write_text(selfie.read_text().replace("without_mask", "mask_weared_incorrect"))
-    rows = rows_of(convert_dataset(street, tmp_path / "set", class_map={"mask_weared_incorrect": "drop"}, sheets=False))
+    rows = rows_of(
+        convert_dataset(
+            street, tmp_path / "set", class_map={"mask_weared_incorrect": "drop"}, sheets=False
+        )
+    )
     assert Counter(rows["images/street.jpg"].classes) == {"with_mask": 2, "without_mask": 1}
-    assert (rows["images/selfie.jpg"].status, rows["images/selfie.jpg"].reason) == ("excluded", "all its boxes are of dropped classes")
+    assert (rows["images/selfie.jpg"].status, rows["images/selfie.jpg"].reason) == (
+        "excluded",
+        "all its boxes are of dropped classes",
+    )
 
 
 def test_an_unknown_class_is_one_line_before_any_work(street: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"mask_weared_incorrect \(1 box\), with_mask \(29 boxes\).*--map mask_weared_incorrect="
+        DatasetError,
+        match=r"mask_weared_incorrect \(1 box\), with_mask \(29 boxes\).*--map mask_weared_incorrect=",
     ) as told:
         convert_dataset(street, tmp_path / "set")
     assert "\n" not in str(told.value)
     assert list(tmp_path.glob("set*")) == []
 
 
-def test_several_sources_become_one_set_whose_names_never_clash(street: Path, photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
-    export_dataset(street, tmp_path / "again" / "street", to="coco", class_map={"mask_weared_incorrect": "drop"})
-    one = {"with_mask": Image.open(street / "images" / "office.jpg"), "without_mask": Image.open(street / "images" / "selfie.jpg")}
+def test_several_sources_become_one_set_whose_names_never_clash(
+    street: Path, photos: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    export_dataset(
+        street,
+        tmp_path / "again" / "street",
+        to="coco",
+        class_map={"mask_weared_incorrect": "drop"},
+    )
+    one = {
+        "with_mask": Image.open(street / "images" / "office.jpg"),
+        "without_mask": Image.open(street / "images" / "selfie.jpg"),
+    }
     for name, image in one.items():
         image.resize((image.width // 2, image.height // 2)).save(photos / name / "near.jpg")
     sources = [street, photos, tmp_path / "again" / "street"]
     made = convert_dataset(
-        sources, tmp_path / "set", class_map={"mask_weared_incorrect": "drop"}, splits=(0.5, 0.5, 0), others="folder", sheets=False
+        sources,
+        tmp_path / "set",
+        class_map={"mask_weared_incorrect": "drop"},
+        splits=(0.5, 0.5, 0),
+        others="folder",
+        sheets=False,
     )
     rows = rows_of(made)
     assert len(rows) == len(made.rows) == 8 + 10 + 8
@@ -136,13 +187,19 @@ def test_several_sources_become_one_set_whose_names_never_clash(street: Path, ph
     assert len(kept) == len(set(kept)) == 18
 
 
-def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(street: Path, tmp_path: Path) -> None:
-    copies = [Path(shutil.copytree(street, tmp_path / folder / "images")) for folder in ("one", "two")]
+def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(
+    street: Path, tmp_path: Path
+) -> None:
+    copies = [
+        Path(shutil.copytree(street, tmp_path / folder / "images")) for folder in ("one", "two")
+    ]
     class_map = {"mask_weared_incorrect": "drop"}
     alone, _ = gather_photos([street], class_map=class_map)
     found, _ = gather_photos([street, *copies], class_map=class_map)
     assert [photo.source for photo in found[:8]] == [photo.source for photo in alone]
-    assert [photo.source.split("/")[0] for photo in found[8:]] == ["images~2"] * 8 + ["images~3"] * 8
+    assert [photo.source.split("/")[0] for photo in found[8:]] == ["images~2"] * 8 + [
+        "images~3"
+    ] * 8
 
 
 def test_two_sources_with_a_class_each(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
@@ -154,19 +211,33 @@ def test_two_sources_with_a_class_each(photos: Path, tmp_path: Path, fake: type[
         gather_photos([tmp_path / "only-with_mask"])
 
 
-def test_own_splits_are_kept_and_photos_in_none_are_left_out(street: Path, photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+def test_own_splits_are_kept_and_photos_in_none_are_left_out(
+    street: Path, photos: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
     (street / "train.txt").write_text("images/street.jpg\nimages/office.jpg\nimages/queue.jpg\n")
     (street / "val.txt").write_text("images/selfie.jpg\nimages/portrait.jpg\n")
     class_map = {"mask_weared_incorrect": "ignore"}
-    made = convert_dataset([street, photos], tmp_path / "set", splits="keep", class_map=class_map, others="folder", sheets=False)
-    splits = {Path(row.source).stem: row.split for row in made.rows if row.source.startswith("images/")}
+    made = convert_dataset(
+        [street, photos],
+        tmp_path / "set",
+        splits="keep",
+        class_map=class_map,
+        others="folder",
+        sheets=False,
+    )
+    splits = {
+        Path(row.source).stem: row.split for row in made.rows if row.source.startswith("images/")
+    }
     assert splits == {
         **dict.fromkeys(("street", "office", "queue"), "train"),
         **dict.fromkeys(("selfie", "portrait"), "val"),
         **dict.fromkeys(("station", "indoors", "plaza"), ""),
     }
     assert rows_of(made)["images/station.jpg"].reason == "in no split of its set"
-    assert {row.split for row in made.rows if row.source.startswith("photos/")} == {"train", "val"}, "class folders are dealt out"
+    assert {row.split for row in made.rows if row.source.startswith("photos/")} == {
+        "train",
+        "val",
+    }, "class folders are dealt out"
     with pytest.raises(DatasetError, match="cannot keep the splits"):
         convert_dataset(photos, tmp_path / "other", splits="keep")
     with pytest.raises(DatasetError, match="unknown splits 'same'"):
@@ -175,48 +246,76 @@ def test_own_splits_are_kept_and_photos_in_none_are_left_out(street: Path, photo
 
 def test_a_list_chooses_photos_and_must_fit(street: Path, photos: Path, tmp_path: Path) -> None:
     class_map = {"mask_weared_incorrect": "drop"}
-    (street / "few.txt").write_text("\ufeffimages/street.jpg\r\n/home/somebody/office.png\n\nqueue\n")
+    (street / "few.txt").write_text(
+        "\ufeffimages/street.jpg\r\n/home/somebody/office.png\n\nqueue\n"
+    )
     found, _ = gather_photos([street], class_map=class_map, image_list="few.txt")
     assert [photo.path.name for photo in found] == ["office.jpg", "queue.jpg", "street.jpg"]
     (tmp_path / "list.txt").write_text("with_mask/1.jpg\nwithout_mask/2.jpg\n")
     found, _ = gather_photos([photos], image_list=tmp_path / "list.txt")
     assert [photo.source for photo in found] == ["with_mask/1.jpg", "without_mask/2.jpg"]
     (tmp_path / "list.txt").write_text("street\nnobody.jpg\n")
-    with pytest.raises(DatasetError, match=r"1 of 2 photos of the list are in no source, such as nobody\.jpg"):
+    with pytest.raises(
+        DatasetError, match=r"1 of 2 photos of the list are in no source, such as nobody\.jpg"
+    ):
         gather_photos([street], class_map=class_map, image_list=tmp_path / "list.txt")
     with pytest.raises(DatasetError, match=r"no list gone\.txt"):
         gather_photos([street], class_map=class_map, image_list="gone.txt")
 
 
-def test_what_is_odd_in_an_annotation_is_in_the_ledger(street: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+def test_what_is_odd_in_an_annotation_is_in_the_ledger(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
     notes = street / "annotations"
     text = (notes / "selfie.xml").read_text()
     box = text[text.index("<object>") : text.index("</object>") + len("</object>")]
-    (notes / "selfie.xml").write_text(text.replace(box, box + box + box.replace("<xmin>", "<xmin>9999").replace("<xmax>", "<xmax>9999")))
+    (notes / "selfie.xml").write_text(
+        text.replace(
+            box, box + box + box.replace("<xmin>", "<xmin>9999").replace("<xmax>", "<xmax>9999")
+        )
+    )
     text = (notes / "portrait.xml").read_text()
     box = text[text.index("<object>") : text.index("</object>") + len("</object>")]
-    (notes / "portrait.xml").write_text(text.replace(box, box + box.replace("with_mask", "without_mask")))
+    (notes / "portrait.xml").write_text(
+        text.replace(box, box + box.replace("with_mask", "without_mask"))
+    )
     (street / "images" / "office.jpg").write_bytes(b"no picture")
     (notes / "queue.xml").unlink()
     rows = rows_of(
-        convert_dataset(street, tmp_path / "set", class_map={"mask_weared_incorrect": "drop"}, splits=(0.5, 0.5, 0), sheets=False)
+        convert_dataset(
+            street,
+            tmp_path / "set",
+            class_map={"mask_weared_incorrect": "drop"},
+            splits=(0.5, 0.5, 0),
+            sheets=False,
+        )
     )
     assert rows["images/selfie.jpg"].status == "kept"
-    assert rows["images/selfie.jpg"].reason == "1 box removed: no area in the picture; 1 repeated box removed"
+    assert (
+        rows["images/selfie.jpg"].reason
+        == "1 box removed: no area in the picture; 1 repeated box removed"
+    )
     assert rows["images/portrait.jpg"].status == "ambiguous"
     assert rows["images/office.jpg"].status == "unreadable"
-    assert (rows["images/queue.jpg"].status, rows["images/queue.jpg"].reason) == ("excluded", "no annotation")
+    assert (rows["images/queue.jpg"].status, rows["images/queue.jpg"].reason) == (
+        "excluded",
+        "no annotation",
+    )
 
 
 def test_a_crowd_is_ignored_whatever_its_class(street: Path, tmp_path: Path) -> None:
-    made = export_dataset(street, tmp_path / "coco", to="coco", class_map={"mask_weared_incorrect": "drop"})
+    made = export_dataset(
+        street, tmp_path / "coco", to="coco", class_map={"mask_weared_incorrect": "drop"}
+    )
     path = made.folder / "annotations" / "instances_train.json"
     path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
     found, _ = gather_photos([made.folder])
     assert sum((photo.labels.class_ids == IGNORE).sum() for photo in found if photo.labels) == 1
 
 
-def test_an_annotated_set_is_the_same_after_an_interruption(street: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
+def test_an_annotated_set_is_the_same_after_an_interruption(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
     class_map = {"mask_weared_incorrect": "ignore"}
     whole = convert_dataset(street, tmp_path / "whole", class_map=class_map)
 
@@ -229,7 +328,11 @@ def test_an_annotated_set_is_the_same_after_an_interruption(street: Path, tmp_pa
     made = convert_dataset(street, tmp_path / "set", class_map=class_map)
     assert made.rows == whole.rows
     files = [
-        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "data.yaml"}
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != "data.yaml"
+        }
         for folder in (made.folder, whole.folder)
     ]
     assert files[0] == files[1]

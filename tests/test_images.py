@@ -11,7 +11,14 @@ from PIL import Image
 
 from maskyolo import images
 from maskyolo.errors import ImageError, OutputError
-from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_atomic, write_image
+from maskyolo.images import (
+    ImageArray,
+    decode_image,
+    is_plain_rgb,
+    read_image,
+    write_atomic,
+    write_image,
+)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -88,7 +95,11 @@ def test_one_pixel() -> None:
 
 @pytest.mark.parametrize(
     ("data", "found"),
-    [(b"", "empty"), (b"not a picture at all", "not a picture"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "x.png")],
+    [
+        (b"", "empty"),
+        (b"not a picture at all", "not a picture"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "x.png"),
+    ],
 )
 def test_what_is_no_picture_is_one_line(data: bytes, found: str) -> None:
     with pytest.raises(ImageError, match=found) as caught:
@@ -99,7 +110,9 @@ def test_what_is_no_picture_is_one_line(data: bytes, found: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_truncated_file_is_an_error_not_half_a_picture(kind: str) -> None:
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8))
+    noise = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    )
     data = encoded(noise, kind)
     with pytest.raises(ImageError, match=r"cannot decode cut\.jpg"):
         decode_image(data[: len(data) // 2], "cut.jpg")
@@ -113,7 +126,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 def test_a_hundred_megapixels_are_read() -> None:
-    assert decode_image(encoded(Image.new("L", (10_000, 10_000)), "PNG")).shape == (10_000, 10_000, 3)
+    assert decode_image(encoded(Image.new("L", (10_000, 10_000)), "PNG")).shape == (
+        10_000,
+        10_000,
+        3,
+    )
 
 
 def test_names_of_every_kind_are_read_and_written(tmp_path: Path, colours: ImageArray) -> None:
@@ -129,7 +146,9 @@ def test_a_missing_file_says_which(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.jpg")
 
 
-def test_plain_files_are_told_from_those_that_decoders_read_differently(colours: ImageArray) -> None:
+def test_plain_files_are_told_from_those_that_decoders_read_differently(
+    colours: ImageArray,
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     assert is_plain_rgb(encoded(rgb(colours), "JPEG"))
@@ -140,7 +159,9 @@ def test_plain_files_are_told_from_those_that_decoders_read_differently(colours:
     assert not is_plain_rgb(encoded(rgb(colours), "WEBP"))
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out.txt"
     target.write_text("old")
 

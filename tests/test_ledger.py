@@ -17,7 +17,11 @@ def test_rows_survive_the_file_with_commas_quotes_and_newlines_in_names(tmp_path
     ]  # fmt: skip
     write_ledger(tmp_path / "ledger.csv", rows)
     assert read_ledger(tmp_path / "ledger.csv") == rows
-    assert (tmp_path / "ledger.csv").read_text().startswith("source,class,status,reason,image,split,width,height,sha256,phash,group")
+    assert (
+        (tmp_path / "ledger.csv")
+        .read_text()
+        .startswith("source,class,status,reason,image,split,width,height,sha256,phash,group")
+    )
 
 
 def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> None:
@@ -48,9 +52,22 @@ ROW = LedgerRow(
 
 
 def test_a_correction_says_what_a_person_changed_and_keeps_what_they_did_not() -> None:
-    row = ROW.corrected([(200.2, 10, 220, 30), (300, 100, 320, 120), (10, 10, 110, 110)], ["with_mask", "with_mask", "with_mask"], "seen")
-    assert (row.status, row.reason, row.split, row.image) == ("corrected", "seen", "val", "images/val/a.jpg")
-    assert row.boxes == ((200.2, 10.0, 220.0, 30.0), (300.0, 100.0, 320.0, 120.0), (10.0, 10.0, 110.0, 110.0))
+    row = ROW.corrected(
+        [(200.2, 10, 220, 30), (300, 100, 320, 120), (10, 10, 110, 110)],
+        ["with_mask", "with_mask", "with_mask"],
+        "seen",
+    )
+    assert (row.status, row.reason, row.split, row.image) == (
+        "corrected",
+        "seen",
+        "val",
+        "images/val/a.jpg",
+    )
+    assert row.boxes == (
+        (200.2, 10.0, 220.0, 30.0),
+        (300.0, 100.0, 320.0, 120.0),
+        (10.0, 10.0, 110.0, 110.0),
+    )
     assert row.origins == ("yunet", "human", "ssd")
     assert row.deciders == ("human", "human", "folder")
     assert row.scores == (0.6, 1.0, 0.9)
@@ -66,7 +83,9 @@ def test_a_photo_taken_out_by_hand_has_no_picture() -> None:
     assert row.boxes == ROW.boxes
 
 
-@pytest.mark.parametrize(("side", "size"), [(31.9, "small"), (32, "medium"), (95.9, "medium"), (96, "large")])
+@pytest.mark.parametrize(
+    ("side", "size"), [(31.9, "small"), (32, "medium"), (95.9, "medium"), (96, "large")]
+)
 def test_sizes_are_those_at_640(side: float, size: str) -> None:
     assert size_class([(0, 0, side, side), (0, 0, 3, 3)], 640, 400) == size
     assert size_class([(0, 0, 2 * side, 2 * side)], 700, 1280) == size

@@ -40,11 +40,19 @@ def mjpeg(samples: Path) -> Iterator[Mjpeg]:
 
 
 @pytest.fixture(params=["mjpeg", "rtsp", "webcam"])
-def camera(request: pytest.FixtureRequest, samples: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Camera]:
+def camera(
+    request: pytest.FixtureRequest, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Camera]:
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
     if request.param == "rtsp" and (reason := Rtsp.missing()):
         pytest.skip(reason)
-    found: Camera = Mjpeg(samples / "street.jpg") if request.param == "mjpeg" else Rtsp() if request.param == "rtsp" else Webcam()
+    found: Camera = (
+        Mjpeg(samples / "street.jpg")
+        if request.param == "mjpeg"
+        else Rtsp()
+        if request.param == "rtsp"
+        else Webcam()
+    )
     if isinstance(found, Webcam):
         monkeypatch.setattr(cv2, "VideoCapture", found)
     yield found
@@ -82,17 +90,27 @@ def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: Camera) -> N
     summary, marks = Summary(), []
 
     def slow(number: int) -> None:
-        until(lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent or number >= newest(camera))
+        until(
+            lambda: (
+                summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent
+                or number >= newest(camera)
+            )
+        )
         if len(marks) < 5:
             camera.send(20)
-            until(lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent)  # all but one are passed over
+            until(
+                lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent
+            )  # all but one are passed over
             marks.append(newest(camera))
 
     eye = Eye(slow)
     for _ in detect(camera.url, model=eye, summary=summary):
         if len(eye.seen) == 6:
             break
-    assert all(number >= mark for number, mark in zip(eye.seen[1:], marks, strict=True)), (eye.seen, marks)
+    assert all(number >= mark for number, mark in zip(eye.seen[1:], marks, strict=True)), (
+        eye.seen,
+        marks,
+    )
     assert summary.frames == 6
     assert summary.dropped >= 5 * 19
     assert summary.frames + summary.dropped + camera.delay == camera.sent
@@ -113,7 +131,9 @@ def test_one_that_dies_and_returns_goes_on(camera: Camera, tmp_path: Path) -> No
 
     eye = Eye(die)
     outputs = {"save_json": tmp_path / "out.jsonl", "events": tmp_path / "events.csv"}
-    for image, _ in detect(camera.url, eye, reconnect=float("inf"), on_error=back, summary=summary, **outputs):
+    for image, _ in detect(
+        camera.url, eye, reconnect=float("inf"), on_error=back, summary=summary, **outputs
+    ):
         if told and number_of(image) >= newest(camera):
             break
     lines = records(tmp_path / "out.jsonl")
@@ -128,14 +148,24 @@ def test_one_that_dies_and_returns_goes_on(camera: Camera, tmp_path: Path) -> No
     assert "\n" not in told[0]
 
 
-def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(camera: Camera, tmp_path: Path) -> None:
+def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(
+    camera: Camera, tmp_path: Path
+) -> None:
     def die(number: int) -> None:
         if number >= newest(camera):
             camera.die()
 
     eye = Eye(die)
     with pytest.raises(SourceError, match="cannot"):
-        list(detect(camera.url, eye, reconnect=0.05, save_json=tmp_path / "out.jsonl", on_error=lambda *_: None))
+        list(
+            detect(
+                camera.url,
+                eye,
+                reconnect=0.05,
+                save_json=tmp_path / "out.jsonl",
+                on_error=lambda *_: None,
+            )
+        )
     *lines, last = records(tmp_path / "out.jsonl")
     assert len(lines) == len(eye.seen) > 0
     assert set(last) == {"source", "frame", "error"}
@@ -150,7 +180,9 @@ def test_another_size_in_mid_stream_goes_on(camera: Camera, tmp_path: Path) -> N
             grown = True
             camera.send(5, size=(640, 480))
 
-    results = detect(camera.url, Eye(grow), save=True, save_json=tmp_path / "out.jsonl", project=tmp_path)
+    results = detect(
+        camera.url, Eye(grow), save=True, save_json=tmp_path / "out.jsonl", project=tmp_path
+    )
     for image, _ in results:
         if image.shape[0] == 480 and number_of(image) >= newest(camera):
             break
@@ -173,7 +205,9 @@ def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
     assert [number_of(frame.image) for frame in (first, second)] == [first.index, second.index]
     assert second.index - first.index >= 3
     assert first.rate == second.rate == Fraction(25, 3)
-    assert second.time == second.taken - first.taken > 0, "FFmpeg itself would say a multiple of 0.04 s"
+    assert second.time == second.taken - first.taken > 0, (
+        "FFmpeg itself would say a multiple of 0.04 s"
+    )
 
 
 @dataclass
@@ -220,10 +254,14 @@ def test_what_a_slow_decoder_cannot_take_is_left_out_up_to_a_keyframe(
     packets.close()
     assert container.closed
     assert [packet.number for packet, _, _ in found] == taken
-    assert [skipped for _, _, skipped in found] == ([left_out] + [0] * (len(taken) - 1) if taken else [])
+    assert [skipped for _, _, skipped in found] == (
+        [left_out] + [0] * (len(taken) - 1) if taken else []
+    )
 
 
-def test_the_window_can_be_closed_during_an_outage(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_window_can_be_closed_during_an_outage(
+    mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
 
     class Shown:
@@ -239,20 +277,29 @@ def test_the_window_can_be_closed_during_an_outage(mjpeg: Mjpeg, monkeypatch: py
             told.append("closed")
 
     monkeypatch.setattr("maskyolo.detection.Window", Shown)
-    for _ in detect(mjpeg.url, Eye(), reconnect=20, show=True, on_error=lambda _, error: told.append(str(error))):
+    for _ in detect(
+        mjpeg.url, Eye(), reconnect=20, show=True, on_error=lambda _, error: told.append(str(error))
+    ):
         pass
     mjpeg.start()
     assert told[1:] == ["closed"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_server_that_accepts_and_says_nothing_is_one_line(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_accepts_and_says_nothing_is_one_line(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"),
+    ):
         list(Stream(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x").frames())
 
 
-def test_a_stream_that_falls_silent_is_tried_again(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_falls_silent_is_tried_again(
+    mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 0.5)
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
     told: list[str] = []
@@ -262,12 +309,16 @@ def test_a_stream_that_falls_silent_is_tried_again(mjpeg: Mjpeg, monkeypatch: py
     assert "it broke off after 10 frames (no answer within 0.5 s)" in told[0]
 
 
-def test_stopping_does_not_wait_for_a_silent_server(mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_does_not_wait_for_a_silent_server(
+    mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 60)
     results = detect(mjpeg.url, Eye())
     next(results)
     results.close()
-    assert "maskyolo-stream" in {thread.name for thread in threading.enumerate()}, "it would have been waited for"
+    assert "maskyolo-stream" in {thread.name for thread in threading.enumerate()}, (
+        "it would have been waited for"
+    )
 
 
 def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_path: Path) -> None:
@@ -298,9 +349,21 @@ def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_pat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(mjpeg: Mjpeg, tmp_path: Path, number: signal.Signals) -> None:
+def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(
+    mjpeg: Mjpeg, tmp_path: Path, number: signal.Signals
+) -> None:
     json_file = tmp_path / "out.jsonl"
-    words = ["--source", mjpeg.url, "--imgsz", "160", "--track", "--project", tmp_path, "--save-json", json_file]
+    words = [
+        "--source",
+        mjpeg.url,
+        "--imgsz",
+        "160",
+        "--track",
+        "--project",
+        tmp_path,
+        "--save-json",
+        json_file,
+    ]
     command = [sys.executable, "-m", "maskyolo", "detect", *map(str, words)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     part = tmp_path / "out.jsonl.part"
@@ -323,7 +386,9 @@ def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(mjpeg: Mjpe
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(mjpeg: Mjpeg, tmp_path: Path) -> None:
+def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(
+    mjpeg: Mjpeg, tmp_path: Path
+) -> None:
     words = ["--source", mjpeg.url, "--imgsz", "160", "--project", tmp_path]
     words += ["--save-json", tmp_path / "out.jsonl", "--events", tmp_path / "events.jsonl"]
     command = [sys.executable, "-m", "maskyolo", "detect", *map(str, words)]
@@ -344,7 +409,9 @@ def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(mjp
         "args.yaml",
     }
     assert len(records(tmp_path / "out.jsonl.part")) > 1
-    assert all(set(line) >= {"event", "track_id"} for line in records(tmp_path / "events.jsonl.part"))
+    assert all(
+        set(line) >= {"event", "track_id"} for line in records(tmp_path / "events.jsonl.part")
+    )
     (tmp_path / "saved.mp4").write_bytes(video.read_bytes())
     capture = cv2.VideoCapture(str(tmp_path / "saved.mp4"))
     assert capture.read()[0]

@@ -9,7 +9,14 @@ import pytest
 from maskyolo import manifest
 from maskyolo.cli import main
 from maskyolo.errors import OutputError, WeightsError
-from maskyolo.manifest import Weights, check_own_weights, fetch_weights, find_weights, load_manifest, locate_weights
+from maskyolo.manifest import (
+    Weights,
+    check_own_weights,
+    fetch_weights,
+    find_weights,
+    load_manifest,
+    locate_weights,
+)
 
 CONTENT = b"weights" * 1000
 
@@ -56,9 +63,19 @@ def known(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def entry(name: str, content: bytes = CONTENT) -> Weights:
         url = f"http://127.0.0.1:{server.server_port}/{name}"
-        return Weights(name, "test", f"{name}.bin", "detect", "CC0-1.0", (hashlib.sha256(content).hexdigest(),), url)
+        return Weights(
+            name,
+            "test",
+            f"{name}.bin",
+            "detect",
+            "CC0-1.0",
+            (hashlib.sha256(content).hexdigest(),),
+            url,
+        )
 
-    entries = {name: entry(name) for name in ("good", "broken", "gone")} | {"other": entry("other", b"something else")}
+    entries = {name: entry(name) for name in ("good", "broken", "gone")} | {
+        "other": entry("other", b"something else")
+    }
     monkeypatch.setattr(manifest, "load_manifest", lambda: entries)
 
 
@@ -76,12 +93,17 @@ def test_every_entry_is_complete(name: str) -> None:
     assert weights.description
     assert weights.used_by in ("", "convert", "train", "train --pipeline two-stage")
     assert weights.sha256
-    assert all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in weights.sha256)
+    assert all(
+        len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in weights.sha256
+    )
 
 
 def test_sha256sums_of_face_detector_are_those_of_the_manifest() -> None:
     sums = Path(__file__).parent.parent / "face_detector" / "SHA256SUMS"
-    listed = {file: digest for digest, file in (line.split("  ") for line in sums.read_text().splitlines())}
+    listed = {
+        file: digest
+        for digest, file in (line.split("  ") for line in sums.read_text().splitlines())
+    }
     ssd = [load_manifest()[name] for name in ("ssd", "ssd-prototxt")]
     assert listed == {weights.file: weights.sha256[0] for weights in ssd}
 
@@ -132,9 +154,14 @@ def test_a_wrong_checksum_is_an_error_that_names_the_file(own_machine: Path) -> 
 
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("variable", ["MASKYOLO_OFFLINE", "YOLO_OFFLINE"])
-def test_offline_asks_no_server_and_lists_every_place(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_offline_asks_no_server_and_lists_every_place(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(WeightsError, match=r"face_detector/ .*MASKYOLO_MODELS \(not set\).*the cache .*offline.*models --fetch good"):
+    with pytest.raises(
+        WeightsError,
+        match=r"face_detector/ .*MASKYOLO_MODELS \(not set\).*the cache .*offline.*models --fetch good",
+    ):
         find_weights("good")
     assert server.asked == []  # type: ignore[attr-defined]
     assert locate_weights("good").status == "missing"
@@ -180,7 +207,9 @@ def test_a_failed_download_leaves_nothing(own_machine: Path, name: str, message:
     assert list((own_machine / "cache").iterdir()) == []
 
 
-def test_no_connection_is_one_line(server: ThreadingHTTPServer, known: None, own_machine: Path) -> None:
+def test_no_connection_is_one_line(
+    server: ThreadingHTTPServer, known: None, own_machine: Path
+) -> None:
     server.server_close()
     with pytest.raises(WeightsError, match="no connection"):
         fetch_weights("good")
@@ -210,7 +239,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, st
 
 
 @pytest.mark.usefixtures("known")
-def test_the_command_fetches_what_is_missing_and_lists_it(own_machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_fetches_what_is_missing_and_lists_it(
+    own_machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = run(capsys)
     assert code == 0
     assert "get it: maskyolo models --fetch good" in out
@@ -227,7 +258,10 @@ def test_the_command_fetches_what_is_missing_and_lists_it(own_machine: Path, cap
 
 @pytest.mark.usefixtures("known")
 def test_what_is_there_is_not_fetched_again(
-    own_machine: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_machine: Path,
+    server: ThreadingHTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(own_machine / "mine")
     monkeypatch.setenv("MASKYOLO_MODELS", str(own_machine / "mine"))

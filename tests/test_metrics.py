@@ -59,10 +59,20 @@ def crowd(seed: int = 0, pictures: int = 30) -> list[Case]:
         boxes = np.concatenate([corners, corners + sides], axis=1)
         class_ids = random.integers(0, 2, count)
         picked = random.integers(0, max(count, 1), count * 2)
-        found = boxes[picked] + random.normal(0, 1, (len(picked), 4)) * np.tile(sides[picked], 2) * 0.12 if count else boxes
-        found_ids = np.where(random.random(len(picked)) < 0.85, class_ids[picked], 1 - class_ids[picked]) if count else class_ids
+        found = (
+            boxes[picked] + random.normal(0, 1, (len(picked), 4)) * np.tile(sides[picked], 2) * 0.12
+            if count
+            else boxes
+        )
+        found_ids = (
+            np.where(random.random(len(picked)) < 0.85, class_ids[picked], 1 - class_ids[picked])
+            if count
+            else class_ids
+        )
         corners = random.uniform(0, 400, (5, 2))
-        found = np.concatenate([found, np.concatenate([corners, corners + random.uniform(10, 120, (5, 2))], axis=1)])
+        found = np.concatenate(
+            [found, np.concatenate([corners, corners + random.uniform(10, 120, (5, 2))], axis=1)]
+        )
         found_ids = np.concatenate([found_ids, random.integers(0, 2, 5)])
         confidence = np.sort(random.random(len(found)).round(2))[::-1]  # rounded: many are equal
         cases.append(case(boxes, class_ids, found, found_ids, confidence))
@@ -79,10 +89,22 @@ def coco_precision(cases: Sequence[Case], agnostic: bool = False) -> np.ndarray:
     annotations: list[dict[str, object]] = []
     for number, one in enumerate(cases):
         for box, class_id in zip(one.boxes, one.class_ids, strict=True):
-            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": 0 if agnostic else int(class_id), "iscrowd": 0}
+            entry = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": 0 if agnostic else int(class_id),
+                "iscrowd": 0,
+            }
             annotations.append(entry | {"bbox": xywh(box), "area": xywh(box)[2] * xywh(box)[3]})
         for box, class_id, score in zip(one.found, one.found_ids, one.confidence, strict=True):
-            results.append({"image_id": number, "category_id": 0 if agnostic else int(class_id), "bbox": xywh(box), "score": float(score)})
+            results.append(
+                {
+                    "image_id": number,
+                    "category_id": 0 if agnostic else int(class_id),
+                    "bbox": xywh(box),
+                    "score": float(score),
+                }
+            )
     truth.dataset = {
         "images": [{"id": number} for number in range(len(cases))],
         "categories": [{"id": 0}] if agnostic else [{"id": 0}, {"id": 1}],
@@ -91,7 +113,11 @@ def coco_precision(cases: Sequence[Case], agnostic: bool = False) -> np.ndarray:
     }
     truth.createIndex()
     judge = COCOeval(truth, truth.loadRes(results), "bbox")
-    judge.params.maxDets, judge.params.areaRng, judge.params.areaRngLbl = [10_000], [[0, 1e10]], ["all"]
+    judge.params.maxDets, judge.params.areaRng, judge.params.areaRngLbl = (
+        [10_000],
+        [[0, 1e10]],
+        ["all"],
+    )
     judge.params.iouThrs = IOUS
     judge.evaluate()
     judge.accumulate()
@@ -101,7 +127,10 @@ def coco_precision(cases: Sequence[Case], agnostic: bool = False) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision_is_that_of_pycocotools(seed: int) -> None:
     cases = crowd(seed)
-    ours = [[average_precision(match(cases, class_id, float(iou))) for class_id in range(2)] for iou in IOUS]
+    ours = [
+        [average_precision(match(cases, class_id, float(iou))) for class_id in range(2)]
+        for iou in IOUS
+    ]
     theirs = coco_precision(cases)
     assert 0.2 < theirs[0].min() < theirs[0].max() < 0.98
     assert np.array(ours, float) == pytest.approx(theirs, abs=1e-9)
@@ -109,7 +138,9 @@ def test_average_precision_is_that_of_pycocotools(seed: int) -> None:
 
 def test_faces_of_any_class_are_those_of_pycocotools_with_one_class() -> None:
     cases = crowd(7)
-    assert average_precision(match(cases)) == pytest.approx(coco_precision(cases, agnostic=True)[0, 0], abs=1e-9)
+    assert average_precision(match(cases)) == pytest.approx(
+        coco_precision(cases, agnostic=True)[0, 0], abs=1e-9
+    )
 
 
 def test_iou_by_hand() -> None:
@@ -125,7 +156,9 @@ def test_the_surest_detection_takes_its_best_box_and_leaves_the_rest() -> None:
 
 
 def test_a_box_found_twice_is_right_once() -> None:
-    found = match([case([[0, 0, 10, 10]], [0], [[0, 0, 10, 10], [0, 0, 10, 9]], [0, 0], [0.9, 0.8])], 0)
+    found = match(
+        [case([[0, 0, 10, 10]], [0], [[0, 0, 10, 10], [0, 0, 10, 9]], [0, 0], [0.9, 0.8])], 0
+    )
     assert found.correct.tolist() == [True, False]
     assert rates(found, 0.5) == pytest.approx((0.5, 1.0, 2 / 3))
     assert rates(found, 0.9) == pytest.approx((1.0, 1.0, 1.0))  # as sure as asked for counts
@@ -134,11 +167,18 @@ def test_a_box_found_twice_is_right_once() -> None:
 
 def test_a_detection_on_an_ignored_box_counts_neither_way() -> None:
     boxes, ignored = [[0, 0, 10, 10]], [[50, 50, 60, 60]]
-    found = [[50, 50, 60, 60], [50, 50, 60, 55], [50, 50, 60, 54], [0, 0, 10, 10]]  # the third overlaps it by 0.4 only
+    found = [
+        [50, 50, 60, 60],
+        [50, 50, 60, 55],
+        [50, 50, 60, 54],
+        [0, 0, 10, 10],
+    ]  # the third overlaps it by 0.4 only
     result = match([case(boxes, [0], found, [0, 0, 0, 0], [0.9, 0.8, 0.7, 0.6], ignored)], 0)
     assert result.correct.tolist() == [False, True]
     assert result.confidence.tolist() == [0.7, 0.6]
-    counts, _ = confusion(case(boxes, [0], found, [0, 0, 0, 0], [0.9, 0.8, 0.7, 0.6], ignored), 0.5, 2)
+    counts, _ = confusion(
+        case(boxes, [0], found, [0, 0, 0, 0], [0.9, 0.8, 0.7, 0.6], ignored), 0.5, 2
+    )
     assert counts.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
@@ -163,7 +203,9 @@ def test_by_size_other_sizes_are_ignored() -> None:
 def test_confusion_has_rows_for_what_is_there_and_for_nothing() -> None:
     boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
     found = [[0, 0, 10, 10], [20, 0, 30, 10], [80, 0, 90, 10], [60, 0, 70, 10]]
-    counts, found_as = confusion(case(boxes, [0, 0, 1], found, [0, 1, 1, 0], [0.9, 0.8, 0.7, 0.1]), 0.5, 2)
+    counts, found_as = confusion(
+        case(boxes, [0, 0, 1], found, [0, 1, 1, 0], [0.9, 0.8, 0.7, 0.1]), 0.5, 2
+    )
     assert counts.tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
     assert found_as.tolist() == [0, 1, -1]
 
@@ -195,7 +237,9 @@ def test_a_weight_is_as_good_as_the_picture_repeated() -> None:
     repeated = [one for one, weight in zip(cases, weights, strict=True) for _ in range(weight)]
     for class_id in (0, 1, None):
         found = match(cases, class_id)
-        assert average_precision(found, weights) == pytest.approx(average_precision(match(repeated, class_id)), abs=1e-12)
+        assert average_precision(found, weights) == pytest.approx(
+            average_precision(match(repeated, class_id)), abs=1e-12
+        )
         assert rates(found, 0.4, weights) == pytest.approx(rates(match(repeated, class_id), 0.4))
     assert average_precision(match(cases, 0), np.zeros(12)) is None
 

@@ -33,7 +33,9 @@ class Made:
         self.opened += 1
         for index in range(self.count):
             self.made.append(index)
-            yield Frame(np.full((4, 4, 3), index, np.uint8), self.name, index, float(index), self.kind)
+            yield Frame(
+                np.full((4, 4, 3), index, np.uint8), self.name, index, float(index), self.kind
+            )
             self.then(index)
 
 
@@ -45,11 +47,17 @@ class Eye:
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         self.look(int(image[0, 0, 0]))
-        return sv.Detections(xyxy=np.zeros((1, 4), np.float32), confidence=np.array([image[0, 0, 0]], np.float32))
+        return sv.Detections(
+            xyxy=np.zeros((1, 4), np.float32), confidence=np.array([image[0, 0, 0]], np.float32)
+        )
 
 
 def greys(events: list[pipeline.Event]) -> list[int]:
-    assert all(event.detections.confidence[0] == event.frame.image[0, 0, 0] for event in events if isinstance(event, Found))
+    assert all(
+        event.detections.confidence[0] == event.frame.image[0, 0, 0]
+        for event in events
+        if isinstance(event, Found)
+    )
     return [int(event.frame.image[0, 0, 0]) for event in events if isinstance(event, Found)]
 
 
@@ -96,7 +104,9 @@ def test_closing_ends_the_reading_thread() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_of_a_live_source_the_newest_frame_is_taken_and_the_passed_over_are_counted(workers: int) -> None:
+def test_of_a_live_source_the_newest_frame_is_taken_and_the_passed_over_are_counted(
+    workers: int,
+) -> None:
     first_seen, nine_made = threading.Event(), threading.Event()
 
     def then(index: int) -> None:
@@ -140,7 +150,9 @@ def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPat
     assert [frame.index for frame in found] == [*range(9)]
     assert [frame.time for frame in found[3:]] == sorted(frame.time for frame in found[3:])
     told = [str(event.error) for event in events if isinstance(event, Interrupted)]
-    assert told == ["camera made broke off; trying again for 60 s"] * 2 + ["made ended; trying again for 60 s"]
+    assert told == ["camera made broke off; trying again for 60 s"] * 2 + [
+        "made ended; trying again for 60 s"
+    ]
 
 
 def test_a_camera_that_stays_away_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +207,9 @@ def test_an_error_of_the_detector_is_raised_and_nothing_is_left_running() -> Non
 
 
 @pytest.mark.parametrize(("workers", "within"), [(1, 3), (2, 1)])
-def test_opencv_leaves_the_cores_to_the_frames_that_are_looked_at_together(workers: int, within: int) -> None:
+def test_opencv_leaves_the_cores_to_the_frames_that_are_looked_at_together(
+    workers: int, within: int
+) -> None:
     before, seen = cv2.getNumThreads(), []
     cv2.setNumThreads(3)
     try:

@@ -27,7 +27,11 @@ print(json.dumps([seen, str(sys.modules.get("openvino_telemetry"))]))
 
 
 def test_no_connection_and_no_telemetry(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CI", "TF_BUILD", "JENKINS_URL")
+    }
     done = subprocess.run(
         [sys.executable, "-c", WATCH + JOBS],
         cwd=ROOT,

@@ -44,8 +44,21 @@ def test_every_tag_does_what_it_says(root: Path) -> None:
     done = apply_csv(
         root,
         suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",)),
-        suspicion("train/two", "bad_box", label=1, box=RIGHT, suggested_box=(118, 18, 165, 75), tags=("bad_box",)),
-        suspicion("train/none", "missing", suggested_box=LEFT, suggested_class="without_mask", tags=("missing",)),
+        suspicion(
+            "train/two",
+            "bad_box",
+            label=1,
+            box=RIGHT,
+            suggested_box=(118, 18, 165, 75),
+            tags=("bad_box",),
+        ),
+        suspicion(
+            "train/none",
+            "missing",
+            suggested_box=LEFT,
+            suggested_class="without_mask",
+            tags=("missing",),
+        ),
         suspicion("val/two", "spurious", label=0, box=LEFT, tags=("delete",)),
         suspicion("train/last", "unusual", tags=("delete",)),
         suspicion("train/bare", tags=("ok",)),
@@ -63,7 +76,14 @@ def test_every_tag_does_what_it_says(root: Path) -> None:
     assert row(root, "train/last").image == ""
     assert row(root, "train/two").origins == ("ssd", "human")
     assert row(root, "train/one").deciders == ("human",)
-    assert done.counts() == {"class": 2, "box": 1, "added": 1, "removed": 1, "photo_removed": 1, "checked": 1}
+    assert done.counts() == {
+        "class": 2,
+        "box": 1,
+        "added": 1,
+        "removed": 1,
+        "photo_removed": 1,
+        "checked": 1,
+    }
     log = [json.loads(line) for line in (done.folder / "changes.jsonl").read_text().splitlines()]
     assert len(log) == 7
     assert log[0] | {"time": ""} == {
@@ -81,8 +101,18 @@ def test_every_tag_does_what_it_says(root: Path) -> None:
 def test_what_a_person_writes_counts_more_than_what_was_suggested(root: Path) -> None:
     apply_csv(
         root,
-        suspicion("train/one", label=0, box=LEFT, new_class="no mask", new_box=(10, 10, 50, 60), suggested_box=RIGHT, tags=("bad_box",)),
-        suspicion("train/none", "missing", suggested_box=LEFT, new_box=RIGHT, new_class="with_mask"),
+        suspicion(
+            "train/one",
+            label=0,
+            box=LEFT,
+            new_class="no mask",
+            new_box=(10, 10, 50, 60),
+            suggested_box=RIGHT,
+            tags=("bad_box",),
+        ),
+        suspicion(
+            "train/none", "missing", suggested_box=LEFT, new_box=RIGHT, new_class="with_mask"
+        ),
     )
     assert faces_of(root, "train/one") == [(1, [10, 10, 50, 60])]
     assert faces_of(root, "train/none") == [(0, [*RIGHT])]
@@ -90,7 +120,9 @@ def test_what_a_person_writes_counts_more_than_what_was_suggested(root: Path) ->
 
 def test_lines_that_say_nothing_change_nothing(root: Path) -> None:
     before = content(root)
-    done = apply_csv(root, suspicion("train/one", label=0, box=LEFT, suggested_class="without_mask"))
+    done = apply_csv(
+        root, suspicion("train/one", label=0, box=LEFT, suggested_class="without_mask")
+    )
     assert (done.changes, done.folder) == ([], None)
     assert content(root) == before | {"review.csv": (root / "review.csv").read_bytes()}
 
@@ -100,7 +132,11 @@ def test_undo_gives_back_every_byte_and_redoes_nothing(root: Path) -> None:
     (root / label_of("train/none")).unlink()
     before = content(root)
     first = suspicion("train/bare", label=0, tags=("wrong_class",))
-    lines = [first, suspicion("train/none", "missing", new_box=LEFT), suspicion("train/last", tags=("delete",))]
+    lines = [
+        first,
+        suspicion("train/none", "missing", new_box=LEFT),
+        suspicion("train/last", tags=("delete",)),
+    ]
     apply_csv(root, *lines)
     between = content(root)
     apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
@@ -118,7 +154,10 @@ def test_undo_gives_back_every_byte_and_redoes_nothing(root: Path) -> None:
 def test_undo_is_refused_where_it_would_lose_a_later_change(root: Path) -> None:
     apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
     (root / label_of("train/one")).write_text("0 0.5 0.5 0.1 0.1\n")
-    with pytest.raises(DatasetError, match=r"labels/train/a-one.txt was changed after it; what it was before is in .*0001"):
+    with pytest.raises(
+        DatasetError,
+        match=r"labels/train/a-one.txt was changed after it; what it was before is in .*0001",
+    ):
         undo_review(root)
     assert (root / label_of("train/one")).read_text() == "0 0.5 0.5 0.1 0.1\n"
 
@@ -140,7 +179,9 @@ def test_a_dry_run_changes_nothing(root: Path) -> None:
     write_suspicions(root / "review.csv", [line])
     before = content(root)
     done = apply_csv(root, line, dry_run=True)
-    assert [str(change) for change in done.changes] == ["class with_mask [20, 20, 60, 70] -> without_mask [20, 20, 60, 70] (wrong_class)"]
+    assert [str(change) for change in done.changes] == [
+        "class with_mask [20, 20, 60, 70] -> without_mask [20, 20, 60, 70] (wrong_class)"
+    ]
     assert content(root) == before
     assert not (root / "review").exists()
 
@@ -162,17 +203,43 @@ def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (suspicion("train/one", label=0, tags=("wrong-class",)), "line 3: unknown tag 'wrong-class'; choose from wrong_class, bad_box"),
-        (suspicion("train/one", label=0, new_class="helmet"), "line 3: unknown class 'helmet'; choose from with_mask, without_mask"),
-        (suspicion("train/lost", tags=("delete",)), "line 3: images/train/a-lost.png is not a picture of"),
-        (suspicion("train/one", label=3, tags=("delete",)), "line 3: box 3 of images/train/a-one.png is not in its labels any more"),
-        (suspicion("train/one", label=0, box=RIGHT, tags=("delete",)), "line 3: box 0 of images/train/a-one.png is not in its labels any"),
-        (suspicion("train/one", label=0, box=LEFT, tags=("bad_box",)), "line 3: tagged bad_box, but no better box is suggested"),
-        (suspicion("train/one", "missing", tags=("missing",)), "line 3: there is no box to add; write one into new_box"),
-        (suspicion("train/two", tags=("confuser",)), "line 3: tagged confuser, but the photo has 2 boxes"),
+        (
+            suspicion("train/one", label=0, tags=("wrong-class",)),
+            "line 3: unknown tag 'wrong-class'; choose from wrong_class, bad_box",
+        ),
+        (
+            suspicion("train/one", label=0, new_class="helmet"),
+            "line 3: unknown class 'helmet'; choose from with_mask, without_mask",
+        ),
+        (
+            suspicion("train/lost", tags=("delete",)),
+            "line 3: images/train/a-lost.png is not a picture of",
+        ),
+        (
+            suspicion("train/one", label=3, tags=("delete",)),
+            "line 3: box 3 of images/train/a-one.png is not in its labels any more",
+        ),
+        (
+            suspicion("train/one", label=0, box=RIGHT, tags=("delete",)),
+            "line 3: box 0 of images/train/a-one.png is not in its labels any",
+        ),
+        (
+            suspicion("train/one", label=0, box=LEFT, tags=("bad_box",)),
+            "line 3: tagged bad_box, but no better box is suggested",
+        ),
+        (
+            suspicion("train/one", "missing", tags=("missing",)),
+            "line 3: there is no box to add; write one into new_box",
+        ),
+        (
+            suspicion("train/two", tags=("confuser",)),
+            "line 3: tagged confuser, but the photo has 2 boxes",
+        ),
     ],
 )
-def test_a_wrong_line_is_told_and_nothing_at_all_is_changed(line: Suspicion, message: str, root: Path) -> None:
+def test_a_wrong_line_is_told_and_nothing_at_all_is_changed(
+    line: Suspicion, message: str, root: Path
+) -> None:
     before = content(root)
     with pytest.raises(DatasetError) as caught:
         apply_csv(root, suspicion("train/bare", label=0, tags=("wrong_class",)), line)
@@ -189,13 +256,30 @@ def test_a_box_is_found_again_where_its_line_has_moved(root: Path) -> None:
 
 
 @pytest.mark.parametrize("ledger", [True, False])
-def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(ledger: bool, tmp_path: Path) -> None:
+def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
+    ledger: bool, tmp_path: Path
+) -> None:
     root = make_set(tmp_path / "set", ledger)
     lines = [
-        suspicion("train/one", "bad_box", label=0, box=LEFT, tags=("wrong_class",)),  # the other class of two
+        suspicion(
+            "train/one", "bad_box", label=0, box=LEFT, tags=("wrong_class",)
+        ),  # the other class of two
         suspicion("val/one", label=0, tags=("wrong_class",)),
-        suspicion("train/two", "bad_box", label=1, box=RIGHT, suggested_box=(118, 18, 165, 75), tags=("bad_box",)),
-        suspicion("train/none", "missing", suggested_box=LEFT, suggested_class="without_mask", tags=("missing",)),
+        suspicion(
+            "train/two",
+            "bad_box",
+            label=1,
+            box=RIGHT,
+            suggested_box=(118, 18, 165, 75),
+            tags=("bad_box",),
+        ),
+        suspicion(
+            "train/none",
+            "missing",
+            suggested_box=LEFT,
+            suggested_class="without_mask",
+            tags=("missing",),
+        ),
         suspicion("val/two", "spurious", label=0, box=LEFT, tags=("delete",)),
         suspicion("train/last", "unusual", tags=("delete",)),
     ]
@@ -206,11 +290,19 @@ def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
     assert [str(problem) for problem in done.problems] == [
         f"passed over: 5 lines of {root / 'review.csv'} taken over before; to change a box again write new_class or new_box"
     ]
-    done = apply_csv(root, *lines, suspicion("train/bare", label=0, box=LEFT, tags=("wrong_class",)))
+    done = apply_csv(
+        root, *lines, suspicion("train/bare", label=0, box=LEFT, tags=("wrong_class",))
+    )
     assert done.counts() == {"class": 1}
-    again = [replace(lines[0], new_class="with_mask"), replace(lines[2], label=1, box=(118, 18, 165, 75), new_box=RIGHT)]
+    again = [
+        replace(lines[0], new_class="with_mask"),
+        replace(lines[2], label=1, box=(118, 18, 165, 75), new_box=RIGHT),
+    ]
     assert apply_csv(root, *again, *lines[3:]).counts() == {"class": 1, "box": 1}
-    assert (faces_of(root, "train/one"), faces_of(root, "train/two")) == ([(0, [*LEFT])], [(0, [*LEFT]), (1, [*RIGHT])])
+    assert (faces_of(root, "train/one"), faces_of(root, "train/two")) == (
+        [(0, [*LEFT])],
+        [(0, [*LEFT]), (1, [*RIGHT])],
+    )
 
 
 def test_what_was_undone_or_drawn_again_by_hand_is_done_again(root: Path) -> None:
@@ -227,30 +319,50 @@ def test_pictures_outside_of_the_folder_are_refused(root: Path) -> None:
     inner = root / "inner"
     inner.mkdir()
     (inner / "data.yaml").write_text("train: ../images/train\nnames: [with_mask, without_mask]\n")
-    line = Suspicion(1, "../images/train/a-one.png", "train", "wrong_class", 0.5, 0, tags=("wrong_class",))
+    line = Suspicion(
+        1, "../images/train/a-one.png", "train", "wrong_class", 0.5, 0, tags=("wrong_class",)
+    )
     with pytest.raises(DatasetError, match=r"is not below .*review needs all in one folder"):
         apply_csv(inner, line)
 
 
 def test_pictures_that_share_a_label_file_are_told(root: Path) -> None:
-    (root / image_of("train/one")).with_suffix(".jpg").write_bytes((root / image_of("train/one")).read_bytes())
-    with pytest.raises(DatasetError, match=r"a-one\.jpg and images/train/a-one\.png have one label file, .*a-one\.txt; rename one of them"):
+    (root / image_of("train/one")).with_suffix(".jpg").write_bytes(
+        (root / image_of("train/one")).read_bytes()
+    )
+    with pytest.raises(
+        DatasetError,
+        match=r"a-one\.jpg and images/train/a-one\.png have one label file, .*a-one\.txt; rename one of them",
+    ):
         apply_csv(root, suspicion("train/one", tags=("delete",)))
 
 
 def test_a_set_without_a_ledger_is_corrected_too(tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", ledger=False)
-    apply_csv(root, suspicion("val/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",)))
+    apply_csv(
+        root,
+        suspicion("val/one", label=0, tags=("wrong_class",)),
+        suspicion("train/last", tags=("delete",)),
+    )
     assert faces_of(root, "val/one") == [(1, [*LEFT])]
     assert not (root / "ledger.csv").exists()
 
 
-def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each file that is written, renamed or taken out may be the last one before the kill; the next command finishes the change."""
-    lines = [suspicion("train/one", label=0, tags=("wrong_class",)), suspicion("train/last", tags=("delete",))]
+    lines = [
+        suspicion("train/one", label=0, tags=("wrong_class",)),
+        suspicion("train/last", tags=("delete",)),
+    ]
 
     def labels_after(root: Path) -> dict[str, bytes]:
-        return {name: data for name, data in content(root).items() if name not in ("data.yaml", "review.csv")}
+        return {
+            name: data
+            for name, data in content(root).items()
+            if name not in ("data.yaml", "review.csv")
+        }
 
     twin = make_set(tmp_path / "twin")
     nothing = labels_after(twin)
@@ -297,7 +409,9 @@ class Killer:
 
 
 def test_spreadsheets_may_save_the_list_their_way(root: Path) -> None:
-    write_suspicions(root / "review.csv", [suspicion("train/one", label=0, box=LEFT, tags=("wrong_class", "ok"))])
+    write_suspicions(
+        root / "review.csv", [suspicion("train/one", label=0, box=LEFT, tags=("wrong_class", "ok"))]
+    )
     text = (root / "review.csv").read_text()
     out = io.StringIO()
     csv.writer(out, delimiter=";", lineterminator="\r\n").writerows(csv.reader(io.StringIO(text)))
@@ -306,7 +420,10 @@ def test_spreadsheets_may_save_the_list_their_way(root: Path) -> None:
 
 
 def test_a_file_that_is_no_list_is_told(root: Path) -> None:
-    with pytest.raises(DatasetError, match=r"ledger.csv is no list of suspicions: it lacks the columns rank, label, box"):
+    with pytest.raises(
+        DatasetError,
+        match=r"ledger.csv is no list of suspicions: it lacks the columns rank, label, box",
+    ):
         read_suspicions(root / "ledger.csv")
     with pytest.raises(DatasetError, match=r"cannot read .*none.csv"):
         read_suspicions(root / "none.csv")
@@ -314,13 +431,22 @@ def test_a_file_that_is_no_list_is_told(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("suggestion", "[]"), ("suggestion", "5"), ("label", "inf"), ("new_box", "5"), ("new_box", "[[1], 2, 3, 4]"), ("box", "[1, 2]")],
+    [
+        ("suggestion", "[]"),
+        ("suggestion", "5"),
+        ("label", "inf"),
+        ("new_box", "5"),
+        ("new_box", "[[1], 2, 3, 4]"),
+        ("box", "[1, 2]"),
+    ],
 )
 def test_a_value_that_is_none_is_told_with_its_line(column: str, value: str, root: Path) -> None:
     write_suspicions(root / "review.csv", [suspicion("train/one", label=0, box=LEFT)])
     header, line = csv.reader(io.StringIO((root / "review.csv").read_text()))
     out = io.StringIO()
-    csv.writer(out).writerows([header, [value if name == column else old for name, old in zip(header, line, strict=True)]])
+    csv.writer(out).writerows(
+        [header, [value if name == column else old for name, old in zip(header, line, strict=True)]]
+    )
     (root / "review.csv").write_text(out.getvalue())
     with pytest.raises(DatasetError, match=r"review\.csv, line 2: .*correct the line"):
         read_suspicions(root / "review.csv")
@@ -337,8 +463,13 @@ def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("put back as before: 2 files\n")
 
 
-@pytest.mark.parametrize("words", [["--undo", "--dry-run"], ["--undo", "--name", "x"], ["--csv", "review.csv", "--name", "x"]])
-def test_options_that_say_nothing_together_are_refused(words: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--undo", "--dry-run"], ["--undo", "--name", "x"], ["--csv", "review.csv", "--name", "x"]],
+)
+def test_options_that_say_nothing_together_are_refused(
+    words: list[str], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["review", "apply", "--data", str(root), *words])
     assert caught.value.code == 1
@@ -361,8 +492,6 @@ def test_two_at_once_do_not_change_a_set(root: Path) -> None:
 
 def test_a_list_is_taken_over_without_fiftyone(root: Path) -> None:
     write_suspicions(root / "review.csv", [suspicion("train/one", label=0, tags=("wrong_class",))])
-    code = (
-        "import sys; sys.modules['fiftyone'] = None; from maskyolo.review import apply_review; apply_review(sys.argv[1], csv=sys.argv[2])"
-    )
+    code = "import sys; sys.modules['fiftyone'] = None; from maskyolo.review import apply_review; apply_review(sys.argv[1], csv=sys.argv[2])"
     subprocess.run([sys.executable, "-c", code, str(root), str(root / "review.csv")], check=True)
     assert faces_of(root, "train/one") == [(1, [*LEFT])]

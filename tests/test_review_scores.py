@@ -15,7 +15,13 @@ from maskyolo.review.folds import assign_folds, fuse
 from maskyolo.review.judged import Photo, Predicted
 from maskyolo.review.looks import Look, background_boxes
 from maskyolo.review.methods import cleanlab_opinions, mistakenness
-from maskyolo.review.ranking import neighbour_distances, rank, suspect_copies, suspect_labels, suspect_unusual
+from maskyolo.review.ranking import (
+    neighbour_distances,
+    rank,
+    suspect_copies,
+    suspect_labels,
+    suspect_unusual,
+)
 from maskyolo.review.scores import Convention, find_candidates, linear_opinion, match, score_photos
 
 SIDE = 40
@@ -24,7 +30,9 @@ HABIT = Convention(dx=0.0, dy=0.1, dw=-0.05, dh=-0.1)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(
+        np.float32
+    )
 
 
 def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
@@ -32,7 +40,9 @@ def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
     left = np.linspace(60, 460, faces)
     boxes = as_boxes([[x, 200, x + SIDE + number % 20, 240 + number % 20] for x in left])
     class_ids = np.array([(number + place) % 2 for place in range(faces)], dtype=np.int64)
-    seen = Convention(-HABIT.dx, -HABIT.dy, -HABIT.dw, -HABIT.dh).apply(boxes) + rng.normal(0, 0.8, boxes.shape).astype(np.float32)
+    seen = Convention(-HABIT.dx, -HABIT.dy, -HABIT.dw, -HABIT.dh).apply(boxes) + rng.normal(
+        0, 0.8, boxes.shape
+    ).astype(np.float32)
     scores = np.full((faces, 2), 0.05, np.float32)
     scores[np.arange(faces), class_ids] = rng.uniform(0.6, 0.9, faces)
     features = rng.normal(0, 0.3, (faces, 8))
@@ -52,7 +62,14 @@ def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
         background=unit(background),
         whole=unit(np.ones(8) + rng.normal(0, 0.2, 8)),
     )
-    return Photo(f"images/train/{number:03}.jpg", "train", look, Predicted(seen, scores), fold=number % 3, source=f"{number}.jpg")
+    return Photo(
+        f"images/train/{number:03}.jpg",
+        "train",
+        look,
+        Predicted(seen, scores),
+        fold=number % 3,
+        source=f"{number}.jpg",
+    )
 
 
 def relabelled(photo: Photo, boxes: Any, class_ids: Any, like: Any) -> Photo:
@@ -60,7 +77,10 @@ def relabelled(photo: Photo, boxes: Any, class_ids: Any, like: Any) -> Photo:
     blank = np.concatenate([photo.look.features, photo.look.background[:1]])
     unsure = np.concatenate([photo.look.probabilities, [[0.5, 0.5]]]).astype(np.float32)
     labels = Labels(as_boxes(boxes), np.array(class_ids, dtype=np.int64))
-    return replace(photo, look=replace(photo.look, labels=labels, features=blank[like], probabilities=unsure[like]))
+    return replace(
+        photo,
+        look=replace(photo.look, labels=labels, features=blank[like], probabilities=unsure[like]),
+    )
 
 
 @pytest.fixture
@@ -72,7 +92,10 @@ def photos() -> list[Photo]:
 @pytest.fixture
 def planted(photos: list[Photo]) -> list[Photo]:
     """Five photos with an error each: 0 swapped, 1 moved, 2 deleted, 3 spurious, 4 the same face twice."""
-    boxes, ids = ([photo.labels.boxes for photo in photos], [photo.labels.class_ids for photo in photos])
+    boxes, ids = (
+        [photo.labels.boxes for photo in photos],
+        [photo.labels.class_ids for photo in photos],
+    )
     moved = boxes[1].copy()
     moved[0, [0, 2]] += (moved[0, 2] - moved[0, 0]) / 2
     photos[0] = relabelled(photos[0], boxes[0], [1 - ids[0][0], ids[0][1]], [0, 1])
@@ -90,10 +113,18 @@ def test_each_planted_error_leads_the_list_with_its_reason_and_mend(planted: lis
     assert set(top) == {planted[place].image for place in range(5)}
     swapped, moved, deleted, spurious, twice = (top[planted[place].image] for place in range(5))
     right = [make_photo(number, np.random.default_rng(0)).labels.boxes for number in range(3)]
-    assert (swapped.reason, swapped.label, swapped.suggested_class) == ("wrong_class", 0, "with_mask")
+    assert (swapped.reason, swapped.label, swapped.suggested_class) == (
+        "wrong_class",
+        0,
+        "with_mask",
+    )
     assert (moved.reason, moved.label) == ("bad_box", 0)
     assert box_iou(moved.suggested_box, right[1][0])[0, 0] > 0.85
-    assert (deleted.reason, deleted.label, deleted.suggested_class) == ("missing", None, "with_mask")
+    assert (deleted.reason, deleted.label, deleted.suggested_class) == (
+        "missing",
+        None,
+        "with_mask",
+    )
     assert box_iou(deleted.suggested_box, right[2][0])[0, 0] > 0.85
     assert (spurious.reason, spurious.label, spurious.suggested_box) == ("spurious", 2, ())
     assert (twice.reason, twice.label) == ("duplicate", 2)
@@ -102,7 +133,15 @@ def test_each_planted_error_leads_the_list_with_its_reason_and_mend(planted: lis
 
 def test_right_labels_are_hardly_suspicious(photos: list[Photo]) -> None:
     for score in score_photos(photos):
-        assert max(score.wrong_class.max(), score.bad_box.max(), score.spurious.max(), score.twice.max()) < 0.35
+        assert (
+            max(
+                score.wrong_class.max(),
+                score.bad_box.max(),
+                score.spurious.max(),
+                score.twice.max(),
+            )
+            < 0.35
+        )
         assert len(score.missing) == 0
 
 
@@ -110,18 +149,29 @@ def test_the_habit_of_a_set_s_boxes_is_learnt_and_is_no_error(photos: list[Photo
     faces = np.concatenate([photo.predicted.boxes for photo in photos])
     labels = np.concatenate([photo.labels.boxes for photo in photos])
     found = Convention.between(labels, faces)
-    assert (found.dy, found.dh) == (pytest.approx(HABIT.dy, abs=0.02), pytest.approx(HABIT.dh, abs=0.02))
-    assert np.median(np.diag(box_iou(found.apply(faces), labels))) > np.median(np.diag(box_iou(faces, labels))) + 0.05
+    assert (found.dy, found.dh) == (
+        pytest.approx(HABIT.dy, abs=0.02),
+        pytest.approx(HABIT.dh, abs=0.02),
+    )
+    assert (
+        np.median(np.diag(box_iou(found.apply(faces), labels)))
+        > np.median(np.diag(box_iou(faces, labels))) + 0.05
+    )
     assert Convention.between(labels[:9], faces[:9]) == Convention()
 
 
 def test_a_face_that_only_the_second_detector_sees(photos: list[Photo]) -> None:
     look = photos[7].look
-    more = Faces(np.concatenate([look.faces.boxes, as_boxes([300, 40, 345, 85])]), np.array([0.9, 0.9, 0.9], np.float32))
+    more = Faces(
+        np.concatenate([look.faces.boxes, as_boxes([300, 40, 345, 85])]),
+        np.array([0.9, 0.9, 0.9], np.float32),
+    )
     photos[7] = replace(photos[7], look=replace(look, faces=more))
     score = score_photos(photos)[7]
     assert score.only_second.tolist() == [True]
-    assert [suspicion.reason for suspicion in suspect_labels(photos[7], score, least=0.0)][-1] == "second_detector"
+    assert [suspicion.reason for suspicion in suspect_labels(photos[7], score, least=0.0)][
+        -1
+    ] == "second_detector"
     painted = replace(photos[7], ignored=as_boxes([295, 35, 350, 90]))
     assert len(score_photos([*photos[:7], painted, *photos[8:]])[7].missing) == 0
 
@@ -134,34 +184,46 @@ def test_a_folder_s_class_against_the_classifier(planted: list[Photo]) -> None:
 
 def test_an_opinion_is_weighed_by_how_often_it_agrees(planted: list[Photo]) -> None:
     """A classifier that says the contrary of every label is as good as one that agrees; one that guesses counts for nothing."""
-    contrary = [replace(photo, look=replace(photo.look, probabilities=photo.look.probabilities[:, ::-1])) for photo in planted]
+    contrary = [
+        replace(photo, look=replace(photo.look, probabilities=photo.look.probabilities[:, ::-1]))
+        for photo in planted
+    ]
     scores = score_photos(contrary)
     assert scores[0].wrong_class[0] > 0.5 > scores[5].wrong_class.max()
 
 
 def test_sets_without_predictions_are_judged_by_the_rest(planted: list[Photo]) -> None:
     unseen = [replace(photo, predicted=Predicted.none()) for photo in planted]
-    top = [suspicion.image for suspicion in rank(unseen, score_photos(unseen)) if suspicion.rank <= 5]
+    top = [
+        suspicion.image for suspicion in rank(unseen, score_photos(unseen)) if suspicion.rank <= 5
+    ]
     assert set(top) == {photo.image for photo in planted[:5]}
 
 
 def test_photos_without_labels_and_sets_of_one_class() -> None:
     rng = np.random.default_rng(1)
-    empty = [relabelled(make_photo(number, rng), [], [], np.array([], dtype=int)) for number in range(3)]
+    empty = [
+        relabelled(make_photo(number, rng), [], [], np.array([], dtype=int)) for number in range(3)
+    ]
     assert [len(score.wrong_class) for score in score_photos(empty)] == [0, 0, 0]
     masked = [make_photo(number, rng, faces=1) for number in range(0, 40, 2)]
     assert max(score.wrong_class.max() for score in score_photos(masked)) < 0.5
 
 
 def test_a_third_class_is_never_a_wrong_one(photos: list[Photo]) -> None:
-    photos[3] = relabelled(photos[3], photos[3].labels.boxes, [2, photos[3].labels.class_ids[1]], [0, 1])
+    photos[3] = relabelled(
+        photos[3], photos[3].labels.boxes, [2, photos[3].labels.class_ids[1]], [0, 1]
+    )
     assert score_photos(photos)[3].wrong_class[0] == 0
 
 
 def test_linear_opinion_is_of_the_other_folds(planted: list[Photo]) -> None:
     """The one photo of fold 9 is not learnt from: its odd label does not move the opinion of it."""
     alone = replace(planted[0], fold=9)
-    agreed = replace(alone, look=replace(alone.look, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)))
+    agreed = replace(
+        alone,
+        look=replace(alone.look, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)),
+    )
     one, two = (linear_opinion([photo, *planted[1:]])[0] for photo in (alone, agreed))
     np.testing.assert_allclose(one, two)
 
@@ -189,9 +251,13 @@ def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[Photo]) -> None:
     assert max(opinion.missing.max() for opinion in rest) == 0
 
 
-def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(fiftyone: Any, planted: list[Photo]) -> None:
+def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
+    fiftyone: Any, planted: list[Photo]
+) -> None:
     before = fiftyone.list_datasets()
-    planted[2].predicted.scores[0, planted[2].predicted.class_ids[0]] = 0.97  # a less confident face is not missing to it
+    planted[2].predicted.scores[0, planted[2].predicted.class_ids[0]] = (
+        0.97  # a less confident face is not missing to it
+    )
     opinions = mistakenness(planted[:8])
     assert opinions[0].wrong_class[0] > 0.5 > opinions[5].wrong_class.max()
     assert opinions[2].missing[0] > 0.5
@@ -201,12 +267,20 @@ def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(fiftyone: An
 
 def test_copies_are_listed_by_what_is_wrong_with_them(photos: list[Photo]) -> None:
     def copy(photo: Photo, of: Photo, **changes: Any) -> Photo:
-        return replace(photo, look=replace(photo.look, hashes=of.look.hashes, labels=of.labels), **changes)
+        return replace(
+            photo, look=replace(photo.look, hashes=of.look.hashes, labels=of.labels), **changes
+        )
 
     first = photos[0]
     plain, leaking = copy(photos[2], first), copy(photos[4], first, split="val")
-    other = replace(photos[6], look=replace(photos[6].look, hashes=first.look.hashes[::-1], labels=Labels(*_one(first))))
-    found = {suspicion.image: suspicion.score for suspicion in suspect_copies([first, plain, leaking, other, photos[8]])}
+    other = replace(
+        photos[6],
+        look=replace(photos[6].look, hashes=first.look.hashes[::-1], labels=Labels(*_one(first))),
+    )
+    found = {
+        suspicion.image: suspicion.score
+        for suspicion in suspect_copies([first, plain, leaking, other, photos[8]])
+    }
     assert first.image not in found
     assert photos[8].image not in found
     assert found[other.image] > found[leaking.image] > found[plain.image] > 0
@@ -219,7 +293,9 @@ def _one(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
 def test_a_photo_unlike_all_others_is_unusual_and_never_leads(planted: list[Photo]) -> None:
     planted[20] = replace(planted[20], look=replace(planted[20].look, whole=unit(-np.ones(8))))
     assert [suspicion.image for suspicion in suspect_unusual(planted)][:1] == [planted[20].image]
-    found = {suspicion.image: suspicion for suspicion in reversed(rank(planted, score_photos(planted)))}
+    found = {
+        suspicion.image: suspicion for suspicion in reversed(rank(planted, score_photos(planted)))
+    }
     assert found[planted[20].image].rank > 5
     assert neighbour_distances(unit(np.eye(4) + 1), 2).shape == (4,)
 
@@ -244,7 +320,9 @@ def test_folds_are_even_and_keep_near_copies_together() -> None:
 def test_fused_faces_are_means_weighted_by_score() -> None:
     boxes = as_boxes([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]])
     found = fuse(boxes, np.array([[0.6, 0.0], [0.0, 0.3], [0.2, 0.1]], np.float32))
-    np.testing.assert_allclose(found.boxes, [[2 / 3, 0, 10 + 2 / 3, 10], [50, 50, 60, 60]], atol=1e-4)
+    np.testing.assert_allclose(
+        found.boxes, [[2 / 3, 0, 10 + 2 / 3, 10], [50, 50, 60, 60]], atol=1e-4
+    )
     np.testing.assert_allclose(found.scores, [[0.4, 0.1], [0.2, 0.1]], atol=1e-4)
     assert len(fuse(as_boxes([]), np.zeros((0, 2), np.float32))) == 0
 

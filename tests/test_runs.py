@@ -10,7 +10,11 @@ from maskyolo.runs import new_run, save_args
 
 
 def test_the_second_run_gets_the_number_two(tmp_path: Path) -> None:
-    assert [new_run(tmp_path / "runs", "predict").name for _ in range(3)] == ["predict", "predict2", "predict3"]
+    assert [new_run(tmp_path / "runs", "predict").name for _ in range(3)] == [
+        "predict",
+        "predict2",
+        "predict3",
+    ]
 
 
 def test_exist_ok_uses_the_folder_that_is_there(tmp_path: Path) -> None:
@@ -33,7 +37,10 @@ def test_a_name_cannot_leave_the_project(tmp_path: Path, name: str) -> None:
 
 
 def test_settings_are_written_with_paths_as_text(tmp_path: Path) -> None:
-    save_args(tmp_path, {"source": Path("a b.jpg"), "conf": 0.25, "names": ("é", 1), "save": True, "nothing": None})
+    save_args(
+        tmp_path,
+        {"source": Path("a b.jpg"), "conf": 0.25, "names": ("é", 1), "save": True, "nothing": None},
+    )
     assert yaml.safe_load((tmp_path / "args.yaml").read_text(encoding="utf-8")) == {
         "source": "a b.jpg",
         "conf": 0.25,

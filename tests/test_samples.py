@@ -15,7 +15,9 @@ PICTURES = sorted(SAMPLES.glob("*.jpg"))
 
 def test_every_picture_has_its_annotation_and_a_line_in_the_readme() -> None:
     assert len(PICTURES) >= 6
-    assert {path.stem for path in PICTURES} == {path.stem for path in (SAMPLES / "annotations").glob("*.xml")}
+    assert {path.stem for path in PICTURES} == {
+        path.stem for path in (SAMPLES / "annotations").glob("*.xml")
+    }
     readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in PICTURES if f"`{path.name}`" not in readme] == []
     assert "CC0" in readme
@@ -27,7 +29,10 @@ def test_the_annotated_boxes_are_in_the_picture(path: Path) -> None:
     root = ET.parse(SAMPLES / "annotations" / f"{path.stem}.xml").getroot()
     assert root.findtext("filename") == path.name
     assert (root.findtext("size/width"), root.findtext("size/height")) == (str(width), str(height))
-    boxes = [[int(box.findtext(side) or -1) for side in ("xmin", "ymin", "xmax", "ymax")] for box in root.iter("bndbox")]
+    boxes = [
+        [int(box.findtext(side) or -1) for side in ("xmin", "ymin", "xmax", "ymax")]
+        for box in root.iter("bndbox")
+    ]
     assert boxes
     assert all(0 <= x1 < x2 <= width + 1 and 0 <= y1 < y2 <= height + 1 for x1, y1, x2, y2 in boxes)
     assert {name.text for name in root.iter("name")} <= {"with_mask", "without_mask"}
@@ -36,7 +41,10 @@ def test_the_annotated_boxes_are_in_the_picture(path: Path) -> None:
 def test_the_folders_hold_what_their_table_says() -> None:
     with SAMPLES.joinpath("folders.csv").open(encoding="utf-8", newline="") as file:
         longest = {row["file"]: int(row["longest"]) for row in csv.DictReader(file)}
-    found = {path.relative_to(SAMPLES / "folders").as_posix(): max(read_image(path).shape) for path in (SAMPLES / "folders").rglob("*.*")}
+    found = {
+        path.relative_to(SAMPLES / "folders").as_posix(): max(read_image(path).shape)
+        for path in (SAMPLES / "folders").rglob("*.*")
+    }
     assert found == longest
 
 

@@ -25,7 +25,9 @@ def photos(tmp_path: Path) -> list[tuple[Path, Labels]]:
         image[20 : 20 + side, 10 : 10 + side] = RED if class_id else GREEN
         path = tmp_path / f"{number}.png"
         write_image(path, image)
-        found.append((path, Labels(as_boxes([[10, 20, 10 + side, 20 + side]]), np.array([class_id]))))
+        found.append(
+            (path, Labels(as_boxes([[10, 20, 10 + side, 20 + side]]), np.array([class_id])))
+        )
     return found
 
 
@@ -60,25 +62,42 @@ def test_boxes_lie_on_faces_of_their_class_and_sizes_do_not_tell_the_class(
     assert max(sizes[0]) <= 61
 
 
-def test_no_face_is_enlarged_beyond_the_limit(photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]) -> None:
+def test_no_face_is_enlarged_beyond_the_limit(
+    photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]
+) -> None:
     small_masked = [(path, labels) for path, labels in photos if labels.class_ids[0] == 0]
     paths = write_scenes(small_masked, *folders, 20, style=SceneStyle(face_size=(200, 300)))
     assert [path.stat().st_size > 0 for path in paths] == [True] * 20
-    assert all((folders[1] / f"{path.stem}.txt").read_text() == "" for path in paths), "100 px faces cannot become 200 px ones"
+    assert all((folders[1] / f"{path.stem}.txt").read_text() == "" for path in paths), (
+        "100 px faces cannot become 200 px ones"
+    )
 
 
-def test_a_scene_depends_on_its_number_and_seed_alone(photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]) -> None:
+def test_a_scene_depends_on_its_number_and_seed_alone(
+    photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]
+) -> None:
     style = SceneStyle(width=160)
-    first = [path.read_bytes() for path in write_scenes(photos, *folders, 4, seed=1, style=style, workers=4)]
-    assert [path.read_bytes() for path in write_scenes(photos, *folders, 3, seed=1, style=style, workers=1)] == first[:3]
-    assert [path.read_bytes() for path in write_scenes(photos, *folders, 3, seed=2, style=style)] != first[:3]
+    first = [
+        path.read_bytes()
+        for path in write_scenes(photos, *folders, 4, seed=1, style=style, workers=4)
+    ]
+    assert [
+        path.read_bytes()
+        for path in write_scenes(photos, *folders, 3, seed=1, style=style, workers=1)
+    ] == first[:3]
+    assert [
+        path.read_bytes() for path in write_scenes(photos, *folders, 3, seed=2, style=style)
+    ] != first[:3]
     assert len(set(first)) == 4
 
 
 def test_of_many_photos_some_are_drawn_and_the_rare_kinds_are_kept(
     photos: list[tuple[Path, Labels]], folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    masked, bare = ([(path, labels) for path, labels in photos if labels.class_ids[0] == class_id] for class_id in (0, 1))
+    masked, bare = (
+        [(path, labels) for path, labels in photos if labels.class_ids[0] == class_id]
+        for class_id in (0, 1)
+    )
     read: list[Path] = []
 
     def read_and_note(path: Path) -> ImageArray:
@@ -88,7 +107,10 @@ def test_of_many_photos_some_are_drawn_and_the_rare_kinds_are_kept(
     monkeypatch.setattr(scenes, "_MOST_PHOTOS", 5)
     monkeypatch.setattr(scenes, "read_image", read_and_note)
     style = SceneStyle(width=160)
-    first, second = ([path.read_bytes() for path in write_scenes([*masked, *bare[:1]], *folders, 3, style=style)] for _ in range(2))
+    first, second = (
+        [path.read_bytes() for path in write_scenes([*masked, *bare[:1]], *folders, 3, style=style)]
+        for _ in range(2)
+    )
     assert first == second
     assert len(read) == 10
     assert len(set(read)) == 5

@@ -19,7 +19,19 @@ from clips import probe
 
 from maskyolo.errors import OutputError
 from maskyolo.images import read_image
-from maskyolo.sinks import COLORS, Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sinks, VideoWriter, Window, draw
+from maskyolo.sinks import (
+    COLORS,
+    Crops,
+    Drawings,
+    JsonLines,
+    LabelFiles,
+    Quit,
+    Result,
+    Sinks,
+    VideoWriter,
+    Window,
+    draw,
+)
 from maskyolo.sources import Frame
 
 GREY = 128
@@ -36,12 +48,26 @@ def found(*boxes: tuple[float, float, float, float]) -> sv.Detections:
     )
 
 
-def result(source: str = "a.jpg", *boxes: tuple[float, float, float, float], size: tuple[int, int] = (100, 80), **more: Any) -> Result:
-    return Result(Frame(np.full((size[1], size[0], 3), GREY, np.uint8), source, **more), found(*boxes))
+def result(
+    source: str = "a.jpg",
+    *boxes: tuple[float, float, float, float],
+    size: tuple[int, int] = (100, 80),
+    **more: Any,
+) -> Result:
+    return Result(
+        Frame(np.full((size[1], size[0], 3), GREY, np.uint8), source, **more), found(*boxes)
+    )
 
 
-def video(index: int, source: str = "v.avi", size: tuple[int, int] = (64, 48), rate: Fraction = Fraction(25)) -> Result:
-    return result(source, (5, 5, 20, 20), size=size, index=index, time=index / 25, kind="video", rate=rate)
+def video(
+    index: int,
+    source: str = "v.avi",
+    size: tuple[int, int] = (64, 48),
+    rate: Fraction = Fraction(25),
+) -> Result:
+    return result(
+        source, (5, 5, 20, 20), size=size, index=index, time=index / 25, kind="video", rate=rate
+    )
 
 
 def bgr(hexadecimal: str) -> np.ndarray:
@@ -66,7 +92,9 @@ def test_nothing_found_draws_nothing() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (30, 20), (100, 3000), (640, 480), (5000, 4000)])
 def test_every_size_can_be_drawn_on(size: tuple[int, int]) -> None:
     width, height = size
-    drawn = draw(np.full((height, width, 3), GREY, np.uint8), found((0, 0, width, height), (0, 0, 1, 1)))
+    drawn = draw(
+        np.full((height, width, 3), GREY, np.uint8), found((0, 0, width, height), (0, 0, 1, 1))
+    )
     assert drawn.shape == (height, width, 3)
     assert (drawn != GREY).any()
 
@@ -82,7 +110,10 @@ def test_a_label_at_the_border_is_inside_the_picture() -> None:
 
 def test_big_pictures_get_thick_lines() -> None:
     def inked(width: int, height: int) -> int:
-        drawn = draw(np.full((height, width, 3), GREY, np.uint8), found((width // 4, height // 4, width // 2, height * 3 // 4)))
+        drawn = draw(
+            np.full((height, width, 3), GREY, np.uint8),
+            found((width // 4, height // 4, width // 2, height * 3 // 4)),
+        )
         return int((drawn[height * 5 // 8, : width * 3 // 8] != GREY).any(axis=1).sum())
 
     assert 1 <= inked(640, 480) <= 4
@@ -91,7 +122,15 @@ def test_big_pictures_get_thick_lines() -> None:
 
 def test_pictures_keep_their_name_and_never_overwrite_each_other(tmp_path: Path) -> None:
     sink = Drawings(tmp_path)
-    for source in ("a/x.jpg", "b/x.jpg", "b/X.png", "c/x.tiff", "x_2.jpg", "a b [c] ü.webp", "x.jpg_640x480"):
+    for source in (
+        "a/x.jpg",
+        "b/x.jpg",
+        "b/X.png",
+        "c/x.tiff",
+        "x_2.jpg",
+        "a b [c] ü.webp",
+        "x.jpg_640x480",
+    ):
         sink.write(result(source))
     sink.close()
     written = sorted(path.name for path in tmp_path.iterdir())
@@ -108,7 +147,9 @@ def test_the_source_is_never_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(25, 3), Fraction(7)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(25), Fraction(30000, 1001), Fraction(25, 3), Fraction(7)]
+)
 def test_a_video_has_its_frames_its_rate_and_even_sides(tmp_path: Path, rate: Fraction) -> None:
     sink = Drawings(tmp_path)
     for index in range(10):
@@ -118,7 +159,9 @@ def test_a_video_has_its_frames_its_rate_and_even_sides(tmp_path: Path, rate: Fr
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
     assert probe(tmp_path / "v.mp4") == (10, rate, (64, 48))
     with av.open(str(tmp_path / "v.mp4")) as container:
-        assert container.streams.video[0].frames == 10, "what is fragmented while it grows has an index at the end"
+        assert container.streams.video[0].frames == 10, (
+            "what is fragmented while it grows has an index at the end"
+        )
 
 
 def test_two_videos_of_one_name_are_two_files(tmp_path: Path) -> None:
@@ -138,7 +181,12 @@ def test_a_cameras_video_runs_in_its_own_time(tmp_path: Path) -> None:
         writer.write(np.zeros((48, 64, 3), np.uint8), moment)
     writer.close()
     with av.open(str(tmp_path / "v.mp4")) as container:
-        assert [round(float(frame.time or 0), 3) for frame in container.decode(video=0)] == [0, 0.5, 0.501, 2.0]
+        assert [round(float(frame.time or 0), 3) for frame in container.decode(video=0)] == [
+            0,
+            0.5,
+            0.501,
+            2.0,
+        ]
 
 
 def test_a_stream_that_changes_its_size_stays_one_video(tmp_path: Path) -> None:
@@ -181,14 +229,25 @@ def test_jsonl_is_the_contract(tmp_path: Path) -> None:
     sink.write(result("empty.jpg"))
     sink.fail("bad.jpg", 0, "cannot decode")
     sink.close()
-    lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "new" / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert lines[0] == {
         "source": "Ünï/a.jpg",
         "frame": 0,
         "time": 0.0,
         "width": 100,
         "height": 80,
-        "detections": [{"box": [1.0, 2.0, 33.33, 4.0], "class": "with_mask", "class_id": 0, "confidence": 0.9, "track_id": None}],
+        "detections": [
+            {
+                "box": [1.0, 2.0, 33.33, 4.0],
+                "class": "with_mask",
+                "class_id": 0,
+                "confidence": 0.9,
+                "track_id": None,
+            }
+        ],
     }
     assert (lines[1]["frame"], lines[1]["time"]) == (3, 0.12)
     assert lines[2]["detections"] == []
@@ -200,7 +259,10 @@ def test_jsonl_is_whole_lines_at_any_moment_and_has_its_name_at_the_end(tmp_path
     sink = JsonLines(tmp_path / "out.jsonl")
     for count in range(1, 4):
         sink.write(result("\udcff.jpg"))  # a name that is no Unicode
-        assert [json.loads(line)["source"] for line in (tmp_path / "out.jsonl.part").read_bytes().splitlines()] == ["\udcff.jpg"] * count
+        assert [
+            json.loads(line)["source"]
+            for line in (tmp_path / "out.jsonl.part").read_bytes().splitlines()
+        ] == ["\udcff.jpg"] * count
         assert (tmp_path / "out.jsonl").read_text() == "older\n"
     sink.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
@@ -265,7 +327,9 @@ def test_jsonl_into_a_full_device_is_an_error() -> None:
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no files for descriptors")
 @pytest.mark.parametrize("name", ["/dev/fd/1", "/dev/stdout"])
-def test_jsonl_goes_where_standard_output_goes_and_what_is_printed_goes_on_from_there(name: str, tmp_path: Path) -> None:
+def test_jsonl_goes_where_standard_output_goes_and_what_is_printed_goes_on_from_there(
+    name: str, tmp_path: Path
+) -> None:
     code = (
         "import sys; from pathlib import Path; from maskyolo.sinks import JsonLines; print('first', flush=True); "
         "sink = JsonLines(Path(sys.argv[1])); sink.line('second'); sink.close(); print('third')"
@@ -280,13 +344,18 @@ def test_label_files_are_yolos(tmp_path: Path) -> None:
     sink.write(result("d/a.jpg", (0, 0, 50, 40), (50, 40, 100, 80)))
     sink.write(result("e/a.jpg"))
     sink.write(video(7))
-    assert (tmp_path / "a.txt").read_text() == "0 0.250000 0.250000 0.500000 0.500000\n1 0.750000 0.750000 0.500000 0.500000\n"
+    assert (
+        (tmp_path / "a.txt").read_text()
+        == "0 0.250000 0.250000 0.500000 0.500000\n1 0.750000 0.750000 0.500000 0.500000\n"
+    )
     assert (tmp_path / "a_2.txt").read_text() == ""
     assert (tmp_path / "v_7.txt").read_text().startswith("0 ")
 
 
 @pytest.mark.parametrize("video_first", [True, False])
-def test_a_picture_named_as_a_videos_frame_has_files_of_its_own(video_first: bool, tmp_path: Path) -> None:
+def test_a_picture_named_as_a_videos_frame_has_files_of_its_own(
+    video_first: bool, tmp_path: Path
+) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "crops").mkdir()
     both = [video(0, "a/Clip.mp4"), result("b/clip_0.jpg", (5, 5, 20, 20))]
@@ -295,7 +364,9 @@ def test_a_picture_named_as_a_videos_frame_has_files_of_its_own(video_first: boo
             sink.write(one)
     names = ["Clip_0", "clip_0_2"] if video_first else ["Clip_2_0", "clip_0"]
     assert sorted(path.stem for path in (tmp_path / "labels").iterdir()) == names
-    assert sorted(path.stem for path in (tmp_path / "crops" / "with_mask").iterdir()) == [f"{name}_1" for name in names]
+    assert sorted(path.stem for path in (tmp_path / "crops" / "with_mask").iterdir()) == [
+        f"{name}_1" for name in names
+    ]
 
 
 def test_label_files_with_confidence_have_six_numbers(tmp_path: Path) -> None:
@@ -309,7 +380,10 @@ def test_crops_are_by_class_and_have_the_boxes_size(tmp_path: Path) -> None:
     sink.write(video(2))
     assert read_image(tmp_path / "with_mask" / "a_1.jpg").shape == (31, 20, 3)
     assert read_image(tmp_path / "without_mask" / "a_2.jpg").shape == (10, 10, 3)
-    assert sorted(path.name for path in (tmp_path / "with_mask").iterdir()) == ["a_1.jpg", "v_2_1.jpg"]
+    assert sorted(path.name for path in (tmp_path / "with_mask").iterdir()) == [
+        "a_1.jpg",
+        "v_2_1.jpg",
+    ]
 
 
 def test_sinks_open_late_and_all_close_when_one_cannot() -> None:
@@ -345,7 +419,16 @@ def test_sinks_open_late_and_all_close_when_one_cannot() -> None:
     sinks.finish()
     with pytest.raises(OutputError):
         sinks.close()
-    assert log == ["open a", "open b", "write a", "write b", "finish a", "finish b", "close b", "close a"]
+    assert log == [
+        "open a",
+        "open b",
+        "write a",
+        "write b",
+        "finish a",
+        "finish b",
+        "close b",
+        "close a",
+    ]
 
 
 def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +440,9 @@ def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 displays are Linux's")
-def test_a_display_that_does_not_answer_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_display_that_does_not_answer_does_not_end_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(OutputError, match="--show"):
         Window()
@@ -389,7 +474,10 @@ def test_the_window_shows_drawings_until_q(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_window_is_heard_while_no_frame_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskyolo.sinks._no_window", lambda: "")
     keys = iter([-1, -1, ord("q")])
-    for name, value in {"waitKey": lambda _: next(keys), "getWindowProperty": lambda *_: 1.0}.items():
+    for name, value in {
+        "waitKey": lambda _: next(keys),
+        "getWindowProperty": lambda *_: 1.0,
+    }.items():
         monkeypatch.setattr(cv2, name, value)
     for name in ("namedWindow", "resizeWindow", "imshow", "destroyAllWindows"):
         monkeypatch.setattr(cv2, name, lambda *_: None)

@@ -57,7 +57,9 @@ def test_far_faces_in_a_large_picture_are_found_in_tiles() -> None:
     photo = read_image(SAMPLES / "station.jpg")
     height, width = photo.shape[:2]
     large = np.full((4 * height, 4 * width, 3), 114, np.uint8)
-    large[height : 2 * height, 2 * width : 3 * width] = photo  # its faces get a quarter of the pixels in the network's input
+    large[height : 2 * height, 2 * width : 3 * width] = (
+        photo  # its faces get a quarter of the pixels in the network's input
+    )
     detector = maskyolo.load_detector()
     alone, whole, sliced = detector(photo), detector(large), SlicedDetector(detector, 640)(large)
     sure = alone.xyxy[alone.confidence > 0.6] + np.array([2 * width, height] * 2, np.float32)

@@ -17,7 +17,16 @@ from clips import make_clip
 from PIL import Image
 
 from maskyolo.errors import ImageError, SourceError
-from maskyolo.sources import Camera, Frame, Picture, Source, Stream, Video, display_name, open_sources
+from maskyolo.sources import (
+    Camera,
+    Frame,
+    Picture,
+    Source,
+    Stream,
+    Video,
+    display_name,
+    open_sources,
+)
 
 
 def make_picture(path: Path, size: tuple[int, int] = (8, 6)) -> Path:
@@ -42,13 +51,29 @@ def read(source: str | int | Path, vid_stride: int = 1) -> list[Frame]:
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.jpg", "[ab].jpg", "Übung маска 口罩.jpg", "100%.jpg", "what?.jpg", "x*.jpg", "-o.jpg", "photo.jpg_640x480", "NOEND"]
+    "name",
+    [
+        "a b.jpg",
+        "[ab].jpg",
+        "Übung маска 口罩.jpg",
+        "100%.jpg",
+        "what?.jpg",
+        "x*.jpg",
+        "-o.jpg",
+        "photo.jpg_640x480",
+        "NOEND",
+    ],
 )
 def test_any_name_that_exists_is_that_file(tmp_path: Path, name: str) -> None:
     make_picture(tmp_path / name)
     (frame,) = read(tmp_path / name)
     assert frame.image.shape == (6, 8, 3)
-    assert (frame.source, frame.index, frame.time, frame.kind) == (str(tmp_path / name), 0, 0.0, "image")
+    assert (frame.source, frame.index, frame.time, frame.kind) == (
+        str(tmp_path / name),
+        0,
+        0.0,
+        "image",
+    )
 
 
 def test_a_folder_with_brackets_is_that_folder(tmp_path: Path) -> None:
@@ -77,9 +102,18 @@ def test_a_glob_goes_into_folders_with_two_stars(tmp_path: Path) -> None:
 
 def test_a_list_names_files_beside_it_and_reports_the_missing_in_their_turn(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg")
-    (tmp_path / "list.txt").write_text(f"\ufeffa.jpg\n\n  gone.jpg \r\n{tmp_path}/*.jpg\nlist.txt\nhttp://host/x.jpg\n", encoding="utf-8")
+    (tmp_path / "list.txt").write_text(
+        f"\ufeffa.jpg\n\n  gone.jpg \r\n{tmp_path}/*.jpg\nlist.txt\nhttp://host/x.jpg\n",
+        encoding="utf-8",
+    )
     found = open_sources(tmp_path / "list.txt")
-    assert [Path(one.name).name for one in found] == ["a.jpg", "gone.jpg", "a.jpg", "list.txt", "x.jpg"]
+    assert [Path(one.name).name for one in found] == [
+        "a.jpg",
+        "gone.jpg",
+        "a.jpg",
+        "list.txt",
+        "x.jpg",
+    ]
     with pytest.raises(ImageError, match=r"gone\.jpg"):
         list(found[1].frames())
     with pytest.raises(SourceError, match=r"list\.txt"):
@@ -115,9 +149,13 @@ def test_numbers_are_cameras_and_schemes_are_addresses() -> None:
 def test_a_video_gives_every_frame_with_its_time(tmp_path: Path) -> None:
     frames = read(make_clip(tmp_path / "a [b].mp4", frames=12, rate=Fraction(30000, 1001)))
     assert [frame.index for frame in frames] == list(range(12))
-    assert [round(int(frame.image[:20].mean()), -1) for frame in frames] == [10 * index for index in range(12)]
+    assert [round(int(frame.image[:20].mean()), -1) for frame in frames] == [
+        10 * index for index in range(12)
+    ]
     assert frames[-1].time == pytest.approx(11 * 1001 / 30000, abs=1e-3)
-    assert {(frame.rate, frame.total, frame.kind) for frame in frames} == {(Fraction(30000, 1001), 12, "video")}
+    assert {(frame.rate, frame.total, frame.kind) for frame in frames} == {
+        (Fraction(30000, 1001), 12, "video")
+    }
 
 
 @pytest.mark.parametrize("size", [(64, 48), (66, 50)], ids=["whole rows", "padded rows"])
@@ -126,7 +164,9 @@ def test_frames_stay_as_they_are_and_may_be_drawn_on(size: tuple[int, int], tmp_
     for index, frame in enumerate(frames):
         assert frame.image.shape == (size[1], size[0], 3)
         assert frame.image.flags.c_contiguous
-        assert abs(int(frame.image[: size[1] // 2 - 4].mean()) - 10 * index) <= 5  # the neighbours are 10 away
+        assert (
+            abs(int(frame.image[: size[1] // 2 - 4].mean()) - 10 * index) <= 5
+        )  # the neighbours are 10 away
         frame.image[:] = 255
 
 
@@ -153,7 +193,10 @@ def test_a_video_filmed_upright_is_upright(tmp_path: Path) -> None:
                 target.mux(packet)
     data = (tmp_path / "turned.mp4").read_bytes()
     matrix = data.index(b"tkhd") + 4 + 40
-    turn = b"".join(value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30))
+    turn = b"".join(
+        value.to_bytes(4, "big", signed=True)
+        for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    )
     (tmp_path / "turned.mp4").write_bytes(data[:matrix] + turn + data[matrix + 36 :])
     ours = read(tmp_path / "turned.mp4")[5].image
     theirs = cv2.VideoCapture(str(tmp_path / "turned.mp4"))
@@ -164,15 +207,21 @@ def test_a_video_filmed_upright_is_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_a_video_that_breaks_off_gives_what_is_there_and_says_so(tmp_path: Path, share: float) -> None:
-    whole = make_clip(tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}).read_bytes()
+def test_a_video_that_breaks_off_gives_what_is_there_and_says_so(
+    tmp_path: Path, share: float
+) -> None:
+    whole = make_clip(
+        tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}
+    ).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: int(len(whole) * share)])
     frames = read_until_error(Video(tmp_path / "cut.mp4"), match=r"breaks off: \d+ frames of 40")
     assert 5 < len(frames) < 40
 
 
 def test_a_hole_in_a_video_is_told_after_the_rest_is_read(tmp_path: Path) -> None:
-    data = bytearray(make_clip(tmp_path / "a.mp4", frames=40, options={"movflags": "faststart"}).read_bytes())
+    data = bytearray(
+        make_clip(tmp_path / "a.mp4", frames=40, options={"movflags": "faststart"}).read_bytes()
+    )
     middle = len(data) // 2
     data[middle : middle + 1500] = b"\xff" * 1500
     (tmp_path / "a.mp4").write_bytes(data)
@@ -227,10 +276,14 @@ class FakeCamera:
         self.released = True
 
 
-def test_a_camera_that_is_unplugged_gives_what_it_saw_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_is_unplugged_gives_what_it_saw_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     frames = read_until_error(Camera(0), match="camera 0: it broke off after 3 frames")
-    assert [(frame.index, frame.kind, frame.source, frame.rate) for frame in frames] == [(index, "live", "0", 30) for index in range(3)]
+    assert [(frame.index, frame.kind, frame.source, frame.rate) for frame in frames] == [
+        (index, "live", "0", 30) for index in range(3)
+    ]
     assert frames[0].time <= frames[2].time
     with pytest.raises(SourceError, match="gives no picture"):
         list(Camera(1).frames())
@@ -269,7 +322,14 @@ def test_addresses_of_pictures_and_videos(tmp_path: Path, server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:9/x.jpg", "https://127.0.0.1:9/x.mp4", "rtsp://me:secret@127.0.0.1:9/x", "bogus://x", "http://[/"]
+    "address",
+    [
+        "http://127.0.0.1:9/x.jpg",
+        "https://127.0.0.1:9/x.mp4",
+        "rtsp://me:secret@127.0.0.1:9/x",
+        "bogus://x",
+        "http://[/",
+    ],
 )
 def test_addresses_that_do_not_answer_are_one_line_without_the_password(address: str) -> None:
     with pytest.raises(SourceError, match="cannot read") as error:

@@ -9,7 +9,16 @@ from stubs import Stub, perfect
 from maskyolo import load_detector
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray, read_image
-from maskyolo.speed import COUNTS, Laps, crowd_frame, cut_faces, measure_memory, measure_speed, timed, verdicts
+from maskyolo.speed import (
+    COUNTS,
+    Laps,
+    crowd_frame,
+    cut_faces,
+    measure_memory,
+    measure_speed,
+    timed,
+    verdicts,
+)
 from maskyolo.two_stage import TwoStageDetector
 
 
@@ -17,7 +26,9 @@ class Face:
     name = "stub"
 
     def detect(self, image: ImageArray) -> Faces:
-        return Faces(np.array([[0, 0, 9, 9], [5, 5, 20, 20]], np.float32), np.array([0.9, 0.8], np.float32))
+        return Faces(
+            np.array([[0, 0, 9, 9], [5, 5, 20, 20]], np.float32), np.array([0.9, 0.8], np.float32)
+        )
 
 
 def classify(image: ImageArray, boxes: np.ndarray) -> np.ndarray:
@@ -72,8 +83,14 @@ def test_every_detector_sees_every_frame_in_turn() -> None:
         *[("b", 1), ("a", 1), ("b", 2), ("a", 2)],
         *[("a", 1), ("b", 1), ("a", 2), ("b", 2)],
     ]
-    assert {name: [row.found for row in rows.values()] for name, rows in speed.items()} == {"a": [1, 0], "b": [1, 0]}
-    assert [len(row.whole) for row in speed["a"].values()] == [2, 2]  # the first round does not count
+    assert {name: [row.found for row in rows.values()] for name, rows in speed.items()} == {
+        "a": [1, 0],
+        "b": [1, 0],
+    }
+    assert [len(row.whole) for row in speed["a"].values()] == [
+        2,
+        2,
+    ]  # the first round does not count
 
 
 def test_the_words_are_fair_in_both_directions() -> None:
@@ -92,7 +109,13 @@ def test_the_words_are_fair_in_both_directions() -> None:
 
 def test_laps_as_json() -> None:
     content = Laps(3, [1.0, 2.0, 9.0], {"network": [1.0, 1.5, 7.0]}).json()
-    assert content == {"median": 2.0, "quartiles": [1.5, 5.5], "stages": {"network": 1.5}, "found": 3, "rounds": [1.0, 2.0, 9.0]}
+    assert content == {
+        "median": 2.0,
+        "quartiles": [1.5, 5.5],
+        "stages": {"network": 1.5},
+        "found": 3,
+        "rounds": [1.0, 2.0, 9.0],
+    }
 
 
 @pytest.mark.parametrize("count", COUNTS)

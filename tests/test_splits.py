@@ -8,14 +8,22 @@ import numpy as np
 from PIL import Image
 
 from maskyolo.images import ImageArray
-from maskyolo.splits import assign_splits, group_near_copies, near_copies, perceptual_hashes, random_leaks
+from maskyolo.splits import (
+    assign_splits,
+    group_near_copies,
+    near_copies,
+    perceptual_hashes,
+    random_leaks,
+)
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def test_near_copies_are_grouped_by_way_of_others() -> None:
     # the first and third differ in 4 bits, but both are within 2 of the second
-    assert group_near_copies(["0000000000000000", "0000000000000003", "000000000000000f", "ffffffffffffffff"], distance=2).tolist() == [
+    assert group_near_copies(
+        ["0000000000000000", "0000000000000003", "000000000000000f", "ffffffffffffffff"], distance=2
+    ).tolist() == [
         0,
         0,
         0,
@@ -44,7 +52,11 @@ def test_groups_stay_whole_and_shares_are_kept_in_each_class() -> None:
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
-    groups, classes, keys = list(range(200)), ["a"] * 200, [f"{number}.jpg" for number in range(200)]
+    groups, classes, keys = (
+        list(range(200)),
+        ["a"] * 200,
+        [f"{number}.jpg" for number in range(200)],
+    )
     one = assign_splits(groups, classes, FRACTIONS, seed=1, keys=keys)
     assert one == assign_splits(groups, classes, FRACTIONS, seed=1, keys=keys)
     assert one != assign_splits(groups, classes, FRACTIONS, seed=2, keys=keys)
@@ -52,7 +64,10 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 def test_few_photos_still_reach_every_split() -> None:
     assert sorted(assign_splits([0, 1, 2], ["a"] * 3, FRACTIONS)) == ["test", "train", "val"]
-    assert set(assign_splits([0, 1], ["a"] * 2, {"train": 0.5, "val": 0.5, "test": 0.0})) == {"train", "val"}
+    assert set(assign_splits([0, 1], ["a"] * 2, {"train": 0.5, "val": 0.5, "test": 0.0})) == {
+        "train",
+        "val",
+    }
 
 
 def noise(seed: int) -> ImageArray:
@@ -61,7 +76,12 @@ def noise(seed: int) -> ImageArray:
 
 
 def test_mirrored_and_recompressed_copies_are_found_and_others_are_not() -> None:
-    pictures = [noise(0), noise(1), noise(0)[:, ::-1], np.asarray(Image.fromarray(noise(1)).resize((61, 47)))]
+    pictures = [
+        noise(0),
+        noise(1),
+        noise(0)[:, ::-1],
+        np.asarray(Image.fromarray(noise(1)).resize((61, 47))),
+    ]
     hashes, mirrored = zip(*map(perceptual_hashes, pictures), strict=True)
     assert near_copies(hashes).tolist() == [[1, 3]]
     assert near_copies(hashes, mirrored).tolist() == [[0, 2], [1, 3]]
@@ -72,7 +92,9 @@ def test_mirrored_and_recompressed_copies_are_found_and_others_are_not() -> None
 
 def test_the_hash_is_that_of_imagehash() -> None:
     image = noise(3)
-    assert perceptual_hashes(image)[0] == str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))))
+    assert perceptual_hashes(image)[0] == str(
+        imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)))
+    )
 
 
 def test_links_bring_pictures_together_that_look_different() -> None:
@@ -89,7 +111,9 @@ def test_near_copies_are_pairs_within_a_distance() -> None:
 def test_a_random_split_parts_as_many_pairs_as_many_random_splits_do_on_average() -> None:
     rng = np.random.default_rng(0)
     splits = np.repeat(["train", "val", "test"], [80, 15, 5])
-    parted = [np.sum((shuffled := rng.permutation(splits))[:50] != shuffled[50:]) for _ in range(2000)]
+    parted = [
+        np.sum((shuffled := rng.permutation(splits))[:50] != shuffled[50:]) for _ in range(2000)
+    ]
     assert abs(np.mean(parted) - random_leaks(50, [80, 15, 5])) < 0.3
 
 
@@ -98,4 +122,9 @@ def test_a_settled_group_keeps_its_split_and_counts_towards_the_shares() -> None
     splits = assign_splits(groups, ["a"] * 100, FRACTIONS, fixed=dict.fromkeys(range(8), "val"))
     assert splits[:8] == ["val"] * 8
     assert Counter(splits) == {"train": 80, "val": 10, "test": 10}
-    assert Counter(assign_splits(groups, ["a"] * 100, FRACTIONS, fixed=dict.fromkeys(range(30), "val")))["val"] == 30
+    assert (
+        Counter(
+            assign_splits(groups, ["a"] * 100, FRACTIONS, fixed=dict.fromkeys(range(30), "val"))
+        )["val"]
+        == 30
+    )

@@ -12,14 +12,25 @@ from maskyolo.images import read_image
 from maskyolo.labels import IGNORE
 from maskyolo.subject import Decision, decide_classes, paint_over, prominence
 
-SUBJECT, BESIDE, FAR = (60.0, 20.0, 120.0, 80.0), (10.0, 30.0, 50.0, 70.0), (180.0, 5.0, 195.0, 20.0)
+SUBJECT, BESIDE, FAR = (
+    (60.0, 20.0, 120.0, 80.0),
+    (10.0, 30.0, 50.0, 70.0),
+    (180.0, 5.0, 195.0, 20.0),
+)
 FACES = as_boxes([FAR, SUBJECT, BESIDE])
 
 
-def decide(boxes: Boxes, class_id: int, others: str = "detector", *found: tuple[tuple[float, ...], int, float]) -> Decision:
+def decide(
+    boxes: Boxes,
+    class_id: int,
+    others: str = "detector",
+    *found: tuple[tuple[float, ...], int, float],
+) -> Decision:
     """Decide with a detector of masks that says what it is told, a (box, class id, confidence) each."""
     places, class_ids, confidences = zip(*found, strict=True) if found else ((), (), ())
-    detections = sv.Detections(as_boxes(places), None, np.float32(confidences), np.array(class_ids, dtype=int))
+    detections = sv.Detections(
+        as_boxes(places), None, np.float32(confidences), np.array(class_ids, dtype=int)
+    )
     return decide_classes(boxes, class_id, 200, 100, others, detections, "opinion")
 
 
@@ -45,11 +56,17 @@ def test_others_get_the_class_that_the_detector_is_sure_of_or_are_painted() -> N
 
 
 def test_a_face_that_may_be_either_is_not_sure() -> None:
-    assert decide(FACES, 0, "detector", (SUBJECT, 0, 0.9), (BESIDE, 1, 0.7), (BESIDE, 0, 0.5)).class_ids.tolist() == [IGNORE, 0, IGNORE]
+    assert decide(
+        FACES, 0, "detector", (SUBJECT, 0, 0.9), (BESIDE, 1, 0.7), (BESIDE, 0, 0.5)
+    ).class_ids.tolist() == [IGNORE, 0, IGNORE]
 
 
 def test_the_subject_is_a_face_of_which_the_folders_class_is_suspected() -> None:
-    found = ((SUBJECT, 1, 0.9), (SUBJECT, 0, 0.25), (BESIDE, 0, 0.3))  # the masked one stands beside a larger bare face
+    found = (
+        (SUBJECT, 1, 0.9),
+        (SUBJECT, 0, 0.25),
+        (BESIDE, 0, 0.3),
+    )  # the masked one stands beside a larger bare face
     decided = decide(FACES, 0, "detector", *found)
     assert decided.class_ids.tolist() == [IGNORE, 1, 0]
     assert decided.deciders == ("nobody", "opinion", "folder")
@@ -64,7 +81,11 @@ def test_a_photo_in_which_no_face_is_of_the_folders_class_is_ambiguous() -> None
 
 @pytest.mark.parametrize(
     ("others", "class_ids", "ambiguous"),
-    [("paint", [IGNORE, 0, IGNORE], False), ("set-aside", [0, 0, 0], True), ("folder", [0, 0, 0], False)],
+    [
+        ("paint", [IGNORE, 0, IGNORE], False),
+        ("set-aside", [0, 0, 0], True),
+        ("folder", [0, 0, 0], False),
+    ],
 )
 def test_the_other_ways_ask_nobody(others: str, class_ids: list[int], ambiguous: bool) -> None:
     decided = decide(FACES, 0, others, (BESIDE, 0, 0.9))
@@ -77,7 +98,11 @@ def test_painting_leaves_nothing_of_a_face_and_spares_those_that_are_learnt() ->
     picture = rng.integers(0, 256, (100, 200, 3), dtype=np.uint8)
     before = picture.copy()
     painted = paint_over(picture, [SUBJECT], [(100.0, 50.0, 110.0, 60.0)])
-    assert painted[20:80, 60:99].std(axis=(0, 1)).max() < 15 < picture[20:80, 60:99].std(axis=(0, 1)).min()
+    assert (
+        painted[20:80, 60:99].std(axis=(0, 1)).max()
+        < 15
+        < picture[20:80, 60:99].std(axis=(0, 1)).min()
+    )
     assert (painted[50:61, 100:111] == picture[50:61, 100:111]).all()
     assert (painted[:, 136:] == picture[:, 136:]).all()
     assert (picture == before).all(), "the picture itself is left alone"
@@ -90,17 +115,29 @@ def test_our_detector_tells_bare_from_masked_in_a_street(samples: Path) -> None:
 
     image = read_image(samples / "street.jpg")
     boxes = as_boxes(_drawn(samples, "street"))
-    decided = decide_classes(boxes, 0, image.shape[1], image.shape[0], "detector", _Judge()(image), _Judge.name)
+    decided = decide_classes(
+        boxes, 0, image.shape[1], image.shape[0], "detector", _Judge()(image), _Judge.name
+    )
     truth = _classes(samples, "street")
-    told = [(name, class_id) for name, class_id in zip(truth, decided.class_ids.tolist(), strict=True) if class_id != IGNORE]
+    told = [
+        (name, class_id)
+        for name, class_id in zip(truth, decided.class_ids.tolist(), strict=True)
+        if class_id != IGNORE
+    ]
     assert len(told) >= 3
     assert all(class_id == ["with_mask", "without_mask"].index(name) for name, class_id in told)
 
 
 def _drawn(samples: Path, name: str) -> list[list[float]]:
     root = ET.parse(f"{samples}/annotations/{name}.xml").getroot()
-    return [[float(box.findtext(side, "")) for side in ("xmin", "ymin", "xmax", "ymax")] for box in root.iter("bndbox")]
+    return [
+        [float(box.findtext(side, "")) for side in ("xmin", "ymin", "xmax", "ymax")]
+        for box in root.iter("bndbox")
+    ]
 
 
 def _classes(samples: Path, name: str) -> list[str]:
-    return [item.findtext("name", "") for item in ET.parse(f"{samples}/annotations/{name}.xml").getroot().iter("object")]
+    return [
+        item.findtext("name", "")
+        for item in ET.parse(f"{samples}/annotations/{name}.xml").getroot().iter("object")
+    ]

@@ -32,18 +32,29 @@ def made(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def statuses(made: Synthesis) -> dict[str, set[str]]:
     names = {photo.original for photo in made.photos}
-    return {name: {photo.status for photo in made.photos if photo.original == name} for name in names}
+    return {
+        name: {photo.status for photo in made.photos if photo.original == name} for name in names
+    }
 
 
-def test_every_photo_is_masked_or_bare_and_an_original_of_a_masked_one_is_left_out(made: Synthesis, bare: Path) -> None:
+def test_every_photo_is_masked_or_bare_and_an_original_of_a_masked_one_is_left_out(
+    made: Synthesis, bare: Path
+) -> None:
     found = statuses(made)
     assert set(found) == {path.name for path in bare.iterdir()}
-    assert all(status in ({"masked", "left_out"}, {"bare"}, {"bare", "confuser"}) for status in found.values())
+    assert all(
+        status in ({"masked", "left_out"}, {"bare"}, {"bare", "confuser"})
+        for status in found.values()
+    )
     assert {"masked", "left_out", "bare", "confuser"} == set().union(*found.values())
     assert read_synthesis(made.folder / "synthesis.csv") == made.photos
     files = {photo.file for photo in made.photos if photo.file}
@@ -54,29 +65,41 @@ def test_every_photo_is_masked_or_bare_and_an_original_of_a_masked_one_is_left_o
             assert photo.class_name == ("with_mask" if photo.status == "masked" else "without_mask")
             assert photo.file.startswith(photo.class_name + "/")
             assert bool(photo.drawn) == (photo.status != "bare")
-            assert ((made.folder / photo.file).read_bytes() in originals) == (photo.status == "bare")
+            assert ((made.folder / photo.file).read_bytes() in originals) == (
+                photo.status == "bare"
+            )
 
 
 def test_only_the_lower_face_is_drawn_on(made: Synthesis, bare: Path) -> None:
     masked = [photo for photo in made.photos if photo.status == "masked"]
     assert len(masked) >= 2
     for photo in masked:
-        before, after = read_image(bare / photo.original).astype(int), read_image(made.folder / photo.file).astype(int)
+        before, after = (
+            read_image(bare / photo.original).astype(int),
+            read_image(made.folder / photo.file).astype(int),
+        )
         assert before.shape == after.shape
         change = np.abs(before - after).mean(-1)
         (landmarks,) = json.loads(photo.landmarks)
-        near = [change[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3].mean() for x, y in landmarks]
+        near = [
+            change[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3].mean()
+            for x, y in landmarks
+        ]
         assert min(near[2:]) > 3 * max(near[:2])
 
 
-def test_two_runs_give_the_same_bytes_and_another_seed_others(made: Synthesis, bare: Path, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_bytes_and_another_seed_others(
+    made: Synthesis, bare: Path, tmp_path: Path
+) -> None:
     again = synthesize_masks(bare, tmp_path / "again", confusers=0.7, workers=1)
     assert tree(again.folder) == tree(made.folder)
     other = synthesize_masks(bare, tmp_path / "other", confusers=0.7, seed=1)
     assert tree(other.folder) != tree(made.folder)
 
 
-def test_what_is_made_of_a_photo_does_not_depend_on_the_others(made: Synthesis, bare: Path, tmp_path: Path) -> None:
+def test_what_is_made_of_a_photo_does_not_depend_on_the_others(
+    made: Synthesis, bare: Path, tmp_path: Path
+) -> None:
     (tmp_path / "few").mkdir()
     for number in (2, 5):
         shutil.copy(bare / f"0{number}.jpg", tmp_path / "few" / f"renamed {number}.jpg")
@@ -89,12 +112,16 @@ def test_what_is_made_of_a_photo_does_not_depend_on_the_others(made: Synthesis, 
 def test_copies_and_originals_when_asked_for(bare: Path, tmp_path: Path) -> None:
     made = synthesize_masks(bare, tmp_path / "made", masks=1, per_photo=2, keep_originals=True)
     assert made.counts() == {"masked": 2 * COUNT, "bare": COUNT}
-    masked = [(made.folder / photo.file).read_bytes() for photo in made.photos if photo.status == "masked"]
+    masked = [
+        (made.folder / photo.file).read_bytes() for photo in made.photos if photo.status == "masked"
+    ]
     assert len(set(masked)) == 2 * COUNT
     assert not any(origin.left_out for origin in read_origins(made.folder).values())
 
 
-def test_photos_that_cannot_be_drawn_on_are_told_and_in_neither_folder(bare: Path, tmp_path: Path) -> None:
+def test_photos_that_cannot_be_drawn_on_are_told_and_in_neither_folder(
+    bare: Path, tmp_path: Path
+) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     face = Image.open(bare / "01.jpg")
@@ -121,7 +148,9 @@ def test_photos_that_cannot_be_drawn_on_are_told_and_in_neither_folder(bare: Pat
     assert set(MADE_STATUSES) >= {photo.status for photo in made.photos}
 
 
-def test_all_faces_of_a_photo_are_masked_or_none(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faces_of_a_photo_are_masked_or_none(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = (Image.open(bare / name).resize((200, 240)) for name in ("01.jpg", "04.jpg"))
     pair = Image.new("RGB", (400, 240))
     pair.paste(one, (0, 0))
@@ -132,7 +161,9 @@ def test_all_faces_of_a_photo_are_masked_or_none(bare: Path, tmp_path: Path, mon
     masked, left_out = made.photos
     assert (masked.status, left_out.status) == ("masked", "left_out")
     assert masked.drawn.count(";") == 1
-    change = np.abs(read_image(tmp_path / "made" / masked.file).astype(int) - np.asarray(pair)[:, :, ::-1]).max(-1)
+    change = np.abs(
+        read_image(tmp_path / "made" / masked.file).astype(int) - np.asarray(pair)[:, :, ::-1]
+    ).max(-1)
     assert (change[:, :200] > 20).mean() > 0.03
     assert (change[:, 200:] > 20).mean() > 0.03
     assert json.loads(masked.landmarks)[0] != json.loads(masked.landmarks)[1]
@@ -150,7 +181,10 @@ def test_files_are_encoded_as_their_originals_were(bare: Path, tmp_path: Path) -
     made = synthesize_masks(photos, tmp_path / "made", masks=1)
     for photo in made.photos:
         if photo.file:
-            before, after = Image.open(photos / photo.original), Image.open(made.folder / photo.file)
+            before, after = (
+                Image.open(photos / photo.original),
+                Image.open(made.folder / photo.file),
+            )
             assert after.mode == before.mode
             if before.format == "JPEG":
                 assert after.quantization == before.quantization  # type: ignore[attr-defined]
@@ -159,7 +193,9 @@ def test_files_are_encoded_as_their_originals_were(bare: Path, tmp_path: Path) -
     assert made.counts()["masked"] == 5
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same_photos(made: Synthesis, bare: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_and_gives_the_same_photos(
+    made: Synthesis, bare: Path, tmp_path: Path
+) -> None:
     def stop(done: int, total: int) -> None:
         if done == 4:
             raise KeyboardInterrupt
@@ -167,12 +203,16 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_photos(made: Synthesis, b
     with pytest.raises(KeyboardInterrupt):
         synthesize_masks(bare, tmp_path / "made", confusers=0.7, on_progress=stop)
     assert not (tmp_path / "made").exists()
-    (tmp_path / "made.part" / "with_mask" / "0123456789abcdef_ffp2_1.jpg").write_bytes(b"of a photo that has gone")
+    (tmp_path / "made.part" / "with_mask" / "0123456789abcdef_ffp2_1.jpg").write_bytes(
+        b"of a photo that has gone"
+    )
     journal = tmp_path / "made.part" / "journal.jsonl"
     assert len(journal.read_text().splitlines()) == 5
     with journal.open("a") as file:
         file.write('[{"original": "cut sh')
-    assert tree(synthesize_masks(bare, tmp_path / "made", confusers=0.7).folder) == tree(made.folder)
+    assert tree(synthesize_masks(bare, tmp_path / "made", confusers=0.7).folder) == tree(
+        made.folder
+    )
     assert not (tmp_path / "made.part").exists()
 
 
@@ -199,20 +239,30 @@ def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_p
     part.mkdir()
     for name in (".maskyolo", "journal.jsonl"):  # an interrupted convert's
         (part / name).write_text("convert")
-    with pytest.raises(OutputError, match=r"journal\.jsonl in it is not of an interrupted synthesize; move it away"):
+    with pytest.raises(
+        OutputError, match=r"journal\.jsonl in it is not of an interrupted synthesize; move it away"
+    ):
         synthesize_masks(bare, tmp_path / "made")
     assert tree(part) == {".maskyolo": b"convert", "journal.jsonl": b"convert"}
     (part / "with_mask").mkdir()
     (part / "with_mask" / "mine.jpg").touch()
     (part / ".maskyolo").write_text("synthesize")
-    with pytest.raises(OutputError, match=r"with_mask/mine\.jpg in it is not of an interrupted synthesize"):
+    with pytest.raises(
+        OutputError, match=r"with_mask/mine\.jpg in it is not of an interrupted synthesize"
+    ):
         synthesize_masks(bare, tmp_path / "made")
     assert (part / "with_mask" / "mine.jpg").is_file()
 
 
-def test_folders_and_options_that_do_not_fit_are_told(samples: Path, bare: Path, tmp_path: Path) -> None:
+def test_folders_and_options_that_do_not_fit_are_told(
+    samples: Path, bare: Path, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
-    for folder, told in ((samples / "folders", "with_mask"), (tmp_path / "empty", "no photos"), (tmp_path / "gone", "no folder")):
+    for folder, told in (
+        (samples / "folders", "with_mask"),
+        (tmp_path / "empty", "no photos"),
+        (tmp_path / "gone", "no folder"),
+    ):
         with pytest.raises(DatasetError, match=told):
             synthesize_masks(folder, tmp_path / "made")
     for options in ({"masks": 1.5}, {"confusers": -0.1}, {"per_photo": 0}):
@@ -226,7 +276,9 @@ def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
         read_synthesis(tmp_path / "synthesis.csv")
 
 
-def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(made: Synthesis, tmp_path: Path) -> None:
+def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(
+    made: Synthesis, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(made.folder, tmp_path / "photos" / "made"))
     before = read_origins(tmp_path / "photos")
     assert len(before) == sum(bool(photo.file) for photo in made.photos)
@@ -254,7 +306,10 @@ def test_convert_keeps_photos_with_their_originals_and_leaves_these_out(
     source = tmp_path / "photos"
     shutil.copytree(samples / "folders", source / "real")
     shutil.copytree(made.folder, source / "made")
-    rows = {row.source: row for row in convert_dataset(source, tmp_path / "set", splits=(0.5, 0.5, 0)).rows}
+    rows = {
+        row.source: row
+        for row in convert_dataset(source, tmp_path / "set", splits=(0.5, 0.5, 0)).rows
+    }
     for photo in made.photos:
         original = rows[f"real/without_mask/{photo.original}"]
         if photo.file:
@@ -266,15 +321,25 @@ def test_convert_keeps_photos_with_their_originals_and_leaves_these_out(
         if photo.status == "left_out":
             assert (original.status, original.split, original.image) == ("original", "", "")
             assert "with_mask/" in original.reason
-    by_group = {row.group: {other.split for other in rows.values() if other.group == row.group and other.split} for row in rows.values()}
+    by_group = {
+        row.group: {
+            other.split for other in rows.values() if other.group == row.group and other.split
+        }
+        for row in rows.values()
+    }
     assert all(len(splits) <= 1 for splits in by_group.values())
     assert {row.split for row in rows.values()} == {"train", "val", ""}
 
 
-def test_convert_joins_copies_of_an_original_that_is_not_there(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convert_joins_copies_of_an_original_that_is_not_there(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: WholePicture())
     made = synthesize_masks(bare, tmp_path / "made", per_photo=3, masks=0.6)
-    rows = {row.source: row for row in convert_dataset(made.folder, tmp_path / "set", splits=(0.5, 0.5, 0)).rows}
+    rows = {
+        row.source: row
+        for row in convert_dataset(made.folder, tmp_path / "set", splits=(0.5, 0.5, 0)).rows
+    }
     groups: dict[str, set[int]] = {}
     for photo in made.photos:
         if photo.file:
@@ -290,7 +355,9 @@ def command(*arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_command_prints_what_became_of_the_photos(bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_became_of_the_photos(
+    bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photos = Path(shutil.copytree(bare, tmp_path / "photos"))
     (photos / "empty.jpg").touch()
     assert command("synthesize", photos, "--out", tmp_path / "made", "--masks", 1, "--strict") == 1
@@ -311,7 +378,12 @@ def test_the_command_prints_what_became_of_the_photos(bare: Path, tmp_path: Path
     ],
 )
 def test_wrong_options_are_one_line(
-    bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
+    bare: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    told: str,
 ) -> None:
     assert command("synthesize", bare, "--out", tmp_path / "made", *arguments) == code
     error = capsys.readouterr().err

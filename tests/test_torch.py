@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library gives memory back in its own way")
+GLIBC = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another C library gives memory back in its own way"
+)
 
 
 @GLIBC
@@ -25,7 +27,9 @@ print(pages_got())
 keep_memory()
 print(pages_got())
 """
-    told = subprocess.run([sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True
+    ).stdout
     given_back, kept = map(int, told.split())
     assert given_back > 64 * 16384
     # The first tensors need pages of their own, as many as it takes until one leaves a gap that fits the alignment of the next: the
@@ -52,7 +56,9 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
-    told = subprocess.run([sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True
+    ).stdout
     kept, forked = map(int, told.split())
     assert kept > 31 * 2**24
     assert forked < 4 * 2**24

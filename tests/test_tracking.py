@@ -30,7 +30,10 @@ def faces(*rows: tuple[float, float, int, float]) -> sv.Detections:
 
 
 def tracks(tracker: Tracker, frames: list[sv.Detections], start: int = 0) -> list[list[int]]:
-    return [tracker.update(found, (start + index) / RATE).tracker_id.tolist() for index, found in enumerate(frames)]  # type: ignore[union-attr]
+    return [
+        tracker.update(found, (start + index) / RATE).tracker_id.tolist()
+        for index, found in enumerate(frames)
+    ]  # type: ignore[union-attr]
 
 
 def test_tracks_count_from_one_after_three_frames_and_keep_the_order() -> None:
@@ -79,13 +82,19 @@ def test_nobody_is_a_frame_too() -> None:
 @pytest.mark.filterwarnings("error")
 def test_a_clock_that_stands_still_or_goes_back_is_no_trouble() -> None:
     tracker = Tracker(RATE)
-    found = [tracker.update(faces((10, 10, 0, 0.9)), time).tracker_id for time in (0, 0, 0, 0.5, 0.4, 0.4)]
+    found = [
+        tracker.update(faces((10, 10, 0, 0.9)), time).tracker_id
+        for time in (0, 0, 0, 0.5, 0.4, 0.4)
+    ]
     assert found[-1].tolist() == [1]  # type: ignore[union-attr]
 
 
 def test_a_stream_that_changes_its_size_keeps_its_tracks() -> None:
     tracker = Tracker(RATE)
-    large, small = faces((800, 400, 0, 0.9), (100, 400, 1, 0.9)), faces((800, 400, 0, 0.9), (100, 400, 1, 0.9))
+    large, small = (
+        faces((800, 400, 0, 0.9), (100, 400, 1, 0.9)),
+        faces((800, 400, 0, 0.9), (100, 400, 1, 0.9)),
+    )
     small.xyxy = small.xyxy / 4
     found = [tracker.update(large, index / RATE, (1280, 720)) for index in range(5)]
     found += [tracker.update(small, index / RATE, (320, 180)) for index in range(5, 8)]
@@ -144,13 +153,18 @@ def test_the_voted_class_stands_in_the_detections() -> None:
 
 
 def frame(index: int, source: str = "a.mp4", kind: str = "video") -> Frame:
-    return Frame(np.zeros((60, 400, 3), np.uint8), source, index, index / RATE, kind, Fraction(RATE))  # type: ignore[arg-type]
+    return Frame(
+        np.zeros((60, 400, 3), np.uint8), source, index, index / RATE, kind, Fraction(RATE)
+    )  # type: ignore[arg-type]
 
 
 def test_each_source_is_tracked_by_itself_and_pictures_are_not() -> None:
     tracking = Tracking(conf=0.25)
     for source in ("a.mp4", "b.mp4", "b.mp4"):  # the last one again from its start
-        found = [tracking(frame(index, source), faces((10, 10, 0, 0.9)))[1].tracker_id for index in range(4)]
+        found = [
+            tracking(frame(index, source), faces((10, 10, 0, 0.9)))[1].tracker_id
+            for index in range(4)
+        ]
         assert [ids.tolist() for ids in found if ids is not None] == [[-1], [-1], [1], [1]]
     _, still = tracking(frame(0, "c.jpg", "image"), faces((10, 10, 0, 0.9), (100, 10, 0, 0.2)))
     assert still.tracker_id is None
@@ -168,5 +182,9 @@ def test_what_is_unsure_is_dropped_unless_it_is_tracked() -> None:
 
 
 def test_the_tracker_is_imported_only_where_it_is_used() -> None:
-    code = "import sys, maskyolo.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["False", "False"]
+    code = (
+        "import sys, maskyolo.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
+    )
+    assert subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split() == ["False", "False"]

@@ -35,7 +35,13 @@ from maskyolo.train import (
 )
 
 #: Small enough for a second or two per run; workers 0 keeps all of it in this process.
-TINY: dict[str, Any] = {"model": "yolov8n.yaml", "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu"}
+TINY: dict[str, Any] = {
+    "model": "yolov8n.yaml",
+    "imgsz": 64,
+    "batch": 4,
+    "workers": 0,
+    "device": "cpu",
+}
 
 
 def make_set(folder: Path) -> Path:
@@ -49,7 +55,12 @@ def make_set(folder: Path) -> Path:
             image[20:70, 30:75] = (200, 200, 40) if place % 2 else (60, 80, 220)
             cv2.imwrite(str(images / f"{place}.jpg"), image)
             (labels / f"{place}.txt").write_text(f"{place % 2} 0.546875 0.46875 0.46875 0.520833\n")
-    content = {"path": str(folder), "train": "images/train", "val": "images/val", "names": {0: "with_mask", 1: "without_mask"}}
+    content = {
+        "path": str(folder),
+        "train": "images/train",
+        "val": "images/val",
+        "names": {0: "with_mask", 1: "without_mask"},
+    }
     (folder / "data.yaml").write_text(yaml.safe_dump(content))
     return folder
 
@@ -66,10 +77,14 @@ def own_set(tiny_set: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, list[Progress]]:
+def run(
+    tiny_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainResult, list[Progress]]:
     told: list[Progress] = []
     project = tmp_path_factory.mktemp("runs")
-    return train_detector(tiny_set, epochs=2, project=project, on_progress=told.append, **TINY), told
+    return train_detector(
+        tiny_set, epochs=2, project=project, on_progress=told.append, **TINY
+    ), told
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -81,7 +96,15 @@ def epochs_of(folder: Path) -> list[int]:
     return [int(row["epoch"]) for row in rows(folder)]
 
 
-FINISHED = ("weights/best.pt", "weights/last.pt", "weights/best.onnx", "report.txt", "report.json", "results.csv", "curves.png")
+FINISHED = (
+    "weights/best.pt",
+    "weights/last.pt",
+    "weights/best.onnx",
+    "report.txt",
+    "report.json",
+    "results.csv",
+    "curves.png",
+)
 PLOTS = ("args.yaml", "data.yaml", "confusion_matrix.png", "BoxPR_curve.png")
 
 
@@ -96,12 +119,17 @@ def test_a_run_leaves_weights_report_and_plots(run: tuple[TrainResult, list[Prog
     assert_finished(result.folder, epochs=2)
     report = json.loads((result.folder / "report.json").read_text())
     assert report == result.report.json()
-    assert {name: scores["support"] for name, scores in report["classes"].items()} == {"with_mask": 2, "without_mask": 2}
+    assert {name: scores["support"] for name, scores in report["classes"].items()} == {
+        "with_mask": 2,
+        "without_mask": 2,
+    }
     assert report["images"] == 4
     assert (result.folder / "report.txt").read_text() == result.report.table()
 
 
-def test_progress_is_told_after_each_batch_and_epoch(run: tuple[TrainResult, list[Progress]]) -> None:
+def test_progress_is_told_after_each_batch_and_epoch(
+    run: tuple[TrainResult, list[Progress]],
+) -> None:
     _, told = run
     assert [(now.epoch, now.batch, bool(now.metrics)) for now in told] == [
         (1, 1, False), (1, 2, False), (1, 2, True), (2, 1, False), (2, 2, False), (2, 2, True),
@@ -110,7 +138,9 @@ def test_progress_is_told_after_each_batch_and_epoch(run: tuple[TrainResult, lis
     assert set(told[2].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
 
 
-def test_the_onnx_takes_any_size_and_knows_the_classes(run: tuple[TrainResult, list[Progress]]) -> None:
+def test_the_onnx_takes_any_size_and_knows_the_classes(
+    run: tuple[TrainResult, list[Progress]],
+) -> None:
     backend = load_backend(run[0].onnx)
     assert backend.names == ("with_mask", "without_mask")
     assert backend(np.zeros((1, 64, 96, 3), dtype=np.uint8)).shape == (1, 6, 8 * 12 + 4 * 6 + 2 * 3)
@@ -119,10 +149,16 @@ def test_the_onnx_takes_any_size_and_knows_the_classes(run: tuple[TrainResult, l
 
 def test_the_checkpoints_need_no_maskyolo(run: tuple[TrainResult, list[Progress]]) -> None:
     """They are plain Ultralytics models; nothing of the trainer is pickled into them."""
-    assert not [name for name in ("best.pt", "last.pt") if b"maskyolo._" in (run[0].folder / "weights" / name).read_bytes()]
+    assert not [
+        name
+        for name in ("best.pt", "last.pt")
+        if b"maskyolo._" in (run[0].folder / "weights" / name).read_bytes()
+    ]
 
 
-def test_the_same_seed_gives_the_same_losses(run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_losses(
+    run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
+) -> None:
     told: list[Progress] = []
 
     def stop(now: Progress) -> None:
@@ -165,7 +201,9 @@ def test_a_run_stopped_in_its_second_epoch_is_continued(tiny_set: Path, tmp_path
             thread.join()
     moved = folder.rename(tmp_path / "moved")
     told: list[Progress] = []
-    result = train_detector(resume="latest", project=tmp_path, device="cpu", workers=0, on_progress=told.append)
+    result = train_detector(
+        resume="latest", project=tmp_path, device="cpu", workers=0, on_progress=told.append
+    )
     assert result.folder == moved
     assert {now.epoch for now in told} == {2}
     assert_finished(moved, epochs=2)
@@ -183,10 +221,17 @@ train_detector(sys.argv[1], "yolov8n.yaml", epochs=3, imgsz=64, batch=4, workers
 
 
 def test_a_killed_run_is_continued(tiny_set: Path, tmp_path: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, tiny_set, tmp_path], check=False, capture_output=True, text=True)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tiny_set, tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert epochs_of(tmp_path / "train") == [1]
-    result = train_detector(resume=tmp_path / "train" / "weights" / "last.pt", device="cpu", workers=0)
+    result = train_detector(
+        resume=tmp_path / "train" / "weights" / "last.pt", device="cpu", workers=0
+    )
     assert_finished(result.folder, epochs=3)
 
 
@@ -214,7 +259,9 @@ def test_a_row_without_its_checkpoint_is_dropped(tmp_path: Path) -> None:
     assert results.read_text() == "epoch,time\n1,2\n2,4\n"
 
 
-def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from maskyolo._trainer import DetectionTrainer, DetectorTraining
 
     def half(self: Any) -> bool:
@@ -243,25 +290,53 @@ main(sys.argv[1:])
 """
 
 
-def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_ultralytics(tiny_set: Path, tmp_path: Path) -> None:
-    options = {"model": "yolov8n.yaml", "imgsz": 64, "batch": 4, "epochs": 1, "device": "cpu", "project": "runs", "name": "once"}
+def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_ultralytics(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    options = {
+        "model": "yolov8n.yaml",
+        "imgsz": 64,
+        "batch": 4,
+        "epochs": 1,
+        "device": "cpu",
+        "project": "runs",
+        "name": "once",
+    }
     words = ["train", *(f"--{key}={value}" for key, value in options.items()), "--data"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "PYTEST"))}
-    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "WANDB_API_KEY": "x", "ULTRALYTICS_API_KEY": "x"}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "PYTEST"))
+    }
+    environment |= {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "WANDB_API_KEY": "x",
+        "ULTRALYTICS_API_KEY": "x",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *words, tiny_set], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
+        [sys.executable, "-c", OFFLINE, *words, tiny_set],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     assert_finished(tmp_path / "runs" / "once", epochs=1)
     assert done.stdout.splitlines()[0].split()[0] == "precision"
     assert done.stdout.splitlines()[-1] == "runs/once"
-    assert [line.split("  ")[0] for line in done.stderr.splitlines()] == ["training in runs/once, 1 epoch of 2 batches", "epoch 1/1"]
+    assert [line.split("  ")[0] for line in done.stderr.splitlines()] == [
+        "training in runs/once, 1 epoch of 2 batches",
+        "epoch 1/1",
+    ]
     assert not (tmp_path / ".config" / "Ultralytics").exists()
     assert not list(tmp_path.rglob("deviceid"))  # ONNX Runtime's telemetry leaves one
 
 
 def test_ctrl_c_exits_with_130_and_says_how_to_continue(
-    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def stopped(on_progress: Any, **_: Any) -> None:
         on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
@@ -272,12 +347,19 @@ def test_ctrl_c_exits_with_130_and_says_how_to_continue(
     with pytest.raises(SystemExit) as caught:
         main(["train", "--data", str(tiny_set)])
     assert caught.value.code == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "maskyolo: stopped; continue with: maskyolo train --resume runs/train"
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "maskyolo: stopped; continue with: maskyolo train --resume runs/train"
+    )
 
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_bfloat16_gives_the_losses_of_float32(
-    bf16: bool, run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bf16: bool,
+    run: tuple[TrainResult, list[Progress]],
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torch
 
@@ -299,7 +381,9 @@ def test_bfloat16_gives_the_losses_of_float32(
     monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
     with pytest.raises(KeyboardInterrupt):
         train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=stop, **TINY)
-    assert dtypes == ({torch.bfloat16, torch.float32} if bf16 else {torch.float32}) or dtypes == {torch.bfloat16}
+    assert dtypes == ({torch.bfloat16, torch.float32} if bf16 else {torch.float32}) or dtypes == {
+        torch.bfloat16
+    }
     assert told[0].losses == pytest.approx(run[1][0].losses, rel=0.02)
 
 
@@ -316,9 +400,14 @@ def test_the_report_is_read_off_at_the_best_mean_f1(tiny_set: Path) -> None:
         "target_cls": [np.zeros(4)], "target_img": [np.zeros(1)],
     }  # fmt: skip
     metrics.process()
-    report = _report(SimpleNamespace(metrics=metrics, dataloader=SimpleNamespace(dataset=range(4))), load_dataset(tiny_set))
+    report = _report(
+        SimpleNamespace(metrics=metrics, dataloader=SimpleNamespace(dataset=range(4))),
+        load_dataset(tiny_set),
+    )
     scores = report.classes["with_mask"]
-    assert (scores.precision, scores.recall, scores.f1) == pytest.approx((1.0, 0.75, 6 / 7), abs=0.02)  # the curves are interpolated
+    assert (scores.precision, scores.recall, scores.f1) == pytest.approx(
+        (1.0, 0.75, 6 / 7), abs=0.02
+    )  # the curves are interpolated
     assert scores.support == 4
     assert 0.1 < report.confidence < 0.7
     assert report.classes["without_mask"].support == 0
@@ -353,7 +442,14 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("epochs: 7\nimgsz: 96\ndegrees: 3\namp: false\nworkers: 0\n")
     with pytest.raises(KeyboardInterrupt):
         train_detector(
-            tiny_set, "yolov8n.yaml", tmp_path / "r.yaml", imgsz=64, batch=4, device="cpu", project=tmp_path, on_progress=interrupt
+            tiny_set,
+            "yolov8n.yaml",
+            tmp_path / "r.yaml",
+            imgsz=64,
+            batch=4,
+            device="cpu",
+            project=tmp_path,
+            on_progress=interrupt,
         )
     args = yaml.safe_load((tmp_path / "train" / "args.yaml").read_text())
     assert (args["epochs"], args["imgsz"], args["degrees"], args["amp"]) == (7, 64, 3, False)
@@ -379,7 +475,11 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_settings_are_refused_in_one_line_before_anything_is_made(
-    options: dict[str, Any], error: type[MaskyoloError], message: str, tiny_set: Path, tmp_path: Path
+    options: dict[str, Any],
+    error: type[MaskyoloError],
+    message: str,
+    tiny_set: Path,
+    tmp_path: Path,
 ) -> None:
     settings = {"data": tiny_set, "epochs": 1, "project": tmp_path / "runs", **TINY} | options
     if "resume" in options:
@@ -404,15 +504,33 @@ def rename_class(folder: Path) -> None:
     ("spoil", "message"),
     [
         (lambda folder: remove(folder, "images/train/*"), "the train split has no pictures"),
-        (lambda folder: remove(folder, "labels/val/*"), "none of the 4 val pictures has a label file"),
-        (lambda folder: [path.write_text("") for path in (folder / "labels/train").iterdir()], "labels of the train split are all empty"),
+        (
+            lambda folder: remove(folder, "labels/val/*"),
+            "none of the 4 val pictures has a label file",
+        ),
+        (
+            lambda folder: [path.write_text("") for path in (folder / "labels/train").iterdir()],
+            "labels of the train split are all empty",
+        ),
         (lambda folder: remove(folder, "labels/train/[1357].txt"), "no box of without_mask"),
-        (lambda folder: (folder / "labels/train/0.txt").write_text("7 .5 .5 .1 .1"), "0.txt, line 1: class 7"),
+        (
+            lambda folder: (folder / "labels/train/0.txt").write_text("7 .5 .5 .1 .1"),
+            "0.txt, line 1: class 7",
+        ),
         (rename_class, "the first two must be with_mask, without_mask"),
     ],
-    ids=["no-pictures", "no-labels", "empty-labels", "empty-class", "wrong-class-id", "other-names"],
+    ids=[
+        "no-pictures",
+        "no-labels",
+        "empty-labels",
+        "empty-class",
+        "wrong-class-id",
+        "other-names",
+    ],
 )
-def test_sets_that_cannot_be_trained_on_are_refused(spoil: Any, message: str, own_set: Path, tmp_path: Path) -> None:
+def test_sets_that_cannot_be_trained_on_are_refused(
+    spoil: Any, message: str, own_set: Path, tmp_path: Path
+) -> None:
     content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"path": str(own_set)}
     (own_set / "data.yaml").write_text(yaml.safe_dump(content))
     spoil(own_set)
@@ -435,15 +553,22 @@ def test_a_resumed_run_keeps_its_settings() -> None:
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no space left"), _mended(tmp_path):
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file write failed")
+        raise RuntimeError(
+            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file write failed"
+        )
 
 
 def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(MaskyoloError, match=r"a process that loads pictures ended .*--resume"), _mended(tmp_path):
+    with (
+        pytest.raises(MaskyoloError, match=r"a process that loads pictures ended .*--resume"),
+        _mended(tmp_path),
+    ):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
 
 
-def test_without_ultralytics_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch, tiny_set: Path) -> None:
+def test_without_ultralytics_the_line_that_installs_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, tiny_set: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
         train_detector(tiny_set)
@@ -455,12 +580,23 @@ def test_pictures_that_cannot_be_read_are_told(own_set: Path, tmp_path: Path) ->
     (own_set / "images" / "train" / "0.jpg").write_bytes(b"no picture")
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        train_detector(own_set, epochs=1, project=tmp_path, on_progress=interrupt, on_warning=lines.append, **TINY)
-    assert [line.split(", ")[0] for line in lines] == ["1 train pictures cannot be read and are left out"]
+        train_detector(
+            own_set,
+            epochs=1,
+            project=tmp_path,
+            on_progress=interrupt,
+            on_warning=lines.append,
+            **TINY,
+        )
+    assert [line.split(", ")[0] for line in lines] == [
+        "1 train pictures cannot be read and are left out"
+    ]
     assert "0.jpg" in lines[0]
 
 
-def test_downloads_of_ultralytics_fail_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_of_ultralytics_fail_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ultralytics.utils import downloads
 
     from maskyolo._ultralytics import no_downloads
@@ -484,7 +620,10 @@ def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictur
     tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maskyolo._trainer._COMPRESSED_SHARE", 1.0)
-    monkeypatch.setattr("maskyolo._trainer.recompress", lambda image, quality, scale: compressed.append(scale) or image)
+    monkeypatch.setattr(
+        "maskyolo._trainer.recompress",
+        lambda image, quality, scale: compressed.append(scale) or image,
+    )
     compressed: list[float] = []
     numbers = []
     no_mosaic_at_the_end = tmp_path / "recipe.yaml"
@@ -494,7 +633,9 @@ def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictur
         if now.metrics:
             numbers.append(len(compressed))
 
-    train_detector(tiny_set, epochs=2, recipe=no_mosaic_at_the_end, project=tmp_path, on_progress=count, **TINY)
+    train_detector(
+        tiny_set, epochs=2, recipe=no_mosaic_at_the_end, project=tmp_path, on_progress=count, **TINY
+    )
     assert numbers == [8, 16]
     assert all(0.5 <= scale <= 1 for scale in compressed)
 
@@ -502,7 +643,10 @@ def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictur
 def weights_of(file: Path) -> dict[str, Any]:
     from ultralytics.utils.patches import torch_load
 
-    return {key: value.float() for key, value in torch_load(file, map_location="cpu")["model"].state_dict().items()}
+    return {
+        key: value.float()
+        for key, value in torch_load(file, map_location="cpu")["model"].state_dict().items()
+    }
 
 
 def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_learnt(
@@ -512,9 +656,18 @@ def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_lear
     recipe.write_text("blend: 0.5\noptimizer: AdamW\nlr0: 0.01\nwarmup_epochs: 0\n")
     start = run[0].folder / "weights" / "last.pt"
     with pytest.raises(KeyboardInterrupt):
-        train_detector(tiny_set, recipe=recipe, epochs=2, project=tmp_path, on_progress=in_epoch(2), **TINY | {"model": start})
+        train_detector(
+            tiny_set,
+            recipe=recipe,
+            epochs=2,
+            project=tmp_path,
+            on_progress=in_epoch(2),
+            **TINY | {"model": start},
+        )
     resumed = train_detector(resume=tmp_path / "train", device="cpu", workers=0)
-    before, learnt, after = (weights_of(file) for file in (start, resumed.folder / "weights" / "last.pt", resumed.best))
+    before, learnt, after = (
+        weights_of(file) for file in (start, resumed.folder / "weights" / "last.pt", resumed.best)
+    )
     key = "model.0.conv.weight"
     assert float((learnt[key] - before[key]).abs().max()) > 0.004
     assert float((after[key] - (learnt[key] + before[key]) / 2).abs().max()) < 0.001
@@ -523,8 +676,13 @@ def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_lear
     assert all(bool((value == after[name]).all()) for name, value in weights_of(again.best).items())
 
 
-@pytest.mark.parametrize(("line", "message"), [("blend: 0", "above 0 and at most 1"), ("blend: 0.5", "give --model maskyolo-n")])
-def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(line: str, message: str, tiny_set: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("blend: 0", "above 0 and at most 1"), ("blend: 0.5", "give --model maskyolo-n")],
+)
+def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(
+    line: str, message: str, tiny_set: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(line + "\n")
     with pytest.raises(MaskyoloError, match=message):
@@ -539,7 +697,9 @@ def test_a_split_that_is_a_list_is_written_with_whole_paths(tmp_path: Path) -> N
         (root / name).parent.mkdir(parents=True)
         (root / name).touch()
     (root / "train.txt").write_text("images/train/a.png\n")
-    (root / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [with_mask, without_mask]\n")
+    (root / "data.yaml").write_text(
+        "train: train.txt\nval: images/val\nnames: [with_mask, without_mask]\n"
+    )
     _write_data(load_dataset(root), tmp_path)
     written = load_dataset(tmp_path)
     assert written.splits["train"].read_text() == f"{root}/images/train/a.png\n"

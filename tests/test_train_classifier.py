@@ -14,7 +14,13 @@ import torch
 import torchvision
 import yaml
 
-from maskyolo._classifier_trainer import assemble, compute_features, export_onnx, load_backbone, load_runner
+from maskyolo._classifier_trainer import (
+    assemble,
+    compute_features,
+    export_onnx,
+    load_backbone,
+    load_runner,
+)
 from maskyolo.augment import Augmentation
 from maskyolo.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
 from maskyolo.cli import main
@@ -50,8 +56,12 @@ def make_set(folder: Path) -> Path:
             image[20:70, 30:75] = (200, 200, 40) if place % 2 else (60, 80, 220)
             cv2.imwrite(str(images / f"{place}.png"), image)
             (labels / f"{place}.txt").write_text(f"{place % 2} 0.4375 0.46875 0.375 0.520833\n")
-    content = {"path": str(folder)} | {split: f"images/{split}" for split in ("train", "val", "test")}
-    (folder / "data.yaml").write_text(yaml.safe_dump(content | {"names": dict(enumerate(CLASS_NAMES))}))
+    content = {"path": str(folder)} | {
+        split: f"images/{split}" for split in ("train", "val", "test")
+    }
+    (folder / "data.yaml").write_text(
+        yaml.safe_dump(content | {"names": dict(enumerate(CLASS_NAMES))})
+    )
     return folder
 
 
@@ -90,7 +100,9 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
-    path.write_text("crops: 48\nlr0: 0.001\nrotation: 0\nzoom: 0\nshift: 0\nshear: 0\nflip: 0\nsmall: 0\nblur: 0\njpeg: 0\n")
+    path.write_text(
+        "crops: 48\nlr0: 0.001\nrotation: 0\nzoom: 0\nshift: 0\nshear: 0\nflip: 0\nsmall: 0\nblur: 0\njpeg: 0\n"
+    )
     return path
 
 
@@ -102,15 +114,31 @@ def run(
     lines: list[str] = []
     folder = tmp_path_factory.mktemp("runs")
     result = train_classifier(
-        faces_set, model=mobilenet, recipe=recipe, project=folder, on_progress=told.append, on_warning=lines.append, **TINY
+        faces_set,
+        model=mobilenet,
+        recipe=recipe,
+        project=folder,
+        on_progress=told.append,
+        on_warning=lines.append,
+        **TINY,
     )
     return result, told, lines
 
 
-FILES = ("args.yaml", "weights/best.onnx", "report.txt", "report.json", "results.csv", "curves.png", "confusion_matrix.png")
+FILES = (
+    "args.yaml",
+    "weights/best.onnx",
+    "report.txt",
+    "report.json",
+    "results.csv",
+    "curves.png",
+    "confusion_matrix.png",
+)
 
 
-def test_a_run_leaves_a_classifier_report_and_plots(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+def test_a_run_leaves_a_classifier_report_and_plots(
+    run: tuple[ClassifierResult, list[Progress], list[str]],
+) -> None:
     result, _, lines = run
     assert [name for name in FILES if not (result.folder / name).is_file()] == []
     assert not list(result.folder.rglob("*.part"))
@@ -118,23 +146,33 @@ def test_a_run_leaves_a_classifier_report_and_plots(run: tuple[ClassifierResult,
     report = json.loads((result.folder / "report.json").read_text())
     assert list(report) == ["test", "val"]
     assert report == {split: found.json() for split, found in result.reports.items()}
-    assert {name: scores["support"] for name, scores in report["test"]["classes"].items()} == {"with_mask": 2, "without_mask": 2}
+    assert {name: scores["support"] for name, scores in report["test"]["classes"].items()} == {
+        "with_mask": 2,
+        "without_mask": 2,
+    }
     with (result.folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 9)]
     assert list(rows[0]) == ["epoch", "time", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
-def test_the_classes_are_learnt(run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path) -> None:
+def test_the_classes_are_learnt(
+    run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path
+) -> None:
     assert run[0].reports["test"].accuracy == 1
     classifier = Classifier(run[0].best)
     assert classifier.settings.arch == "mobilenet_v2"
     for place, name in ((0, "with_mask"), (1, "without_mask")):
         image = read_image(faces_set / "images" / "test" / f"{place}.png")
-        assert CLASS_NAMES[int(classifier(image, np.array([[30, 20, 75, 70]], np.float32)).argmax())] == name
+        assert (
+            CLASS_NAMES[int(classifier(image, np.array([[30, 20, 75, 70]], np.float32)).argmax())]
+            == name
+        )
 
 
-def test_progress_tells_of_the_crops_then_of_batches_and_epochs(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+def test_progress_tells_of_the_crops_then_of_batches_and_epochs(
+    run: tuple[ClassifierResult, list[Progress], list[str]],
+) -> None:
     crops = [now for now in run[1] if now.epoch == 0]
     assert [(now.batch, now.batches) for now in crops] == [(48, 64), (64, 64)]
     epochs = [now for now in run[1] if now.metrics]
@@ -143,7 +181,9 @@ def test_progress_tells_of_the_crops_then_of_batches_and_epochs(run: tuple[Class
     assert [now.batch for now in run[1] if now.epoch == 1 and now.losses] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_file_names_no_place_of_this_machine(run: tuple[ClassifierResult, list[Progress], list[str]]) -> None:
+def test_the_file_names_no_place_of_this_machine(
+    run: tuple[ClassifierResult, list[Progress], list[str]],
+) -> None:
     content = run[0].best.read_bytes()
     assert b"/site-packages" not in content
     assert str(Path(__file__).parent.parent).encode() not in content
@@ -152,7 +192,11 @@ def test_the_file_names_no_place_of_this_machine(run: tuple[ClassifierResult, li
 
 
 def test_the_same_seed_gives_the_same_losses(
-    run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
+    run: tuple[ClassifierResult, list[Progress], list[str]],
+    faces_set: Path,
+    mobilenet: Path,
+    recipe: Path,
+    tmp_path: Path,
 ) -> None:
     told: list[Progress] = []
 
@@ -162,10 +206,14 @@ def test_the_same_seed_gives_the_same_losses(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_classifier(faces_set, model=mobilenet, recipe=recipe, project=tmp_path, on_progress=stop, **TINY)
+        train_classifier(
+            faces_set, model=mobilenet, recipe=recipe, project=tmp_path, on_progress=stop, **TINY
+        )
     first = next(now for now in run[1] if now.metrics)
     assert told[-1].metrics == pytest.approx(first.metrics, rel=1e-3)
-    assert len((tmp_path / "train" / "results.csv").read_text().splitlines()) == 2  # the epoch that was finished
+    assert (
+        len((tmp_path / "train" / "results.csv").read_text().splitlines()) == 2
+    )  # the epoch that was finished
     assert not (tmp_path / "train" / "report.json").exists()
     with pytest.raises(MaskyoloError, match="has no unfinished run"):
         find_run("latest", tmp_path)
@@ -176,41 +224,77 @@ def test_the_same_seed_gives_the_same_losses(
 def test_resnet50_trains_too(faces_set: Path, recipe: Path, tmp_path: Path) -> None:
     weights = random_weights("resnet50", tmp_path)
     result = train_classifier(
-        faces_set, "resnet50", weights, recipe, 32, 1, optimizer="rmsprop", unfreeze=2, device="cpu", project=tmp_path
+        faces_set,
+        "resnet50",
+        weights,
+        recipe,
+        32,
+        1,
+        optimizer="rmsprop",
+        unfreeze=2,
+        device="cpu",
+        project=tmp_path,
     )
-    assert Classifier(result.best).settings == CropSettings("resnet50", 32, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
+    assert Classifier(result.best).settings == CropSettings(
+        "resnet50", 32, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES
+    )
     assert sum(scores.support for scores in result.reports["test"].classes.values()) == 4
 
 
-def test_only_unfrozen_blocks_learn(faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+def test_only_unfrozen_blocks_learn(
+    faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
+) -> None:
     def weights_of(path: Path) -> list[Any]:
         graph = onnx.load(path).graph
-        tensors = {tensor.name.removesuffix(".half"): onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        tensors = {
+            tensor.name.removesuffix(".half"): onnx.numpy_helper.to_array(tensor)
+            for tensor in graph.initializer
+        }
         return [tensors[node.input[1]] for node in graph.node if node.op_type == "Conv"]
 
-    options = {"model": mobilenet, "recipe": recipe, "imgsz": 32, "device": "cpu", "project": tmp_path, "epochs": 1}
-    frozen, learnt = (weights_of(train_classifier(faces_set, unfreeze=number, **options).best) for number in (0, 2))
+    options = {
+        "model": mobilenet,
+        "recipe": recipe,
+        "imgsz": 32,
+        "device": "cpu",
+        "project": tmp_path,
+        "epochs": 1,
+    }
+    frozen, learnt = (
+        weights_of(train_classifier(faces_set, unfreeze=number, **options).best)
+        for number in (0, 2)
+    )
     same = [np.array_equal(first, second) for first, second in zip(frozen, learnt, strict=True)]
-    assert same == [True] * 48 + [False] * 4  # the last block but one has three convolutions, the last one
+    assert (
+        same == [True] * 48 + [False] * 4
+    )  # the last block but one has three convolutions, the last one
 
 
-def network_of(mobilenet: Path, unfreeze: int = 0) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
+def network_of(
+    mobilenet: Path, unfreeze: int = 0
+) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
     torch.manual_seed(1)
     return assemble(load_backbone("mobilenet_v2", mobilenet), 64, unfreeze, 0.5)
 
 
-def test_openvino_gives_the_probabilities_of_pytorch(mobilenet: Path, samples: Path, tmp_path: Path) -> None:
+def test_openvino_gives_the_probabilities_of_pytorch(
+    mobilenet: Path, samples: Path, tmp_path: Path
+) -> None:
     network = torch.nn.Sequential(*network_of(mobilenet)).eval()
     with torch.no_grad():
         network[1][3].weight *= 20  # so that they are not all one half
     image = read_image(samples / "street.jpg")
-    boxes = np.array([[x, y, x + 60, y + 60] for x in range(0, 300, 60) for y in range(0, 240, 60)], np.float32)
+    boxes = np.array(
+        [[x, y, x + 60, y + 60] for x in range(0, 300, 60) for y in range(0, 240, 60)], np.float32
+    )
     with torch.inference_mode():
         expected = network(torch.from_numpy(preprocess(image, boxes, SETTINGS))).softmax(1).numpy()
     assert np.ptp(expected[:, 0]) > 0.01
     for half, tolerance in ((False, 1e-4), (True, 0.05)):
         export_onnx(network, SETTINGS, tmp_path / f"{half}.onnx", half)
-        np.testing.assert_allclose(Classifier(tmp_path / f"{half}.onnx")(image, boxes), expected, atol=tolerance)
+        np.testing.assert_allclose(
+            Classifier(tmp_path / f"{half}.onnx")(image, boxes), expected, atol=tolerance
+        )
     assert (tmp_path / "True.onnx").stat().st_size < 0.55 * (tmp_path / "False.onnx").stat().st_size
 
 
@@ -218,7 +302,9 @@ def test_frozen_features_are_those_of_pytorch(mobilenet: Path) -> None:
     frozen, learning = network_of(mobilenet, unfreeze=3)
     crops = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)
     run = load_runner(frozen, 64, torch.device("cpu"))
-    found = compute_features(run, iter([(crops[:3], [0, 1, 0]), (crops[3:], [1, 1])]), 7, lambda _: None)
+    found = compute_features(
+        run, iter([(crops[:3], [0, 1, 0]), (crops[3:], [1, 1])]), 7, lambda _: None
+    )
     with torch.inference_mode():
         expected = frozen.eval()(torch.from_numpy(crops))
         assert learning.eval()(expected).shape == (5, 2)
@@ -236,7 +322,9 @@ def test_crops_are_those_of_detection(samples: Path, faces_set: Path) -> None:
     for place, found in enumerate(faces):
         image = read_image(found.picture)
         labels = read_yolo(dataset.label_of(found.picture), image.shape[1], image.shape[0])
-        np.testing.assert_array_equal(tensor[place : place + 1], preprocess(image, labels.boxes, SETTINGS))
+        np.testing.assert_array_equal(
+            tensor[place : place + 1], preprocess(image, labels.boxes, SETTINGS)
+        )
 
 
 def test_both_classes_are_drawn_evenly_and_all_pictures(own_set: Path) -> None:
@@ -247,30 +335,55 @@ def test_both_classes_are_drawn_evenly_and_all_pictures(own_set: Path) -> None:
     plan = _draw_crops(_list_faces(load_dataset(own_set), "train", pytest.fail), 40, 0)
     drawn = {faces.picture.stem: len(draws) for faces, draws in plan}
     assert drawn == {"0": 5, "2": 5, "4": 5, "6": 5, "7": 20}
-    assert {draw.face for faces, draws in plan for draw in draws if faces.picture.stem == "7"} == {0, 1}
+    assert {draw.face for faces, draws in plan for draw in draws if faces.picture.stem == "7"} == {
+        0,
+        1,
+    }
     assert len({draw.seed for _, draws in plan for draw in draws}) == 40
 
 
-def test_what_cannot_be_used_is_told_and_left_out(own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_told_and_left_out(
+    own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
+) -> None:
     (own_set / "images" / "train" / "0.png").write_bytes(b"no picture")
     (own_set / "images" / "test" / "0.png").write_bytes(b"no picture")
     with (own_set / "labels" / "train" / "1.txt").open("a") as file:
         file.write("0 1.5 0.5 0.2 0.2\n")
     lines: list[str] = []
-    result = train_classifier(own_set, model=mobilenet, recipe=recipe, project=tmp_path, on_warning=lines.append, **TINY | {"epochs": 1})
-    assert [line[:25] for line in lines] == ["boxes that lie outside th", "left out: 1 picture that ", "left out of the test spli"]
+    result = train_classifier(
+        own_set,
+        model=mobilenet,
+        recipe=recipe,
+        project=tmp_path,
+        on_warning=lines.append,
+        **TINY | {"epochs": 1},
+    )
+    assert [line[:25] for line in lines] == [
+        "boxes that lie outside th",
+        "left out: 1 picture that ",
+        "left out of the test spli",
+    ]
     assert str(own_set / "labels" / "train" / "1.txt") in lines[0]
     assert str(own_set / "images" / "train" / "0.png") in lines[1]
     assert str(own_set / "images" / "test" / "0.png") in lines[2]
     assert result.reports["test"].images == 3
 
 
-def test_without_a_test_split_the_report_is_of_val(own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path) -> None:
+def test_without_a_test_split_the_report_is_of_val(
+    own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
+) -> None:
     content = yaml.safe_load((own_set / "data.yaml").read_text())
     del content["test"]
     (own_set / "data.yaml").write_text(yaml.safe_dump(content))
     lines: list[str] = []
-    result = train_classifier(own_set, model=mobilenet, recipe=recipe, project=tmp_path, on_warning=lines.append, **TINY | {"epochs": 1})
+    result = train_classifier(
+        own_set,
+        model=mobilenet,
+        recipe=recipe,
+        project=tmp_path,
+        on_warning=lines.append,
+        **TINY | {"epochs": 1},
+    )
     assert list(result.reports) == ["val"]
     assert "no test split" in lines[0]
 
@@ -282,24 +395,37 @@ def test_a_set_of_one_class_is_refused(own_set: Path, mobilenet: Path) -> None:
         train_classifier(own_set, model=mobilenet, device="cpu")
 
 
-def test_missing_weights_are_said_with_every_place(faces_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_said_with_every_place(
+    faces_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("MASKYOLO_OFFLINE", "1")
     monkeypatch.delenv("MASKYOLO_MODELS", raising=False)
-    with pytest.raises(WeightsError, match=r"mobilenet_v2-b0353104\.pth.*face_detector/.*maskyolo models --fetch mobilenet_v2"):
+    with pytest.raises(
+        WeightsError,
+        match=r"mobilenet_v2-b0353104\.pth.*face_detector/.*maskyolo models --fetch mobilenet_v2",
+    ):
         train_classifier(faces_set, device="cpu")
     with pytest.raises(WeightsError, match=r"no resnet50-0676ba61\.pth"):
         train_classifier(faces_set, "resnet50", model=tmp_path, device="cpu")
     assert not (tmp_path / "runs").exists()
 
 
-def test_weights_of_another_architecture_are_refused(faces_set: Path, mobilenet: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"not those of resnet50; give torchvision's ImageNet weights"):
+def test_weights_of_another_architecture_are_refused(
+    faces_set: Path, mobilenet: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        WeightsError, match=r"not those of resnet50; give torchvision's ImageNet weights"
+    ):
         train_classifier(faces_set, "resnet50", model=mobilenet, device="cpu")
     torch.save([1, 2], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("nothing of the kind")
-    for name, found in (("list.pth", "not those of mobilenet_v2"), ("text.pth", "not a file of PyTorch weights"), ("no.pth", "not a file")):
+    for name, found in (
+        ("list.pth", "not those of mobilenet_v2"),
+        ("text.pth", "not a file of PyTorch weights"),
+        ("no.pth", "not a file"),
+    ):
         with pytest.raises(WeightsError, match=found):
             train_classifier(faces_set, model=tmp_path / name, device="cpu")
 
@@ -315,7 +441,9 @@ def test_code_in_a_file_of_weights_is_not_run(faces_set: Path, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_torchvision_the_mend_is_said(faces_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchvision_the_mend_is_said(
+    faces_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
         train_classifier(faces_set)
@@ -343,7 +471,12 @@ def test_wrong_settings_are_refused(text: str, message: str, tmp_path: Path) -> 
 
 def test_settings_come_from_the_options_then_the_recipe_then_the_defaults(recipe: Path) -> None:
     settings, augmentation = load_settings(recipe, epochs=7, batch=None)
-    assert (settings.epochs, settings.lr0, settings.batch, settings.arch) == (7, 0.001, 32, "mobilenet_v2")
+    assert (settings.epochs, settings.lr0, settings.batch, settings.arch) == (
+        7,
+        0.001,
+        32,
+        "mobilenet_v2",
+    )
     assert augmentation.rotation == 0
     assert load_settings()[1] == Augmentation()  # the recipe's figures are those of the code
 
@@ -354,16 +487,37 @@ def test_too_many_blocks_to_unfreeze_are_refused(faces_set: Path, mobilenet: Pat
 
 
 def test_the_command_trains_and_prints_the_report(
-    faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faces_set: Path,
+    mobilenet: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["--data", faces_set, "--model", mobilenet, "--recipe", recipe, "--imgsz", 64, "--epochs", 1, "--device", "cpu"]
+    words = [
+        "--data",
+        faces_set,
+        "--model",
+        mobilenet,
+        "--recipe",
+        recipe,
+        "--imgsz",
+        64,
+        "--epochs",
+        1,
+        "--device",
+        "cpu",
+    ]
     with pytest.raises(SystemExit) as caught:
         main(["train", "--pipeline", "two-stage", *map(str, words)])
     assert caught.value.code == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == ["precision", "recall", "f1-score", "support"]
-    assert out.splitlines()[-2:] == ["weights: runs/train/train/weights/best.onnx", "runs/train/train"]
+    assert out.splitlines()[-2:] == [
+        "weights: runs/train/train/weights/best.onnx",
+        "runs/train/train",
+    ]
     assert "first the frozen layers' pass over 64 crops" in err
     assert err.splitlines()[-1].startswith("epoch 1/1  loss ")
 
@@ -371,13 +525,24 @@ def test_the_command_trains_and_prints_the_report(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--pipeline", "two-stage", "--resume", "latest"], "cannot use --resume with --pipeline two-stage: of yolo only"),
-        (["--arch", "resnet50", "--unfreeze", "0"], "cannot use --arch, --unfreeze with --pipeline yolo: of two-stage only"),
-        (["--pipeline", "three-stage"], "unknown pipeline 'three-stage'; choose from yolo, two-stage"),
+        (
+            ["--pipeline", "two-stage", "--resume", "latest"],
+            "cannot use --resume with --pipeline two-stage: of yolo only",
+        ),
+        (
+            ["--arch", "resnet50", "--unfreeze", "0"],
+            "cannot use --arch, --unfreeze with --pipeline yolo: of two-stage only",
+        ),
+        (
+            ["--pipeline", "three-stage"],
+            "unknown pipeline 'three-stage'; choose from yolo, two-stage",
+        ),
         (["--pipeline", "two-stage"], "no data set given"),
     ],
 )
-def test_settings_of_the_other_pipeline_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_the_other_pipeline_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["train", *words])
     assert caught.value.code == 1
@@ -385,7 +550,11 @@ def test_settings_of_the_other_pipeline_are_refused(words: list[str], message: s
 
 
 def test_ctrl_c_exits_with_130(
-    faces_set: Path, mobilenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faces_set: Path,
+    mobilenet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def stopped(on_progress: Any, **_: Any) -> None:
         on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
@@ -396,4 +565,7 @@ def test_ctrl_c_exits_with_130(
     with pytest.raises(SystemExit) as caught:
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130
-    assert "runs/train/results.csv has the epochs so far; a classifier's training is not continued" in capsys.readouterr().err
+    assert (
+        "runs/train/results.csv has the epochs so far; a classifier's training is not continued"
+        in capsys.readouterr().err
+    )

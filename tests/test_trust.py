@@ -61,22 +61,34 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_list_of_our_own_checkpoints_is_complete_and_right() -> None:
     """After new weights: `cd maskyolo/weights && sha256sum *.pt > SHA256SUMS`."""
-    listed = dict(reversed(line.split()) for line in (WEIGHTS / "SHA256SUMS").read_text().splitlines())
-    assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in WEIGHTS.glob("*.pt")}
+    listed = dict(
+        reversed(line.split()) for line in (WEIGHTS / "SHA256SUMS").read_text().splitlines()
+    )
+    assert listed == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in WEIGHTS.glob("*.pt")
+    }
     assert listed
 
 
-def test_ours_and_those_of_the_manifest_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ours_and_those_of_the_manifest_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in WEIGHTS.glob("*.pt"):
         assert is_trusted(path)
     renamed = tmp_path / "known.pt"
     renamed.write_bytes(b"known")
     assert not is_trusted(renamed)
-    monkeypatch.setattr(trust, "load_manifest", lambda: {"x": type("W", (), {"sha256": (hashlib.sha256(b"known").hexdigest(),)})})
+    monkeypatch.setattr(
+        trust,
+        "load_manifest",
+        lambda: {"x": type("W", (), {"sha256": (hashlib.sha256(b"known").hexdigest(),)})},
+    )
     assert is_trusted(renamed)
 
 
-def test_what_a_training_of_this_user_made_is_trusted_and_nothing_else(bomb: Path, tmp_path: Path) -> None:
+def test_what_a_training_of_this_user_made_is_trusted_and_nothing_else(
+    bomb: Path, tmp_path: Path
+) -> None:
     mine, other = tmp_path / "mine.pt", tmp_path / "other.pt"
     mine.write_bytes(b"mine")
     other.write_bytes(b"other")
@@ -102,7 +114,9 @@ def test_the_refusal_is_one_line_that_says_why(bomb: Path) -> None:
         check_trust(bomb)
     message = str(caught.value)
     assert "\n" not in message
-    assert all(words in message for words in (str(bomb), "pickle", "run any code", "--trust", ".onnx"))
+    assert all(
+        words in message for words in (str(bomb), "pickle", "run any code", "--trust", ".onnx")
+    )
 
 
 def test_loading_does_not_run_it_and_with_trust_it_would(bomb: Path, mark: Path) -> None:
@@ -122,16 +136,28 @@ def gift(bomb: Path, tmp_path: Path, samples: Path) -> Path:
     run = tmp_path / "gift"
     (run / "weights").mkdir(parents=True)
     for split in ("train", "val"):
-        for kind, place in (("images", tmp_path / "set" / "images" / split), ("labels", tmp_path / "set" / "labels" / split)):
+        for kind, place in (
+            ("images", tmp_path / "set" / "images" / split),
+            ("labels", tmp_path / "set" / "labels" / split),
+        ):
             place.mkdir(parents=True)
             if kind == "images":
                 (place / "a.jpg").write_bytes((samples / "selfie.jpg").read_bytes())
             else:
                 (place / "a.txt").write_text("0 0.5 0.5 0.4 0.4\n1 0.2 0.2 0.1 0.1\n")
     names = {0: "with_mask", 1: "without_mask"}
-    data = yaml.safe_dump({"path": str(tmp_path / "set"), "train": "images/train", "val": "images/val", "names": names})
+    data = yaml.safe_dump(
+        {
+            "path": str(tmp_path / "set"),
+            "train": "images/train",
+            "val": "images/val",
+            "names": names,
+        }
+    )
     (run / "data.yaml").write_text(data)
-    (run / "args.yaml").write_text(yaml.safe_dump({"model": "yolov8n.yaml", "epochs": 2, "data": str(run / "data.yaml")}))
+    (run / "args.yaml").write_text(
+        yaml.safe_dump({"model": "yolov8n.yaml", "epochs": 2, "data": str(run / "data.yaml")})
+    )
     return run
 
 
@@ -139,7 +165,9 @@ def gift(bomb: Path, tmp_path: Path, samples: Path) -> Path:
 def drawing(tmp_path: Path, mark: Path) -> Path:
     """An architecture as Ultralytics reads it, which makes a folder when its activation is evaluated."""
     path = tmp_path / "drawing.yaml"
-    path.write_text(f"activation: __import__('os').mkdir({str(mark)!r})\nnc: 2\nscales: {{n: [1, 1, 64]}}\nbackbone: []\nhead: []\n")
+    path.write_text(
+        f"activation: __import__('os').mkdir({str(mark)!r})\nnc: 2\nscales: {{n: [1, 1, 64]}}\nbackbone: []\nhead: []\n"
+    )
     return path
 
 
@@ -148,7 +176,15 @@ def test_no_command_builds_an_architecture_of_unknown_origin(
     gift: Path, drawing: Path, mark: Path, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("ultralytics")
-    command = ["train", "--data", str(gift / "data.yaml"), "--device", "cpu", "--project", str(gift.parent)]
+    command = [
+        "train",
+        "--data",
+        str(gift / "data.yaml"),
+        "--device",
+        "cpu",
+        "--project",
+        str(gift.parent),
+    ]
     if where == "--model":
         command += ["--model", str(drawing)]
     elif where == "a recipe":
@@ -160,17 +196,24 @@ def test_no_command_builds_an_architecture_of_unknown_origin(
     check_refused(command, mark, capsys)
 
 
-def test_what_a_runs_data_yaml_says_of_downloads_never_runs(gift: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
+    gift: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ultralytics runs it when the folder at `path` is missing; we then take the folder of `data.yaml` itself."""
     pytest.importorskip("ultralytics")
     from maskyolo import train
 
     (gift.parent / "set" / "images").rename(gift / "images")
     (gift.parent / "set" / "labels").rename(gift / "labels")
-    content = yaml.safe_load((gift / "data.yaml").read_text()) | {"path": "/nowhere", "download": "print('it ran')"}
+    content = yaml.safe_load((gift / "data.yaml").read_text()) | {
+        "path": "/nowhere",
+        "download": "print('it ran')",
+    }
     (gift / "data.yaml").write_text(yaml.safe_dump(content))
     read: list[dict[str, object]] = []
-    monkeypatch.setattr(train, "_run", lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text())))
+    monkeypatch.setattr(
+        train, "_run", lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text()))
+    )
     monkeypatch.setattr(train, "_finish", lambda *_: None)
     train.train_detector(resume=gift, device="cpu")
     assert len(read) == 1
@@ -178,9 +221,26 @@ def test_what_a_runs_data_yaml_says_of_downloads_never_runs(gift: Path, monkeypa
     assert read[0]["path"] == str(gift)
 
 
-@pytest.mark.parametrize("where", ["weights/last.pt", "weights/best.pt", "the model", "pretrained", "spaced", "start", "recipe", "detect"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "weights/last.pt",
+        "weights/best.pt",
+        "the model",
+        "pretrained",
+        "spaced",
+        "start",
+        "recipe",
+        "detect",
+    ],
+)
 def test_no_command_opens_it(
-    gift: Path, bomb: Path, mark: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    gift: Path,
+    bomb: Path,
+    mark: Path,
+    where: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("ultralytics")
     monkeypatch.chdir(gift.parent)
@@ -191,23 +251,53 @@ def test_no_command_opens_it(
         settings = {"model": "yolov8n.yaml", "epochs": 2} | {where.removeprefix("the "): str(bomb)}
         (gift / "args.yaml").write_text(yaml.safe_dump(settings))
     elif where == "spaced":  # Ultralytics strips it
-        (gift / "args.yaml").write_text(yaml.safe_dump({"model": "yolov8n.yaml", "epochs": 2, "pretrained": f" {bomb}"}))
+        (gift / "args.yaml").write_text(
+            yaml.safe_dump({"model": "yolov8n.yaml", "epochs": 2, "pretrained": f" {bomb}"})
+        )
     elif where == "start":
-        command = ["train", "--data", str(gift / "data.yaml"), "--model", str(bomb), "--device", "cpu"]
+        command = [
+            "train",
+            "--data",
+            str(gift / "data.yaml"),
+            "--model",
+            str(bomb),
+            "--device",
+            "cpu",
+        ]
     elif where == "recipe":
         (gift / "recipe.yaml").write_text(f"pretrained: {bomb}\n")
-        command = ["train", "--data", str(gift / "data.yaml"), "--model", "yolov8n.yaml", "--recipe", str(gift / "recipe.yaml")]
+        command = [
+            "train",
+            "--data",
+            str(gift / "data.yaml"),
+            "--model",
+            "yolov8n.yaml",
+            "--recipe",
+            str(gift / "recipe.yaml"),
+        ]
     else:
-        command = ["detect", "--source", str(gift.parent / "set" / "images" / "val" / "a.jpg"), "--model", str(bomb)]
+        command = [
+            "detect",
+            "--source",
+            str(gift.parent / "set" / "images" / "val" / "a.jpg"),
+            "--model",
+            str(bomb),
+        ]
     check_refused(command, mark, capsys)
 
 
-def test_a_training_goes_on_where_there_is_no_place_for_the_note(bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_goes_on_where_there_is_no_place_for_the_note(
+    bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ultralytics")
     from maskyolo._trainer import _record
 
     told: list[str] = []
-    monkeypatch.setattr(logging.getLogger("maskyolo"), "warning", lambda message, *words: told.append(message % words))
+    monkeypatch.setattr(
+        logging.getLogger("maskyolo"),
+        "warning",
+        lambda message, *words: told.append(message % words),
+    )
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))

@@ -50,7 +50,9 @@ def halves() -> ImageArray:
     return image
 
 
-def test_confidence_is_the_faces_score_times_the_probability_of_its_class(model: Path, halves: ImageArray) -> None:
+def test_confidence_is_the_faces_score_times_the_probability_of_its_class(
+    model: Path, halves: ImageArray
+) -> None:
     faces = FakeFaces([[0, 0, 20, 20], [50, 0, 80, 40], [5, 5, 30, 30]], [0.6, 0.9, 0.2])
     found = TwoStageDetector(faces, Classifier(model), conf=0.25)(halves)
     assert found.confidence == pytest.approx([0.9 * SURE, 0.6 * SURE], abs=1e-5)
@@ -71,7 +73,9 @@ def test_the_stages_can_be_called_apart(model: Path, halves: ImageArray) -> None
 
 
 @pytest.mark.parametrize("name", ["office.jpg", None])
-def test_detections_have_the_fields_and_types_of_one_pass(model: Path, samples: Path, name: str | None) -> None:
+def test_detections_have_the_fields_and_types_of_one_pass(
+    model: Path, samples: Path, name: str | None
+) -> None:
     image = read_image(samples / name) if name else np.zeros((50, 60, 3), np.uint8)
     ours, theirs = load_detector(model, pipeline="two-stage", conf=0)(image), load_detector()(image)
     assert bool(len(ours)) == bool(len(theirs)) == bool(name)
@@ -89,13 +93,17 @@ def test_odd_shapes_are_looked_at(model: Path, detector: str) -> None:
         assert find(np.full((*shape, 3), 90, np.uint8)).xyxy.shape[1] == 4, shape
 
 
-@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)]
+)
 def test_what_is_no_bgr_picture_is_refused(model: Path, image: ImageArray) -> None:
     with pytest.raises(ValueError, match="BGR"):
         TwoStageDetector(FakeFaces([], []), Classifier(model))(image)
 
 
-def test_the_floor_of_faces_is_that_of_the_projects_of_2020_and_can_be_set(model: Path, samples: Path) -> None:
+def test_the_floor_of_faces_is_that_of_the_projects_of_2020_and_can_be_set(
+    model: Path, samples: Path
+) -> None:
     photo = read_image(samples / "queue.jpg")
     usual = load_detector(model, pipeline="two-stage", conf=0)
     scores = usual.face_detector.detect(photo).scores  # type: ignore[union-attr]
@@ -110,7 +118,9 @@ def test_haars_faces_count_as_sure(model: Path, samples: Path) -> None:
     assert isinstance(detector, TwoStageDetector)
     faces = detector.face_detector.detect(photo)
     assert len(faces) > 0
-    assert sorted(detector(photo).confidence) == pytest.approx(sorted(detector.classify(photo, faces.boxes).max(axis=1)))
+    assert sorted(detector(photo).confidence) == pytest.approx(
+        sorted(detector.classify(photo, faces.boxes).max(axis=1))
+    )
 
 
 def test_the_folder_of_the_face_detector_can_be_given(model: Path, tmp_path: Path) -> None:
@@ -122,7 +132,12 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     for name, value in (("detector", "ssd"), ("face", "face_detector"), ("face_conf", 0.5)):
         with pytest.raises(MaskyoloError, match=r"--pipeline two-stage"):
             load_detector(**{name: value})  # type: ignore[arg-type]
-    for name, value in (("backend", "onnxruntime"), ("precision", "bf16"), ("imgsz", 320), ("iou", 0.4)):
+    for name, value in (
+        ("backend", "onnxruntime"),
+        ("precision", "bf16"),
+        ("imgsz", 320),
+        ("iou", 0.4),
+    ):
         with pytest.raises(MaskyoloError, match=rf"--{name}.*--pipeline yolo"):
             load_detector(model, pipeline="two-stage", **{name: value})  # type: ignore[arg-type]
     with pytest.raises(MaskyoloError, match="face_conf"):
@@ -141,7 +156,9 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
 @pytest.mark.parametrize("name", ["mask_detector.model", "x.h5", "saved.model"])
 @pytest.mark.parametrize("pipeline", ["yolo", "two-stage"])
 def test_a_model_of_keras_is_told_how_to_convert(tmp_path: Path, name: str, pipeline: str) -> None:
-    (tmp_path / name).mkdir() if name == "saved.model" else (tmp_path / name).write_bytes(b"\x89HDF")
+    (tmp_path / name).mkdir() if name == "saved.model" else (tmp_path / name).write_bytes(
+        b"\x89HDF"
+    )
     with pytest.raises(WeightsError, match=r"tools/convert_keras\.py .* --out") as error:
         load_detector(tmp_path / name, pipeline=pipeline)
     assert "\n" not in str(error.value)
@@ -165,7 +182,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> dict[str,
     height, width = photo.shape[:2]
     (left, top, right, bottom) = load_face_detector("ssd-plain").detect(photo).boxes[0].astype(int)
     side = max(right - left, bottom - top)
-    view = photo[max(top - side // 3, 0) : bottom + side // 3, max(left - side // 2, 0) : right + side // 2]
+    view = photo[
+        max(top - side // 3, 0) : bottom + side // 3, max(left - side // 2, 0) : right + side // 2
+    ]
     tile = cv2.resize(view, (96, 96), interpolation=cv2.INTER_AREA)
     far = np.full((240, 320, 3), 120, np.uint8)
     small = cv2.resize(view, (36, 36), interpolation=cv2.INTER_AREA)
@@ -197,9 +216,26 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> dict[str,
     ],
 )
 def test_python_and_the_command_give_the_same(
-    model: Path, scenes: dict[str, Path], tmp_path: Path, name: str, detector: str, least: int, most: int
+    model: Path,
+    scenes: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    detector: str,
+    least: int,
+    most: int,
 ) -> None:
-    words = ["--image", scenes[name], "--pipeline", "two-stage", "--detector", detector, "--model", model, "--confidence", "0.2"]
+    words = [
+        "--image",
+        scenes[name],
+        "--pipeline",
+        "two-stage",
+        "--detector",
+        detector,
+        "--model",
+        model,
+        "--confidence",
+        "0.2",
+    ]
     with pytest.raises(SystemExit) as end:
         main(["detect", *map(str, words), "--no-save", "--save-json", str(tmp_path / "out.jsonl")])
     assert end.value.code == 0
@@ -208,7 +244,9 @@ def test_python_and_the_command_give_the_same(
     image = read_image(scenes[name])
     found = load_detector(model, pipeline="two-stage", detector=detector, conf=0.2)(image)
     assert least <= len(found) == len(told) <= most
-    assert np.array([one["box"] for one in told]).reshape(-1, 4) == pytest.approx(found.xyxy, abs=0.01)
+    assert np.array([one["box"] for one in told]).reshape(-1, 4) == pytest.approx(
+        found.xyxy, abs=0.01
+    )
     assert [one["confidence"] for one in told] == pytest.approx(found.confidence, abs=1e-4)
     assert [one["class"] for one in told] == found.data["class_name"].tolist()
     assert (found.xyxy[:, 2:] <= [image.shape[1], image.shape[0]]).all()
@@ -216,5 +254,7 @@ def test_python_and_the_command_give_the_same(
         assert 12 < (found.xyxy[0, 2:] - found.xyxy[0, :2]).max() < 28
     if name == "cut":
         assert found.xyxy[0, 0] < 2
-    ((_, streamed),) = maskyolo.detect(scenes[name], model=model, pipeline="two-stage", detector=detector, conf=0.2)
+    ((_, streamed),) = maskyolo.detect(
+        scenes[name], model=model, pipeline="two-stage", detector=detector, conf=0.2
+    )
     assert (streamed.xyxy == found.xyxy).all()

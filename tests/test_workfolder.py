@@ -63,7 +63,11 @@ def killed_at(step: int) -> Iterator[list[str]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -79,7 +83,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(photos: Path, out: Path, update: bool, seed: int = 0) -> None:
-    convert_dataset(photos, out, splits=(0.5, 0.5, 0), seed=seed, scenes=1, workers=1, update=update)
+    convert_dataset(
+        photos, out, splits=(0.5, 0.5, 0), seed=seed, scenes=1, workers=1, update=update
+    )
 
 
 def steps(count: int) -> list[int]:
@@ -100,7 +106,9 @@ def test_a_new_set_is_the_same_after_a_kill_at_any_step(photos: Path, tmp_path: 
         with killed_at(step), pytest.raises(Killed):
             make(photos, out, update=False)
         FakeFaces.seen = 0
-        make(photos, out, update=out.exists())  # it exists when the kill came after the last step that matters
+        make(
+            photos, out, update=out.exists()
+        )  # it exists when the kill came after the last step that matters
         assert tree(out) == whole, f"killed before: {happened[step]}"
         assert FakeFaces.seen == 0 or step < len(happened) - 9, "what was done is not done again"
         assert [path.name for path in out.parent.iterdir()] == ["set"]
@@ -113,13 +121,19 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
     dealt_anew = {row.source: row.split for row in read_ledger(out / "ledger.csv")}
     shutil.rmtree(out)
     make(photos, out, update=False)
-    moved = next(row for row in read_ledger(out / "ledger.csv") if row.split != dealt_anew[row.source])
+    moved = next(
+        row for row in read_ledger(out / "ledger.csv") if row.split != dealt_anew[row.source]
+    )
     label = out / moved.image.replace("images", "labels").replace(".jpg", ".txt")
     label.write_text("1 0.5 0.5 0.25 0.25\n")
     (out / "notes.txt").write_text("mine")
     shutil.copytree(out, before)
     shutil.copy(photos / moved.source, photos / "with_mask" / "new.jpg")
-    next(path for path in sorted((photos / "without_mask").iterdir()) if path != photos / moved.source).unlink()
+    next(
+        path
+        for path in sorted((photos / "without_mask").iterdir())
+        if path != photos / moved.source
+    ).unlink()
     with killed_at(10**9) as happened:
         make(photos, out, update=True, seed=1)
     whole = tree(out)
@@ -137,7 +151,9 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["mine.jpg", "scene_mine.jpg", "scene_00000.png"])
-def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Path, tmp_path: Path, name: str) -> None:
+def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(
+    photos: Path, tmp_path: Path, name: str
+) -> None:
     make(photos, tmp_path / "set", update=True)
     shutil.copy(photos / "with_mask" / "0.jpg", tmp_path / "set" / "images" / "train" / name)
     before = tree(tmp_path / "set")
@@ -146,15 +162,23 @@ def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(photos: Pat
     assert tree(tmp_path / "set") == before
 
 
-@pytest.mark.parametrize(("command", "found"), [("", r"images"), ("synthesize", r"images"), ("convert", r"images/mine\.jpg")])
-def test_what_others_left_in_the_working_folder_is_not_removed(photos: Path, tmp_path: Path, command: str, found: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [("", r"images"), ("synthesize", r"images"), ("convert", r"images/mine\.jpg")],
+)
+def test_what_others_left_in_the_working_folder_is_not_removed(
+    photos: Path, tmp_path: Path, command: str, found: str
+) -> None:
     part = tmp_path / "set.part"
     (part / "images").mkdir(parents=True)
     (part / "images" / "mine.jpg").touch()
     if command:
         (part / ".maskyolo").write_text(command)
     before = tree(part)
-    with pytest.raises(OutputError, match=f"{found} in it is not of an interrupted convert; move it away or choose another --out"):
+    with pytest.raises(
+        OutputError,
+        match=f"{found} in it is not of an interrupted convert; move it away or choose another --out",
+    ):
         make(photos, tmp_path / "set", update=False)
     assert tree(part) == before
 
@@ -162,12 +186,16 @@ def test_what_others_left_in_the_working_folder_is_not_removed(photos: Path, tmp
 def test_a_folder_that_is_no_set_is_not_updated(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "journal.jsonl").write_text("mine")
-    with pytest.raises(OutputError, match=r"no ledger\.csv; only a set that convert made can be updated"):
+    with pytest.raises(
+        OutputError, match=r"no ledger\.csv; only a set that convert made can be updated"
+    ):
         make(photos, tmp_path / "set", update=True)
     assert (tmp_path / "set" / "journal.jsonl").read_text() == "mine"
 
 
-def test_what_ultralytics_leaves_in_a_set_does_not_stop_an_update(photos: Path, tmp_path: Path) -> None:
+def test_what_ultralytics_leaves_in_a_set_does_not_stop_an_update(
+    photos: Path, tmp_path: Path
+) -> None:
     make(photos, tmp_path / "set", update=True)
     (tmp_path / "set" / "labels" / "train.cache").write_bytes(b"cache")
     make(photos, tmp_path / "set", update=True)
@@ -186,13 +214,18 @@ def test_a_second_update_changes_nothing(photos: Path, tmp_path: Path) -> None:
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     (tmp_path / "disk" / "set").mkdir(parents=True)
     (tmp_path / "set").symlink_to(tmp_path / "disk" / "set")
-    assert working_folder(tmp_path / "set") == (tmp_path / "disk" / "set", tmp_path / "disk" / "set.part")
+    assert working_folder(tmp_path / "set") == (
+        tmp_path / "disk" / "set",
+        tmp_path / "disk" / "set.part",
+    )
     assert working_folder(".")[0] == Path.cwd()
     with pytest.raises(OutputError, match="choose another folder"):
         working_folder("/")
 
 
-def test_two_runs_at_once_do_not_share_a_working_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_at_once_do_not_share_a_working_folder(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Curious(FakeFaces):
         told: list[str] = []  # noqa: RUF012
 
@@ -206,14 +239,20 @@ def test_two_runs_at_once_do_not_share_a_working_folder(photos: Path, tmp_path: 
 
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: Curious())
     made = convert_dataset(photos, tmp_path / "set", workers=1)
-    assert Curious.told[0].startswith(f"cannot work in {tmp_path / 'set'}.part: another run is at work in it; wait")
+    assert Curious.told[0].startswith(
+        f"cannot work in {tmp_path / 'set'}.part: another run is at work in it; wait"
+    )
     assert sum(row.in_set for row in made.rows) == len(made.rows)
     with pytest.raises(OutputError, match="it exists"):
         convert_dataset(photos, tmp_path / "set")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"], "no empty working folder is left"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"], (
+        "no empty working folder is left"
+    )
 
 
-def test_a_set_in_a_folder_that_cannot_be_written_is_locked_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_in_a_folder_that_cannot_be_written_is_locked_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "data.yaml").touch()
     for writable, names in ((True, ["set", "set.part"]), (False, ["set"])):
@@ -221,6 +260,9 @@ def test_a_set_in_a_folder_that_cannot_be_written_is_locked_itself(tmp_path: Pat
         with locked_set(tmp_path / "set"):
             assert sorted(path.name for path in tmp_path.iterdir()) == names
             for _ in range(2):  # a run that is turned away leaves the lock as it is
-                with pytest.raises(OutputError, match="another run is at work in it"), locked_set(tmp_path / "set"):
+                with (
+                    pytest.raises(OutputError, match="another run is at work in it"),
+                    locked_set(tmp_path / "set"),
+                ):
                     pass
     assert [path.name for path in tmp_path.iterdir()] == ["set"]

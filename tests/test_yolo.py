@@ -9,7 +9,14 @@ from maskyolo.backends import Tensor, load_backend, parse_imgsz, parse_names, to
 from maskyolo.boxes import box_iou
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import ImageArray, read_image
-from maskyolo.yolo import YoloDetector, find_model, letterbox, load_detector, network_shape, postprocess
+from maskyolo.yolo import (
+    YoloDetector,
+    find_model,
+    letterbox,
+    load_detector,
+    network_shape,
+    postprocess,
+)
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
@@ -19,7 +26,9 @@ class FakeBackend:
 
     precision = "f32"
 
-    def __init__(self, columns: list[list[float]], names: tuple[str, ...] = ("with_mask", "without_mask")) -> None:
+    def __init__(
+        self, columns: list[list[float]], names: tuple[str, ...] = ("with_mask", "without_mask")
+    ) -> None:
         self.output = np.array(columns, np.float32).reshape(-1, 6).T[None]
         self.names = names
         self.shape: tuple[int, int] | None = None
@@ -47,7 +56,9 @@ def detector() -> YoloDetector:
         (500, 500, 33, (64, 64)),
     ],
 )
-def test_the_network_sees_no_more_border_than_it_must(height: int, width: int, imgsz: int, shape: tuple[int, int]) -> None:
+def test_the_network_sees_no_more_border_than_it_must(
+    height: int, width: int, imgsz: int, shape: tuple[int, int]
+) -> None:
     assert network_shape(height, width, imgsz) == shape
 
 
@@ -73,7 +84,13 @@ def test_letterbox_of_an_extreme_aspect_keeps_a_pixel() -> None:
 
 def test_one_face_has_one_state() -> None:
     output = np.array(
-        [[50, 50, 20, 20, 0.9, 0.1], [51, 50, 20, 20, 0.2, 0.8], [90, 50, 20, 20, 0.1, 0.7], [10, 10, 5, 5, 0.1, 0.2]], np.float32
+        [
+            [50, 50, 20, 20, 0.9, 0.1],
+            [51, 50, 20, 20, 0.2, 0.8],
+            [90, 50, 20, 20, 0.1, 0.7],
+            [10, 10, 5, 5, 0.1, 0.2],
+        ],
+        np.float32,
     ).T
     boxes, confidence, class_ids = postprocess(output, conf=0.25, iou=0.5)
     assert boxes.tolist() == [[40, 40, 60, 60], [80, 40, 100, 60]]
@@ -84,7 +101,9 @@ def test_one_face_has_one_state() -> None:
 
 
 def test_nothing_found_is_empty_arrays() -> None:
-    detections = YoloDetector(FakeBackend([[5, 5, 2, 2, 0.1, 0.1]]))(np.zeros((30, 40, 3), np.uint8))
+    detections = YoloDetector(FakeBackend([[5, 5, 2, 2, 0.1, 0.1]]))(
+        np.zeros((30, 40, 3), np.uint8)
+    )
     assert detections.xyxy.shape == (0, 4)
     assert detections.class_id is not None
     assert detections.class_id.shape == detections.data["class_name"].shape == (0,)
@@ -94,13 +113,17 @@ def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
     backend = FakeBackend([[320, 192, 64, 32, 0.9, 0], [630, 380, 100, 100, 0.8, 0]])
     detections = YoloDetector(backend)(np.zeros((720, 1280, 3), np.uint8))
     assert backend.seen == (1, 384, 640, 3)
-    assert detections.xyxy[0] == pytest.approx([576, 328, 704, 392])  # scale 2, 12 pixels of border above
+    assert detections.xyxy[0] == pytest.approx(
+        [576, 328, 704, 392]
+    )  # scale 2, 12 pixels of border above
     assert detections.xyxy[1] == pytest.approx([1160, 636, 1280, 720])
 
 
 def test_a_box_around_the_whole_picture_is_the_whole_picture() -> None:
     backend = FakeBackend([[320, 240, 640, 458, 0.9, 0]])  # 366 rows become 457.5, so 458
-    assert YoloDetector(backend)(np.zeros((366, 512, 3), np.uint8)).xyxy[0] == pytest.approx([0, 0, 512, 366], abs=1e-3)
+    assert YoloDetector(backend)(np.zeros((366, 512, 3), np.uint8)).xyxy[0] == pytest.approx(
+        [0, 0, 512, 366], abs=1e-3
+    )
 
 
 def test_classes_are_told_apart_by_name_not_by_place() -> None:
@@ -117,12 +140,19 @@ def test_a_network_of_one_size_gets_that_size() -> None:
     for detector in (YoloDetector(backend), YoloDetector(backend, imgsz=310)):
         detector(np.zeros((100, 200, 3), np.uint8))
         assert (detector.imgsz, backend.seen) == (320, (1, 192, 320, 3))
-    with pytest.raises(MaskyoloError, match="imgsz 640: the network was exported for 320 pixels only"):
+    with pytest.raises(
+        MaskyoloError, match="imgsz 640: the network was exported for 320 pixels only"
+    ):
         YoloDetector(backend, imgsz=640)
 
 
-@pytest.mark.parametrize(("said", "given", "side"), [(None, None, 640), (416, None, 416), (416, 320, 320), (410, None, 416)])
-def test_pictures_are_scaled_to_what_the_weights_say_unless_told(said: int | None, given: int | None, side: int) -> None:
+@pytest.mark.parametrize(
+    ("said", "given", "side"),
+    [(None, None, 640), (416, None, 416), (416, 320, 320), (410, None, 416)],
+)
+def test_pictures_are_scaled_to_what_the_weights_say_unless_told(
+    said: int | None, given: int | None, side: int
+) -> None:
     backend = FakeBackend([])
     backend.imgsz = said
     detector = YoloDetector(backend, given)
@@ -143,7 +173,13 @@ def test_other_classes_are_the_wrong_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)]
+    "image",
+    [
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5, 5, 3)),
+        np.zeros((0, 5, 3), np.uint8),
+    ],
 )
 def test_what_is_no_bgr_picture_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="BGR"):
@@ -157,7 +193,12 @@ def test_the_shipped_model_finds_the_faces_people_marked(detector: YoloDetector)
     assert found.confidence[0] > 0.5
     photo = read_image(SAMPLES / "office.jpg")
     found = detector(photo)
-    assert sorted(found.data["class_name"]) == ["with_mask", "with_mask", "without_mask", "without_mask"]
+    assert sorted(found.data["class_name"]) == [
+        "with_mask",
+        "with_mask",
+        "without_mask",
+        "without_mask",
+    ]
     assert (found.xyxy >= 0).all()
     assert (found.xyxy <= [photo.shape[1], photo.shape[0]] * 2).all()
 
@@ -177,7 +218,10 @@ def test_a_checkpoint_gives_what_its_onnx_gives() -> None:
     checkpoint = find_model("maskyolo-n").with_suffix(".pt")
     for name in ("office.jpg", "queue.jpg"):
         photo = read_image(SAMPLES / name)
-        ours, theirs = load_detector(precision="fp32")(photo), load_detector(checkpoint, device="cpu")(photo)
+        ours, theirs = (
+            load_detector(precision="fp32")(photo),
+            load_detector(checkpoint, device="cpu")(photo),
+        )
         assert len(ours) == len(theirs) > 0
         assert (box_iou(ours.xyxy, theirs.xyxy).max(axis=1) > 0.95).all()
 
@@ -214,7 +258,9 @@ def test_a_checkpoint_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_checkpoint_without_pytorch_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_without_pytorch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "x.pt").touch()
     monkeypatch.setitem(__import__("sys").modules, "ultralytics", None)
     with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"$'):
@@ -226,14 +272,19 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
         load_detector(device="npu7")
 
 
-@pytest.mark.parametrize(("setting", "value"), [("conf", 1.5), ("iou", -1), ("imgsz", 0), ("imgsz", 100_000)])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("conf", 1.5), ("iou", -1), ("imgsz", 0), ("imgsz", 100_000)]
+)
 def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
     with pytest.raises(MaskyoloError, match=setting):
         load_detector(**{setting: value})  # type: ignore[arg-type]
 
 
 def test_class_names_are_read_and_never_run() -> None:
-    assert parse_names("{0: 'with_mask', 1: 'without_mask'}", Path("x")) == ("with_mask", "without_mask")
+    assert parse_names("{0: 'with_mask', 1: 'without_mask'}", Path("x")) == (
+        "with_mask",
+        "without_mask",
+    )
     for text in ("__import__('os').abort()", "{1: 'a'}", "[", "7"):
         with pytest.raises(WeightsError, match="class names"):
             parse_names(text, Path("x"))

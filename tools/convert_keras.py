@@ -16,18 +16,36 @@ from maskyolo.keras_import import SCALINGS, convert_keras
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, convert, print the file's name; a user's error is one line and exit code 1."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="the HDF5 file that Keras saved")
-    parser.add_argument("--out", type=Path, help="the .onnx file to write (default: beside the model)")
-    parser.add_argument(
-        "--scaling", choices=SCALINGS, default="tf", help="pixels in training: tf (-1..1, MobileNetV2), caffe (ResNet50), ..."
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--names", default="with_mask,without_mask", help="classes in the order of the outputs (default: %(default)s)")
-    parser.add_argument("--margin", type=float, default=0.0, help="added on each side of a face, as a share of its size (default: 0)")
+    parser.add_argument("model", type=Path, help="the HDF5 file that Keras saved")
+    parser.add_argument(
+        "--out", type=Path, help="the .onnx file to write (default: beside the model)"
+    )
+    parser.add_argument(
+        "--scaling",
+        choices=SCALINGS,
+        default="tf",
+        help="pixels in training: tf (-1..1, MobileNetV2), caffe (ResNet50), ...",
+    )
+    parser.add_argument(
+        "--names",
+        default="with_mask,without_mask",
+        help="classes in the order of the outputs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.0,
+        help="added on each side of a face, as a share of its size (default: 0)",
+    )
     words = parser.parse_args(arguments)
     out = words.out or words.model.with_suffix(".onnx")
     try:
-        settings = convert_keras(words.model, out, words.scaling, tuple(words.names.split(",")), words.margin)
+        settings = convert_keras(
+            words.model, out, words.scaling, tuple(words.names.split(",")), words.margin
+        )
     except MaskyoloError as error:
         sys.exit(f"convert_keras: {error}")
     print(f"{out}: {settings.size}x{settings.size}, {', '.join(settings.names)}")

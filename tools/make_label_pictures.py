@@ -48,10 +48,15 @@ def statuses(work: Path) -> list[tuple[Path, LedgerRow]]:
     rows = convert_dataset(photos, out, exclude=[bench]).rows
     wrong = next(row for row in rows if row.source == "without_mask/02.jpg")
     x1, y1, x2, y2 = wrong.boxes[0]
-    better = wrong.corrected([(x1, y1 - 0.1 * (y2 - y1), x2, y2)], wrong.classes, "box drawn anew in review")
+    better = wrong.corrected(
+        [(x1, y1 - 0.1 * (y2 - y1), x2, y2)], wrong.classes, "box drawn anew in review"
+    )
     label = out / wrong.image.replace("images/", "labels/").replace(".jpg", ".txt")
     label.unlink()  # the ledger's boxes count where there is no label file
-    write_ledger(out / "ledger.csv", [better if row.source == wrong.source else row for row in read_ledger(out / "ledger.csv")])
+    write_ledger(
+        out / "ledger.csv",
+        [better if row.source == wrong.source else row for row in read_ledger(out / "ledger.csv")],
+    )
     rows = convert_dataset(photos, out, exclude=[bench], update=True).rows
     shown = [
         next(row for row in rows if row.source == "with_mask/01.jpg"),
@@ -65,7 +70,12 @@ def panel(draw: ImageDraw.ImageDraw, place: int, title: str, lines: tuple[str, .
     """Write the title of a panel of the journey, and lines of text."""
     draw.text((place * (TILE + 16) + 2, 4), title, fill="black", font=ImageFont.load_default(13))
     for number, line in enumerate(lines):
-        draw.text((place * (TILE + 16) + 2, 34 + 15 * number), line, fill="black", font=ImageFont.load_default(11))
+        draw.text(
+            (place * (TILE + 16) + 2, 34 + 15 * number),
+            line,
+            fill="black",
+            font=ImageFont.load_default(11),
+        )
 
 
 def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
@@ -74,7 +84,9 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     image = read_image(photo)
     side = round(0.5 * max(image.shape[:2]))
-    bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT, value=(104, 177, 123))
+    bordered = cv2.copyMakeBorder(
+        image, side, side, side, side, cv2.BORDER_CONSTANT, value=(104, 177, 123)
+    )
     boxed = image.copy()
     (x1, y1, x2, y2) = (round(value) for value in kept.boxes[0])
     cv2.rectangle(boxed, (x1, y1), (x2, y2), (60, 170, 0), 2)
@@ -84,10 +96,20 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
         tile = ImageOps.contain(Image.fromarray(shown[:, :, ::-1]), (TILE, TILE))
         sheet.paste(tile, (place * (TILE + 16), 30))
     where = kept.source.split("/")[0] + "/"
-    draw.text((2, TILE + 36), f"in the folder {where}", fill="black", font=ImageFont.load_default(11))
-    draw.text((TILE + 18, TILE + 36), "with a border, so that it is not too large", fill="black", font=ImageFont.load_default(11))
     draw.text(
-        (2 * (TILE + 16) + 2, TILE + 36), f"score {kept.scores[0]:.2f}, by {kept.origins[0]}", fill="black", font=ImageFont.load_default(11)
+        (2, TILE + 36), f"in the folder {where}", fill="black", font=ImageFont.load_default(11)
+    )
+    draw.text(
+        (TILE + 18, TILE + 36),
+        "with a border, so that it is not too large",
+        fill="black",
+        font=ImageFont.load_default(11),
+    )
+    draw.text(
+        (2 * (TILE + 16) + 2, TILE + 36),
+        f"score {kept.scores[0]:.2f}, by {kept.origins[0]}",
+        fill="black",
+        font=ImageFont.load_default(11),
     )
     class_id, *numbers = label.split()
     panel(
@@ -140,11 +162,21 @@ def main() -> None:
     """Make both pictures."""
     with tempfile.TemporaryDirectory() as folder:
         found = statuses(Path(folder))
-        sheet = draw_sheet([(path, replace(row, source=f"{row.status}: {row.source}")) for path, row in found], columns=5, tile=TILE)
+        sheet = draw_sheet(
+            [(path, replace(row, source=f"{row.status}: {row.source}")) for path, row in found],
+            columns=5,
+            tile=TILE,
+        )
         sheet.save(IMAGES / "statuses.jpg", quality=82)
         kept = found[0][1]
-        label = (Path(folder) / "set" / kept.image.replace("images/", "labels/")).with_suffix(".txt").read_text()
-        journey(SAMPLES / "folders" / kept.source, kept, label).save(IMAGES / "journey.jpg", quality=85)
+        label = (
+            (Path(folder) / "set" / kept.image.replace("images/", "labels/"))
+            .with_suffix(".txt")
+            .read_text()
+        )
+        journey(SAMPLES / "folders" / kept.source, kept, label).save(
+            IMAGES / "journey.jpg", quality=85
+        )
 
 
 if __name__ == "__main__":

@@ -13,14 +13,20 @@ from PIL import Image
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 3
-START = (0.0, 40.0, 400.0)  # left, top, width of the view in the photo's pixels; its height follows from 16:9
+START = (
+    0.0,
+    40.0,
+    400.0,
+)  # left, top, width of the view in the photo's pixels; its height follows from 16:9
 END = (110.0, 48.0, 240.0)
 
 
 def view(share: float) -> tuple[float, float, float, float]:
     """Return the view xyxy in the photo's pixels at `share` (0 to 1) of the clip, eased at both ends."""
     eased = share * share * (3 - 2 * share)
-    left, top, width = (first + (last - first) * eased for first, last in zip(START, END, strict=True))
+    left, top, width = (
+        first + (last - first) * eased for first, last in zip(START, END, strict=True)
+    )
     return left, top, left + width, top + width * HEIGHT / WIDTH
 
 
@@ -30,11 +36,22 @@ def main() -> None:
     target, part = SAMPLES / "street.mp4", SAMPLES / "street.part.mp4"
     frames = FPS * SECONDS
     with av.open(str(part), "w", options={"movflags": "faststart"}) as container:
-        container.flags |= av.container.Flags.bitexact.value  # no date, no version: the same bytes each time
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "slow", "threads": "1"})
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = WIDTH, HEIGHT, "yuv420p", Fraction(1, FPS)
+        container.flags |= (
+            av.container.Flags.bitexact.value
+        )  # no date, no version: the same bytes each time
+        stream = container.add_stream(
+            "libx264", rate=FPS, options={"crf": "23", "preset": "slow", "threads": "1"}
+        )
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = (
+            WIDTH,
+            HEIGHT,
+            "yuv420p",
+            Fraction(1, FPS),
+        )
         for number in range(frames):
-            picture = photo.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=view(number / (frames - 1)))
+            picture = photo.resize(
+                (WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=view(number / (frames - 1))
+            )
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())
     part.replace(target)

@@ -24,7 +24,9 @@ def main(photos: Path) -> None:
             target = FOLDERS / row["file"]
             target.parent.mkdir(exist_ok=True)
             crop.save(target, quality=90)
-            print(f"{row['file']}: {crop.width}x{crop.height}, {target.stat().st_size / 1000:.0f} kB")
+            print(
+                f"{row['file']}: {crop.width}x{crop.height}, {target.stat().st_size / 1000:.0f} kB"
+            )
 
 
 if __name__ == "__main__":

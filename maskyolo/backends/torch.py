@@ -44,16 +44,26 @@ class TorchBackend:
             self._device = torch.device(f"cuda:{device}" if device.isdigit() else device)
             torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
-            raise MaskyoloError(f"cannot compute on device '{device}': PyTorch does not find it; use --device cpu") from error
+            raise MaskyoloError(
+                f"cannot compute on device '{device}': PyTorch does not find it; use --device cpu"
+            ) from error
         try:
             with silenced():
                 model: Any = ultralytics.YOLO(path)
-                task, names, network = model.task, model.names, model.model.float().eval().fuse(verbose=False)
+                task, names, network = (
+                    model.task,
+                    model.names,
+                    model.model.float().eval().fuse(verbose=False),
+                )
         except Exception as error:  # unpickling runs whatever the file says
             reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise WeightsError(f"wrong weights {path}: not a checkpoint of Ultralytics ({reason}); download or train it again") from error
+            raise WeightsError(
+                f"wrong weights {path}: not a checkpoint of Ultralytics ({reason}); download or train it again"
+            ) from error
         if task != "detect" or getattr(network, "end2end", False):
-            raise WeightsError(f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed")
+            raise WeightsError(
+                f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed"
+            )
         self.names = tuple(str(names[place]) for place in range(len(names)))
         self.imgsz = parse_imgsz({key: str(value) for key, value in model.overrides.items()}, path)
         self._network = network.to(self._device)

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from maskyolo import __version__
-from maskyolo.cli import compare, convert, detect, doctor, export, models, review, synthesize, train, val
+from maskyolo.cli import (
+    compare,
+    convert,
+    detect,
+    doctor,
+    export,
+    models,
+    review,
+    synthesize,
+    train,
+    val,
+)
 from maskyolo.cli.options import examples
 from maskyolo.errors import MaskyoloError
 
@@ -41,19 +52,47 @@ def _version(value: bool) -> None:
         "maskyolo detect --source photo.jpg --model runs/train/train/weights/best.onnx",
     )
 )
-def _app(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Find faces in pictures and videos, tell which wear a mask, and train such a detector from two folders of photos."""
 
 
-app.command("convert", epilog=convert.EXAMPLES, short_help="Make a data set with boxes from two folders of photos.")(convert.convert)
-app.command("synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces.")(synthesize.synthesize)
-app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(train.train)
-app.command("val", epilog=val.EXAMPLES, short_help="Measure a detector on labelled pictures.")(val.val)
-app.command("compare", epilog=compare.EXAMPLES, short_help="Set detectors side by side: how right, how fast.")(compare.compare)
-app.command("detect", epilog=detect.EXAMPLES, short_help="Find faces and masks in pictures, videos, streams.")(detect.detect)
-app.command("export", epilog=export.EXAMPLES, short_help="Make a model for another runtime.")(export.export)
-app.command("models", epilog=models.EXAMPLES, short_help="List, fetch and check weights.")(models.models)
-app.command("doctor", epilog=doctor.EXAMPLES, short_help="Check the installation, and say the mends.")(doctor.doctor)
+app.command(
+    "convert",
+    epilog=convert.EXAMPLES,
+    short_help="Make a data set with boxes from two folders of photos.",
+)(convert.convert)
+app.command(
+    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces."
+)(synthesize.synthesize)
+app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(
+    train.train
+)
+app.command("val", epilog=val.EXAMPLES, short_help="Measure a detector on labelled pictures.")(
+    val.val
+)
+app.command(
+    "compare",
+    epilog=compare.EXAMPLES,
+    short_help="Set detectors side by side: how right, how fast.",
+)(compare.compare)
+app.command(
+    "detect",
+    epilog=detect.EXAMPLES,
+    short_help="Find faces and masks in pictures, videos, streams.",
+)(detect.detect)
+app.command("export", epilog=export.EXAMPLES, short_help="Make a model for another runtime.")(
+    export.export
+)
+app.command("models", epilog=models.EXAMPLES, short_help="List, fetch and check weights.")(
+    models.models
+)
+app.command(
+    "doctor", epilog=doctor.EXAMPLES, short_help="Check the installation, and say the mends."
+)(doctor.doctor)
 app.add_typer(review.app, name="review", short_help="Find and correct a data set's errors.")
 
 
@@ -75,7 +114,9 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
     except OSError as error:
         code = code or _unwritten(error)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is left has nowhere to go
     if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
         _leave(code)
     sys.exit(code)
@@ -85,7 +126,10 @@ def _unwritten(error: OSError) -> int:
     """Tell that the output went nowhere, unless its reader has had enough of it; return the exit code."""
     if error.errno != errno.EPIPE:
         reason = (error.strerror or str(error)).lower()
-        print(f"maskyolo: cannot write the output: {reason}; free some space or send it elsewhere", file=sys.stderr)
+        print(
+            f"maskyolo: cannot write the output: {reason}; free some space or send it elsewhere",
+            file=sys.stderr,
+        )
     return 1
 
 

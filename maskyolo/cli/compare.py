@@ -49,7 +49,9 @@ def compare(
     images: Images = None,
     labels: LabelsFolder = None,
     image_list: ImageList = None,
-    source: Annotated[str | None, typer.Option(help="Video on which to show them side by side.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Video on which to show them side by side.")
+    ] = None,
     conf: ReportConfidence = 0.25,
     iou: NmsIou = 0.5,
     imgsz: ImageSize = None,
@@ -58,7 +60,11 @@ def compare(
     trust: Trust = False,
     seed: Seed = 0,
     rounds: Annotated[
-        int, typer.Option(min=0, help="Times that each detector sees each frame when speed is measured; 0 leaves speed out.")
+        int,
+        typer.Option(
+            min=0,
+            help="Times that each detector sees each frame when speed is measured; 0 leaves speed out.",
+        ),
     ] = 15,
     project: Project = Path("runs/compare"),
     name: Name = "compare",

@@ -46,56 +46,125 @@ def detect(
     source: Annotated[
         str,
         typer.Option(
-            "--source", "--image", help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp)."
+            "--source",
+            "--image",
+            help="Picture, video, folder, glob, list of them (.txt), camera number, or address (http, https, rtsp).",
         ),
     ],
     model: Model = None,
-    conf: Annotated[float, typer.Option("--conf", "--confidence", min=0, max=1, help="Least confidence of a detection.")] = 0.25,
+    conf: Annotated[
+        float,
+        typer.Option(
+            "--conf", "--confidence", min=0, max=1, help="Least confidence of a detection."
+        ),
+    ] = 0.25,
     iou: NmsIou = 0.5,
     imgsz: ImageSize = None,
     device: Device = "auto",
-    vid_stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame of a video.")] = 1,
+    vid_stride: Annotated[
+        int, typer.Option(min=1, help="Look at every n-th frame of a video.")
+    ] = 1,
     reconnect: Annotated[
-        float, typer.Option(min=0, help="Seconds for which a camera or stream that breaks off is tried again (inf: for ever).")
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds for which a camera or stream that breaks off is tried again (inf: for ever).",
+        ),
     ] = 60,
     max_det: MaxDetections = 300,
     slice_size: Annotated[
-        int | None, typer.Option("--slice", min=64, help="Look besides at tiles of this many pixels: far faces in very large pictures.")
+        int | None,
+        typer.Option(
+            "--slice",
+            min=64,
+            help="Look besides at tiles of this many pixels: far faces in very large pictures.",
+        ),
     ] = None,
     pipeline: Pipeline = "yolo",
     detector: FaceDetectorName = None,
     face: FaceWeights = None,
-    face_conf: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")] = None,
+    face_conf: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least score of a face in two-stage (0.5).")
+    ] = None,
     backend: Backend = "auto",
     precision: Precision = "auto",
     trust: Trust = False,
     track: Annotated[
-        bool, typer.Option("--track", help="Follow the faces of videos and streams: steady labels, and people are counted.")
+        bool,
+        typer.Option(
+            "--track",
+            help="Follow the faces of videos and streams: steady labels, and people are counted.",
+        ),
     ] = False,
     zone: Annotated[
-        str | None, typer.Option(help="Count only people in this polygon: x1,y1,x2,y2,x3,y3,... in pixels, or in shares from 0 to 1.")
+        str | None,
+        typer.Option(
+            help="Count only people in this polygon: x1,y1,x2,y2,x3,y3,... in pixels, or in shares from 0 to 1."
+        ),
     ] = None,
-    line: Annotated[str | None, typer.Option(help="Count who crosses this line: x1,y1,x2,y2 in pixels, or in shares from 0 to 1.")] = None,
+    line: Annotated[
+        str | None,
+        typer.Option(
+            help="Count who crosses this line: x1,y1,x2,y2 in pixels, or in shares from 0 to 1."
+        ),
+    ] = None,
     events: Annotated[
-        Path | None, typer.Option(help="Write what happens to the people to this file, .csv or .jsonl: appears, changes, alert, ...")
+        Path | None,
+        typer.Option(
+            help="Write what happens to the people to this file, .csv or .jsonl: appears, changes, alert, ..."
+        ),
     ] = None,
     alert_after: Annotated[
-        float | None, typer.Option(min=0, help="Seconds that a person is seen without a mask before there is an alert.")
+        float | None,
+        typer.Option(
+            min=0, help="Seconds that a person is seen without a mask before there is an alert."
+        ),
     ] = None,
     alert_cmd: Annotated[
-        str | None, typer.Option(help="Program that is run at each alert, without a shell, with the event as JSON on its input.")
+        str | None,
+        typer.Option(
+            help="Program that is run at each alert, without a shell, with the event as JSON on its input."
+        ),
     ] = None,
-    alert_url: Annotated[str | None, typer.Option(help="Address that the event is posted to as JSON at each alert.")] = None,
-    blur: Annotated[bool, typer.Option("--blur", help="Make every face found unrecognisable in all that is saved and shown.")] = False,
-    stats_only: Annotated[
-        bool, typer.Option("--stats-only", help="Save no pictures, only numbers: counts.json in the run's folder.")
+    alert_url: Annotated[
+        str | None, typer.Option(help="Address that the event is posted to as JSON at each alert.")
+    ] = None,
+    blur: Annotated[
+        bool,
+        typer.Option(
+            "--blur", help="Make every face found unrecognisable in all that is saved and shown."
+        ),
     ] = False,
-    save: Annotated[bool, typer.Option("--save/--no-save", help="Write drawn pictures and videos into the run's folder.")] = True,
-    save_json: Annotated[Path | None, typer.Option(help="Write a line of JSON per frame to this file.")] = None,
-    save_txt: Annotated[bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")] = False,
-    save_conf: Annotated[bool, typer.Option("--save-conf", help="Add the confidence to these.")] = False,
-    save_crop: Annotated[bool, typer.Option("--save-crop", help="Write each detection as a picture into the run's folder.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Show the frames in a window; q quits.")] = False,
+    stats_only: Annotated[
+        bool,
+        typer.Option(
+            "--stats-only", help="Save no pictures, only numbers: counts.json in the run's folder."
+        ),
+    ] = False,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save/--no-save", help="Write drawn pictures and videos into the run's folder."
+        ),
+    ] = True,
+    save_json: Annotated[
+        Path | None, typer.Option(help="Write a line of JSON per frame to this file.")
+    ] = None,
+    save_txt: Annotated[
+        bool, typer.Option("--save-txt", help="Write YOLO label files into the run's folder.")
+    ] = False,
+    save_conf: Annotated[
+        bool, typer.Option("--save-conf", help="Add the confidence to these.")
+    ] = False,
+    save_crop: Annotated[
+        bool,
+        typer.Option(
+            "--save-crop", help="Write each detection as a picture into the run's folder."
+        ),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the frames in a window; q quits.")
+    ] = False,
     project: Project = Path("runs/detect"),
     name: Name = "predict",
     exist_ok: ExistOk = False,
@@ -161,20 +230,30 @@ def detect(
                 on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: what is finished is on disk
         if summary.frames:
-            print(counted(summary.frames, "frame") + ": " + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES))
+            print(
+                counted(summary.frames, "frame")
+                + ": "
+                + ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES)
+            )
         if summary.people and summary.frames:
             print(summary.people.summary())
         if summary.dropped:
             print(f"{counted(summary.dropped, 'frame')} passed over to keep up")
         if summary.interruptions:
-            print("broke off " + ("once" if summary.interruptions == 1 else f"{summary.interruptions} times"))
+            print(
+                "broke off "
+                + ("once" if summary.interruptions == 1 else f"{summary.interruptions} times")
+            )
         for path in (save_json, events):
             if path and summary.frames:
                 print(path)
         if summary.folder:
             print(summary.folder)
     if len(summary.errors) > 1:
-        typer.echo(f"maskyolo: {len(summary.errors)} sources could not be read, or not to their end", err=True)
+        typer.echo(
+            f"maskyolo: {len(summary.errors)} sources could not be read, or not to their end",
+            err=True,
+        )
     if strict and summary.errors:
         raise typer.Exit(1)
 

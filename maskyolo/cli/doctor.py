@@ -17,7 +17,9 @@ EXAMPLES = examples("maskyolo doctor", "maskyolo doctor --json")
 
 
 def doctor(
-    project: Annotated[Path, typer.Option(help="Folder for runs, which is checked for room and permission.")] = Path("runs"),
+    project: Annotated[
+        Path, typer.Option(help="Folder for runs, which is checked for room and permission.")
+    ] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check the installation: versions, OpenCV, weights, devices, cameras; each problem with its mend, exit code 1 if one is serious."""
@@ -35,4 +37,6 @@ def doctor(
                 print(f"{'':<4}  {'':<{width}}  -> {check.mend}")
     failed = [check.name for check in checks if check.status == "fail"]
     if failed:
-        raise MaskyoloError(f"{len(failed)} of {len(checks)} checks failed ({', '.join(failed)}); do what stands after each arrow above")
+        raise MaskyoloError(
+            f"{len(failed)} of {len(checks)} checks failed ({', '.join(failed)}); do what stands after each arrow above"
+        )

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from maskyolo.cli.options import ExistOk, ImageSize, LabelledData, Name, Project, Split, Trust, examples
+from maskyolo.cli.options import (
+    ExistOk,
+    ImageSize,
+    LabelledData,
+    Name,
+    Project,
+    Split,
+    Trust,
+    examples,
+)
 
 EXAMPLES = examples(
     "maskyolo export --format openvino --precision fp16",
@@ -18,14 +27,27 @@ EXAMPLES = examples(
 
 
 def export(
-    model: Annotated[str | None, typer.Option(help="Name of a model (maskyolo-n), or its .onnx or .pt file.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model (maskyolo-n), or its .onnx or .pt file.")
+    ] = None,
     format: Annotated[str, typer.Option(help="openvino, onnx, ncnn or tflite.")] = "openvino",  # noqa: A002
-    precision: Annotated[str, typer.Option(help="What the weights are stored as: fp32, fp16 (half the size), int8 (a quarter).")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What the weights are stored as: fp32, fp16 (half the size), int8 (a quarter)."
+        ),
+    ] = "fp32",
     images: Annotated[
-        Path | None, typer.Option(help="Folder of your own pictures that int8 is calibrated on (else the train split of --data).")
+        Path | None,
+        typer.Option(
+            help="Folder of your own pictures that int8 is calibrated on (else the train split of --data)."
+        ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Folder of their labels, YOLO .txt or Pascal VOC .xml, to measure the accuracy on them.")
+        Path | None,
+        typer.Option(
+            help="Folder of their labels, YOLO .txt or Pascal VOC .xml, to measure the accuracy on them."
+        ),
     ] = None,
     data: LabelledData = None,
     split: Split = "val",
@@ -54,5 +76,9 @@ def export(
         on_step=lambda text: typer.echo(text, err=True),
     )
     print(result.table())
-    print(f"use it with: --model {result.path}" if result.path.suffix in (".xml", ".onnx") else result.path)
+    print(
+        f"use it with: --model {result.path}"
+        if result.path.suffix in (".xml", ".onnx")
+        else result.path
+    )
     print(result.folder)

@@ -10,24 +10,50 @@ from maskyolo.cli.options import examples
 
 __all__ = ["EXAMPLES", "models"]
 
-EXAMPLES = examples("maskyolo models", "maskyolo models --verify", "maskyolo models --fetch yolov8n", "maskyolo models --fetch all")
+EXAMPLES = examples(
+    "maskyolo models",
+    "maskyolo models --verify",
+    "maskyolo models --fetch yolov8n",
+    "maskyolo models --fetch all",
+)
 
 
 def models(
     fetch: Annotated[
-        str, typer.Option(metavar="NAME", help="Download these weights, or all that are missing, into the user's cache.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Download these weights, or all that are missing, into the user's cache.",
+        ),
     ] = "",
-    verify: Annotated[bool, typer.Option("--verify", help="Exit with 1 when a file has the wrong checksum or cannot be loaded.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Exit with 1 when a file has the wrong checksum or cannot be loaded."
+        ),
+    ] = False,
 ) -> None:
     """List model weights: the committed ones, and third-party ones with licence, size, checksum and where they were found."""
     from maskyolo.errors import WeightsError
-    from maskyolo.manifest import check_own_weights, fetch_weights, load_manifest, locate_weights, own_weights
+    from maskyolo.manifest import (
+        check_own_weights,
+        fetch_weights,
+        load_manifest,
+        locate_weights,
+        own_weights,
+    )
 
     if fetch:
-        names = [name for name in load_manifest() if locate_weights(name).status != "ok"] if fetch == "all" else [fetch]
+        names = (
+            [name for name in load_manifest() if locate_weights(name).status != "ok"]
+            if fetch == "all"
+            else [fetch]
+        )
         for name in names:
             found = locate_weights(name)
-            print(f"{name}: {found.path if found.status == 'ok' else fetch_weights(name, report=print)}")
+            print(
+                f"{name}: {found.path if found.status == 'ok' else fetch_weights(name, report=print)}"
+            )
         if not names:
             print("nothing to fetch: every file is there")
         return
@@ -49,14 +75,18 @@ def models(
         found = locate_weights(name)
         weights = found.weights
         size = _size(found.path.stat().st_size) if found.path else ""
-        print(f"  {name:<23} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}")
+        print(
+            f"  {name:<23} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}"
+        )
         if found.path:
             print(f"  {'':<23} {'':>8}  in {found.place}: {found.path}")
         else:
             print(f"  {'':<23} {'':>8}  get it: maskyolo models --fetch {name}")
         wrong += [name] if found.status == "wrong" else []
     if verify and wrong:
-        raise WeightsError(f"wrong weights: {', '.join(wrong)}; delete each file named above and run `maskyolo models --fetch NAME`")
+        raise WeightsError(
+            f"wrong weights: {', '.join(wrong)}; delete each file named above and run `maskyolo models --fetch NAME`"
+        )
 
 
 def _size(count: int) -> str:

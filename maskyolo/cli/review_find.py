@@ -23,15 +23,28 @@ EXAMPLES = examples(
 
 def find(
     data: Annotated[Path, typer.Option(help="The data set's data.yaml, or its folder.")],
-    folds: Annotated[int, typer.Option(min=2, help="Parts the photos are dealt out to; each is judged by a detector of the others.")] = 3,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Parts the photos are dealt out to; each is judged by a detector of the others.",
+        ),
+    ] = 3,
     model: Annotated[
         str,
         typer.Option(
             help="What the detectors start from: maskyolo-n, yolov8n or a .pt file; one that has not learnt from this very data set."
         ),
     ] = "maskyolo-n",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the photos for each detector.")] = 3,
-    imgsz: Annotated[int, typer.Option(min=32, help="Longer side in pixels that pictures are scaled to; a multiple of 32.")] = 416,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over the photos for each detector.")
+    ] = 3,
+    imgsz: Annotated[
+        int,
+        typer.Option(
+            min=32, help="Longer side in pixels that pictures are scaled to; a multiple of 32."
+        ),
+    ] = 416,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -40,7 +53,10 @@ def find(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with a search that was interrupted: its run's folder. The other options must be the same.")
+        Path | None,
+        typer.Option(
+            help="Go on with a search that was interrupted: its run's folder. The other options must be the same."
+        ),
     ] = None,
     device: Device = "auto",
     seed: Seed = 0,
@@ -79,11 +95,15 @@ def find(
             exist_ok=exist_ok,
             on_progress=on_progress,
             on_error=lambda error: typer.echo(f"maskyolo: {error}", err=True),
-            on_start=lambda folder: typer.echo(f"in {folder}; after an interruption go on with --resume {folder}", err=True),
+            on_start=lambda folder: typer.echo(
+                f"in {folder}; after an interruption go on with --resume {folder}", err=True
+            ),
         )
     photos = len({suspicion.image for suspicion in found.suspicions})
     suspicions = counted(len(found.suspicions), "suspicion")
-    print(f"{suspicions} in {photos} of {counted(found.photos, 'photo')} with {counted(found.labels, 'label')}")
+    print(
+        f"{suspicions} in {photos} of {counted(found.photos, 'photo')} with {counted(found.labels, 'label')}"
+    )
     for reason, count in found.counts().items():
         print(f"  {reason:<16}{count:>6}")
     print(f"list: {found.csv}; contact sheet: {found.folder / 'sheet.png'}")

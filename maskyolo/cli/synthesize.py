@@ -18,16 +18,33 @@ EXAMPLES = examples(
 
 def synthesize(
     faces: Annotated[Path, typer.Argument(help="Folder of photos in which nobody wears a mask.")],
-    out: Annotated[Path, typer.Option(help="Folder to make, with with_mask and without_mask in it; must not exist yet.")],
-    masks: Annotated[float, typer.Option(min=0, max=1, help="Share of the photos that get masks.")] = 0.5,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder to make, with with_mask and without_mask in it; must not exist yet."
+        ),
+    ],
+    masks: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the photos that get masks.")
+    ] = 0.5,
     per_photo: Annotated[int, typer.Option(min=1, help="Masked copies of each of these.")] = 1,
     confusers: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the others that are copied with a hand, a cup, a scarf, ... before the face.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the others that are copied with a hand, a cup, a scarf, ... before the face.",
+        ),
     ] = 0.3,
     keep_originals: Annotated[
-        bool, typer.Option("--keep-originals", help="Put the originals of masked copies into without_mask, too.")
+        bool,
+        typer.Option(
+            "--keep-originals", help="Put the originals of masked copies into without_mask, too."
+        ),
     ] = False,
-    weights: Annotated[Path | None, typer.Option(help="YuNet's weights, or the folder that has them.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="YuNet's weights, or the folder that has them.")
+    ] = None,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = 2,
     strict: Strict = False,
@@ -51,7 +68,10 @@ def synthesize(
                 on_progress=on_progress,
             )
     except KeyboardInterrupt:
-        typer.echo(f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there", err=True)
+        typer.echo(
+            f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there",
+            err=True,
+        )
         raise
     counts = made.counts()
     for status in MADE_STATUSES:

@@ -16,10 +16,25 @@ from maskyolo.coverings.masks import COLOURS, MASKS, PATTERNS, MaskStyle, choose
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
-__all__ = ["COLOURS", "CONFUSERS", "MASKS", "PATTERNS", "MaskStyle", "choose_style", "draw_confuser", "draw_mask", "obstacle"]
+__all__ = [
+    "COLOURS",
+    "CONFUSERS",
+    "MASKS",
+    "PATTERNS",
+    "MaskStyle",
+    "choose_style",
+    "draw_confuser",
+    "draw_mask",
+    "obstacle",
+]
 
 
-def draw_mask(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, style: MaskStyle | None = None) -> ImageArray:
+def draw_mask(
+    image: ImageArray,
+    landmarks: Landmarks,
+    rng: np.random.Generator,
+    style: MaskStyle | None = None,
+) -> ImageArray:
     """Draw a mask on a face; nose and mouth are covered, the eyes are not.
 
     Args:
@@ -37,11 +52,17 @@ def draw_mask(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator,
     """
     style = style or choose_style(rng)
     if style.kind not in MASKS or style.colour not in COLOURS or style.pattern not in PATTERNS:
-        raise MaskyoloError(f"cannot draw {style}; choose from {', '.join(MASKS)}; {', '.join(COLOURS)}; {', '.join(PATTERNS)}")
-    return draw(image, landmarks, rng, (-1.3, 1.3, -0.1, 2.3), lambda canvas: paint_mask(canvas, style, rng))
+        raise MaskyoloError(
+            f"cannot draw {style}; choose from {', '.join(MASKS)}; {', '.join(COLOURS)}; {', '.join(PATTERNS)}"
+        )
+    return draw(
+        image, landmarks, rng, (-1.3, 1.3, -0.1, 2.3), lambda canvas: paint_mask(canvas, style, rng)
+    )
 
 
-def draw_confuser(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, kind: str | None = None) -> ImageArray:
+def draw_confuser(
+    image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, kind: str | None = None
+) -> ImageArray:
     """Draw something that is no mask over the lower half of a face: a hand, a cup, a phone, a scarf, a beard, a plain patch.
 
     Args:
@@ -59,4 +80,10 @@ def draw_confuser(image: ImageArray, landmarks: Landmarks, rng: np.random.Genera
     kind = kind or str(rng.choice(CONFUSERS))
     if kind not in CONFUSERS:
         raise MaskyoloError(f"cannot draw '{kind}'; choose from {', '.join(CONFUSERS)}")
-    return draw(image, landmarks, rng, (-1.9, 1.9, -0.3, 2.9), lambda canvas: paint_confuser(canvas, kind, rng))
+    return draw(
+        image,
+        landmarks,
+        rng,
+        (-1.9, 1.9, -0.3, 2.9),
+        lambda canvas: paint_confuser(canvas, kind, rng),
+    )

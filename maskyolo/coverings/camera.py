@@ -17,7 +17,9 @@ Landmarks = npt.NDArray[np.float32]
 # The mean face: right eye, left eye, nose tip, right and left corner of the mouth, in units of the distance between the eyes (about
 # 63 mm), from the middle between them; x to the picture's right, y down, z towards the viewer. The plane of eyes and mouth is that
 # of ArcFace's alignment template (Deng et al. 2019, arXiv:1801.07698).
-_FACE = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]])
+_FACE = np.array(
+    [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]
+)
 _FARTHEST_TURN = 55.0
 _SMALLEST_FACE = 5.0
 
@@ -48,7 +50,9 @@ class Camera:
         """Fit to five landmarks, float32 (5, 2), by least squares; depth, which only the nose tells, is held a little towards none."""
         points = np.column_stack([_FACE, np.ones(5)])
         held = np.diag([0.0, 0.0, 0.02, 0.0])
-        solution = np.linalg.solve(points.T @ points + held, points.T @ landmarks.astype(np.float64))
+        solution = np.linalg.solve(
+            points.T @ points + held, points.T @ landmarks.astype(np.float64)
+        )
         return cls(solution[:3].T, solution[3])
 
     @property
@@ -74,7 +78,9 @@ class Camera:
 
     def project(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the pixels (n, 2) of points (n, 3)."""
-        pixels: npt.NDArray[np.float64] = np.asarray(points, dtype=np.float64) @ self.matrix.T + self.origin
+        pixels: npt.NDArray[np.float64] = (
+            np.asarray(points, dtype=np.float64) @ self.matrix.T + self.origin
+        )
         return pixels
 
     def zoomed(self, zoom_x: float, zoom_y: float, left: float, top: float) -> Camera:
@@ -82,14 +88,18 @@ class Camera:
         zoom = np.array([zoom_x, zoom_y])
         return Camera(self.matrix * zoom[:, None], (self.origin - [left, top] + 0.5) * zoom - 0.5)
 
-    def on_plane(self, xs: FloatArray, ys: FloatArray, depth: float) -> tuple[FloatArray, FloatArray]:
+    def on_plane(
+        self, xs: FloatArray, ys: FloatArray, depth: float
+    ) -> tuple[FloatArray, FloatArray]:
         """Return x and y of the points at z = depth that pixels show."""
         inverse = np.linalg.inv(self.matrix[:, :2]).astype(np.float32)
         origin = (self.origin + self.matrix[:, 2] * depth).astype(np.float32)
         dx, dy = xs - origin[0], ys - origin[1]
         return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
 
-    def on_surface(self, xs: FloatArray, ys: FloatArray, surface: Surface) -> tuple[FloatArray, FloatArray]:
+    def on_surface(
+        self, xs: FloatArray, ys: FloatArray, surface: Surface
+    ) -> tuple[FloatArray, FloatArray]:
         """Return x and y of the nearest point of a surface along each pixel's line of sight; 9 where it misses the surface."""
         x, y = self.on_plane(xs, ys, 0.0)
         lean_x, lean_y = (np.float32(value) for value in self.lean)
@@ -101,9 +111,15 @@ class Camera:
         constant = wide * x * x + tall * off * off - np.float32(surface.depth)
         inner = linear * linear - 4 * square * constant
         root = np.sqrt(np.maximum(inner, 0))
-        z = np.where(linear > 0, -2 * constant / np.maximum(linear + root, np.float32(1e-6)), (root - linear) / (2 * square))
+        z = np.where(
+            linear > 0,
+            -2 * constant / np.maximum(linear + root, np.float32(1e-6)),
+            (root - linear) / (2 * square),
+        )
         seen = inner >= 0
-        return np.where(seen, x + z * lean_x, np.float32(9)), np.where(seen, y + z * lean_y, np.float32(9))
+        return np.where(seen, x + z * lean_x, np.float32(9)), np.where(
+            seen, y + z * lean_y, np.float32(9)
+        )
 
 
 def obstacle(landmarks: Landmarks) -> str:

@@ -71,13 +71,23 @@ class Canvas:
         """Lay a parabola through three points (3, 3), `width` in units; it fades away towards the last."""
         first, middle, last = self.camera.project(points)
         along = np.linspace(0, 1, 16)[:, None]
-        curve = first * (1 - along) * (1 - 2 * along) + middle * 4 * along * (1 - along) + last * along * (2 * along - 1)
+        curve = (
+            first * (1 - along) * (1 - 2 * along)
+            + middle * 4 * along * (1 - along)
+            + last * along * (2 * along - 1)
+        )
         thick = max(1, round(width * self.scale))
         drawn = np.zeros(self.alpha.shape, dtype=np.uint8)
-        cv2.polylines(drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4)
+        cv2.polylines(
+            drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4
+        )
         way = (last - first) / max(float(np.sum((last - first) ** 2)), 1e-6)
-        left = 1 - (self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way))  # of the way to the last point
-        self.lay(colour, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255))
+        left = 1 - (
+            self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way)
+        )  # of the way to the last point
+        self.lay(
+            colour, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255)
+        )
 
     def sample(self, tile: ImageArray, x: FloatArray, y: FloatArray, period: float) -> FloatArray:
         """Repeat a square tile every `period` units over x and y: RGB or grey in 0..1."""
@@ -89,7 +99,13 @@ class Canvas:
         return np.asarray(cv2.remap(wrapped, at_x, at_y, cv2.INTER_LINEAR), dtype=np.float32) / 255
 
 
-def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, extent: Extent, paint: Callable[[Canvas], None]) -> ImageArray:
+def draw(
+    image: ImageArray,
+    landmarks: Landmarks,
+    rng: np.random.Generator,
+    extent: Extent,
+    paint: Callable[[Canvas], None],
+) -> ImageArray:
     """Paint on a canvas over a face and lay it into a copy of the photo, in the photo's light.
 
     Args:
@@ -110,11 +126,20 @@ def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, exte
     if right - left < 2 or bottom - top < 2:
         return np.array(image)
     part = image[top:bottom, left:right]
-    zoom = min(max(_FINE / camera.scale, 1.0), 8.0) if camera.scale < _FINEST else _FINEST / camera.scale
+    zoom = (
+        min(max(_FINE / camera.scale, 1.0), 8.0)
+        if camera.scale < _FINEST
+        else _FINEST / camera.scale
+    )
     zoom = np.ceil(zoom) if zoom > 1 else zoom
     size = max(1, round(part.shape[1] * zoom)), max(1, round(part.shape[0] * zoom))
     light = Light.of(image, camera, landmarks, _region(camera, (-1.6, 1.6, -1.0, 2.6), image))
-    below = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)[..., ::-1] / 255
+    below = (
+        np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)[
+            ..., ::-1
+        ]
+        / 255
+    )
     canvas = Canvas(
         (below / light.white[::-1]).astype(np.float32),
         camera.zoomed(size[0] / part.shape[1], size[1] / part.shape[0], left, top),
@@ -124,7 +149,10 @@ def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, exte
     layer = np.dstack([canvas.colour, canvas.alpha])
     if zoom != 1:
         method = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-        layer = np.asarray(cv2.resize(layer, (part.shape[1], part.shape[0]), interpolation=method), dtype=np.float32)
+        layer = np.asarray(
+            cv2.resize(layer, (part.shape[1], part.shape[0]), interpolation=method),
+            dtype=np.float32,
+        )
     if light.blur > 0.3:
         layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), light.blur), dtype=np.float32)
     fall = 0.04 * camera.scale  # of the shadow
@@ -132,23 +160,39 @@ def draw(image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, exte
     rows, columns = np.flatnonzero(layer[..., 3].any(1)), np.flatnonzero(layer[..., 3].any(0))
     if not len(rows):
         return np.array(image)
-    there = np.s_[max(0, rows[0] - reach) : rows[-1] + 1 + reach, max(0, columns[0] - reach) : columns[-1] + 1 + reach]
+    there = np.s_[
+        max(0, rows[0] - reach) : rows[-1] + 1 + reach,
+        max(0, columns[0] - reach) : columns[-1] + 1 + reach,
+    ]
     colour, alpha, part = layer[there][..., :3], layer[there][..., 3], part[there]
     left, top = left + there[1].start, top + there[0].start
     lit = light.shine(colour, left, top, rng.uniform(0.9, 1.06))
     fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 1.25 * fall))
-    fallen = cv2.warpAffine(fallen, np.array([[1, 0, 0], [0, 1, fall]]), fallen.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    fallen = cv2.warpAffine(
+        fallen,
+        np.array([[1, 0, 0], [0, 1, fall]]),
+        fallen.shape[1::-1],
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     shadow = 1 - np.float32(rng.uniform(0.1, 0.35)) * fallen
-    noise = cv2.GaussianBlur(rng.standard_normal(alpha.shape, dtype=np.float32), (0, 0), 0.6) * (2 * light.noise)
+    noise = cv2.GaussianBlur(rng.standard_normal(alpha.shape, dtype=np.float32), (0, 0), 0.6) * (
+        2 * light.noise
+    )
     done = part * (shadow * (1 - alpha))[..., None] + lit + (noise * alpha)[..., None]
     result: ImageArray = image.copy()
-    result[top : top + part.shape[0], left : left + part.shape[1]] = np.clip(done + np.float32(0.5), 0, 255).astype(np.uint8)
+    result[top : top + part.shape[0], left : left + part.shape[1]] = np.clip(
+        done + np.float32(0.5), 0, 255
+    ).astype(np.uint8)
     return result
 
 
 def _region(camera: Camera, extent: Extent, image: ImageArray) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of the part of a picture that a stretch of the mean face may cover."""
-    pixels = camera.project([[x, y, z] for x in extent[:2] for y in extent[2:] for z in (0.8, -0.3)])
+    pixels = camera.project(
+        [[x, y, z] for x in extent[:2] for y in extent[2:] for z in (0.8, -0.3)]
+    )
     left, top = np.maximum(0, np.floor(pixels.min(0))).astype(int)
-    right, bottom = np.minimum((image.shape[1], image.shape[0]), np.ceil(pixels.max(0)) + 1).astype(int)
+    right, bottom = np.minimum((image.shape[1], image.shape[0]), np.ceil(pixels.max(0)) + 1).astype(
+        int
+    )
     return int(left), int(top), int(right), int(bottom)

@@ -17,7 +17,9 @@ __all__ = ["CONFUSERS", "paint_confuser"]
 #: What can be drawn; none of it is a mask. A scarf over mouth and nose counts as no mask, too.
 CONFUSERS = ("hand", "hands", "cup", "bottle", "phone", "microphone", "scarf", "patch", "beard")
 
-Capsule = tuple[float, float, float, float, float, float]  # x, y, radius of one end, x, y, radius of the other; in units
+Capsule = tuple[
+    float, float, float, float, float, float
+]  # x, y, radius of one end, x, y, radius of the other; in units
 
 # A hand seen from its back, wrist at (0, 0), fingers up, in hand lengths: four metacarpals, four fingers of two segments, a thumb.
 _PALM: tuple[Capsule, ...] = (
@@ -26,8 +28,16 @@ _PALM: tuple[Capsule, ...] = (
     (0.03, 0.02, 0.085, 0.05, 0.51, 0.072),
     (0.06, 0.03, 0.08, 0.14, 0.46, 0.065),
 )
-_FINGERS = ((-0.15, 0.5, 0.4, -6.0), (-0.05, 0.53, 0.45, -1.0), (0.05, 0.51, 0.41, 4.0), (0.145, 0.46, 0.32, 10.0))
-_THUMB: tuple[Capsule, ...] = ((-0.09, 0.1, 0.075, -0.22, 0.3, 0.06), (-0.22, 0.3, 0.055, -0.25, 0.5, 0.045))
+_FINGERS = (
+    (-0.15, 0.5, 0.4, -6.0),
+    (-0.05, 0.53, 0.45, -1.0),
+    (0.05, 0.51, 0.41, 4.0),
+    (0.145, 0.46, 0.32, 10.0),
+)
+_THUMB: tuple[Capsule, ...] = (
+    (-0.09, 0.1, 0.075, -0.22, 0.3, 0.06),
+    (-0.22, 0.3, 0.055, -0.25, 0.5, 0.045),
+)
 
 
 def paint_confuser(canvas: Canvas, kind: str, rng: np.random.Generator) -> None:
@@ -37,7 +47,14 @@ def paint_confuser(canvas: Canvas, kind: str, rng: np.random.Generator) -> None:
 
 def _hand(canvas: Canvas, rng: np.random.Generator) -> None:
     side = one_side(rng)
-    _lay_hand(canvas, rng, side, rng.uniform(10, 80), (rng.normal(0, 0.1), rng.uniform(0.85, 1.1)), _skin(canvas, rng))
+    _lay_hand(
+        canvas,
+        rng,
+        side,
+        rng.uniform(10, 80),
+        (rng.normal(0, 0.1), rng.uniform(0.85, 1.1)),
+        _skin(canvas, rng),
+    )
 
 
 def _hands(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -53,7 +70,9 @@ def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
     height, radius = rng.uniform(1.3, 1.8), rng.uniform(0.45, 0.62)
     taper = rng.uniform(0.1, 0.22)
     reach = radius - taper * (y / height)
-    lip = 0.1 * np.sqrt(np.maximum(1 - (x / radius) ** 2, 0))  # the rim seen a little from below or above
+    lip = 0.1 * np.sqrt(
+        np.maximum(1 - (x / radius) ** 2, 0)
+    )  # the rim seen a little from below or above
     edge = np.minimum(np.minimum(reach - np.abs(x), y + lip), height - y + lip)
     colour = _paint(rng)
     dyed = np.broadcast_to(colour, (*x.shape, 3))
@@ -76,7 +95,9 @@ def _bottle(canvas: Canvas, rng: np.random.Generator) -> None:
     dyed = np.broadcast_to(colour, (*x.shape, 3))
     dyed = np.where((y < 0.16)[..., None], _paint(rng), dyed)
     start = rng.uniform(shoulder + 0.4, shoulder + 0.7)
-    dyed = np.where(((y > start) & (y < start + rng.uniform(0.4, 0.9)))[..., None], _paint(rng), dyed)
+    dyed = np.where(
+        ((y > start) & (y < start + rng.uniform(0.4, 0.9)))[..., None], _paint(rng), dyed
+    )
     canvas.lay(_round(dyed, x / np.maximum(reach, 0.05), rng), canvas.inside(edge))
     if rng.random() < 0.7:
         _lay_grip(canvas, rng, (0.0, rng.uniform(1.6, 2.1)), radius)
@@ -88,7 +109,9 @@ def _phone(canvas: Canvas, rng: np.random.Generator) -> None:
     if rng.random() < 0.25:
         x, y = y, -x
     edge = _rounded(x, y, half_width, half_height, 0.12)
-    colour = _paint(rng) if rng.random() < 0.5 else np.full(3, rng.uniform(0.04, 0.2), dtype=np.float32)
+    colour = (
+        _paint(rng) if rng.random() < 0.5 else np.full(3, rng.uniform(0.04, 0.2), dtype=np.float32)
+    )
     sheen = 0.9 + 0.12 * np.tanh((x + y * 0.6 + rng.normal(0, 0.4)) * 3)
     canvas.lay(colour * sheen[..., None] + 0.03, canvas.inside(edge))
     canvas.lay(colour * 0.6, canvas.inside(0.03 - np.abs(edge - 0.03)))
@@ -105,24 +128,34 @@ def _microphone(canvas: Canvas, rng: np.random.Generator) -> None:
     radius = rng.uniform(0.3, 0.48)
     reach = (0.55 * radius) - 0.05 * y
     canvas.lay(
-        _round(np.broadcast_to(_paint(rng, dark=True), (*x.shape, 3)), x / reach, rng), canvas.inside(np.minimum(reach - np.abs(x), y))
+        _round(np.broadcast_to(_paint(rng, dark=True), (*x.shape, 3)), x / reach, rng),
+        canvas.inside(np.minimum(reach - np.abs(x), y)),
     )
     away = np.hypot(x, y) / radius
     mesh = 0.8 + 0.2 * np.sign(np.sin((x + y) * 50) * np.sin((x - y) * 50))
     ball = 0.4 + 0.6 * np.sqrt(np.maximum(1 - away * away, 0)) - 0.3 * y
-    canvas.lay(_paint(rng, dark=rng.random() < 0.7) * (ball * mesh)[..., None], canvas.inside((1 - away) * radius))
+    canvas.lay(
+        _paint(rng, dark=rng.random() < 0.7) * (ball * mesh)[..., None],
+        canvas.inside((1 - away) * radius),
+    )
     _lay_grip(canvas, rng, (0.0, rng.uniform(1.9, 2.3)), 0.3)
 
 
 def _scarf(canvas: Canvas, rng: np.random.Generator) -> None:
-    x, y = canvas.surface(Surface(rng.uniform(0.68, 0.8), rng.uniform(0.6, 0.75), rng.uniform(0.2, 0.3), 1.0))
+    x, y = canvas.surface(
+        Surface(rng.uniform(0.68, 0.8), rng.uniform(0.6, 0.75), rng.uniform(0.2, 0.3), 1.0)
+    )
     cells = rng.normal(0, 1, (7, 4)).astype(np.float32)
     wave = cv2.resize(cells, (64, 64), interpolation=cv2.INTER_CUBIC)
-    bent = cv2.remap(wave, (x + 1.6) * 20, (y + 0.3) * 20, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    bent = cv2.remap(
+        wave, (x + 1.6) * 20, (y + 0.3) * 20, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     top = rng.uniform(0.35, 0.7) + rng.uniform(0, 0.2) * x * x + rng.normal(0, 0.12) * x
     edge = np.minimum(np.minimum(y - top + 0.04 * bent, 1.3 - np.abs(x)), rng.uniform(2.5, 3.2) - y)
     colour = _paint(rng)
-    pattern = str(rng.choice(["plain", "stripes", "check", "dots", "flowers"], p=[0.5, 0.2, 0.2, 0.05, 0.05]))
+    pattern = str(
+        rng.choice(["plain", "stripes", "check", "dots", "flowers"], p=[0.5, 0.2, 0.2, 0.05, 0.05])
+    )
     flow = y + 0.18 * bent
     dyed = canvas.sample(pattern_tile(pattern, colour, rng), x, flow, rng.uniform(0.5, 1.2))
     shade = 0.85 + 0.2 * bent * 0.5
@@ -143,7 +176,9 @@ def _patch(canvas: Canvas, rng: np.random.Generator) -> None:
     if what == 0:
         filling = np.broadcast_to(_paint(rng), (*x.shape, 3))
     elif what == 1:  # a sheet of paper
-        lines = 1 - 0.5 * (np.mod(y, 0.12) < 0.035) * (np.sin(x * 23 + np.floor(y / 0.12) * 9) > -0.4)
+        lines = 1 - 0.5 * (np.mod(y, 0.12) < 0.035) * (
+            np.sin(x * 23 + np.floor(y / 0.12) * 9) > -0.4
+        )
         filling = 0.93 * np.repeat(lines[..., None], 3, axis=2)
     elif what == 2:  # made unrecognisable
         cells = max(2, round(canvas.below.shape[1] / canvas.scale / rng.uniform(0.15, 0.4)))
@@ -153,7 +188,12 @@ def _patch(canvas: Canvas, rng: np.random.Generator) -> None:
         filling = np.asarray(cv2.resize(few, x.shape[::-1], interpolation=method), dtype=np.float32)
     else:
         filling = canvas.sample(
-            pattern_tile(str(rng.choice(["stripes", "check", "dots", "flowers"])), _paint(rng), rng), x, y, rng.uniform(0.4, 1.2)
+            pattern_tile(
+                str(rng.choice(["stripes", "check", "dots", "flowers"])), _paint(rng), rng
+            ),
+            x,
+            y,
+            rng.uniform(0.4, 1.2),
         )
     canvas.lay(np.asarray(filling, dtype=np.float32), canvas.inside(edge))
 
@@ -171,7 +211,9 @@ def _beard(canvas: Canvas, rng: np.random.Generator) -> None:
     hair = canvas.sample(noise, x * 1, down * 0.16, 0.8) - 0.5
     curls = canvas.sample(noise, x, down, 3.0) - 0.5
     tone = np.asarray(
-        ((0.09, 0.07, 0.06), (0.2, 0.13, 0.09), (0.4, 0.27, 0.15), (0.5, 0.49, 0.48))[int(rng.choice(4, p=[0.45, 0.3, 0.1, 0.15]))]
+        ((0.09, 0.07, 0.06), (0.2, 0.13, 0.09), (0.4, 0.27, 0.15), (0.5, 0.49, 0.48))[
+            int(rng.choice(4, p=[0.45, 0.3, 0.1, 0.15]))
+        ]
     )
     colour = (tone * rng.uniform(0.8, 1.3)).astype(np.float32)
     thick = np.clip((edge + 0.1 * hair + 0.08 * curls) / rng.uniform(0.08, 0.2), 0, 1)
@@ -195,13 +237,17 @@ _PAINTERS: dict[str, Callable[[Canvas, np.random.Generator], None]] = {
 # --- parts -----------------------------------------------------------------------------------------------------------------------
 
 
-def _tilted(canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], most: float) -> tuple[FloatArray, FloatArray]:
+def _tilted(
+    canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], most: float
+) -> tuple[FloatArray, FloatArray]:
     """Return x and y from a place before the face, turned by up to `most` degrees."""
     x, y = canvas.plane()
     return turned(x - place[0], y - place[1], math.radians(rng.uniform(-most, most)))
 
 
-def _rounded(x: FloatArray, y: FloatArray, half_width: float, half_height: float, radius: float) -> FloatArray:
+def _rounded(
+    x: FloatArray, y: FloatArray, half_width: float, half_height: float, radius: float
+) -> FloatArray:
     """Return the distance to the edge of a rectangle with round corners, positive inside."""
     dx, dy = np.abs(x) - (half_width - radius), np.abs(y) - (half_height - radius)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
@@ -210,7 +256,11 @@ def _rounded(x: FloatArray, y: FloatArray, half_width: float, half_height: float
 
 def _paint(rng: np.random.Generator, dark: bool = False) -> FloatArray:
     """Choose a colour, RGB in 0..1: of those that masks have, so that colour tells nothing, or any."""
-    colour = np.asarray(list(COLOURS.values())[int(rng.integers(len(COLOURS)))]) / 255 if rng.random() < 0.6 else rng.random(3)
+    colour = (
+        np.asarray(list(COLOURS.values())[int(rng.integers(len(COLOURS)))]) / 255
+        if rng.random() < 0.6
+        else rng.random(3)
+    )
     return np.clip(colour * (0.25 if dark else 1), 0.03, 0.97).astype(np.float32)
 
 
@@ -224,10 +274,19 @@ def _round(colour: FloatArray, across: FloatArray, rng: np.random.Generator) -> 
 
 
 def _skin(canvas: Canvas, rng: np.random.Generator) -> FloatArray:
-    return np.clip(canvas.skin * rng.uniform(0.95, 1.08) + rng.normal(0, 0.012, 3), 0.03, 1).astype(np.float32)
+    return np.clip(canvas.skin * rng.uniform(0.95, 1.08) + rng.normal(0, 0.012, 3), 0.03, 1).astype(
+        np.float32
+    )
 
 
-def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: float, place: tuple[float, float], skin: FloatArray) -> None:
+def _lay_hand(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    side: float,
+    angle: float,
+    place: tuple[float, float],
+    skin: FloatArray,
+) -> None:
     """Lay a hand with its fingers at a place; it comes from below, turned by `angle` degrees to a side (-1 or 1)."""
     length = rng.uniform(2.3, 2.9)
     thumb = one_side(rng)
@@ -251,7 +310,10 @@ def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: floa
         x, y = thumb * x * length, (middle - y) * length  # up in the hand is up in the picture
         return place[0] + cos * x - sin * y, place[1] + sin * x + cos * y
 
-    placed = [(*to_face(x0, y0), r0 * length, *to_face(x1, y1), r1 * length) for x0, y0, r0, x1, y1, r1 in capsules]
+    placed = [
+        (*to_face(x0, y0), r0 * length, *to_face(x1, y1), r1 * length)
+        for x0, y0, r0, x1, y1, r1 in capsules
+    ]
     height, edge = _relief(canvas, placed, flat=len(_PALM))
     _lay_skin(canvas, height, edge, skin, rng)
     across, down = canvas.plane()
@@ -259,7 +321,10 @@ def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: floa
         for tip in tips:
             at_x, at_y = to_face(*tip)
             nail = (0.032 * length) - np.hypot(across - at_x, down - at_y)
-            canvas.lay(np.clip(skin * [1.08, 1.0, 1.0] + 0.05, 0, 1).astype(np.float32), canvas.inside(nail, 2) * 0.45)
+            canvas.lay(
+                np.clip(skin * [1.08, 1.0, 1.0] + 0.05, 0, 1).astype(np.float32),
+                canvas.inside(nail, 2) * 0.45,
+            )
     if rng.random() < 0.5:  # a sleeve
         start = to_face(0.0, rng.uniform(-0.25, 0.0))
         sleeve = [(*start, 0.15 * length, *to_face(0.0, -0.8), 0.18 * length)]
@@ -268,7 +333,9 @@ def _lay_hand(canvas: Canvas, rng: np.random.Generator, side: float, angle: floa
         canvas.lay(_paint(rng) * shade[..., None], canvas.inside(edge))
 
 
-def _lay_grip(canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], half_width: float) -> None:
+def _lay_grip(
+    canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], half_width: float
+) -> None:
     """Lay the fingers of a hand that holds something from one side."""
     side = one_side(rng)
     capsules: list[Capsule] = []
@@ -276,7 +343,10 @@ def _lay_grip(canvas: Canvas, rng: np.random.Generator, place: tuple[float, floa
         y = place[1] + 0.25 * finger + rng.normal(0, 0.015)
         tip = place[0] - side * (half_width * rng.uniform(0.1, 0.6))
         outer = place[0] + side * (half_width + 0.25)
-        capsules += [(tip, y, 0.1, 0.5 * (tip + outer), y - 0.03, 0.12), (0.5 * (tip + outer), y - 0.03, 0.12, outer, y + 0.08, 0.13)]
+        capsules += [
+            (tip, y, 0.1, 0.5 * (tip + outer), y - 0.03, 0.12),
+            (0.5 * (tip + outer), y - 0.03, 0.12, outer, y + 0.08, 0.13),
+        ]
     knuckles = place[0] + side * (half_width + 0.25)
     capsules += [(knuckles, place[1] + 0.1, 0.14, knuckles + side * 0.1, place[1] + 0.85, 0.2)]
     capsules += [(knuckles, place[1] + 0.6, 0.3, knuckles + side * 0.5, place[1] + 2.2, 0.32)]
@@ -284,7 +354,9 @@ def _lay_grip(canvas: Canvas, rng: np.random.Generator, place: tuple[float, floa
     _lay_skin(canvas, height, edge, _skin(canvas, rng), rng)
 
 
-def _relief(canvas: Canvas, capsules: Sequence[Capsule], flat: int = 0) -> tuple[FloatArray, FloatArray]:
+def _relief(
+    canvas: Canvas, capsules: Sequence[Capsule], flat: int = 0
+) -> tuple[FloatArray, FloatArray]:
     """Return the height of capsules before the face, and the distance to their outline, positive inside; the first are flat."""
     x, y = canvas.plane()
     height: FloatArray = np.zeros_like(x)
@@ -310,10 +382,15 @@ def _relief(canvas: Canvas, capsules: Sequence[Capsule], flat: int = 0) -> tuple
     return height, edge
 
 
-def _lay_skin(canvas: Canvas, height: FloatArray, edge: FloatArray, skin: FloatArray, rng: np.random.Generator) -> None:
+def _lay_skin(
+    canvas: Canvas, height: FloatArray, edge: FloatArray, skin: FloatArray, rng: np.random.Generator
+) -> None:
     sigma = max(0.5, 0.02 * canvas.scale)
     smooth = cv2.GaussianBlur(height, (0, 0), sigma) * canvas.scale
-    slope_x, slope_y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.125)
+    slope_x, slope_y = (
+        cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.125),
+        cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.125),
+    )
     light_x, light_y = rng.uniform(-0.35, 0.35), rng.uniform(0.2, 0.5)
     facing = (0.85 - light_x * slope_x + light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
     facing = np.clip(facing, -0.2, 1)[..., None]

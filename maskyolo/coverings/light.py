@@ -42,49 +42,86 @@ class Light:
     noise: float
 
     @classmethod
-    def of(cls, image: ImageArray, camera: Camera, landmarks: Landmarks, region: tuple[int, int, int, int]) -> Light:
+    def of(
+        cls,
+        image: ImageArray,
+        camera: Camera,
+        landmarks: Landmarks,
+        region: tuple[int, int, int, int],
+    ) -> Light:
         """Look at the pixels of a face; `region` is left, top, right, bottom of the part around it."""
         left, top, right, bottom = region
         part = image[top:bottom, left:right]
         cell = max(1.0, camera.scale / _CELLS)
         width, height = max(2, round(part.shape[1] / cell)), max(2, round(part.shape[0] / cell))
         cell_x, cell_y = part.shape[1] / width, part.shape[0] / height
-        small = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32) / 255
+        small = (
+            np.asarray(
+                cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32
+            )
+            / 255
+        )
         luma = small @ np.array([0.114, 0.587, 0.299], dtype=np.float32)
-        xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        x, y = camera.on_surface((xs + 0.5) * cell_x + left - 0.5, (ys + 0.5) * cell_y + top - 0.5, Surface())
+        xs, ys = np.meshgrid(
+            np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+        )
+        x, y = camera.on_surface(
+            (xs + 0.5) * cell_x + left - 0.5, (ys + 0.5) * cell_y + top - 0.5, Surface()
+        )
         face = (np.abs(x) < 0.85) & (y > -0.45) & (y < 1.75)
         cheeks = (np.abs(x) > 0.3) & (np.abs(x) < 0.75) & (y > 0.35) & (y < 0.95)
         if not cheeks.any():
             face = cheeks = np.ones_like(face)
         weight = np.where(face, np.float32(1), np.float32(0.002))
         sigma = 0.38 * camera.scale / cell
-        smooth = cv2.GaussianBlur(luma * weight, (0, 0), sigma) / cv2.GaussianBlur(weight, (0, 0), sigma)
+        smooth = cv2.GaussianBlur(luma * weight, (0, 0), sigma) / cv2.GaussianBlur(
+            weight, (0, 0), sigma
+        )
         level = max(float(np.median(luma[cheeks])), 0.04)
-        usual = 0.3 * level + 0.7 * float(smooth[face].mean())  # lips, nostrils and stubble are darker than the light
+        usual = 0.3 * level + 0.7 * float(
+            smooth[face].mean()
+        )  # lips, nostrils and stubble are darker than the light
         colour = np.median(small[cheeks], axis=0)
         # Something white would be brighter than skin by half, unless the skin is dark; then the photo's brightest parts tell more.
         over_skin = 1.5 * level
-        full = float(np.clip(max(over_skin, 0.5 * (over_skin + float(np.percentile(luma, 97)))), 0.25, 1.0))
+        full = float(
+            np.clip(max(over_skin, 0.5 * (over_skin + float(np.percentile(luma, 97)))), 0.25, 1.0)
+        )
         bright = small[luma >= np.percentile(luma, 75)].mean(0)
         tint = np.clip(1 + 0.25 * (bright / max(float(bright.mean()), 0.05) - 1), 0.85, 1.15)
         spread = float((small.max(-1) - small.min(-1))[face].mean())
         return cls(
             ratio=np.clip(smooth / usual, 0.35, 1.4).astype(np.float32),
-            place=np.array([[cell_x, 0, left + cell_x / 2 - 0.5], [0, cell_y, top + cell_y / 2 - 0.5]], dtype=np.float32),
+            place=np.array(
+                [[cell_x, 0, left + cell_x / 2 - 0.5], [0, cell_y, top + cell_y / 2 - 0.5]],
+                dtype=np.float32,
+            ),
             white=(full * tint).astype(np.float32),
             grey=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
             skin=np.clip(colour[::-1] / full, 0.03, 1).astype(np.float32),
             blur=_blur_of(_around_eyes(image, landmarks)),
-            noise=_noise_of(part[part.shape[0] // 6 : part.shape[0] * 2 // 3, part.shape[1] // 4 : part.shape[1] * 3 // 4]),
+            noise=_noise_of(
+                part[
+                    part.shape[0] // 6 : part.shape[0] * 2 // 3,
+                    part.shape[1] // 4 : part.shape[1] * 3 // 4,
+                ]
+            ),
         )
 
     def shine(self, colour: FloatArray, left: int, top: int, strength: float) -> FloatArray:
         """Light a layer, RGB (H, W, 3) in 0..1 times its alpha, that starts at pixel (left, top): BGR in 0..255."""
         place = self.place - np.array([[0, 0, left], [0, 0, top]], dtype=np.float32)
         size = colour.shape[1], colour.shape[0]
-        ratio = np.asarray(cv2.warpAffine(self.ratio, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        lit = colour[..., ::-1] * (self.white * np.float32(255 * strength)) * (np.float32(0.2) + np.float32(0.8) * ratio)[..., None]
+        ratio = np.asarray(
+            cv2.warpAffine(
+                self.ratio, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        )
+        lit = (
+            colour[..., ::-1]
+            * (self.white * np.float32(255 * strength))
+            * (np.float32(0.2) + np.float32(0.8) * ratio)[..., None]
+        )
         if self.grey:
             lit = lit + np.float32(self.grey) * (lit.mean(-1, keepdims=True) - lit)
         return np.asarray(np.minimum(lit, 252), dtype=np.float32)
@@ -113,4 +150,6 @@ def _noise_of(part: ImageArray) -> float:
         return 0.0
     grey = part[..., 1].astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    return float(min(12.0, np.median(np.abs(cv2.filter2D(grey, -1, kernel)[::2, ::2])) * 1.4826 / 6))
+    return float(
+        min(12.0, np.median(np.abs(cv2.filter2D(grey, -1, kernel)[::2, ::2])) * 1.4826 / 6)
+    )

@@ -13,7 +13,17 @@ from maskyolo.coverings.camera import FloatArray, Surface
 from maskyolo.coverings.canvas import Canvas
 from maskyolo.images import ImageArray
 
-__all__ = ["COLOURS", "MASKS", "PATTERNS", "MaskStyle", "choose_style", "one_side", "paint_mask", "pattern_tile", "turned"]
+__all__ = [
+    "COLOURS",
+    "MASKS",
+    "PATTERNS",
+    "MaskStyle",
+    "choose_style",
+    "one_side",
+    "paint_mask",
+    "pattern_tile",
+    "turned",
+]
 
 #: Kinds of mask: pleated, sewn, folded along the nose (also KN95), of three panels, moulded.
 MASKS = ("surgical", "cloth", "ffp2", "kf94", "cup")
@@ -43,14 +53,48 @@ COLOURS = {
 # How often each is chosen. People wear mostly white, blue and black; the rest is there so that colour does not tell the mask.
 _KINDS = {"surgical": 0.4, "cloth": 0.3, "ffp2": 0.15, "kf94": 0.09, "cup": 0.06}
 _COLOURS_OF = {
-    "surgical": {"blue": 0.34, "white": 0.24, "black": 0.16, "green": 0.1, "pink": 0.06, "grey": 0.04, "lilac": 0.03, "navy": 0.03},
-    "cloth": {"black": 0.24, "white": 0.1, "grey": 0.1, "navy": 0.1, "red": 0.08, "pink": 0.06, "beige": 0.06, "olive": 0.05}
+    "surgical": {
+        "blue": 0.34,
+        "white": 0.24,
+        "black": 0.16,
+        "green": 0.1,
+        "pink": 0.06,
+        "grey": 0.04,
+        "lilac": 0.03,
+        "navy": 0.03,
+    },
+    "cloth": {
+        "black": 0.24,
+        "white": 0.1,
+        "grey": 0.1,
+        "navy": 0.1,
+        "red": 0.08,
+        "pink": 0.06,
+        "beige": 0.06,
+        "olive": 0.05,
+    }
     | dict.fromkeys(("royal", "orange", "yellow", "brown", "lilac", "green", "blue"), 0.03),
-    "ffp2": {"white": 0.62, "black": 0.18, "grey": 0.06, "blue": 0.05, "pink": 0.03, "navy": 0.03, "beige": 0.03},
+    "ffp2": {
+        "white": 0.62,
+        "black": 0.18,
+        "grey": 0.06,
+        "blue": 0.05,
+        "pink": 0.03,
+        "navy": 0.03,
+        "beige": 0.03,
+    },
     "kf94": {"white": 0.6, "black": 0.26, "grey": 0.07, "beige": 0.07},
     "cup": {"white": 0.8, "grey": 0.1, "blue": 0.1},
 }
-_PATTERNS = {"plain": 0.5, "stripes": 0.1, "check": 0.1, "dots": 0.08, "flowers": 0.08, "camouflage": 0.06, "print": 0.08}
+_PATTERNS = {
+    "plain": 0.5,
+    "stripes": 0.1,
+    "check": 0.1,
+    "dots": 0.08,
+    "flowers": 0.08,
+    "camouflage": 0.06,
+    "print": 0.08,
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +136,11 @@ def pattern_tile(pattern: str, colour: FloatArray, rng: np.random.Generator) -> 
             other = _other(base, rng)
     elif pattern in ("dots", "flowers"):
         for _ in range(2 if pattern == "dots" else int(rng.integers(3, 8))):
-            x, y, radius = int(rng.integers(side)), int(rng.integers(side)), int(rng.integers(8, 20))
+            x, y, radius = (
+                int(rng.integers(side)),
+                int(rng.integers(side)),
+                int(rng.integers(8, 20)),
+            )
             for dx in (-side, 0, side):
                 for dy in (-side, 0, side):
                     if pattern == "dots":
@@ -103,7 +151,9 @@ def pattern_tile(pattern: str, colour: FloatArray, rng: np.random.Generator) -> 
     elif pattern == "camouflage":
         for _ in range(3):
             cells = np.tile(rng.random((5, 5), dtype=np.float32), (3, 3))
-            blobs = cv2.resize(cells, (3 * side, 3 * side), interpolation=cv2.INTER_CUBIC)[side : 2 * side, side : 2 * side]
+            blobs = cv2.resize(cells, (3 * side, 3 * side), interpolation=cv2.INTER_CUBIC)[
+                side : 2 * side, side : 2 * side
+            ]
             tile[blobs > 0.58] = other
             other = _other(base, rng)
     return tile
@@ -119,7 +169,9 @@ def _flower(tile: ImageArray, x: int, y: int, radius: int, colour: FloatArray) -
 def _other(base: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Choose a colour, 0..255, that can be told from the base."""
     if rng.random() < 0.5:
-        return np.asarray(np.clip(base + one_side(rng) * rng.uniform(40, 90), 0, 255), dtype=np.float32)
+        return np.asarray(
+            np.clip(base + one_side(rng) * rng.uniform(40, 90), 0, 255), dtype=np.float32
+        )
     return np.asarray(list(COLOURS.values())[int(rng.integers(len(COLOURS)))], dtype=np.float32)
 
 
@@ -136,12 +188,21 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     down = (y - top) / np.maximum(bottom - top, 0.2)
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across - 0.05 * np.sin(down * np.pi))
     colour = _dye(style.colour, rng)
-    _ear_loops(canvas, surface, (side - 0.03, high + 0.27), (side - 0.03, low - 0.55), rng.uniform(0.03, 0.055), _loop_colour(style, rng))
+    _ear_loops(
+        canvas,
+        surface,
+        (side - 0.03, high + 0.27),
+        (side - 0.03, low - 0.55),
+        rng.uniform(0.03, 0.055),
+        _loop_colour(style, rng),
+    )
     shade = _lit(x, y, surface, rng)
     depth = rng.uniform(0.08, 0.2)
     for pleat in np.linspace(0.3, 0.68, int(rng.integers(2, 5))) + rng.normal(0, 0.015):
         shade += _pleat(down, pleat + rng.normal(0, 0.01), rng.uniform(0.016, 0.03), depth)
-    shade += _creases(x, y, rng, int(rng.integers(2, 6)), side, 0.14) + _rumpled(canvas, x, y, rng, 0.09)
+    shade += _creases(x, y, rng, int(rng.integers(2, 6)), side, 0.14) + _rumpled(
+        canvas, x, y, rng, 0.09
+    )
     shade -= 0.12 * (_ridge(edge, 0.07, 0.012) + _ridge(y - top, 0.14, 0.015) * rng.uniform(0, 0.6))
     cloth = _shaded(colour, shade)
     if rng.random() < 0.3 and style.colour != "white":  # a white border
@@ -154,7 +215,11 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     x, y = _worn(canvas, surface, rng)
     across = np.abs(x)
     one_piece = rng.random() < 0.25  # the ear loops are cut of the same cloth
-    side, high, low = rng.uniform(0.9, 1.06) + 0.12 * one_piece, rng.uniform(0.22, 0.4), rng.uniform(1.72, 2.1)
+    side, high, low = (
+        rng.uniform(0.9, 1.06) + 0.12 * one_piece,
+        rng.uniform(0.22, 0.4),
+        rng.uniform(1.72, 2.1),
+    )
     top_end, bottom_end = rng.uniform(0.55, 0.72), rng.uniform(1.05, 1.4)
     reach = np.minimum(across / side, 1.1)
     top = _peak(x, high, (top_end - high) / side, 1.0)
@@ -163,18 +228,35 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     colour = _dye(style.colour, rng)
     loop = colour if rng.random() < 0.6 else _loop_colour(style, rng)
     if one_piece:
-        edge = np.minimum(edge, np.hypot(across - side, y - 0.5 * (top_end + bottom_end)) - rng.uniform(0.1, 0.2))
+        edge = np.minimum(
+            edge, np.hypot(across - side, y - 0.5 * (top_end + bottom_end)) - rng.uniform(0.1, 0.2)
+        )
     else:
-        _ear_loops(canvas, surface, (side - 0.04, top_end + 0.07), (side - 0.04, bottom_end - 0.08), rng.uniform(0.035, 0.07), loop)
+        _ear_loops(
+            canvas,
+            surface,
+            (side - 0.04, top_end + 0.07),
+            (side - 0.04, bottom_end - 0.08),
+            rng.uniform(0.035, 0.07),
+            loop,
+        )
     shade = _lit(x, y, surface, rng)
     if rng.random() < 0.7:  # a seam along the middle
         shade += rng.uniform(0.02, 0.07) * np.tanh(x / 0.15) - 0.14 * _ridge(x, 0, 0.012)
-    shade += _creases(x, y, rng, int(rng.integers(2, 7)), side, 0.15) + _rumpled(canvas, x, y, rng, 0.08)
+    shade += _creases(x, y, rng, int(rng.integers(2, 7)), side, 0.15) + _rumpled(
+        canvas, x, y, rng, 0.08
+    )
     shade -= rng.uniform(0.03, 0.15) * _ridge(edge, rng.uniform(0.05, 0.09), 0.01)
     dyed = colour
     if style.pattern not in ("plain", "print"):
-        angle = rng.integers(2) * np.pi / 2 + rng.normal(0, 0.1) if style.pattern in ("stripes", "check") else rng.uniform(0, np.pi)
-        dyed = canvas.sample(pattern_tile(style.pattern, colour, rng), *turned(x, y, angle), rng.uniform(0.3, 0.9))
+        angle = (
+            rng.integers(2) * np.pi / 2 + rng.normal(0, 0.1)
+            if style.pattern in ("stripes", "check")
+            else rng.uniform(0, np.pi)
+        )
+        dyed = canvas.sample(
+            pattern_tile(style.pattern, colour, rng), *turned(x, y, angle), rng.uniform(0.3, 0.9)
+        )
     elif style.pattern == "print":
         dyed = _printed(x, y, colour, rng)
     canvas.lay(_shaded(dyed, shade), canvas.inside(edge, 1.3))
@@ -189,13 +271,22 @@ def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     bottom = low - (low - rng.uniform(1.15, 1.35)) * np.minimum(across / side, 1) ** 1.3
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
     colour = _dye(style.colour, rng)
-    _ear_loops(canvas, surface, (side - 0.05, high + 0.5), (side - 0.05, 1.15), rng.uniform(0.03, 0.06), _loop_colour(style, rng))
+    _ear_loops(
+        canvas,
+        surface,
+        (side - 0.05, high + 0.5),
+        (side - 0.05, 1.15),
+        rng.uniform(0.03, 0.06),
+        _loop_colour(style, rng),
+    )
     shade = _lit(x, y, surface, rng)
     shade += one_side(rng) * rng.uniform(0.05, 0.12) * np.tanh(x / 0.05) * np.exp(-across)
     shade += 0.1 * _ridge(x, -0.02, 0.015) - 0.16 * _ridge(x, 0.012, 0.012)
     stitches = 0.6 + 0.4 * np.sign(np.sin((x + y) * 60))
     shade -= 0.13 * stitches * _ridge(edge, rng.uniform(0.05, 0.08), 0.012)
-    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(canvas, x, y, rng, 0.05)
+    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(
+        canvas, x, y, rng, 0.05
+    )
     clip = np.maximum(np.abs(y - top - 0.13) - 0.04, across - 0.32)
     shade += 0.05 * np.clip(-clip * 20, -1, 1) * (clip < 0.05)
     canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
@@ -215,11 +306,24 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     upper = rng.uniform(0.62, 0.72) + 0.25 * reach**2
     lower = rng.uniform(1.42, 1.55) - 0.35 * reach**2
     colour = _dye(style.colour, rng)
-    _ear_loops(canvas, surface, (side - 0.04, high + 0.47), (side - 0.04, 1.18), rng.uniform(0.03, 0.06), _loop_colour(style, rng))
+    _ear_loops(
+        canvas,
+        surface,
+        (side - 0.04, high + 0.47),
+        (side - 0.04, 1.18),
+        rng.uniform(0.03, 0.06),
+        _loop_colour(style, rng),
+    )
     shade = _lit(x, y, surface, rng)
-    shade -= rng.uniform(0.04, 0.1) * canvas.inside(upper - y, 3) + rng.uniform(0.08, 0.18) * canvas.inside(y - lower, 3)
-    shade -= 0.12 * (_ridge(y - upper, 0, 0.014) + _ridge(y - lower, 0, 0.014) + _ridge(edge, 0.06, 0.012))
-    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(canvas, x, y, rng, 0.05)
+    shade -= rng.uniform(0.04, 0.1) * canvas.inside(upper - y, 3) + rng.uniform(
+        0.08, 0.18
+    ) * canvas.inside(y - lower, 3)
+    shade -= 0.12 * (
+        _ridge(y - upper, 0, 0.014) + _ridge(y - lower, 0, 0.014) + _ridge(edge, 0.06, 0.012)
+    )
+    shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(
+        canvas, x, y, rng, 0.05
+    )
     canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
 
 
@@ -231,7 +335,9 @@ def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     edge = (1 - np.hypot(x * narrow / wide, (y - middle) / tall)) * wide
     strap = _dye(str(rng.choice(["yellow", "white", "grey", "black"])), rng)
     for end, start in ((0.0, middle - 0.3), (1.05, middle + 0.25)):
-        _strap(canvas, surface, (wide - 0.12, start), [1.2, end, -1.0], rng.uniform(0.06, 0.1), strap)
+        _strap(
+            canvas, surface, (wide - 0.12, start), [1.2, end, -1.0], rng.uniform(0.06, 0.1), strap
+        )
     shade = _lit(x, y, surface, rng) - 0.15 * _ridge(edge, 0.06, 0.015)
     for line in rng.uniform(0.6, 1.6, int(rng.integers(0, 3))):
         shade -= 0.08 * _ridge(y, line, 0.02)
@@ -254,7 +360,9 @@ _PAINTERS: dict[str, Callable[[Canvas, MaskStyle, np.random.Generator], None]] =
 # --- parts -----------------------------------------------------------------------------------------------------------------------
 
 
-def _worn(canvas: Canvas, surface: Surface, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _worn(
+    canvas: Canvas, surface: Surface, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     """Return x and y on the surface for a mask that sits a little askew."""
     x, y = canvas.surface(surface)
     tilt, right, down = rng.normal(0, (0.03, 0.025, 0.03)).clip(-0.06, 0.06).tolist()
@@ -281,7 +389,9 @@ def _lit(x: FloatArray, y: FloatArray, surface: Surface, rng: np.random.Generato
     slope_x = (2 * surface.wide) * x
     slope_y = (2 * surface.tall) * (y - surface.middle)
     light_x, light_y, light_z = rng.uniform(-0.3, 0.3), rng.uniform(-0.6, -0.25), 0.8
-    facing = (light_z + light_x * slope_x + light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
+    facing = (light_z + light_x * slope_x + light_y * slope_y) / np.sqrt(
+        1 + slope_x**2 + slope_y**2
+    )
     return np.asarray(0.72 + 0.36 * np.clip(facing, -0.4, 1), dtype=np.float32)
 
 
@@ -301,7 +411,9 @@ def _pleat(down: FloatArray, at: float, width: float, depth: float) -> FloatArra
     return depth * (0.45 * _ridge(down, at - 2.2 * width, 1.8 * width) - _ridge(down, at, width))
 
 
-def _creases(x: FloatArray, y: FloatArray, rng: np.random.Generator, count: int, side: float, depth: float) -> FloatArray:
+def _creases(
+    x: FloatArray, y: FloatArray, rng: np.random.Generator, count: int, side: float, depth: float
+) -> FloatArray:
     """Return the change of brightness at soft folds that run from the sides to the middle."""
     shade: FloatArray = np.zeros_like(x)
     for _ in range(count):
@@ -309,11 +421,17 @@ def _creases(x: FloatArray, y: FloatArray, rng: np.random.Generator, count: int,
         start, slope, width = rng.uniform(0.6, 1.5), rng.normal(0, 0.25), rng.uniform(0.03, 0.09)
         inwards = side - sign * x
         away = (y - start - slope * inwards) / width
-        shade += (rng.uniform(0.3, 1) * depth) * away * np.exp(-np.minimum(away * away, 30) - 2.5 * np.clip(inwards, 0, 4))
+        shade += (
+            (rng.uniform(0.3, 1) * depth)
+            * away
+            * np.exp(-np.minimum(away * away, 30) - 2.5 * np.clip(inwards, 0, 4))
+        )
     return shade
 
 
-def _rumpled(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator, depth: float) -> FloatArray:
+def _rumpled(
+    canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator, depth: float
+) -> FloatArray:
     """Return the change of brightness at irregular dents."""
     cells = np.tile(rng.integers(0, 256, (6, 9), dtype=np.uint8), (2, 2))
     dents = np.asarray(cv2.resize(cells, (128, 128), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
@@ -321,18 +439,32 @@ def _rumpled(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Genera
 
 
 def _ear_loops(
-    canvas: Canvas, surface: Surface, upper: tuple[float, float], lower: tuple[float, float], width: float, colour: FloatArray
+    canvas: Canvas,
+    surface: Surface,
+    upper: tuple[float, float],
+    lower: tuple[float, float],
+    width: float,
+    colour: FloatArray,
 ) -> None:
     _strap(canvas, surface, upper, [1.16, 0.25, -0.95], width, colour)
     _strap(canvas, surface, lower, [1.14, 0.8, -0.95], width, colour)
 
 
-def _strap(canvas: Canvas, surface: Surface, start: tuple[float, float], end: list[float], width: float, colour: FloatArray) -> None:
+def _strap(
+    canvas: Canvas,
+    surface: Surface,
+    start: tuple[float, float],
+    end: list[float],
+    width: float,
+    colour: FloatArray,
+) -> None:
     """Lay a band from a mask's side to behind the ear, on the sides that are seen."""
     lean_x, lean_y = canvas.camera.lean
     for sign in (-1, 1):
         x, y = sign * start[0], start[1]
-        facing = 1 + 2 * surface.wide * x * lean_x + 2 * surface.tall * (y - surface.middle) * lean_y
+        facing = (
+            1 + 2 * surface.wide * x * lean_x + 2 * surface.tall * (y - surface.middle) * lean_y
+        )
         if facing > 0.15:
             first, last = np.array(surface.at(x, y)), np.array([sign * end[0], end[1], end[2]])
             between = 0.5 * (first + last) + [sign * 0.05, 0, 0.06]
@@ -340,7 +472,11 @@ def _strap(canvas: Canvas, surface: Surface, start: tuple[float, float], end: li
 
 
 def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator) -> None:
-    at_x, at_y, radius = 0.36 * float(rng.integers(-1, 2)), rng.uniform(1.05, 1.3), rng.uniform(0.15, 0.22)
+    at_x, at_y, radius = (
+        0.36 * float(rng.integers(-1, 2)),
+        rng.uniform(1.05, 1.3),
+        rng.uniform(0.15, 0.22),
+    )
     away = np.hypot(x - at_x, y - at_y)
     slots = np.float32(0.12) * (np.sin((y - at_y) * 70) > 0) * (away < 0.6 * radius)
     shade = 0.95 - 0.3 * _ridge(away, 0.75 * radius, 0.02) - slots + (at_y - y) * 0.5
@@ -349,19 +485,32 @@ def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generato
     canvas.lay(_shaded(colour, shade), canvas.inside(radius - away))
 
 
-def _printed(x: FloatArray, y: FloatArray, colour: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _printed(
+    x: FloatArray, y: FloatArray, colour: FloatArray, rng: np.random.Generator
+) -> FloatArray:
     """Print letters, a mark or a smile on plain cloth."""
     side = 96
     sheet = np.zeros((side, side), dtype=np.uint8)
     what = rng.integers(3)
     if what == 0:
         text = "".join(rng.choice(list("ABCDEFGHIKLMNOPRSTUVXYZ"), int(rng.integers(2, 5))))
-        cv2.putText(sheet, text, (4, 60), int(rng.choice([0, 2, 3, 4])), 88 / (22 * len(text)), (255,), 3, cv2.LINE_AA)
+        cv2.putText(
+            sheet,
+            text,
+            (4, 60),
+            int(rng.choice([0, 2, 3, 4])),
+            88 / (22 * len(text)),
+            (255,),
+            3,
+            cv2.LINE_AA,
+        )
     elif what == 1:
         cv2.circle(sheet, (48, 48), 36, (255,), int(rng.choice([-1, 8])), cv2.LINE_AA)
         cv2.circle(sheet, (48, 48), 14, (int(rng.choice([0, 255])),), -1, cv2.LINE_AA)
     else:
-        cv2.ellipse(sheet, (48, 30), (40, 30), 0, 15, 165, (255,), int(rng.choice([-1, 5])), cv2.LINE_AA)
+        cv2.ellipse(
+            sheet, (48, 30), (40, 30), 0, 15, 165, (255,), int(rng.choice([-1, 5])), cv2.LINE_AA
+        )
     size = rng.uniform(0.35, 0.9)
     left, top = (-size / 2 if what == 2 else rng.uniform(-0.6, 0.1)), rng.uniform(0.7, 1.1)
     zoom = side / size

@@ -13,7 +13,15 @@ from maskyolo.boxes import Boxes, as_boxes, box_area
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
-__all__ = ["FACE_DETECTORS", "SECOND_OPINIONS", "FaceDetector", "Faces", "join_faces", "leaves_room", "load_face_detector"]
+__all__ = [
+    "FACE_DETECTORS",
+    "SECOND_OPINIONS",
+    "FaceDetector",
+    "Faces",
+    "join_faces",
+    "leaves_room",
+    "load_face_detector",
+]
 
 #: What `convert --detector` accepts.
 FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
@@ -58,7 +66,9 @@ class Faces:
         return Faces(
             self.boxes[chosen],
             self.scores[chosen],
-            tuple(origin for origin, here in zip(self.origins, chosen, strict=True) if here) if self.origins else (),
+            tuple(origin for origin, here in zip(self.origins, chosen, strict=True) if here)
+            if self.origins
+            else (),
             None if self.agreed is None else self.agreed[chosen],
             None if self.landmarks is None else self.landmarks[chosen],
         )
@@ -71,7 +81,11 @@ def leaves_room(boxes: Boxes, width: int, height: int, share: float = _ROOM) -> 
 
 def join_faces(first: Faces, second: Faces) -> Faces:
     """Return the faces of both; `agreed` only if both have it, no `landmarks`, no `doubtful`."""
-    both = None if first.agreed is None or second.agreed is None else np.concatenate([first.agreed, second.agreed])
+    both = (
+        None
+        if first.agreed is None or second.agreed is None
+        else np.concatenate([first.agreed, second.agreed])
+    )
     return Faces(
         np.concatenate([first.boxes, second.boxes]),
         np.concatenate([first.scores, second.scores]),
@@ -91,7 +105,10 @@ class FaceDetector(Protocol):
 
 
 def load_face_detector(
-    name: str = "ssd", weights: Path | str | None = None, conf: float = 0.5, second_opinion: str = "none"
+    name: str = "ssd",
+    weights: Path | str | None = None,
+    conf: float = 0.5,
+    second_opinion: str = "none",
 ) -> FaceDetector:
     """Load a face detector.
 
@@ -108,12 +125,18 @@ def load_face_detector(
         WeightsError: weights missing, or with the wrong checksum.
     """
     if name not in FACE_DETECTORS:
-        raise MaskyoloError(f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}")
+        raise MaskyoloError(
+            f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}"
+        )
     if second_opinion not in SECOND_OPINIONS:
-        raise MaskyoloError(f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}")
+        raise MaskyoloError(
+            f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}"
+        )
     if name == "haar":
         if weights is not None:
-            raise MaskyoloError(f"the face detector haar takes no weights, but {weights} was given; leave them out or choose another")
+            raise MaskyoloError(
+                f"the face detector haar takes no weights, but {weights} was given; leave them out or choose another"
+            )
         from maskyolo.faces.haar import Haar
 
         return Haar()

@@ -24,12 +24,20 @@ class Haar:
     name = "haar"
 
     def __init__(self) -> None:
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+        self._cascade = cv2.CascadeClassifier(
+            str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml")
+        )
 
     def detect(self, image: ImageArray) -> Faces:
         """Return the faces of a BGR uint8 picture (H, W, 3), steps of 1.1 in size and five neighbours, as is usual."""
         height, width = image.shape[:2]
-        found = np.asarray(self._cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)).reshape(-1, 4)
+        found = np.asarray(
+            self._cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)
+        ).reshape(-1, 4)
         found = found[np.argsort(-found[:, 2], kind="stable")]
-        boxes = clip_boxes(as_boxes(np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)), width, height)
+        boxes = clip_boxes(
+            as_boxes(np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)),
+            width,
+            height,
+        )
         return Faces(boxes, np.ones(len(boxes), dtype=np.float32))

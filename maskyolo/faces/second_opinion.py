@@ -76,7 +76,9 @@ class SecondOpinion:
             if len(faces) < len(opinion) and not self._confirmed(image, faces, opinion):
                 faces, opinion = self._more_looks(image, faces, opinion, weak)
         else:
-            guess = weak if len(weak) else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
+            guess = (
+                weak if len(weak) else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
+            )
             faces, opinion = self._seen_near(image, guess)[:1], guess
             if not len(faces):
                 faces, opinion = self._more_looks(image, faces, Faces.none(), weak)
@@ -97,7 +99,9 @@ class SecondOpinion:
     def _confirmed(self, image: ImageArray, faces: Candidates, opinion: Faces) -> bool:
         """Tell whether the third opinion sees all faces of YuNet's that are not among the SSD's (n, 6)."""
         alone = np.setdiff1d(np.arange(len(opinion)), _partners(faces, opinion.boxes))
-        return self._third is not None and bool((self._third.look_at(image, opinion.boxes[alone])[:, 4] >= _CONFIRMED).all())
+        return self._third is not None and bool(
+            (self._third.look_at(image, opinion.boxes[alone])[:, 4] >= _CONFIRMED).all()
+        )
 
     def _checked(self, image: ImageArray, found: Faces) -> Faces:
         """Return the faces with their boxes moved towards the third opinion's, and those that it alone is sure of."""
@@ -108,21 +112,39 @@ class SecondOpinion:
         here = seen[:, 4] > 0
         boxes = found.boxes.copy()
         boxes[here] += _THIRD_SHARE * (clip_boxes(seen[here, :4], width, height) - boxes[here])
-        origins = tuple(f"{origin}+{self._third.name}" if moved else origin for origin, moved in zip(found.origins, here, strict=True))
-        faces = replace(found, boxes=boxes, origins=origins, agreed=np.asarray(found.agreed) | (seen[:, 4] >= _CONFIRMED))
+        origins = tuple(
+            f"{origin}+{self._third.name}" if moved else origin
+            for origin, moved in zip(found.origins, here, strict=True)
+        )
+        faces = replace(
+            found,
+            boxes=boxes,
+            origins=origins,
+            agreed=np.asarray(found.agreed) | (seen[:, 4] >= _CONFIRMED),
+        )
         if (seen[:, 4] >= _CERTAIN).all() and not leaves_room(boxes, width, height, _SPACIOUS):
             return faces
         looked = self._third.look(image)
-        return _completed(faces, seen[:, 4] >= _CONFIRMED, clip_boxes(looked[:, :4], width, height), looked[:, 4], self._third.name)
+        return _completed(
+            faces,
+            seen[:, 4] >= _CONFIRMED,
+            clip_boxes(looked[:, :4], width, height),
+            looked[:, 4],
+            self._third.name,
+        )
 
     def _seen_near(self, image: ImageArray, opinion: Faces) -> Candidates:
         """Return the faces that the SSD sees where YuNet does, merged; weak ones, too, but for those that are small beside the largest."""
         faces = merge_candidates(self._ssd.look_at(image, opinion.boxes))
         sides = np.sqrt(box_area(faces[:, :4]))
-        chosen: Candidates = faces[(sides >= _SIZE * sides.max(initial=0)) | (faces[:, 4] >= self._ssd.conf)]
+        chosen: Candidates = faces[
+            (sides >= _SIZE * sides.max(initial=0)) | (faces[:, 4] >= self._ssd.conf)
+        ]
         return chosen
 
-    def _more_looks(self, image: ImageArray, near: Candidates, opinion: Faces, weak: Faces) -> tuple[Candidates, Faces]:
+    def _more_looks(
+        self, image: ImageArray, near: Candidates, opinion: Faces, weak: Faces
+    ) -> tuple[Candidates, Faces]:
         """Return the faces of the SSD's looks at the whole picture with those seen near, and YuNet's opinion on them."""
         conf = self._ssd.conf
         candidates = self._ssd.look(image, LOOKS[:1])
@@ -135,7 +157,9 @@ class SecondOpinion:
         faces = _joined(near, merge_candidates(candidates, conf))
         if len(faces):
             return faces, opinion
-        return self._weak(image, np.concatenate([candidates, self._ssd.look(image, LOOKS[3:])]), weak)
+        return self._weak(
+            image, np.concatenate([candidates, self._ssd.look(image, LOOKS[3:])]), weak
+        )
 
     def _doubtful(self, image: ImageArray, found: Faces, weak: Faces, dropped: Candidates) -> Faces:
         """Return what the looks at a photo saw beside the faces that count; where there may be more YuNet looks at it in full size."""
@@ -148,7 +172,9 @@ class SecondOpinion:
         origins = ("ssd",) * len(dropped) + ("yunet",) * len(beside)
         return Faces(boxes, np.concatenate([dropped[:, 4], beside.scores]), origins)
 
-    def _weak(self, image: ImageArray, candidates: Candidates, weak: Faces) -> tuple[Candidates, Faces]:
+    def _weak(
+        self, image: ImageArray, candidates: Candidates, weak: Faces
+    ) -> tuple[Candidates, Faces]:
         """Return the sure faces of all looks, or else the best one that both detectors or two looks see; and YuNet's opinion on it."""
         merged = merge_candidates(candidates)
         opinion = weak[weak.scores >= self._yunet.conf]
@@ -156,7 +182,11 @@ class SecondOpinion:
         if sure.any():
             return merged[sure], opinion
         for second in (opinion, weak, None):
-            second = second if second is not None else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
+            second = (
+                second
+                if second is not None
+                else self._yunet.look(image, _TIGHT, min(_WEAK, self._yunet.conf))
+            )
             agreed = _partners(merged, second.boxes) >= 0
             if agreed.any():
                 return merged[agreed][:1], second
@@ -202,13 +232,27 @@ def _apart(faces: Faces, boxes: Boxes) -> Faces:
     return faces[box_coverage(faces.boxes, boxes).max(axis=1, initial=0) < _APART]
 
 
-def _completed(faces: Faces, confirmed: npt.NDArray[np.bool_], boxes: Boxes, scores: npt.NDArray[np.float32], name: str) -> Faces:
+def _completed(
+    faces: Faces,
+    confirmed: npt.NDArray[np.bool_],
+    boxes: Boxes,
+    scores: npt.NDArray[np.float32],
+    name: str,
+) -> Faces:
     """Add to the faces (n), some of them `confirmed`, those of a detector's boxes (m, 4) that are missing, or replace what is not one."""
     on = box_coverage(boxes, faces.boxes) >= _APART
-    missing = ~on.any(axis=1) & (np.sqrt(box_area(boxes)) >= _BESIDE * np.sqrt(box_area(faces.boxes)).max(initial=0))
-    better = on.any(axis=1) & ~(on & confirmed).any(axis=1) & (box_iou(boxes, faces.boxes).max(axis=1, initial=0) <= _ALIKE)
+    missing = ~on.any(axis=1) & (
+        np.sqrt(box_area(boxes)) >= _BESIDE * np.sqrt(box_area(faces.boxes)).max(initial=0)
+    )
+    better = (
+        on.any(axis=1)
+        & ~(on & confirmed).any(axis=1)
+        & (box_iou(boxes, faces.boxes).max(axis=1, initial=0) <= _ALIKE)
+    )
     new = missing | better
-    added = Faces(boxes[new], scores[new], (name,) * int(new.sum()), np.zeros(int(new.sum()), dtype=bool))
+    added = Faces(
+        boxes[new], scores[new], (name,) * int(new.sum()), np.zeros(int(new.sum()), dtype=bool)
+    )
     return join_faces(faces[~on[better].any(axis=0)], added)
 
 

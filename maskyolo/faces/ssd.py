@@ -21,7 +21,16 @@ from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.manifest import find_weights
 
-__all__ = ["AGREEING", "LOOKS", "Candidates", "Look", "MultiLookSsd", "Ssd", "cut_window", "merge_candidates"]
+__all__ = [
+    "AGREEING",
+    "LOOKS",
+    "Candidates",
+    "Look",
+    "MultiLookSsd",
+    "Ssd",
+    "cut_window",
+    "merge_candidates",
+]
 
 _SIDE = 300
 #: The BGR mean the network was trained with (its prototxt's transform); borders have this colour, so they look like nothing.
@@ -80,7 +89,14 @@ class Look:
 
 #: A border of half the side for faces that fill the picture, none for small faces, where ghosts cannot be, and further looks for
 #: pictures in which these find nothing.
-LOOKS = (Look(0.5), Look(0.0, largest=0.3), Look(0.25), Look(0.35), Look(1.0), Look(0.5, mirrored=True))
+LOOKS = (
+    Look(0.5),
+    Look(0.0, largest=0.3),
+    Look(0.25),
+    Look(0.35),
+    Look(1.0),
+    Look(0.5, mirrored=True),
+)
 #: What the SSD is shown of a place where a face is thought to be: a window of this many times its side, scaled to so many pixels, and the
 #: largest face believed in it, as a share of the window. It takes a third of the time of a look at the picture.
 _WINDOW, _WINDOW_SIDE, _WINDOW_LARGEST = 2.0, 160, 0.75
@@ -119,16 +135,24 @@ class MultiLookSsd:
         """Return the believable candidates of a BGR uint8 picture (H, W, 3) in some looks, weak ones too, in no order."""
         height, width = image.shape[:2]
         borders = [round(look.border * max(height, width)) for look in looks]
-        canvases = [_fit(image, border, look.mirrored) for look, border in zip(looks, borders, strict=True)]
+        canvases = [
+            _fit(image, border, look.mirrored) for look, border in zip(looks, borders, strict=True)
+        ]
         believed = []
-        for look, border, found in zip(looks, borders, self._ssd.forward(canvases, min(_WEAK, self.conf)), strict=True):
+        for look, border, found in zip(
+            looks, borders, self._ssd.forward(canvases, min(_WEAK, self.conf)), strict=True
+        ):
             full_width, full_height = width + 2 * border, height + 2 * border
             if look.mirrored:
                 found[:, [0, 2]] = 1 - found[:, [2, 0]]
-            boxes = as_boxes(found[:, :4] * [full_width, full_height, full_width, full_height] - border)
+            boxes = as_boxes(
+                found[:, :4] * [full_width, full_height, full_width, full_height] - border
+            )
             real = _is_face_shaped(boxes, width, height)
             real &= np.sqrt(box_area(boxes)) < look.largest * np.sqrt(full_width * full_height)
-            believed.append(np.column_stack([boxes, found[:, 4], np.full(len(found), LOOKS.index(look))])[real])
+            believed.append(
+                np.column_stack([boxes, found[:, 4], np.full(len(found), LOOKS.index(look))])[real]
+            )
         return np.concatenate(believed).astype(np.float32)
 
     def look_at(self, image: ImageArray, places: Boxes) -> Candidates:
@@ -139,24 +163,45 @@ class MultiLookSsd:
         height, width = image.shape[:2]
         believed = [np.zeros((0, 6), dtype=np.float32)]
         for place in places:
-            centre, side = (place[:2] + place[2:]) / 2, _WINDOW * float((place[2:] - place[:2]).max())
+            centre, side = (
+                (place[:2] + place[2:]) / 2,
+                _WINDOW * float((place[2:] - place[:2]).max()),
+            )
             left, top = (float(value) - side / 2 for value in centre)
-            (found,) = self._ssd.forward([cut_window(image, left, top, side, _WINDOW_SIDE, _MEAN)], min(_WEAK, self.conf))
+            (found,) = self._ssd.forward(
+                [cut_window(image, left, top, side, _WINDOW_SIDE, _MEAN)], min(_WEAK, self.conf)
+            )
             boxes = as_boxes(found[:, :4] * side + [left, top, left, top])
-            real = _is_face_shaped(boxes, width, height) & (box_iou(boxes, place)[:, 0] > _PLACE_IOU)
+            real = _is_face_shaped(boxes, width, height) & (
+                box_iou(boxes, place)[:, 0] > _PLACE_IOU
+            )
             real &= np.sqrt(box_area(boxes)) < _WINDOW_LARGEST * side
             believed.append(np.column_stack([boxes, found[:, 4], np.full(len(found), -1)])[real])
         return np.concatenate(believed).astype(np.float32)
 
 
-def cut_window(image: ImageArray, left: float, top: float, side: float, pixels: int, colour: tuple[float, float, float]) -> ImageArray:
+def cut_window(
+    image: ImageArray,
+    left: float,
+    top: float,
+    side: float,
+    pixels: int,
+    colour: tuple[float, float, float],
+) -> ImageArray:
     """Return a square window of the picture scaled to `pixels` x `pixels`; where it reaches beyond the picture it has the colour, BGR."""
     scale = pixels / side
     if scale < 0.5:  # halved often enough before, so that no pixel is left out
-        image = np.asarray(cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        image = np.asarray(
+            cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA),
+            dtype=np.uint8,
+        )
         left, top, scale = 2 * scale * left, 2 * scale * top, 0.5
-    moved = np.array([[scale, 0, scale * (0.5 - left) - 0.5], [0, scale, scale * (0.5 - top) - 0.5]])
-    window = cv2.warpAffine(image, moved, (pixels, pixels), borderMode=cv2.BORDER_CONSTANT, borderValue=colour)
+    moved = np.array(
+        [[scale, 0, scale * (0.5 - left) - 0.5], [0, scale, scale * (0.5 - top) - 0.5]]
+    )
+    window = cv2.warpAffine(
+        image, moved, (pixels, pixels), borderMode=cv2.BORDER_CONSTANT, borderValue=colour
+    )
     return np.asarray(window, dtype=np.uint8)
 
 
@@ -172,13 +217,18 @@ def _fit(image: ImageArray, border: int = 0, mirrored: bool = False) -> ImageArr
     return np.ascontiguousarray(canvas[:, ::-1]) if mirrored else canvas
 
 
-def _is_face_shaped(boxes: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
+def _is_face_shaped(
+    boxes: npt.NDArray[np.float32], width: int, height: int
+) -> npt.NDArray[np.bool_]:
     """Tell which boxes (n, 4) lie at least 70 % inside the picture and are neither flat nor thin; a ghost is mostly outside."""
     sides = boxes[:, 2:] - boxes[:, :2]
     area = box_area(boxes)
     inside = box_area(clip_boxes(boxes, width, height))
     shaped: npt.NDArray[np.bool_] = (
-        (area > 0) & (inside > 0.7 * area) & (sides[:, 1] < 2.5 * sides[:, 0]) & (sides[:, 0] < 1.5 * sides[:, 1])
+        (area > 0)
+        & (inside > 0.7 * area)
+        & (sides[:, 1] < 2.5 * sides[:, 0])
+        & (sides[:, 0] < 1.5 * sides[:, 1])
     )
     return shaped
 
@@ -201,5 +251,7 @@ def merge_candidates(candidates: Candidates, conf: float = 0.0) -> Candidates:
         same[0] = True
         box = np.average(rest[same, :4], axis=0, weights=rest[same, 4])
         merged.append([*box, rest[0, 4], len(set(rest[same, 5]))])
-        rest = rest[~(same | (shared > 0.75 * np.minimum(areas, areas[0])))]  # a part of that face, or a frame around it, goes too
+        rest = rest[
+            ~(same | (shared > 0.75 * np.minimum(areas, areas[0])))
+        ]  # a part of that face, or a frame around it, goes too
     return np.asarray(merged, dtype=np.float32).reshape(-1, 6)

@@ -34,7 +34,10 @@ class ThirdOpinion:
 
     def __init__(self) -> None:
         from maskyolo.backends import load_backend
-        from maskyolo.yolo import YoloDetector, find_model  # it may have a face detector of its own, from this package
+        from maskyolo.yolo import (
+            YoloDetector,
+            find_model,
+        )  # it may have a face detector of its own, from this package
 
         network = load_backend(find_model(self.name), streams=2, precision="fp32")  # a core each
         self._near = YoloDetector(network, imgsz=_WINDOW_SIDE, conf=_CONF)
@@ -67,7 +70,9 @@ class ThirdOpinion:
         return seen
 
 
-def _see(detector: YoloDetector, image: ImageArray, left: float, top: float, side: float) -> npt.NDArray[np.float32]:
+def _see(
+    detector: YoloDetector, image: ImageArray, left: float, top: float, side: float
+) -> npt.NDArray[np.float32]:
     """Return what a detector sees in a square window of the picture, in the picture's pixels, with scores: float32 (n, 5)."""
     found = detector(cut_window(image, left, top, side, detector.imgsz, _GREY))
     boxes = as_boxes(found.xyxy * side / detector.imgsz + [left, top, left, top])

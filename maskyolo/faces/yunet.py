@@ -65,14 +65,18 @@ class YuNet:
         scores = np.concatenate([faces.scores, more.scores])
         landmarks = np.concatenate([np.asarray(faces.landmarks), np.asarray(more.landmarks)])
         xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        kept = np.asarray(cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), self.conf, _NMS_IOU), dtype=np.intp).reshape(-1)
+        kept = np.asarray(
+            cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), self.conf, _NMS_IOU), dtype=np.intp
+        ).reshape(-1)
         return Faces(boxes[kept], scores[kept], landmarks=landmarks[kept])
 
     def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
         """Return the faces of one look, from the score `conf` on (default: the detector's), best first."""
         height, width = image.shape[:2]
         rows = self._forward(image, look, self.conf if conf is None else conf)
-        boxes = clip_boxes(np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1), width, height)
+        boxes = clip_boxes(
+            np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1), width, height
+        )
         seen = box_area(boxes) > 0
         return Faces(boxes[seen], rows[seen, 14], landmarks=rows[seen, 4:14].reshape(-1, 5, 2))
 
@@ -81,10 +85,17 @@ class YuNet:
         height, width = image.shape[:2]
         scale = look.side / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        border_x, border_y = (max(round(look.border * look.side), (_LEAST_SIDE - side + 1) // 2) for side in size)
+        scaled = cv2.resize(
+            image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
+        border_x, border_y = (
+            max(round(look.border * look.side), (_LEAST_SIDE - side + 1) // 2) for side in size
+        )
         borders = border_y, border_y, border_x, border_x
-        canvas = np.asarray(cv2.copyMakeBorder(scaled, *borders, cv2.BORDER_CONSTANT, value=_BORDER_COLOUR), dtype=np.uint8)
+        canvas = np.asarray(
+            cv2.copyMakeBorder(scaled, *borders, cv2.BORDER_CONSTANT, value=_BORDER_COLOUR),
+            dtype=np.uint8,
+        )
         rows = _decode(self._infer(canvas), canvas.shape[1], conf)
         rows[:, [0, *range(4, 14, 2)]] -= border_x
         rows[:, [1, *range(5, 14, 2)]] -= border_y
@@ -96,23 +107,37 @@ class YuNet:
         """Return the network's outputs by name, each float32 (places, values); the picture is filled up with black to whole strides."""
         bottom, right = (-side % _STRIDES[-1] for side in canvas.shape[:2])
         batch = cv2.copyMakeBorder(canvas, 0, bottom, 0, right, cv2.BORDER_CONSTANT)[None]
-        return {name: values[0] for port, values in self._request.infer([batch]).items() for name in port.names}
+        return {
+            name: values[0]
+            for port, values in self._request.infer([batch]).items()
+            for name in port.names
+        }
 
 
-def _decode(outputs: dict[str, npt.NDArray[np.float32]], width: int, conf: float) -> npt.NDArray[np.float32]:
+def _decode(
+    outputs: dict[str, npt.NDArray[np.float32]], width: int, conf: float
+) -> npt.NDArray[np.float32]:
     """Return the faces (n, 15), best first: xywh, five xy landmarks, score; in pixels of the input, as OpenCV's face_detect.cpp does."""
     found = []
     for stride in _STRIDES:
         columns = -(-width // _STRIDES[-1]) * _STRIDES[-1] // stride
-        scores = np.sqrt(outputs[f"cls_{stride}"][:, 0].clip(0, 1) * outputs[f"obj_{stride}"][:, 0].clip(0, 1))
+        scores = np.sqrt(
+            outputs[f"cls_{stride}"][:, 0].clip(0, 1) * outputs[f"obj_{stride}"][:, 0].clip(0, 1)
+        )
         places = np.flatnonzero(scores >= conf)
         corner = np.column_stack([places % columns, places // columns])
         box, points = outputs[f"bbox_{stride}"][places], outputs[f"kps_{stride}"][places]
         sides = np.exp(box[:, 2:]) * stride
         landmarks = (points + np.tile(corner, 5)) * stride
-        found.append(np.column_stack([(box[:, :2] + corner) * stride - sides / 2, sides, landmarks, scores[places]]))
+        found.append(
+            np.column_stack(
+                [(box[:, :2] + corner) * stride - sides / 2, sides, landmarks, scores[places]]
+            )
+        )
     rows = np.concatenate(found).astype(np.float32)
     rows = rows[np.isfinite(rows).all(axis=1)]
-    kept = cv2.dnn.NMSBoxes(rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), conf, _NMS_IOU, 1.0, _TOP)
+    kept = cv2.dnn.NMSBoxes(
+        rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), conf, _NMS_IOU, 1.0, _TOP
+    )
     chosen: npt.NDArray[np.float32] = rows[np.asarray(kept, dtype=np.intp).reshape(-1)]
     return chosen

@@ -12,7 +12,15 @@ from typing import Protocol
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
 from maskyolo.formats import coco, voc, yolo
-from maskyolo.formats.base import CLASS_CHOICES, REST, AnnotatedPhoto, ExportedPhoto, check_boxes, list_files, map_classes
+from maskyolo.formats.base import (
+    CLASS_CHOICES,
+    REST,
+    AnnotatedPhoto,
+    ExportedPhoto,
+    check_boxes,
+    list_files,
+    map_classes,
+)
 from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
 from maskyolo.workfolder import MARKER, claim, locked, working_folder
 
@@ -80,11 +88,17 @@ def find_format(source: Path | str) -> str:
     """
     source = Path(source)
     if not source.exists():
-        raise DatasetError(f"no folder {source}; give a folder with with_mask and without_mask in it, or an annotated set")
-    files = list_files(source, lambda *_: None) if source.is_dir() else []  # who reads the set says what cannot be read
+        raise DatasetError(
+            f"no folder {source}; give a folder with with_mask and without_mask in it, or an annotated set"
+        )
+    files = (
+        list_files(source, lambda *_: None) if source.is_dir() else []
+    )  # who reads the set says what cannot be read
     found = next((name for name, form in FORMATS.items() if form.knows(source, files)), None)
     if found is None and source.is_file():
-        raise DatasetError(f"{source} is no data set: expected a folder, a data.yaml or a COCO .json; give the folder it is in")
+        raise DatasetError(
+            f"{source} is no data set: expected a folder, a data.yaml or a COCO .json; give the folder it is in"
+        )
     return found or "folders"
 
 
@@ -96,7 +110,9 @@ def read_annotations(source: Path | str, format: str = "auto") -> list[Annotated
     """
     name = find_format(source) if format == "auto" else format
     if name not in FORMATS:
-        raise DatasetError(f"{source} has no annotations that are known (format '{name}'); the formats are {', '.join(FORMATS)}")
+        raise DatasetError(
+            f"{source} has no annotations that are known (format '{name}'); the formats are {', '.join(FORMATS)}"
+        )
     return FORMATS[name].read(Path(source))
 
 
@@ -137,7 +153,9 @@ def export_dataset(
     if set(names) & set(CLASS_NAMES):
         names = [*CLASS_NAMES, *(name for name in names if name not in CLASS_NAMES)]
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"cannot write the data set to {out}: it exists; choose another folder or remove it")
+        raise OutputError(
+            f"cannot write the data set to {out}: it exists; choose another folder or remove it"
+        )
     made = Export(out)
     exported: list[ExportedPhoto] = []
     with output_errors(part), locked(part):
@@ -150,11 +168,15 @@ def export_dataset(
         any_split = any(photo.split for photo in photos)
         taken: set[str] = set()
         for number, photo in enumerate(photos, 1):
-            _export_one(photo, part, to, targets, names, made, exported, taken, "" if any_split else "train")
+            _export_one(
+                photo, part, to, targets, names, made, exported, taken, "" if any_split else "train"
+            )
             if on_progress:
                 on_progress(number, len(photos))
         if not exported:
-            raise DatasetError(f"no picture of {source} can be used: {made.skipped[0][0]}: {made.skipped[0][1]}")
+            raise DatasetError(
+                f"no picture of {source} can be used: {made.skipped[0][0]}: {made.skipped[0][1]}"
+            )
         if to == "yolo":
             yolo.write_yolo(exported, names, part, out)
         else:
@@ -166,10 +188,14 @@ def export_dataset(
     return made
 
 
-def _targets(photos: Sequence[AnnotatedPhoto], class_map: Mapping[str, str], where: str) -> dict[str, str]:
+def _targets(
+    photos: Sequence[AnnotatedPhoto], class_map: Mapping[str, str], where: str
+) -> dict[str, str]:
     """Return the new name of each class, in the order of the old ones; `drop` for those to leave out."""
     if "ignore" in class_map.values():
-        raise DatasetError("class map: faces are blanked (ignore) only when a data set is made; give drop, or convert without --to")
+        raise DatasetError(
+            "class map: faces are blanked (ignore) only when a data set is made; give drop, or convert without --to"
+        )
     found = Counter(name for photo in photos for name in photo.names)
     return map_classes(found, dict.fromkeys(found, "keep") | dict(class_map), where)
 
@@ -191,7 +217,9 @@ def _export_one(
         return
     try:
         data = photo.path.read_bytes()
-        image = decode_image(data, photo.source)  # all of it: a picture that is cut short has a whole head
+        image = decode_image(
+            data, photo.source
+        )  # all of it: a picture that is cut short has a whole head
     except OSError as error:
         made.skipped.append((photo.source, (error.strerror or str(error)).lower()))
         return
@@ -206,7 +234,8 @@ def _export_one(
     keep = [
         place
         for place, index in enumerate(checked.index)
-        if targets[photo.names[index]] != "drop" and not (len(photo.ignored) and photo.ignored[index])
+        if targets[photo.names[index]] != "drop"
+        and not (len(photo.ignored) and photo.ignored[index])
     ]
     class_ids = tuple(names.index(targets[photo.names[checked.index[place]]]) for place in keep)
     split = photo.split or no_split

@@ -46,7 +46,14 @@ NO_ANNOTATION = "no annotation"
 #: Folder or file of the pictures that are in no split, where a set has splits.
 REST = "rest"
 
-_SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
 _SPLIT_WORDS |= {"test": "test", "testing": "test", REST: ""}
 
 
@@ -143,13 +150,18 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
             notes.append(f"boxes scaled from {claimed}")
         else:
             notes.append(f"annotated as {claimed}, which it is not")
-    ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
+    ordered = np.concatenate(
+        [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1
+    )
     clipped = ordered.clip(0, [width, height, width, height])
     usable = np.isfinite(boxes).all(axis=1) & (clipped[:, :2] < clipped[:, 2:]).all(axis=1)
     outside = np.abs(ordered - clipped).max(axis=1, initial=0)
     for which, what in (
         (usable & (ordered != boxes).any(axis=1), "with swapped corners put right"),
-        (usable & (outside > 1), "clipped to the picture"),  # a pixel is no more than where a count begins
+        (
+            usable & (outside > 1),
+            "clipped to the picture",
+        ),  # a pixel is no more than where a count begins
         (~usable, "removed: no area in the picture"),
     ):
         if which.any():
@@ -175,7 +187,9 @@ def find_repeated(names: Sequence[str], boxes: FloatBoxes) -> tuple[list[int], b
     return kept, clash
 
 
-def map_classes(found: Mapping[str, int], class_map: Mapping[str, str], where: str) -> dict[str, str]:
+def map_classes(
+    found: Mapping[str, int], class_map: Mapping[str, str], where: str
+) -> dict[str, str]:
     """Return what each class of an annotated set becomes: a class name, `drop` or `ignore`.
 
     Args:
@@ -189,10 +203,17 @@ def map_classes(found: Mapping[str, int], class_map: Mapping[str, str], where: s
     said = {plain_name(name): choice for name, choice in class_map.items()}
     wrong = sorted({choice for choice in said.values() if choice not in CLASS_CHOICES})
     if wrong:
-        raise DatasetError(f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}")
+        raise DatasetError(
+            f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}"
+        )
     targets = {name: said.get(plain_name(name)) or class_of(name) for name in found}
-    if "with_mask" in targets.values():  # a lone class 'face' says nothing about masks; beside a class of masked faces it is the other
-        targets = {name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "") for name, target in targets.items()}
+    if (
+        "with_mask" in targets.values()
+    ):  # a lone class 'face' says nothing about masks; beside a class of masked faces it is the other
+        targets = {
+            name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "")
+            for name, target in targets.items()
+        }
     unknown = [name for name, target in targets.items() if not target]
     if unknown:
         listed = ", ".join(
@@ -211,7 +232,11 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     try:
         with open_picture(path) as image:
             width, height = image.size
-            return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
+            return (
+                (height, width)
+                if image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                else (width, height)
+            )
     except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; the photo's own row in the ledger will say why
         return None
 
@@ -229,10 +254,16 @@ def split_of(path: str) -> str:
     return next((_SPLIT_WORDS[word] for word in reversed(words) if word in _SPLIT_WORDS), "")
 
 
-def list_files(folder: Path, unreadable: Callable[[Path, OSError], None] | None = None) -> list[Path]:
+def list_files(
+    folder: Path, unreadable: Callable[[Path, OSError], None] | None = None
+) -> list[Path]:
     """Return all files below a folder, sorted, without hidden ones; folders that cannot be read are as for `dataset.walk_files`."""
     files = (path for path in walk_files(folder, unreadable) if path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def stem_of(name: str) -> str:
@@ -279,7 +310,10 @@ class PictureIndex:
         if len(found) < 2:
             return found[0] if found else None
         names = Counter(folders)
-        shared = [sum((names & Counter(path.parent.parts)).values()) - len(path.parent.parts) / 1000 for path in found]
+        shared = [
+            sum((names & Counter(path.parent.parts)).values()) - len(path.parent.parts) / 1000
+            for path in found
+        ]
         best = [path for path, score in zip(found, shared, strict=True) if score == max(shared)]
         if len(best) > 1:
             listed = " and ".join(path.relative_to(self.root).as_posix() for path in best[:2])

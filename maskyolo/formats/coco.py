@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.errors import DatasetError
-from maskyolo.formats.base import NO_ANNOTATION, REST, AnnotatedPhoto, PictureIndex, list_files, split_of
+from maskyolo.formats.base import (
+    NO_ANNOTATION,
+    REST,
+    AnnotatedPhoto,
+    PictureIndex,
+    list_files,
+    split_of,
+)
 from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
@@ -23,7 +30,11 @@ __all__ = ["format_coco", "is_coco", "read_coco", "write_coco"]
 
 def is_coco(source: Path, files: Sequence[Path]) -> bool:
     """Tell whether a file or folder is a COCO set: whether there is a JSON file with images and annotations."""
-    candidates = [source] if source.is_file() else [path for path in files if path.suffix.lower() == ".json"][:20]
+    candidates = (
+        [source]
+        if source.is_file()
+        else [path for path in files if path.suffix.lower() == ".json"][:20]
+    )
     return any(path.suffix.lower() == ".json" and _load(path) is not None for path in candidates)
 
 
@@ -39,13 +50,19 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
     """
     root = source
     if source.is_file():
-        root = source.parent.parent if source.parent.name.lower() in ("annotations", "labels") else source.parent
+        root = (
+            source.parent.parent
+            if source.parent.name.lower() in ("annotations", "labels")
+            else source.parent
+        )
     files = list_files(root)
     index = PictureIndex(root, files)
     photos: dict[Path, AnnotatedPhoto] = {}
     problems = []
     found = False
-    for path in [source] if source.is_file() else [path for path in files if path.suffix.lower() == ".json"]:
+    for path in (
+        [source] if source.is_file() else [path for path in files if path.suffix.lower() == ".json"]
+    ):
         content = _load(path)
         if content is None:
             continue
@@ -58,11 +75,15 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
             else:
                 photos[photo.path] = photo
     if not found:
-        raise DatasetError(f"no COCO annotations in {source}: found no .json file with images, annotations and categories")
+        raise DatasetError(
+            f"no COCO annotations in {source}: found no .json file with images, annotations and categories"
+        )
     for picture in index.pictures:
         if picture not in photos and source.is_dir():
             name = picture.relative_to(root).as_posix()
-            photos[picture] = AnnotatedPhoto(picture, name, split=split_of(name), status="excluded", reason=NO_ANNOTATION)
+            photos[picture] = AnnotatedPhoto(
+                picture, name, split=split_of(name), status="excluded", reason=NO_ANNOTATION
+            )
     return sorted([*photos.values(), *problems], key=lambda photo: photo.source)
 
 
@@ -72,13 +93,23 @@ def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: P
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
         name = photo.file.relative_to(folder).as_posix()
-        images.append({"id": number, "file_name": name, "width": photo.width, "height": photo.height})
+        images.append(
+            {"id": number, "file_name": name, "width": photo.width, "height": photo.height}
+        )
         for class_id, (x1, y1, x2, y2) in zip(photo.class_ids, photo.boxes.tolist(), strict=True):
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             common = {"id": len(annotations) + 1, "image_id": number, "category_id": class_id + 1}
-            annotations.append(common | {"bbox": box, "area": round(box[2] * box[3], 3), "segmentation": [], "iscrowd": 0})
-    categories = [{"id": number, "name": name, "supercategory": "face"} for number, name in enumerate(names, 1)]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}, ensure_ascii=False)
+            annotations.append(
+                common
+                | {"bbox": box, "area": round(box[2] * box[3], 3), "segmentation": [], "iscrowd": 0}
+            )
+    categories = [
+        {"id": number, "name": name, "supercategory": "face"}
+        for number, name in enumerate(names, 1)
+    ]
+    return json.dumps(
+        {"images": images, "annotations": annotations, "categories": categories}, ensure_ascii=False
+    )
 
 
 def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) -> None:
@@ -87,7 +118,10 @@ def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path)
     for split in sorted({photo.split for photo in photos}):
         chosen = [photo for photo in photos if photo.split == split]
         folder = Path("images", split or REST)
-        write_atomic(out / "annotations" / f"instances_{split or REST}.json", format_coco(chosen, names, folder))
+        write_atomic(
+            out / "annotations" / f"instances_{split or REST}.json",
+            format_coco(chosen, names, folder),
+        )
 
 
 def _load(path: Path) -> dict[str, Any] | None:
@@ -97,7 +131,11 @@ def _load(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     parts = ("images", "annotations", "categories")
-    return content if isinstance(content, dict) and all(isinstance(content.get(part), list) for part in parts) else None
+    return (
+        content
+        if isinstance(content, dict) and all(isinstance(content.get(part), list) for part in parts)
+        else None
+    )
 
 
 def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> list[AnnotatedPhoto]:
@@ -118,11 +156,19 @@ def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> li
             try:
                 picture = index.by_name(listed[image["id"]], path)
             except DatasetError as error:
-                photos.append(AnnotatedPhoto(path, f"{name}#{image['id']}", status="unreadable", reason=str(error)))
+                photos.append(
+                    AnnotatedPhoto(
+                        path, f"{name}#{image['id']}", status="unreadable", reason=str(error)
+                    )
+                )
                 continue
             if not picture:
                 reason = f"its picture {image['file_name']} is not there; copy it to the others"
-                photos.append(AnnotatedPhoto(path, f"{name}#{image['id']}", status="unreadable", reason=reason))
+                photos.append(
+                    AnnotatedPhoto(
+                        path, f"{name}#{image['id']}", status="unreadable", reason=reason
+                    )
+                )
                 continue
             names, boxes, crowds = [], [], []
             for entry in by_image[image["id"]]:
@@ -130,7 +176,9 @@ def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> li
                 if box is None:
                     problems["annotations without a box"] += 1
                     continue
-                names.append(categories.get(entry.get("category_id"), f"category {entry.get('category_id')}"))
+                names.append(
+                    categories.get(entry.get("category_id"), f"category {entry.get('category_id')}")
+                )
                 boxes.append(box)
                 crowds.append(bool(entry.get("iscrowd")))
             source = picture.relative_to(index.root).as_posix()
@@ -146,7 +194,9 @@ def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> li
                 )
             )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(f"{path} is no COCO file: {type(error).__name__}: {error}; correct the file") from error
+        raise DatasetError(
+            f"{path} is no COCO file: {type(error).__name__}: {error}; correct the file"
+        ) from error
     if problems:
         reason = ", ".join(f"{count} {what}" for what, count in problems.items())
         photos.append(AnnotatedPhoto(path, name, status="unreadable", reason=reason))
@@ -159,14 +209,22 @@ def _box(entry: Mapping[str, Any]) -> list[float] | None:
         x, y, width, height = (float(value) for value in box)
         return [x, y, x + width, y + height]
     polygons = entry.get("segmentation")
-    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons]) if isinstance(polygons, list) and polygons else None
+    points = (
+        np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+        if isinstance(polygons, list) and polygons
+        else None
+    )
     return None if points is None else [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
 
 
 def _joined(one: AnnotatedPhoto, two: AnnotatedPhoto) -> AnnotatedPhoto:
     """Return a picture that two files list, with the boxes of both, each box once."""
     known = list(zip(one.names, one.boxes.tolist(), strict=True))
-    new = [place for place, box in enumerate(zip(two.names, two.boxes.tolist(), strict=True)) if box not in known]
+    new = [
+        place
+        for place, box in enumerate(zip(two.names, two.boxes.tolist(), strict=True))
+        if box not in known
+    ]
     return replace(
         one,
         names=(*one.names, *(two.names[place] for place in new)),

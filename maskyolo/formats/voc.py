@@ -16,7 +16,14 @@ import numpy as np
 
 from maskyolo.dataset import SPLITS
 from maskyolo.errors import DatasetError
-from maskyolo.formats.base import NO_ANNOTATION, AnnotatedPhoto, PictureIndex, list_files, split_of, stem_of
+from maskyolo.formats.base import (
+    NO_ANNOTATION,
+    AnnotatedPhoto,
+    PictureIndex,
+    list_files,
+    split_of,
+    stem_of,
+)
 from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
@@ -50,24 +57,34 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
     photos: dict[Path, AnnotatedPhoto] = {}
     annotations = 0
     for path in files:
-        if path.suffix.lower() != ".xml" or not (path.stem in stems or b"<annotation" in _head(path)):
+        if path.suffix.lower() != ".xml" or not (
+            path.stem in stems or b"<annotation" in _head(path)
+        ):
             continue
         annotations += 1
         photo = _read_one(path, index)
         if photo.path in photos:
             reason = f"a second annotation of {photo.source}, which has {photos[photo.path].reason or 'one'}"
-            photo = AnnotatedPhoto(path, path.relative_to(source).as_posix(), status="unreadable", reason=reason)
+            photo = AnnotatedPhoto(
+                path, path.relative_to(source).as_posix(), status="unreadable", reason=reason
+            )
         photos[photo.path] = photo
     if not annotations:
-        raise DatasetError(f"no Pascal VOC annotations in {source}: found no .xml file with <annotation>; give the folder that has them")
+        raise DatasetError(
+            f"no Pascal VOC annotations in {source}: found no .xml file with <annotation>; give the folder that has them"
+        )
     for path in index.pictures:
         if path not in photos:
             name = path.relative_to(source).as_posix()
             photos[path] = AnnotatedPhoto(path, name, status="excluded", reason=NO_ANNOTATION)
-    return sorted((_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source)
+    return sorted(
+        (_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source
+    )
 
 
-def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, int] | None, list[str], list[list[float]]]:
+def parse_voc(
+    data: bytes, name: str = "annotation"
+) -> tuple[str, tuple[int, int] | None, list[str], list[list[float]]]:
     """Parse the bytes of an annotation.
 
     Returns:
@@ -83,7 +100,9 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
     try:
         root = fromstring(data.removeprefix(b"\xef\xbb\xbf").lstrip(), forbid_dtd=True)
     except DefusedXmlException:
-        raise DatasetError(f"{name}: it has a DOCTYPE, which no annotation needs; remove it") from None
+        raise DatasetError(
+            f"{name}: it has a DOCTYPE, which no annotation needs; remove it"
+        ) from None
     except (ParseError, ValueError, LookupError) as error:
         raise DatasetError(f"{name}: damaged XML: {error}; mend it") from None
     if root.tag != "annotation":
@@ -93,17 +112,26 @@ def parse_voc(data: bytes, name: str = "annotation") -> tuple[str, tuple[int, in
         class_name, box = (thing.findtext("name") or "").strip(), thing.find("bndbox")
         sides = [_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax")]
         if not class_name or None in sides:
-            raise DatasetError(f"{name}: object {number} lacks a name or one of xmin, ymin, xmax, ymax; correct it")
+            raise DatasetError(
+                f"{name}: object {number} lacks a name or one of xmin, ymin, xmax, ymax; correct it"
+            )
         names.append(class_name)
         boxes.append([float(side or 0) for side in sides])
     size = root.find("size")
     width, height = _number(size, "width"), _number(size, "height")
-    given = (int(width), int(height)) if width and height and math.isfinite(width + height) else None
+    given = (
+        (int(width), int(height)) if width and height and math.isfinite(width + height) else None
+    )
     return (root.findtext("filename") or "").strip(), given, names, boxes
 
 
 def format_voc(
-    filename: str, width: int, height: int, names: Sequence[str], boxes: Sequence[Sequence[float]], folder: str = "JPEGImages"
+    filename: str,
+    width: int,
+    height: int,
+    names: Sequence[str],
+    boxes: Sequence[Sequence[float]],
+    folder: str = "JPEGImages",
 ) -> str:
     """Return the text of an annotation; xyxy boxes are rounded to whole pixels, at least one wide."""
     objects = []
@@ -127,11 +155,19 @@ def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) 
     for folder in ("Annotations", "ImageSets/Main"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for photo in photos:
-        text = format_voc(photo.file.name, photo.width, photo.height, [names[number] for number in photo.class_ids], photo.boxes.tolist())
+        text = format_voc(
+            photo.file.name,
+            photo.width,
+            photo.height,
+            [names[number] for number in photo.class_ids],
+            photo.boxes.tolist(),
+        )
         write_atomic(out / "Annotations" / f"{photo.file.stem}.xml", text)
     for split in sorted({photo.split for photo in photos} - {""}):
         stems = [photo.file.stem for photo in photos if photo.split == split]
-        write_atomic(out / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+        write_atomic(
+            out / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in stems)
+        )
 
 
 def _read_one(path: Path, index: PictureIndex) -> AnnotatedPhoto:
@@ -140,7 +176,9 @@ def _read_one(path: Path, index: PictureIndex) -> AnnotatedPhoto:
         picture = index.by_stem(path.stem, path)
     except DatasetError as error:
         return AnnotatedPhoto(path, source, status="unreadable", reason=str(error))
-    photo = AnnotatedPhoto(picture or path, picture.relative_to(index.root).as_posix() if picture else source)
+    photo = AnnotatedPhoto(
+        picture or path, picture.relative_to(index.root).as_posix() if picture else source
+    )
     try:
         filename, size, names, boxes = parse_voc(path.read_bytes(), source)
         picture = picture or (index.by_name(filename, path) if filename else None)
@@ -149,15 +187,25 @@ def _read_one(path: Path, index: PictureIndex) -> AnnotatedPhoto:
     except DatasetError as error:
         return replace(photo, status="unreadable", reason=str(error))
     if not picture:
-        return replace(photo, status="unreadable", reason=f"its picture {filename or path.stem} is not there; copy it to the others")
+        return replace(
+            photo,
+            status="unreadable",
+            reason=f"its picture {filename or path.stem} is not there; copy it to the others",
+        )
     array = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    return AnnotatedPhoto(picture, picture.relative_to(index.root).as_posix(), tuple(names), array, size=size)
+    return AnnotatedPhoto(
+        picture, picture.relative_to(index.root).as_posix(), tuple(names), array, size=size
+    )
 
 
 def _read_splits(source: Path) -> dict[str, str]:
     """Return the split by picture's stem, from the lists that a set has."""
     for folder in (source / "ImageSets" / "Main", *sorted(source.glob("*/ImageSets/Main")), source):
-        lists = {split: folder / f"{split}.txt" for split in SPLITS if (folder / f"{split}.txt").is_file()}
+        lists = {
+            split: folder / f"{split}.txt"
+            for split in SPLITS
+            if (folder / f"{split}.txt").is_file()
+        }
         if lists:
             return {
                 stem_of(line.strip()): split

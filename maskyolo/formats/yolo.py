@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["is_yolo", "parse_shares", "read_yolo_set", "write_yolo"]
 
-_SPLIT_KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("validation", "val"), ("test", "test"), (REST, ""))
+_SPLIT_KEYS = (
+    ("train", "train"),
+    ("val", "val"),
+    ("valid", "val"),
+    ("validation", "val"),
+    ("test", "test"),
+    (REST, ""),
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,15 @@ def read_yolo_set(source: Path) -> list[AnnotatedPhoto]:
     found = _find_yaml(source) if source.is_dir() else source
     described = _describe(found) if found else _describe_folder(source)
     if not described.pictures:
-        raise DatasetError(f"no pictures in {found or source}: looked below {described.root}; correct `path`, `train` and `val` in it")
+        raise DatasetError(
+            f"no pictures in {found or source}: looked below {described.root}; correct `path`, `train` and `val` in it"
+        )
     return [_read_one(picture, split, described) for picture, split in described.pictures.items()]
 
 
-def parse_shares(text: str, name: str = "labels", keypoints: bool = False) -> tuple[list[int], FloatBoxes]:
+def parse_shares(
+    text: str, name: str = "labels", keypoints: bool = False
+) -> tuple[list[int], FloatBoxes]:
     """Parse a label file of anybody's.
 
     Args:
@@ -82,14 +93,22 @@ def parse_shares(text: str, name: str = "labels", keypoints: bool = False) -> tu
         try:
             class_id, *values = (float(value) for value in line.split())
         except ValueError:
-            raise DatasetError(f"{name}, line {number}: expected numbers, found '{line.strip()[:60]}'; correct the line") from None
+            raise DatasetError(
+                f"{name}, line {number}: expected numbers, found '{line.strip()[:60]}'; correct the line"
+            ) from None
         if not math.isfinite(class_id):
             raise DatasetError(f"{name}, line {number}: {class_id:g} is no class; correct the line")
         polygon = len(values) >= 6 and len(values) % 2 == 0 and not keypoints
-        if not (len(values) in (4, 5) or polygon or (keypoints and len(values) > 4)) or class_id != int(class_id):
-            raise DatasetError(f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line")
+        if not (
+            len(values) in (4, 5) or polygon or (keypoints and len(values) > 4)
+        ) or class_id != int(class_id):
+            raise DatasetError(
+                f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line"
+            )
         if not polygon and max(values[:4]) > 2:
-            raise DatasetError(f"{name}, line {number}: {max(values[:4]):g} is no share of the picture's size; divide pixels by the size")
+            raise DatasetError(
+                f"{name}, line {number}: {max(values[:4]):g} is no share of the picture's size; divide pixels by the size"
+            )
         if polygon:
             xs, ys = values[::2], values[1::2]
             boxes.append([min(xs), min(ys), max(xs), max(ys)])
@@ -100,24 +119,38 @@ def parse_shares(text: str, name: str = "labels", keypoints: bool = False) -> tu
     return class_ids, np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def write_yolo(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path, home: Path) -> None:
+def write_yolo(
+    photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path, home: Path
+) -> None:
     """Write `labels/SPLIT/*.txt` for pictures that are in `images/SPLIT`, and the `data.yaml` of a set that will be at `home`."""
     for photo in photos:
         shares = to_normalized(photo.boxes, photo.width, photo.height).clip(0, 1)
-        lines = (f"{number} {' '.join(f'{value:.6f}' for value in row)}\n" for number, row in zip(photo.class_ids, shares, strict=True))
+        lines = (
+            f"{number} {' '.join(f'{value:.6f}' for value in row)}\n"
+            for number, row in zip(photo.class_ids, shares, strict=True)
+        )
         label = out / Dataset.label_of(photo.file)
         label.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(label, "".join(lines))
     used = {photo.split for photo in photos}
-    write_atomic(out / "data.yaml", format_data_yaml(home, [split or REST for _, split in _SPLIT_KEYS if split in used], names))
+    write_atomic(
+        out / "data.yaml",
+        format_data_yaml(home, [split or REST for _, split in _SPLIT_KEYS if split in used], names),
+    )
 
 
 def _find_yaml(folder: Path) -> Path | None:
     """Return the YAML file of a folder that names classes, `data.yaml` first; or a `data.yaml` that cannot be read, to be told of."""
     damaged = None
-    for path in (folder / "data.yaml", *sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
+    for path in (
+        folder / "data.yaml",
+        *sorted(folder.glob("*.yaml")),
+        *sorted(folder.glob("*.yml")),
+    ):
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
+            content = (
+                yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
+            )
         except (OSError, ValueError, yaml.YAMLError):  # a date that is none is a ValueError
             damaged = path if path.name == "data.yaml" else damaged
             continue
@@ -134,7 +167,9 @@ def _describe_folder(source: Path) -> _Description:
     files = list_files(source)
     classes = _find_classes(files)
     if not classes:
-        raise DatasetError(f"no YOLO set in {source}: neither a data.yaml with names nor a classes.txt; add a data.yaml with `names`")
+        raise DatasetError(
+            f"no YOLO set in {source}: neither a data.yaml with names nor a classes.txt; add a data.yaml with `names`"
+        )
     names = [line.strip() for line in _text_of(classes).splitlines() if line.strip()]
     pictures = {path: split_of(path.relative_to(source).as_posix()) for path in list_images(source)}
     return _Description(source, dict(enumerate(names)), pictures)
@@ -144,14 +179,23 @@ def _describe(path: Path) -> _Description:
     try:
         content = yaml.safe_load(_text_of(path))
     except (yaml.YAMLError, ValueError) as error:
-        raise DatasetError(f"cannot read {path}: {' '.join(str(error).split())}; correct the file") from error
+        raise DatasetError(
+            f"cannot read {path}: {' '.join(str(error).split())}; correct the file"
+        ) from error
     names = content.get("names") if isinstance(content, dict) else None
     if not names or not isinstance(names, (list, dict)):
-        raise DatasetError(f"{path} is no data set: it names no classes; it needs `names` and `train`")
+        raise DatasetError(
+            f"{path} is no data set: it names no classes; it needs `names` and `train`"
+        )
     try:
-        numbered = {int(number): str(name) for number, name in (names.items() if isinstance(names, dict) else enumerate(names))}
+        numbered = {
+            int(number): str(name)
+            for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
+        }
     except (TypeError, ValueError):
-        raise DatasetError(f"{path}: `names` must be a list or number its classes from 0; correct it") from None
+        raise DatasetError(
+            f"{path}: `names` must be a list or number its classes from 0; correct it"
+        ) from None
     base = path.parent.resolve()
     root = _resolve(str(content.get("path") or "."), (base,)) or base
     pictures: dict[Path, str] = {}
@@ -162,7 +206,9 @@ def _describe(path: Path) -> _Description:
                 raise DatasetError(f"{path}: `{key}` must be a path or a list of paths; correct it")
             place = _resolve(entry, (root, base))
             if place is None:
-                raise DatasetError(f"{path}: the {key} pictures are not at {entry}; correct `path` or `{key}` in it")
+                raise DatasetError(
+                    f"{path}: the {key} pictures are not at {entry}; correct `path` or `{key}` in it"
+                )
             for picture in _pictures_at(place, (root, base)):
                 pictures.setdefault(picture, split)
     return _Description(base, numbered, pictures, keypoints=bool(content.get("kpt_shape")))
@@ -172,8 +218,14 @@ def _resolve(entry: str, bases: Sequence[Path]) -> Path | None:
     """Return what a path means: below one of the folders, absolute, or, written on another machine, by its last parts."""
     for base in bases:
         if _is_there(base / entry):
-            return Path(os.path.normpath(base / entry))  # not resolved: the labels lie beside a link, not beside what it leads to
-    parts = [part for part in PureWindowsPath(entry).parts if part not in ("..", ".") and not part.endswith(("\\", "/"))]
+            return Path(
+                os.path.normpath(base / entry)
+            )  # not resolved: the labels lie beside a link, not beside what it leads to
+    parts = [
+        part
+        for part in PureWindowsPath(entry).parts
+        if part not in ("..", ".") and not part.endswith(("\\", "/"))
+    ]
     ends = (base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases)
     return next((Path(os.path.normpath(end)) for end in ends if _is_there(end)), None)
 
@@ -195,22 +247,40 @@ def _pictures_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
 def _read_one(picture: Path, split: str, described: _Description) -> AnnotatedPhoto:
     source = _source_of(picture, described.root) if picture.is_absolute() else picture.as_posix()
     if not picture.is_file():
-        return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason="the picture is not there; copy it to the others")
+        return AnnotatedPhoto(
+            picture,
+            source,
+            split=split,
+            status="unreadable",
+            reason="the picture is not there; copy it to the others",
+        )
     label = Dataset.label_of(picture)
-    if os.path.lexists(label) and not label.is_file():  # a link to nothing, say: it is not that there are no faces
+    if (
+        os.path.lexists(label) and not label.is_file()
+    ):  # a link to nothing, say: it is not that there are no faces
         reason = f"its label {label.name} is not a file; put it right, or remove it if no face is to be seen"
         return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=reason)
     try:
-        class_ids, boxes = parse_shares(_text_of(label) if label.is_file() else "", label.name, described.keypoints)
+        class_ids, boxes = parse_shares(
+            _text_of(label) if label.is_file() else "", label.name, described.keypoints
+        )
     except DatasetError as error:
-        return AnnotatedPhoto(picture, source, split=split, status="unreadable", reason=str(error).replace(str(label), label.name))
+        return AnnotatedPhoto(
+            picture,
+            source,
+            split=split,
+            status="unreadable",
+            reason=str(error).replace(str(label), label.name),
+        )
     names = tuple(described.names.get(number, f"class {number}") for number in class_ids)
     return AnnotatedPhoto(picture, source, names, boxes, shares=True, split=split)
 
 
 def _source_of(picture: Path, root: Path) -> str:
     source = os.path.relpath(picture, root)
-    return Path(os.path.relpath(picture.resolve(), root) if source.startswith("..") else source).as_posix()
+    return Path(
+        os.path.relpath(picture.resolve(), root) if source.startswith("..") else source
+    ).as_posix()
 
 
 def _text_of(path: Path) -> str:

@@ -132,7 +132,9 @@ class OpenedSet:
         known = self._known()
         told.new = [image for image in self.review.photos if image not in known]
         if told.new:
-            self.samples.add_samples([self._sample(self.review.photos[image]) for image in told.new], expand_schema=False)
+            self.samples.add_samples(
+                [self._sample(self.review.photos[image]) for image in told.new], expand_schema=False
+            )
         self._read_anew(known, told)
         self._sync_ledger(known)
         told.removed = self._drop_missing(known, told)
@@ -192,8 +194,14 @@ class OpenedSet:
             rows = by_image.get(image, [])
             ranks[sample_id] = min((row.rank for row in rows), default=None)
             scores[sample_id] = max((row.score for row in rows), default=None)
-            reasons[sample_id] = sorted({row.reason for row in rows}, key=[*REASONS].index) if rows else []
-            boxes[sample_id] = self._suggestions(self.review.photos[image], rows) if rows and image in self.review.photos else None
+            reasons[sample_id] = (
+                sorted({row.reason for row in rows}, key=[*REASONS].index) if rows else []
+            )
+            boxes[sample_id] = (
+                self._suggestions(self.review.photos[image], rows)
+                if rows and image in self.review.photos
+                else None
+            )
         self._set("rank", ranks)
         self._set("suspicion", scores)
         self._set("reasons", reasons)
@@ -210,9 +218,15 @@ class OpenedSet:
         for sample_id, (photo, detections) in found.items():
             faces = [
                 Face(tuple(float(side) for side in box), str(name))
-                for box, name in zip(detections.xyxy, detections.data.get("class_name", ()), strict=True)
+                for box, name in zip(
+                    detections.xyxy, detections.data.get("class_name", ()), strict=True
+                )
             ]
-            scores = [] if detections.confidence is None else [float(score) for score in detections.confidence]
+            scores = (
+                []
+                if detections.confidence is None
+                else [float(score) for score in detections.confidence]
+            )
             values[sample_id] = self._detections(photo, faces, lines=False, confidence=scores)
         self._set(where, values)
 
@@ -237,14 +251,16 @@ class OpenedSet:
                 if tagged or not _same_faces(sample.faces(photo), photo.faces(self.review.names)):
                     self.problems.append(
                         Problem(
-                            image, "its label file was changed since it was opened, so it was passed over; `maskyolo review open` it again"
+                            image,
+                            "its label file was changed since it was opened, so it was passed over; `maskyolo review open` it again",
                         )
                     )
                 continue
             edits.append(self._edit(photo, sample))
         self.problems += [
             Problem(
-                "", f"unknown tag '{tag}' on {counted(count, 'photo')}: nothing was done for it; the tags that count are {', '.join(TAGS)}"
+                "",
+                f"unknown tag '{tag}' on {counted(count, 'photo')}: nothing was done for it; the tags that count are {', '.join(TAGS)}",
             )
             for tag, count in sorted(unknown.items())
         ]
@@ -259,7 +275,9 @@ class OpenedSet:
             sample_id = known[edit.image].id
             if edit.gone:
                 continue
-            labels[sample_id] = self._detections(self.review.photos[edit.image], edit.faces, added=edit.added)
+            labels[sample_id] = self._detections(
+                self.review.photos[edit.image], edit.faces, added=edit.added
+            )
             for tag in edit.open_tags:
                 still_open.setdefault(tag, []).append(sample_id)
         self._set("ground_truth", labels)
@@ -274,11 +292,17 @@ class OpenedSet:
         self.review = review
         edits = list(edits)
         known = self._known()
-        settled = [known[edit.image].id for edit in edits if edit.image in known and not edit.open_tags]
+        settled = [
+            known[edit.image].id for edit in edits if edit.image in known and not edit.open_tags
+        ]
         for name in ("rank", "suspicion", "suggestions"):
             self._set(name, dict.fromkeys(settled))
         self._set("reasons", {sample_id: [] for sample_id in settled})
-        gone = [known[edit.image].id for edit in edits if edit.gone and edit.image in known and edit.image not in review.photos]
+        gone = [
+            known[edit.image].id
+            for edit in edits
+            if edit.gone and edit.image in known and edit.image not in review.photos
+        ]
         if gone:
             self.samples.delete_samples(gone)
         edited = {edit.image: known[edit.image] for edit in edits if edit.image in known}
@@ -288,11 +312,20 @@ class OpenedSet:
     def _known(self) -> dict[str, _Sample]:
         fields = ["image", "id", "filepath", "label_text", "tags", "metadata.size_bytes"]
         boxes = ["line", "label", "bounding_box", "tags"]
-        columns = self.samples.values(fields + [f"ground_truth.detections.{name}" for name in boxes])
+        columns = self.samples.values(
+            fields + [f"ground_truth.detections.{name}" for name in boxes]
+        )
         beside = {name: self._labels_beside(name) for name in BESIDE}
         known = {}
         for image, sample_id, path, text, tags, size, *parts in zip(*columns, strict=True):
-            sample = _Sample(sample_id, path, text or "", tags, size, list(zip(*(part or [] for part in parts), strict=True)))
+            sample = _Sample(
+                sample_id,
+                path,
+                text or "",
+                tags,
+                size,
+                list(zip(*(part or [] for part in parts), strict=True)),
+            )
             sample.beside = {name: labels.get(sample_id, []) for name, labels in beside.items()}
             known[image] = sample
         return known
@@ -300,7 +333,9 @@ class OpenedSet:
     def _labels_beside(self, name: str) -> dict[str, list[tuple[Any, ...]]]:
         """Return the boxes of a field beside the labels by sample id: (label, bounding_box, tags, reason, line)."""
         view = self.samples.exists(name)
-        parts = ["label", "bounding_box", "tags"] + (["reason", "line"] if name == "suggestions" else [])
+        parts = ["label", "bounding_box", "tags"] + (
+            ["reason", "line"] if name == "suggestions" else []
+        )
         columns = view.values(["id", *(f"{name}.detections.{part}" for part in parts)])
         found = {}
         for sample_id, *lists in zip(*columns, strict=True):
@@ -327,16 +362,27 @@ class OpenedSet:
             edit.remove(line)
         for name in BESIDE:
             for label, relative, tags, _, _ in sample.beside[name]:
-                self._heed_beside(edit, _pixels(relative, photo), label, [tag for tag in tags or [] if tag in TAGS])
+                self._heed_beside(
+                    edit,
+                    _pixels(relative, photo),
+                    label,
+                    [tag for tag in tags or [] if tag in TAGS],
+                )
         self._heed_photo(edit, sample, photo)
         return edit
 
-    def _heed(self, edit: PhotoEdit, sample: _Sample, photo: ReviewPhoto, line: int, tags: Sequence[str]) -> None:
+    def _heed(
+        self, edit: PhotoEdit, sample: _Sample, photo: ReviewPhoto, line: int, tags: Sequence[str]
+    ) -> None:
         """Do what the tags of a labelled box ask for, unless the person did it by hand already."""
         before, face = edit.before[line], edit.faces[line]
         if face is None:
             return
-        suggested = {reason: (label, relative) for label, relative, _, reason, of in sample.beside["suggestions"] if of == line}
+        suggested = {
+            reason: (label, relative)
+            for label, relative, _, reason, of in sample.beside["suggestions"]
+            if of == line
+        }
         if "delete" in tags:
             edit.remove(line)
             return
@@ -356,17 +402,24 @@ class OpenedSet:
         if "confuser" in tags:
             edit.cover(line)
 
-    def _heed_beside(self, edit: PhotoEdit, box: Sequence[float], label: str, tags: Sequence[str]) -> None:
+    def _heed_beside(
+        self, edit: PhotoEdit, box: Sequence[float], label: str, tags: Sequence[str]
+    ) -> None:
         """Do what the tags of a prediction or suggestion ask for: it is right where the labels are not."""
         edit.heed(tags)
         if "missing" in tags:
             edit.add(box, label)
         places = [place for place, face in enumerate(edit.faces) if face]
-        overlaps = box_iou([edit.faces[place].box for place in places], [box])[:, 0] if places else ()  # type: ignore[union-attr]
+        overlaps = (
+            box_iou([edit.faces[place].box for place in places], [box])[:, 0] if places else ()
+        )  # type: ignore[union-attr]
         if not {"bad_box", "wrong_class"} & {*tags}:
             return
         if not len(overlaps) or max(overlaps) < _OVERLAP:
-            edit.problem(f"a prediction is tagged {' and '.join(tags)}, but it overlaps no labelled box; tag it missing to add it", *tags)
+            edit.problem(
+                f"a prediction is tagged {' and '.join(tags)}, but it overlaps no labelled box; tag it missing to add it",
+                *tags,
+            )
             return
         line = places[int(overlaps.argmax())]  # type: ignore[union-attr]
         if "bad_box" in tags:
@@ -383,37 +436,54 @@ class OpenedSet:
             return
         suggestions = sample.beside["suggestions"]
         if "missing" in tags and not edit.added:
-            missing = [(label, relative) for label, relative, _, reason, _ in suggestions if reason == "missing"]
+            missing = [
+                (label, relative)
+                for label, relative, _, reason, _ in suggestions
+                if reason == "missing"
+            ]
             for label, relative in missing:
                 edit.add(_pixels(relative, photo), label)
             if not missing:
                 edit.problem(
-                    "tagged missing, but no face is suggested; draw its box, or tag the prediction that shows it missing", "missing"
+                    "tagged missing, but no face is suggested; draw its box, or tag the prediction that shows it missing",
+                    "missing",
                 )
         by_hand = edit.faces != edit.before
         for tag in ("wrong_class", "bad_box", "confuser"):
-            lines = sorted({of for _, _, _, reason, of in suggestions if reason == tag and of is not None}) or list(range(len(edit.before)))
+            lines = sorted(
+                {of for _, _, _, reason, of in suggestions if reason == tag and of is not None}
+            ) or list(range(len(edit.before)))
             if tag not in tags or by_hand:
                 continue
             if len(lines) == 1:
                 self._heed(edit, sample, photo, lines[0], [tag])
             else:
-                edit.problem(f"tagged {tag}, but it has {len(edit.before)} boxes; tag the box that is meant", tag)
+                edit.problem(
+                    f"tagged {tag}, but it has {len(edit.before)} boxes; tag the box that is meant",
+                    tag,
+                )
 
     def _untag(self, ids: Sequence[str]) -> None:
         view = self.samples.select(list(ids))
         view.untag_samples([*TAGS, "conflict"])
         fields = ["ground_truth", *BESIDE]
-        view.untag_labels(list(TAGS), label_fields=[name for name in fields if self.samples.has_sample_field(name)])
+        view.untag_labels(
+            list(TAGS),
+            label_fields=[name for name in fields if self.samples.has_sample_field(name)],
+        )
 
     def _sync_ledger(self, known: Mapping[str, _Sample]) -> None:
         if not self.review.rows or not known:
             return
-        columns = self.samples.select([sample.id for sample in known.values()]).values(["image", "id", *_LEDGER_FIELDS])
+        columns = self.samples.select([sample.id for sample in known.values()]).values(
+            ["image", "id", *_LEDGER_FIELDS]
+        )
         changed: dict[str, dict[str, Any]] = {name: {} for name in _LEDGER_FIELDS}
         for image, sample_id, *values in zip(*columns, strict=True):
             photo = self.review.photos.get(image)
-            for (name, value), old in zip(_ledger_values(photo).items() if photo else (), values if photo else (), strict=True):
+            for (name, value), old in zip(
+                _ledger_values(photo).items() if photo else (), values if photo else (), strict=True
+            ):
                 if value != old:
                     changed[name][sample_id] = value
         for name, fresh in changed.items():
@@ -421,11 +491,20 @@ class OpenedSet:
 
     def _drop_missing(self, known: Mapping[str, _Sample], told: Synced) -> int:
         """Remove the samples of photos that left the set; those with edits that are not applied stay, as they would be lost."""
-        missing = {image: sample for image, sample in known.items() if image not in self.review.photos}
-        kept = [image for image, sample in missing.items() if {*sample.tags, *sample.label_tags} & ({*TAGS} - {"delete"})]
+        missing = {
+            image: sample for image, sample in known.items() if image not in self.review.photos
+        }
+        kept = [
+            image
+            for image, sample in missing.items()
+            if {*sample.tags, *sample.label_tags} & ({*TAGS} - {"delete"})
+        ]
         if kept:
             told.problems.append(
-                Problem("", f"{len(kept)} tagged photos are not in the set any more, such as {kept[0]}; they stay in FiftyOne only")
+                Problem(
+                    "",
+                    f"{len(kept)} tagged photos are not in the set any more, such as {kept[0]}; they stay in FiftyOne only",
+                )
             )
         gone = [sample.id for image, sample in missing.items() if image not in kept]
         if gone:
@@ -445,8 +524,12 @@ class OpenedSet:
         )
 
     def _metadata(self, photo: ReviewPhoto, size: int) -> Any:
-        mime = {".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp"}.get(photo.path.suffix.lower(), "image/jpeg")
-        return self.fo.ImageMetadata(size_bytes=size, mime_type=mime, width=photo.width, height=photo.height, num_channels=3)
+        mime = {".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp"}.get(
+            photo.path.suffix.lower(), "image/jpeg"
+        )
+        return self.fo.ImageMetadata(
+            size_bytes=size, mime_type=mime, width=photo.width, height=photo.height, num_channels=3
+        )
 
     def _detections(
         self,
@@ -468,7 +551,14 @@ class OpenedSet:
             if confidence:
                 known["confidence"] = confidence[place]
             size = size_class([face.box], photo.width, photo.height)
-            found.append(self.fo.Detection(label=face.class_name, bounding_box=_relative(face.box, photo), size=size, **known))
+            found.append(
+                self.fo.Detection(
+                    label=face.class_name,
+                    bounding_box=_relative(face.box, photo),
+                    size=size,
+                    **known,
+                )
+            )
         return self.fo.Detections(detections=found)
 
     def _suggestions(self, photo: ReviewPhoto, rows: Sequence[Suspicion]) -> Any:
@@ -479,9 +569,17 @@ class OpenedSet:
             if not box:
                 continue
             line = _line_of(row, faces)
-            label = row.suggested_class or (faces[line].class_name if line is not None else row.reason)
-            known: dict[str, Any] = {"reason": row.reason} | ({} if line is None else {"line": line})
-            found.append(self.fo.Detection(label=label, bounding_box=_relative(box, photo), confidence=row.score, **known))
+            label = row.suggested_class or (
+                faces[line].class_name if line is not None else row.reason
+            )
+            known: dict[str, Any] = {"reason": row.reason} | (
+                {} if line is None else {"line": line}
+            )
+            found.append(
+                self.fo.Detection(
+                    label=label, bounding_box=_relative(box, photo), confidence=row.score, **known
+                )
+            )
         return self.fo.Detections(detections=found) if found else None
 
     def _set(self, name: str, values: Mapping[str, Any]) -> None:
@@ -505,7 +603,12 @@ class _Sample:
     @property
     def label_tags(self) -> list[str]:
         own = [tag for *_, tags in self.boxes for tag in tags or []]
-        return own + [tag for boxes in self.beside.values() for _, _, tags, _, _ in boxes for tag in tags or []]
+        return own + [
+            tag
+            for boxes in self.beside.values()
+            for _, _, tags, _, _ in boxes
+            for tag in tags or []
+        ]
 
     def faces(self, photo: ReviewPhoto) -> list[Face]:
         return [Face(_pixels(relative, photo), label or "") for _, label, relative, _ in self.boxes]
@@ -538,13 +641,28 @@ def _declare(fo: Any, samples: Any) -> None:
     text, number, real = fo.StringField, fo.IntField, fo.FloatField
     for name, told in _LEDGER_FIELDS.items():
         samples.add_sample_field(name, number if name == "group" else text, description=told)
-    samples.add_sample_field("rank", number, description="place in review.csv, 1 is the most suspicious photo")
-    samples.add_sample_field("suspicion", real, description="score of its most suspicious label, 0 to 1")
-    samples.add_sample_field("reasons", fo.ListField, subfield=text, description="why it is suspicious")
-    samples.add_sample_field("image", text, description="the picture's name in the set", read_only=True)
+    samples.add_sample_field(
+        "rank", number, description="place in review.csv, 1 is the most suspicious photo"
+    )
+    samples.add_sample_field(
+        "suspicion", real, description="score of its most suspicious label, 0 to 1"
+    )
+    samples.add_sample_field(
+        "reasons", fo.ListField, subfield=text, description="why it is suspicious"
+    )
+    samples.add_sample_field(
+        "image", text, description="the picture's name in the set", read_only=True
+    )
     samples.add_sample_field("label_text", text, description="its label file as it was last read")
     attributes = {
-        "ground_truth": {"line": number, "size": text, "origin": text, "decider": text, "score": real, "agreed": fo.BooleanField},
+        "ground_truth": {
+            "line": number,
+            "size": text,
+            "origin": text,
+            "decider": text,
+            "score": real,
+            "agreed": fo.BooleanField,
+        },
         "predictions": {"size": text},
         "two_stage": {"size": text},
         "suggestions": {"reason": text, "line": number},
@@ -567,10 +685,18 @@ def _ledger_values(photo: ReviewPhoto) -> dict[str, Any]:
 
 def _ledger_attributes(photo: ReviewPhoto, face: Face) -> dict[str, Any]:
     row = photo.row
-    place = next((place for place, box in enumerate(row.boxes) if same_box(box, face.box)), None) if row else None
+    place = (
+        next((place for place, box in enumerate(row.boxes) if same_box(box, face.box)), None)
+        if row
+        else None
+    )
     if row is None or place is None:
         return {}
-    known: dict[str, Any] = {"origin": row.origins[place], "decider": row.deciders[place], "score": row.scores[place]}
+    known: dict[str, Any] = {
+        "origin": row.origins[place],
+        "decider": row.deciders[place],
+        "score": row.scores[place],
+    }
     return known | ({"agreed": row.agreed[place]} if row.agreed else {})
 
 
@@ -579,7 +705,11 @@ def _is_settled(found: Suspicion, faces: Sequence[Face]) -> bool:
     line = _line_of(found, faces)
     if found.label is not None and line is None:
         return True
-    if found.reason == "wrong_class" and line is not None and found.suggested_class == faces[line].class_name:
+    if (
+        found.reason == "wrong_class"
+        and line is not None
+        and found.suggested_class == faces[line].class_name
+    ):
         return True
     if found.reason == "missing" and found.suggested_box and faces:
         return bool(box_iou([face.box for face in faces], [found.suggested_box]).max() > 0.5)
@@ -596,7 +726,10 @@ def _line_of(found: Suspicion, faces: Sequence[Face]) -> int | None:
 
 
 def _same_faces(one: Sequence[Face], other: Sequence[Face]) -> bool:
-    return len(one) == len(other) and all(a.class_name == b.class_name and same_box(a.box, b.box) for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(
+        a.class_name == b.class_name and same_box(a.box, b.box)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _relative(box: Sequence[float], photo: ReviewPhoto) -> list[float]:
@@ -606,4 +739,9 @@ def _relative(box: Sequence[float], photo: ReviewPhoto) -> list[float]:
 
 def _pixels(relative: Sequence[float], photo: ReviewPhoto) -> tuple[float, ...]:
     x, y, width, height = relative
-    return (x * photo.width, y * photo.height, (x + width) * photo.width, (y + height) * photo.height)
+    return (
+        x * photo.width,
+        y * photo.height,
+        (x + width) * photo.width,
+        (y + height) * photo.height,
+    )

@@ -45,7 +45,13 @@ class Applied:
         return len({change.image for change in self.changes})
 
 
-def apply_review(data: Path | str, *, csv: Path | str | None = None, name: str | None = None, dry_run: bool = False) -> Applied:
+def apply_review(
+    data: Path | str,
+    *,
+    csv: Path | str | None = None,
+    name: str | None = None,
+    dry_run: bool = False,
+) -> Applied:
     """Take the edits that people made in the App, or in an edited `review.csv`, over into a data set's label files and ledger.
 
     The photos become `corrected` in the ledger, and `convert --update` keeps them. All files change together or none does; what they
@@ -64,7 +70,9 @@ def apply_review(data: Path | str, *, csv: Path | str | None = None, name: str |
         OutputError: another run is at work on the set, or a file cannot be written; the same call goes on where it stopped.
     """
     if csv is not None and name is not None:
-        raise MaskyoloError(f"cannot take edits over from both {csv} and the set '{name}' of FiftyOne; leave out --csv or --name")
+        raise MaskyoloError(
+            f"cannot take edits over from both {csv} and the set '{name}' of FiftyOne; leave out --csv or --name"
+        )
     if dry_run:
         return _apply(data, csv, name, dry_run)
     root = load_dataset(data).root
@@ -85,15 +93,24 @@ def _apply(data: Path | str, csv: Path | str | None, name: str | None, dry_run: 
         edits = opened.edits()
         told = opened.problems
     for edit in edits:
-        edit.checked &= edit.source != "" and getattr(review.photos[edit.image].row, "status", "") != "corrected"
+        edit.checked &= (
+            edit.source != ""
+            and getattr(review.photos[edit.image].row, "status", "") != "corrected"
+        )
     changed = [edit for edit in edits if edit.changes()]
     problems = [problem for edit in edits for problem in edit.problems] + told
     changes = [change for edit in changed for change in edit.changes()]
     if dry_run:
         return Applied(changes, problems)
-    transaction = _write(review.root, review.files(changed), changes, "app" if opened else str(csv)) if changed else None
+    transaction = (
+        _write(review.root, review.files(changed), changes, "app" if opened else str(csv))
+        if changed
+        else None
+    )
     if opened:
-        opened.settle(edits)  # first, so that after a crash in between the same edits are found again, and none twice
+        opened.settle(
+            edits
+        )  # first, so that after a crash in between the same edits are found again, and none twice
     if transaction:
         transaction.commit()
     if opened:
@@ -115,16 +132,26 @@ def undo_review(data: Path | str) -> list[str]:
         Transaction.finish_pending(root)
         last = Transaction.last(root)
         if last is None:
-            raise DatasetError(f"there is nothing to undo in {root}: no change made by `maskyolo review apply` is left")
-        keep = {LEDGER: _rows_put_back(last)} if LEDGER in last.changed_since() and (root / LEDGER).is_file() else {}
+            raise DatasetError(
+                f"there is nothing to undo in {root}: no change made by `maskyolo review apply` is left"
+            )
+        keep = (
+            {LEDGER: _rows_put_back(last)}
+            if LEDGER in last.changed_since() and (root / LEDGER).is_file()
+            else {}
+        )
         files = last.files()
         last.undo(keep)
     return files
 
 
-def _write(root: Path, files: dict[str, bytes | None], changes: Sequence[Change], by: str) -> Transaction:
+def _write(
+    root: Path, files: dict[str, bytes | None], changes: Sequence[Change], by: str
+) -> Transaction:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Transaction.prepare(root, files, [{"time": now, "by": by} | change.to_dict() for change in changes])
+    return Transaction.prepare(
+        root, files, [{"time": now, "by": by} | change.to_dict() for change in changes]
+    )
 
 
 def _rows_put_back(change: Transaction) -> bytes:

@@ -51,8 +51,16 @@ class Change:
     source: str = ""
 
     def __str__(self) -> str:
-        told = [f"{face.class_name} {_shown(face.box)}" for face in (self.before, self.after) if face]
-        return " ".join([self.what.replace("_", " "), " -> ".join(told), f"({', '.join(self.tags)})" if self.tags else ""]).strip()
+        told = [
+            f"{face.class_name} {_shown(face.box)}" for face in (self.before, self.after) if face
+        ]
+        return " ".join(
+            [
+                self.what.replace("_", " "),
+                " -> ".join(told),
+                f"({', '.join(self.tags)})" if self.tags else "",
+            ]
+        ).strip()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for a line of the change log."""
@@ -128,7 +136,9 @@ class PhotoEdit:
         """Return the class of the set that a person means, or an empty string with a problem noted."""
         name = text if text in self.names else class_of(text)
         if name not in self.names:
-            self.problem(f"unknown class '{text}', so the box keeps the one it had; choose from {', '.join(self.names)}")
+            self.problem(
+                f"unknown class '{text}', so the box keeps the one it had; choose from {', '.join(self.names)}"
+            )
             return ""
         return name
 
@@ -137,10 +147,14 @@ class PhotoEdit:
         values = as_boxes(box)
         clipped = clip_boxes(values, self.width, self.height)
         if not np.isfinite(values).all() or box_area(clipped)[0] < 1:
-            self.problem(f"the box {_shown(box)} is not in the picture ({self.width} x {self.height}) and was not taken over")
+            self.problem(
+                f"the box {_shown(box)} is not in the picture ({self.width} x {self.height}) and was not taken over"
+            )
             return ()
         if not same_box(clipped[0].tolist(), list(box)):
-            self.problem(f"the box {_shown(box)} reached out of the picture ({self.width} x {self.height}) and was clipped to it")
+            self.problem(
+                f"the box {_shown(box)} reached out of the picture ({self.width} x {self.height}) and was clipped to it"
+            )
         return tuple(round(float(value), 2) for value in clipped[0])
 
     def set_class(self, line: int, text: str) -> None:
@@ -156,7 +170,10 @@ class PhotoEdit:
         if len(others) == 1:
             self.set_class(line, others[0])
         else:
-            self.problem(f"tagged wrong_class, but there are {len(others)} other classes; give the box the right one", "wrong_class")
+            self.problem(
+                f"tagged wrong_class, but there are {len(others)} other classes; give the box the right one",
+                "wrong_class",
+            )
 
     def set_box(self, line: int, box: Sequence[float]) -> None:
         """Give the face of a line another box; one that is the same within `SAME` changes nothing."""

@@ -17,7 +17,9 @@ from maskyolo.review.transaction import Transaction
 __all__ = ["edits_of_csv"]
 
 
-def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str) -> tuple[list[PhotoEdit], list[Problem]]:
+def edits_of_csv(
+    review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str
+) -> tuple[list[PhotoEdit], list[Problem]]:
     """Lay the filled-in lines of a `review.csv` upon the labels of a set; those that were taken over before are passed over.
 
     Args:
@@ -39,16 +41,26 @@ def edits_of_csv(review: ReviewSet, suspicions: Sequence[Suspicion], path: Path 
         where = f"{path}, line {line.line}"
         unknown = [tag for tag in line.tags if tag not in TAGS]
         if unknown:
-            raise DatasetError(f"{where}: unknown tag '{unknown[0]}'; choose from {', '.join(TAGS)}")
+            raise DatasetError(
+                f"{where}: unknown tag '{unknown[0]}'; choose from {', '.join(TAGS)}"
+            )
         photo = review.photos.get(line.image)
         faces = photo.faces(review.names) if photo else None
         if any(_is_done(line, change, faces) for change in log.get(line.image, ())):
             before += 1
             continue
         if photo is None:
-            raise DatasetError(f"{where}: {line.image or 'an empty name'} is not a picture of {review.root}; correct the line or empty it")
-        if line.new_class and line.new_class not in review.names and class_of(line.new_class) not in review.names:
-            raise DatasetError(f"{where}: unknown class '{line.new_class}'; choose from {', '.join(review.names)}")
+            raise DatasetError(
+                f"{where}: {line.image or 'an empty name'} is not a picture of {review.root}; correct the line or empty it"
+            )
+        if (
+            line.new_class
+            and line.new_class not in review.names
+            and class_of(line.new_class) not in review.names
+        ):
+            raise DatasetError(
+                f"{where}: unknown class '{line.new_class}'; choose from {', '.join(review.names)}"
+            )
         _lay(edits.setdefault(line.image, photo.edit(review.names)), line, where)
     told = f"passed over: {counted(before, 'line')} of {path} taken over before; to change a box again write new_class or new_box"
     return list(edits.values()), [Problem("", told)] if before else []
@@ -68,9 +80,19 @@ def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] |
     if line.label is None or not old:
         return False
     if not new:
-        return "delete" in line.tags and bool(line.box) and same_box(line.box, old["box"]) and not _has(faces, old)
+        return (
+            "delete" in line.tags
+            and bool(line.box)
+            and same_box(line.box, old["box"])
+            and not _has(faces, old)
+        )
     here = line.box or (faces[line.label].box if line.label in range(len(faces)) else ())
-    if "delete" in line.tags or not here or not same_box(here, (old if line.box else new)["box"]) or not _has(faces, new):
+    if (
+        "delete" in line.tags
+        or not here
+        or not same_box(here, (old if line.box else new)["box"])
+        or not _has(faces, new)
+    ):
         return False
     box = line.new_box or (line.suggested_box if "bad_box" in line.tags else ())
     name = line.new_class or (line.suggested_class if "wrong_class" in line.tags else "")
@@ -83,14 +105,18 @@ def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] |
 
 
 def _has(faces: Sequence[Face], face: Mapping[str, Any]) -> bool:
-    return any(known.class_name == face["class"] and same_box(known.box, face["box"]) for known in faces)
+    return any(
+        known.class_name == face["class"] and same_box(known.box, face["box"]) for known in faces
+    )
 
 
 def _lay(edit: PhotoEdit, found: Suspicion, where: str) -> None:
     tags = edit.heed(found.tags)
     place = _place(edit, found, where)
     box = found.new_box or (found.suggested_box if {"bad_box", "missing"} & {*tags} else ())
-    name = found.new_class or (found.suggested_class if {"wrong_class", "missing"} & {*tags} else "")
+    name = found.new_class or (
+        found.suggested_class if {"wrong_class", "missing"} & {*tags} else ""
+    )
     edit.checked |= "ok" in tags
     if "delete" in tags:
         if place is None:
@@ -101,7 +127,9 @@ def _lay(edit: PhotoEdit, found: Suspicion, where: str) -> None:
         if box:
             edit.add(box, name or found.suggested_class or _of_photo(edit))
         elif {"bad_box", "missing", "wrong_class"} & {*tags} or name:
-            raise DatasetError(f"{where}: there is no box to {'add' if 'missing' in tags else 'change'}; write one into new_box")
+            raise DatasetError(
+                f"{where}: there is no box to {'add' if 'missing' in tags else 'change'}; write one into new_box"
+            )
     elif "missing" in tags:  # a face beside the one that has a box
         if not box:
             raise DatasetError(f"{where}: there is no box to add; write one into new_box")
@@ -110,14 +138,18 @@ def _lay(edit: PhotoEdit, found: Suspicion, where: str) -> None:
         if box:
             edit.set_box(place, box)
         elif "bad_box" in tags:
-            raise DatasetError(f"{where}: tagged bad_box, but no better box is suggested; write one into new_box")
+            raise DatasetError(
+                f"{where}: tagged bad_box, but no better box is suggested; write one into new_box"
+            )
         if name:
             edit.set_class(place, name)
         elif "wrong_class" in tags:
             edit.flip(place)
     if "confuser" in tags:
         if place is None and len(edit.before) != 1:
-            raise DatasetError(f"{where}: tagged confuser, but the photo has {len(edit.before)} boxes; tag the line of the right one")
+            raise DatasetError(
+                f"{where}: tagged confuser, but the photo has {len(edit.before)} boxes; tag the line of the right one"
+            )
         edit.cover(place or 0)
 
 
@@ -125,7 +157,11 @@ def _place(edit: PhotoEdit, found: Suspicion, where: str) -> int | None:
     """Return the line of the label file that a suspicion is of, None for no box."""
     if found.label is None:
         return None
-    lines = [place for place, face in enumerate(edit.before) if not found.box or same_box(face.box, found.box)]
+    lines = [
+        place
+        for place, face in enumerate(edit.before)
+        if not found.box or same_box(face.box, found.box)
+    ]
     if found.label in lines:
         return found.label
     if found.box and lines:

@@ -36,7 +36,9 @@ def connect() -> Any:
         MaskyoloError: the database does not start or does not answer.
     """
     if importlib.util.find_spec("fiftyone") is None:
-        raise DependencyError("review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'")
+        raise DependencyError(
+            "review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'"
+        )
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import fiftyone as fo
@@ -83,14 +85,27 @@ def _check_mongod() -> None:
     from fiftyone.core.service import DatabaseService, ServiceExecutableNotFound
 
     try:
-        told = subprocess.run([DatabaseService.find_mongod(), "--version"], capture_output=True, text=True, timeout=60, check=False)
+        told = subprocess.run(
+            [DatabaseService.find_mongod(), "--version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     except (ServiceExecutableNotFound, FileNotFoundError):
         raise DependencyError(_missing()) from None
     except (OSError, subprocess.SubprocessError) as error:
-        raise DependencyError(f"FiftyOne's database, mongod, does not run on this machine: {error}; {_OWN_DATABASE}") from error
+        raise DependencyError(
+            f"FiftyOne's database, mongod, does not run on this machine: {error}; {_OWN_DATABASE}"
+        ) from error
     if told.returncode != 0:
-        reason = " ".join((told.stderr or told.stdout).split())[:200] or f"it ends with {told.returncode}"
-        raise DependencyError(f"FiftyOne's database, mongod, does not run on this machine: {reason}; {_OWN_DATABASE}")
+        reason = (
+            " ".join((told.stderr or told.stdout).split())[:200]
+            or f"it ends with {told.returncode}"
+        )
+        raise DependencyError(
+            f"FiftyOne's database, mongod, does not run on this machine: {reason}; {_OWN_DATABASE}"
+        )
 
 
 def _missing() -> str:
@@ -103,7 +118,11 @@ def _missing() -> str:
 def _first_error(folder: Path) -> str:
     """Return the first error in the log of a database's last start; empty if there is none."""
     try:
-        lines = (folder / "log" / "mongo.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            (folder / "log" / "mongo.log")
+            .read_text(encoding="utf-8", errors="replace")
+            .splitlines()
+        )
     except OSError:
         return ""
     for line in lines:
@@ -111,7 +130,11 @@ def _first_error(folder: Path) -> str:
             entry = json.loads(line)
             known = entry.get("attr", {})
             message = known.get("message")
-            told = [known.get("error"), message.get("msg") if isinstance(message, dict) else message, entry["msg"]]
+            told = [
+                known.get("error"),
+                message.get("msg") if isinstance(message, dict) else message,
+                entry["msg"],
+            ]
             return next(text for text in told if isinstance(text, str)).strip()[:200]
     return ""
 

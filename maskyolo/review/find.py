@@ -109,9 +109,13 @@ def find_errors(
         MaskyoloError: a wrong setting, see `train_detector`; or other ones than those of the search to resume.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise DependencyError('maskyolo review find needs scikit-learn, which is not installed; run: pip install "maskyolo[review]"')
+        raise DependencyError(
+            'maskyolo review find needs scikit-learn, which is not installed; run: pip install "maskyolo[review]"'
+        )
     if folds < 2:
-        raise MaskyoloError(f"cannot judge photos with {folds} fold: each is judged by what the others teach; give --folds 2 or more")
+        raise MaskyoloError(
+            f"cannot judge photos with {folds} fold: each is judged by what the others teach; give --folds 2 or more"
+        )
     from maskyolo.review.ranking import rank
     from maskyolo.review.scores import score_photos
     from maskyolo.review.sheet import draw_suspicions
@@ -121,7 +125,13 @@ def find_errors(
     csv = review.root / REVIEW_CSV
     _check_unwritten(csv)
     given = None if predictions is None else given_predictions(Path(predictions), review)
-    settings = {"model": str(model), "epochs": epochs, "imgsz": imgsz, "device": device, "seed": seed}
+    settings = {
+        "model": str(model),
+        "epochs": epochs,
+        "imgsz": imgsz,
+        "device": device,
+        "seed": seed,
+    }
     args = {"data": data, "folds": folds, "predictions": predictions} | settings
     if resume is None:
         folder = new_run(project, name, exist_ok).absolute()
@@ -130,12 +140,27 @@ def find_errors(
         folder = _begun(Path(resume), args)
     if on_start:
         on_start(folder)
-    photos = judge_photos(review, folder, folds, given, on_progress=on_progress, on_error=on_error, trust=trust, **settings)
-    done = {photo.image for photo in review.photos.values() if photo.row and photo.row.status == "corrected"}
+    photos = judge_photos(
+        review,
+        folder,
+        folds,
+        given,
+        on_progress=on_progress,
+        on_error=on_error,
+        trust=trust,
+        **settings,
+    )
+    done = {
+        photo.image
+        for photo in review.photos.values()
+        if photo.row and photo.row.status == "corrected"
+    }
     suspicions = rank(photos, score_photos(photos), leave_out=done)
     write_suspicions(csv, suspicions)
     sheet = io.BytesIO()
-    draw_suspicions(suspicions, {photo.image: photo for photo in photos}, review.root, SHEET).save(sheet, "PNG")
+    draw_suspicions(suspicions, {photo.image: photo for photo in photos}, review.root, SHEET).save(
+        sheet, "PNG"
+    )
     write_atomic(folder / "sheet.png", sheet.getvalue())
     return Found(folder, csv, suspicions, len(photos), sum(len(photo.labels) for photo in photos))
 
@@ -167,7 +192,10 @@ def judge_photos(
     if given is None:
         given = _out_of_fold(seen, dealt, folder / "folds", tell, **settings)
         write_predictions(folder / "predictions.jsonl", given)
-    return [_photo(photo, look, given.get(photo.image, Predicted.none()), fold) for (photo, look), fold in zip(seen, dealt, strict=True)]
+    return [
+        _photo(photo, look, given.get(photo.image, Predicted.none()), fold)
+        for (photo, look), fold in zip(seen, dealt, strict=True)
+    ]
 
 
 def given_predictions(path: Path, review: ReviewSet) -> dict[str, Predicted]:
@@ -182,7 +210,9 @@ def given_predictions(path: Path, review: ReviewSet) -> dict[str, Predicted]:
     for source, predicted in read_predictions(path).items():
         parts = Path(source).parts
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        image = next((end for end in ends if end in review.photos), by_name.get(parts[-1] if parts else ""))
+        image = next(
+            (end for end in ends if end in review.photos), by_name.get(parts[-1] if parts else "")
+        )
         if image:
             found[image] = predicted
     missing = [image for image in review.photos if image not in found]
@@ -198,12 +228,20 @@ def _begun(folder: Path, args: Mapping[str, Any]) -> Path:
     """Return the folder of a search that was interrupted, if it was begun with these settings."""
     try:
         known = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
-        other = [key for key in args if key not in ("data", "device") and str(known[key]) != str(args[key])]
+        other = [
+            key
+            for key in args
+            if key not in ("data", "device") and str(known[key]) != str(args[key])
+        ]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        raise MaskyoloError(f"cannot resume {folder}: no search was begun there; give the folder of a run of review find") from None
+        raise MaskyoloError(
+            f"cannot resume {folder}: no search was begun there; give the folder of a run of review find"
+        ) from None
     if other:
         begun = ", ".join(f"--{key} {known[key]}" for key in other)
-        raise MaskyoloError(f"cannot resume {folder}: it was begun with {begun}; give the same settings, or leave out --resume")
+        raise MaskyoloError(
+            f"cannot resume {folder}: it was begun with {begun}; give the same settings, or leave out --resume"
+        )
     return folder.absolute()
 
 
@@ -226,7 +264,9 @@ def _check_classes(review: ReviewSet) -> None:
 def _check_unwritten(csv: Path) -> None:
     """Refuse to write over what people wrote into an earlier list."""
     if csv.is_file():
-        written = sum(bool(line.tags or line.new_class or line.new_box) for line in read_suspicions(csv))
+        written = sum(
+            bool(line.tags or line.new_class or line.new_box) for line in read_suspicions(csv)
+        )
         if written:
             raise OutputError(
                 f"{csv} has what people wrote into {written} of its lines; take it over with `maskyolo review apply --csv {csv}`, "
@@ -234,7 +274,9 @@ def _check_unwritten(csv: Path) -> None:
             )
 
 
-def _look(review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError], None] | None) -> list[tuple[ReviewPhoto, Look]]:
+def _look(
+    review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError], None] | None
+) -> list[tuple[ReviewPhoto, Look]]:
     from maskyolo.review.looks import Looker
 
     look, seen = Looker(), []
@@ -246,7 +288,9 @@ def _look(review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError
                 on_error(error)
         tell("photos looked at", done, len(review.photos))
     if not any(len(found.labels) for _, found in seen):
-        raise DatasetError(f"{review.root} has no labels to judge; label the faces, or make the set with `maskyolo convert`")
+        raise DatasetError(
+            f"{review.root} has no labels to judge; label the faces, or make the set with `maskyolo convert`"
+        )
     return seen
 
 
@@ -257,15 +301,23 @@ def _deal(seen: Sequence[tuple[ReviewPhoto, Look]], folds: int, seed: int) -> li
 
     first: dict[int, int] = {}
     links = [
-        (first.setdefault(photo.row.group, place), place) for place, (photo, _) in enumerate(seen) if photo.row and photo.row.group >= 0
+        (first.setdefault(photo.row.group, place), place)
+        for place, (photo, _) in enumerate(seen)
+        if photo.row and photo.row.group >= 0
     ]
-    groups = group_near_copies([look.hashes[0] for _, look in seen], [look.hashes[1] for _, look in seen], links=links)
+    groups = group_near_copies(
+        [look.hashes[0] for _, look in seen], [look.hashes[1] for _, look in seen], links=links
+    )
     rarest = [int(look.labels.class_ids.max()) if len(look.labels) else -1 for _, look in seen]
     return assign_folds(groups.tolist(), rarest, folds, seed, [photo.image for photo, _ in seen])
 
 
 def _out_of_fold(
-    seen: Sequence[tuple[ReviewPhoto, Look]], dealt: Sequence[int], folder: Path, tell: OnProgress, **settings: Any
+    seen: Sequence[tuple[ReviewPhoto, Look]],
+    dealt: Sequence[int],
+    folder: Path,
+    tell: OnProgress,
+    **settings: Any,
 ) -> dict[str, Predicted]:
     """Train a detector for each fold on the others, and return what it sees in the photos of its own.
 
@@ -279,7 +331,9 @@ def _out_of_fold(
         own = [photo for (photo, _), place in zip(seen, dealt, strict=True) if place == fold]
         judged = folder / f"fold{number}.jsonl"
         if not judged.is_file() or {*read_predictions(judged)} != {photo.image for photo in own}:
-            learnt = [photo.path for (photo, _), place in zip(seen, dealt, strict=True) if place != fold]
+            learnt = [
+                photo.path for (photo, _), place in zip(seen, dealt, strict=True) if place != fold
+            ]
             progress = _batches(tell, f"batches of fold {number} of {len(folds)}")
             weights = train_fold(learnt, folder / f"fold{number}", on_progress=progress, **settings)
             detector = FoldDetector(weights, settings["imgsz"], settings["device"])
@@ -294,11 +348,19 @@ def _out_of_fold(
 
 
 def _batches(tell: OnProgress, what: str) -> Callable[[Progress], None]:
-    return lambda now: tell(what, (now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
+    return lambda now: tell(
+        what, (now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches
+    )
 
 
 def _photo(photo: ReviewPhoto, look: Look, predicted: Predicted, fold: int) -> Photo:
     row = photo.row
-    painted = [box for box, name in zip(row.boxes, row.classes, strict=True) if name == "ignore"] if row else []
+    painted = (
+        [box for box, name in zip(row.boxes, row.classes, strict=True) if name == "ignore"]
+        if row
+        else []
+    )
     by_folder = bool(row) and "folder" in (row.deciders if row else ())
-    return Photo(photo.image, photo.split, look, predicted, fold, photo.source, by_folder, as_boxes(painted))
+    return Photo(
+        photo.image, photo.split, look, predicted, fold, photo.source, by_folder, as_boxes(painted)
+    )

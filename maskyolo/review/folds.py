@@ -28,7 +28,13 @@ __all__ = ["LOWEST", "FoldDetector", "assign_folds", "fuse", "train_fold"]
 LOWEST = 0.01
 
 
-def assign_folds(groups: Sequence[int], classes: Sequence[int], folds: int, seed: int = 0, keys: Sequence[str] | None = None) -> list[int]:
+def assign_folds(
+    groups: Sequence[int],
+    classes: Sequence[int],
+    folds: int,
+    seed: int = 0,
+    keys: Sequence[str] | None = None,
+) -> list[int]:
     """Deal photos out to `folds` folds of one size, near-copies into the same one, each class evenly.
 
     Args:
@@ -45,9 +51,14 @@ def assign_folds(groups: Sequence[int], classes: Sequence[int], folds: int, seed
         DatasetError: fewer groups than folds.
     """
     if len(set(groups)) < folds:
-        raise DatasetError(f"cannot make {folds} folds of {len(set(groups))} different photos; give fewer --folds, or more photos")
+        raise DatasetError(
+            f"cannot make {folds} folds of {len(set(groups))} different photos; give fewer --folds, or more photos"
+        )
     names = [str(fold) for fold in range(folds)]
-    return [int(name) for name in assign_splits(groups, classes, dict.fromkeys(names, 1 / folds), seed, keys)]
+    return [
+        int(name)
+        for name in assign_splits(groups, classes, dict.fromkeys(names, 1 / folds), seed, keys)
+    ]
 
 
 def train_fold(
@@ -92,12 +103,23 @@ def train_fold(
         if (folder / "report.json").is_file():
             return folder / "weights" / "last.pt"
         if all((folder / name).is_file() for name in ("args.yaml", "data.yaml")):
-            return train_detector(resume=folder, device=device, trust=trust, on_progress=on_progress).best.with_name("last.pt")
+            return train_detector(
+                resume=folder, device=device, trust=trust, on_progress=on_progress
+            ).best.with_name("last.pt")
     write_atomic(lists["train"], photos)
-    write_atomic(lists["val"], "".join(f"{image}\n" for image in learnt[:: max(len(learnt) // 16, 1)]))  # measured on, but not chosen by
+    write_atomic(
+        lists["val"], "".join(f"{image}\n" for image in learnt[:: max(len(learnt) // 16, 1)])
+    )  # measured on, but not chosen by
     data = folder.with_name(f"{folder.name}.yaml")
-    content = {"path": str(folder.parent.absolute())} | {split: path.name for split, path in lists.items()}
-    write_atomic(data, yaml.safe_dump(content | {"names": dict(enumerate(CLASS_NAMES))}, sort_keys=False, allow_unicode=True))
+    content = {"path": str(folder.parent.absolute())} | {
+        split: path.name for split, path in lists.items()
+    }
+    write_atomic(
+        data,
+        yaml.safe_dump(
+            content | {"names": dict(enumerate(CLASS_NAMES))}, sort_keys=False, allow_unicode=True
+        ),
+    )
     result = train_detector(
         data=data,
         model=model,
@@ -132,18 +154,27 @@ class FoldDetector:
         """Return the faces of a BGR uint8 picture (H, W, 3), clipped to it."""
         check_picture(image)
         height, width = image.shape[:2]
-        canvas, scales, border = letterbox(image, self.backend.shape or network_shape(height, width, self.imgsz))
-        plain, mirrored = self.backend(canvas[None])[0], self.backend(np.ascontiguousarray(canvas[None, :, ::-1]))[0]
+        canvas, scales, border = letterbox(
+            image, self.backend.shape or network_shape(height, width, self.imgsz)
+        )
+        plain, mirrored = (
+            self.backend(canvas[None])[0],
+            self.backend(np.ascontiguousarray(canvas[None, :, ::-1]))[0],
+        )
         mirrored[0] = canvas.shape[1] - mirrored[0]
         columns = np.concatenate([plain, mirrored], axis=1)
         columns = columns[:, columns[4:].max(axis=0) > LOWEST]
         centre, half = columns[:2].T, columns[2:4].T / 2
         found = fuse(np.concatenate([centre - half, centre + half], axis=1), columns[self._order].T)
-        boxes = (found.boxes - np.array([*border, *border], np.float32)) / np.array([*scales, *scales], np.float32)
+        boxes = (found.boxes - np.array([*border, *border], np.float32)) / np.array(
+            [*scales, *scales], np.float32
+        )
         return Predicted(clip_boxes(boxes, width, height), found.scores)
 
 
-def fuse(boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou: float = 0.5) -> Predicted:
+def fuse(
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou: float = 0.5
+) -> Predicted:
     """Make one face of all candidates that overlap: boxes and scores are means, in which a candidate weighs as much as its best score.
 
     Weighted boxes fusion (Solovyev, Wang and Gabruseva 2021, arXiv:1910.13302) around the boxes that class-agnostic NMS keeps: a
@@ -156,7 +187,9 @@ def fuse(boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou: f
     """
     best = scores.max(axis=1, initial=0)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(xywh.tolist(), best.tolist(), 0.0, iou), dtype=np.intp).reshape(-1)
+    kept = np.asarray(
+        cv2.dnn.NMSBoxes(xywh.tolist(), best.tolist(), 0.0, iou), dtype=np.intp
+    ).reshape(-1)
     if not len(kept):
         return Predicted.none()
     overlap = box_iou(boxes[kept], boxes)

@@ -102,7 +102,9 @@ def write_predictions(path: Path, predictions: Mapping[str, Predicted]) -> None:
             }
             for box, scores in zip(found.boxes, found.scores, strict=True)
         ]
-        lines.append(json.dumps({"source": source, "detections": detections}, ensure_ascii=False) + "\n")
+        lines.append(
+            json.dumps({"source": source, "detections": detections}, ensure_ascii=False) + "\n"
+        )
     write_atomic(path, "".join(lines))
 
 
@@ -118,7 +120,9 @@ def read_predictions(path: Path) -> dict[str, Predicted]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read predictions {path}: {error}; give a file of `maskyolo detect --save-json`") from error
+        raise DatasetError(
+            f"cannot read predictions {path}: {error}; give a file of `maskyolo detect --save-json`"
+        ) from error
     predictions = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -64,23 +64,33 @@ class Embedder:
     def __init__(self) -> None:
         network = OpenVinoNetwork(find_model("mobilenet_v2"))
         self.settings = CropSettings.from_json(network.metadata(METADATA_KEY)[METADATA_KEY])
-        pooled = [layer for layer in network.model.get_ordered_ops() if layer.get_type_name() == "ReduceMean"][-1]
+        pooled = [
+            layer
+            for layer in network.model.get_ordered_ops()
+            if layer.get_type_name() == "ReduceMean"
+        ][-1]
         network.model.add_outputs(pooled.output(0))
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
         self._request = network.compile().create_infer_request()
 
-    def __call__(self, image: ImageArray, boxes: Boxes) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def __call__(
+        self, image: ImageArray, boxes: Boxes
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return of the crops `boxes` (n, 4) of a BGR picture the probabilities (n, 2), with_mask first, and the features (n, 1280).
 
         Features have unit length.
         """
         probabilities, features = [np.zeros((0, 2), np.float32)], [np.zeros((0, 1280), np.float32)]
         for start in range(0, len(boxes), MAX_BATCH):
-            found = self._request.infer([preprocess(image, boxes[start : start + MAX_BATCH], self.settings)])
+            found = self._request.infer(
+                [preprocess(image, boxes[start : start + MAX_BATCH], self.settings)]
+            )
             probabilities.append(np.array(found[0])[:, self._order])
             features.append(np.array(found[1]).reshape(-1, 1280))
         every = np.concatenate(features)
-        return np.concatenate(probabilities), every / np.maximum(np.linalg.norm(every, axis=1, keepdims=True), 1e-9)
+        return np.concatenate(probabilities), every / np.maximum(
+            np.linalg.norm(every, axis=1, keepdims=True), 1e-9
+        )
 
 
 class Looker:
@@ -100,13 +110,17 @@ class Looker:
         try:
             data = image.read_bytes()
         except OSError as error:
-            raise ImageError(f"cannot read picture {image}: {(error.strerror or str(error)).lower()}; check the file") from error
+            raise ImageError(
+                f"cannot read picture {image}: {(error.strerror or str(error)).lower()}; check the file"
+            ) from error
         picture = decode_image(data, name=str(image))
         height, width = picture.shape[:2]
         labels = read_yolo(label, width, height, classes)
         faces = self._faces.detect(picture)
         digest = hashlib.sha256(data)
-        background = background_boxes(labels.boxes, faces.boxes, width, height, int.from_bytes(digest.digest()[:8], "big"))
+        background = background_boxes(
+            labels.boxes, faces.boxes, width, height, int.from_bytes(digest.digest()[:8], "big")
+        )
         crops = np.concatenate([labels.boxes, background, as_boxes([0, 0, width, height])])
         probabilities, features = self._embed(picture, crops)
         return Look(

@@ -39,7 +39,9 @@ class Opinion:
     missing: Floats
 
 
-def cleanlab_opinions(photos: Sequence[Photo], boxes: Sequence[Boxes] | None = None) -> list[Opinion]:
+def cleanlab_opinions(
+    photos: Sequence[Photo], boxes: Sequence[Boxes] | None = None
+) -> list[Opinion]:
     """Return cleanlab's scores of swapped, badly located and overlooked boxes (ObjectLab, Tkachenko et al. 2023, arXiv:2309.00832).
 
     cleanlab scores from 0 (an error) to 1; here it is the other way round. It has no score for boxes without an object.
@@ -52,25 +54,45 @@ def cleanlab_opinions(photos: Sequence[Photo], boxes: Sequence[Boxes] | None = N
 
     predictions = [photo.predicted for photo in photos]
     placed = [predicted.boxes for predicted in predictions] if boxes is None else boxes
-    labels = [{"bboxes": photo.labels.boxes.astype(float), "labels": photo.labels.class_ids} for photo in photos]
+    labels = [
+        {"bboxes": photo.labels.boxes.astype(float), "labels": photo.labels.class_ids}
+        for photo in photos
+    ]
     rows = [_rows(predicted, own) for predicted, own in zip(predictions, placed, strict=True)]
-    kept = [place for place, photo in enumerate(photos) if len(photo.labels) and len(photo.predicted)]  # it takes no photo without both
-    given: dict[str, Any] = {"labels": [labels[place] for place in kept], "predictions": [rows[place] for place in kept]}
-    overlooked = rank.compute_overlooked_box_scores(**given, high_probability_threshold=_SURE) if kept else []
+    kept = [
+        place for place, photo in enumerate(photos) if len(photo.labels) and len(photo.predicted)
+    ]  # it takes no photo without both
+    given: dict[str, Any] = {
+        "labels": [labels[place] for place in kept],
+        "predictions": [rows[place] for place in kept],
+    }
+    overlooked = (
+        rank.compute_overlooked_box_scores(**given, high_probability_threshold=_SURE)
+        if kept
+        else []
+    )
     badly = rank.compute_badloc_box_scores(**given, low_probability_threshold=_SEEN) if kept else []
-    swapped = rank.compute_swap_box_scores(**given, high_probability_threshold=_SURE) if kept else []
-    measured = {place: measures for place, *measures in zip(kept, overlooked, badly, swapped, strict=True)}
+    swapped = (
+        rank.compute_swap_box_scores(**given, high_probability_threshold=_SURE) if kept else []
+    )
+    measured = {
+        place: measures for place, *measures in zip(kept, overlooked, badly, swapped, strict=True)
+    }
     found = []
     for place, photo in enumerate(photos):
         nothing = np.zeros(len(photo.labels))
-        order = np.argsort(photo.predicted.class_ids, kind="stable")  # cleanlab counts predictions class by class
+        order = np.argsort(
+            photo.predicted.class_ids, kind="stable"
+        )  # cleanlab counts predictions class by class
         missing = np.zeros(len(photo.predicted))
         if place in measured:
             apart, lies, same = measured[place]
             missing[order] = np.nan_to_num(1 - apart, nan=0.0)
             found.append(Opinion(1 - same, 1 - lies, nothing, missing))
         else:
-            found.append(Opinion(nothing, nothing, nothing, photo.predicted.confidence.astype(np.float64)))
+            found.append(
+                Opinion(nothing, nothing, nothing, photo.predicted.confidence.astype(np.float64))
+            )
     return found
 
 
@@ -105,12 +127,21 @@ def mistakenness(photos: Sequence[Photo]) -> list[Opinion]:
         found = []
         for sample, photo in zip(dataset.iter_samples(), photos, strict=True):
             labels = sample["ground_truth"].detections
-            missing = [bool(_told(detection, "possible_missing")) for detection in sample["predictions"].detections]
+            missing = [
+                bool(_told(detection, "possible_missing"))
+                for detection in sample["predictions"].detections
+            ]
             found.append(
                 Opinion(
-                    wrong_class=np.array([_told(label, "mistakenness") for label in labels], dtype=np.float64),
-                    bad_box=np.array([_told(label, "mistakenness_loc") for label in labels], dtype=np.float64),
-                    spurious=np.array([_told(label, "possible_spurious") for label in labels], dtype=np.float64),
+                    wrong_class=np.array(
+                        [_told(label, "mistakenness") for label in labels], dtype=np.float64
+                    ),
+                    bad_box=np.array(
+                        [_told(label, "mistakenness_loc") for label in labels], dtype=np.float64
+                    ),
+                    spurious=np.array(
+                        [_told(label, "possible_spurious") for label in labels], dtype=np.float64
+                    ),
                     missing=np.array(missing, dtype=np.float64) * photo.predicted.confidence,
                 )
             )
@@ -133,7 +164,12 @@ def _sample(fo: Any, photo: Photo) -> Any:
     sample = fo.Sample(filepath=f"/{photo.image}")
     for where, boxes, class_ids, confidence in (
         ("ground_truth", photo.labels.boxes, photo.labels.class_ids, [None] * len(photo.labels)),
-        ("predictions", photo.predicted.boxes, photo.predicted.class_ids, photo.predicted.confidence.tolist()),
+        (
+            "predictions",
+            photo.predicted.boxes,
+            photo.predicted.class_ids,
+            photo.predicted.confidence.tolist(),
+        ),
     ):
         corners = boxes / sides
         xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()

@@ -135,7 +135,13 @@ def open_review(
     detectors = _detectors(model, pipeline, conf, imgsz, device, trust) if predict else {}
     shown = OpenedSet.make(review, name)
     synced = shown.sync()
-    opened = Opened(shown.samples.name, len(review.photos), review.scenes, synced, problems=list(synced.problems))
+    opened = Opened(
+        shown.samples.name,
+        len(review.photos),
+        review.scenes,
+        synced,
+        problems=list(synced.problems),
+    )
     listed = review.root / REVIEW_CSV
     if listed.is_file():
         opened.suspicious = _suspect(shown, listed, synced.new)
@@ -165,7 +171,12 @@ _Detector = Callable[[Any], "sv.Detections"]
 
 
 def _detectors(
-    model: Path | str | None, pipeline: str, conf: float, imgsz: int | None, device: str, trust: bool
+    model: Path | str | None,
+    pipeline: str,
+    conf: float,
+    imgsz: int | None,
+    device: str,
+    trust: bool,
 ) -> dict[str, tuple[dict[str, Any], Callable[[], _Detector]]]:
     """Return for each field of predictions what makes them what they are, and what loads the detector."""
     from maskyolo.yolo import DEFAULT_MODELS, find_model, load_detector
@@ -177,7 +188,9 @@ def _detectors(
     def yolo() -> _Detector:
         return load_detector(chosen, conf=conf, imgsz=imgsz, device=device, trust=trust)
 
-    found: dict[str, tuple[dict[str, Any], Callable[[], _Detector]]] = {"predictions": (settings, yolo)}
+    found: dict[str, tuple[dict[str, Any], Callable[[], _Detector]]] = {
+        "predictions": (settings, yolo)
+    }
     if pipeline == "two-stage":
         found["two_stage"] = (
             {"pipeline": "two-stage", "conf": conf},
@@ -188,7 +201,9 @@ def _detectors(
 
 def _checksum(weights: Path) -> str:
     files = sorted(weights.rglob("*")) if weights.is_dir() else [weights]
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files if path.is_file())).hexdigest()
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files if path.is_file())
+    ).hexdigest()
 
 
 def _predict(
@@ -210,7 +225,11 @@ def _predict(
     done = 0
     for batch in _batches(sorted(todo)):
         found = {}
-        for image, detections in _look(detector, [shown.review.photos[image] for image in batch if image in shown.review.photos], on_error):
+        for image, detections in _look(
+            detector,
+            [shown.review.photos[image] for image in batch if image in shown.review.photos],
+            on_error,
+        ):
             found[todo[image.image]] = (image, detections)
             done += 1
             if on_progress:
@@ -220,7 +239,9 @@ def _predict(
 
 
 def _look(
-    detector: _Detector, photos: Sequence[ReviewPhoto], on_error: Callable[[str, MaskyoloError], None] | None
+    detector: _Detector,
+    photos: Sequence[ReviewPhoto],
+    on_error: Callable[[str, MaskyoloError], None] | None,
 ) -> Iterator[tuple[ReviewPhoto, Any]]:
     def look(photo: ReviewPhoto) -> Any:
         try:
@@ -244,7 +265,9 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _serve(shown: OpenedSet, port: int, remote: bool) -> Any:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # on a busy machine its client says that it tries again
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # on a busy machine its client says that it tries again
             return shown.fo.launch_app(shown.samples, port=port, address="127.0.0.1", remote=remote)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

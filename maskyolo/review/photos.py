@@ -57,17 +57,24 @@ class ReviewPhoto:
 
         A box that the ledger has is taken from there, where it is not rounded to the picture's size. Raises DatasetError.
         """
-        labels = parse_yolo(self.text if text is None else text, self.width, self.height, self.label, len(names))
+        labels = parse_yolo(
+            self.text if text is None else text, self.width, self.height, self.label, len(names)
+        )
         known = self.row.boxes if self.row else ()
         faces = []
         for box, class_id in zip(labels.boxes.tolist(), labels.class_ids, strict=True):
-            exact = next((old for old in known if same_box(old, box)), tuple(round(value, 4) for value in box))
+            exact = next(
+                (old for old in known if same_box(old, box)),
+                tuple(round(value, 4) for value in box),
+            )
             faces.append(Face(exact, names[class_id]))
         return faces
 
     def edit(self, names: tuple[str, ...], text: str | None = None) -> PhotoEdit:
         """Begin an edit of its labels."""
-        return PhotoEdit(self.image, self.width, self.height, names, self.faces(names, text), self.source)
+        return PhotoEdit(
+            self.image, self.width, self.height, names, self.faces(names, text), self.source
+        )
 
 
 @dataclass
@@ -102,14 +109,25 @@ class ReviewSet:
         corrected: dict[str, LedgerRow] = {}
         for edit in edits:
             photo, changes = self.photos[edit.image], edit.changes()
-            done = ", ".join(_counted(what, count) for what, count in Counter(change.what for change in changes).items())
+            done = ", ".join(
+                _counted(what, count)
+                for what, count in Counter(change.what for change in changes).items()
+            )
             reason = f"review: {done}" + (f" ({', '.join(edit.tags)})" if edit.tags else "")
             if edit.gone:
                 files[photo.image] = files[photo.label] = None
                 if photo.row:
                     corrected[photo.source] = photo.row.removed(reason)
                 continue
-            painted = [box for box, name in zip(photo.row.boxes, photo.row.classes, strict=True) if name == _PAINTED] if photo.row else []
+            painted = (
+                [
+                    box
+                    for box, name in zip(photo.row.boxes, photo.row.classes, strict=True)
+                    if name == _PAINTED
+                ]
+                if photo.row
+                else []
+            )
             boxes = [face.box for face in edit.after] + painted
             classes = [face.class_name for face in edit.after] + [_PAINTED] * len(painted)
             if photo.row:
@@ -119,7 +137,9 @@ class ReviewSet:
                 labels = _labels(boxes, classes, self.names)
                 files[photo.label] = format_yolo(labels, photo.width, photo.height).encode()
         if corrected:
-            files[LEDGER] = format_ledger([corrected.get(row.source, row) for row in self.rows]).encode(errors="backslashreplace")
+            files[LEDGER] = format_ledger(
+                [corrected.get(row.source, row) for row in self.rows]
+            ).encode(errors="backslashreplace")
         return files
 
 
@@ -151,14 +171,20 @@ def read_review_set(data: Path | str) -> ReviewSet:
                 scenes += 1
                 continue
             if (other := by_label.setdefault(label_name, image)) != image:
-                raise DatasetError(f"{dataset.yaml}: {other} and {image} have one label file, {label_name}; rename one of them")
+                raise DatasetError(
+                    f"{dataset.yaml}: {other} and {image} have one label file, {label_name}; rename one of them"
+                )
             width, height = (row.width, row.height) if row else _size(path)
-            photos[image] = photo = ReviewPhoto(image, split, path, width, height, label_name, _text(label), row)
+            photos[image] = photo = ReviewPhoto(
+                image, split, path, width, height, label_name, _text(label), row
+            )
             photo.faces(dataset.names)  # a line that does not parse is told before anything is done
     return ReviewSet(dataset, photos, rows, scenes)
 
 
-def _labels(boxes: Sequence[Sequence[float]], classes: Sequence[str], names: Sequence[str]) -> Labels:
+def _labels(
+    boxes: Sequence[Sequence[float]], classes: Sequence[str], names: Sequence[str]
+) -> Labels:
     learnt = [place for place, name in enumerate(classes) if name != _PAINTED]
     ids = np.array([names.index(classes[place]) for place in learnt], dtype=np.int64)
     return Labels(as_boxes([boxes[place] for place in learnt]), ids)
@@ -180,9 +206,20 @@ def _size(path: Path) -> tuple[int, int]:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else (image.width, image.height)
     except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"cannot read picture {path}: {' '.join(str(error).split())}; remove it or copy it again") from error
+        raise ImageError(
+            f"cannot read picture {path}: {' '.join(str(error).split())}; remove it or copy it again"
+        ) from error
 
 
 def _counted(what: str, count: int) -> str:
-    words = {"class": "class changed", "box": "box moved", "added": "box added", "removed": "box removed"}
-    return f"{count} {words[what]}" if what in words else {"photo_removed": "taken out", "checked": "checked"}[what]
+    words = {
+        "class": "class changed",
+        "box": "box moved",
+        "added": "box added",
+        "removed": "box removed",
+    }
+    return (
+        f"{count} {words[what]}"
+        if what in words
+        else {"photo_removed": "taken out", "checked": "checked"}[what]
+    )

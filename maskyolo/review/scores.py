@@ -16,7 +16,17 @@ import numpy.typing as npt
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou
 from maskyolo.review.judged import Photo
 
-__all__ = ["Candidates", "Convention", "Scores", "find_candidates", "learn", "linear_opinion", "match", "match_overlap", "score_photos"]
+__all__ = [
+    "Candidates",
+    "Convention",
+    "Scores",
+    "find_candidates",
+    "learn",
+    "linear_opinion",
+    "match",
+    "match_overlap",
+    "score_photos",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +66,9 @@ class Candidates:
 
     def overlap(self, labels: Boxes) -> Floats:
         """Return the IoU (m, n) of labels (m, 4) and faces, by whichever detector's box lies better."""
-        return np.maximum(box_iou(labels, self.boxes), box_iou(labels, self.others)).astype(np.float64)
+        return np.maximum(box_iou(labels, self.boxes), box_iou(labels, self.others)).astype(
+            np.float64
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,9 @@ class Convention:
             return cls()
         (label_centre, label_sides), (centre, sides) = _centres(labels), _centres(faces)
         shift, growth = (label_centre - centre) / sides, np.log(label_sides / sides)
-        return cls(*(float(value) for value in np.median(np.concatenate([shift, growth], axis=1), axis=0)))
+        return cls(
+            *(float(value) for value in np.median(np.concatenate([shift, growth], axis=1), axis=0))
+        )
 
     def apply(self, faces: Boxes) -> Boxes:
         """Return a detector's boxes (n, 4) as they would lie in this data set."""
@@ -134,7 +148,10 @@ class Convention:
 
 def find_candidates(photos: Sequence[Photo]) -> list[Candidates]:
     """Put together what both detectors see in each photo, in boxes as this data set's labels lie."""
-    conventions = [_convention(photos, lambda photo: photo.predicted.boxes), _convention(photos, lambda photo: photo.look.faces.boxes)]
+    conventions = [
+        _convention(photos, lambda photo: photo.predicted.boxes),
+        _convention(photos, lambda photo: photo.look.faces.boxes),
+    ]
     found = []
     for photo in photos:
         seen = photo.predicted.confidence >= _SEEN
@@ -149,8 +166,12 @@ def find_candidates(photos: Sequence[Photo]) -> list[Candidates]:
             Candidates(
                 boxes=np.concatenate([first, second[alone]]),
                 others=np.concatenate([others, second[alone]]),
-                scores=np.concatenate([photo.predicted.scores[seen], np.zeros((len(alone), 2))]).astype(np.float64),
-                second=np.concatenate([np.where(both, scores[partners] if len(scores) else 0.0, 0.0), scores[alone]]).astype(np.float64),
+                scores=np.concatenate(
+                    [photo.predicted.scores[seen], np.zeros((len(alone), 2))]
+                ).astype(np.float64),
+                second=np.concatenate(
+                    [np.where(both, scores[partners] if len(scores) else 0.0, 0.0), scores[alone]]
+                ).astype(np.float64),
             )
         )
     return found
@@ -159,19 +180,28 @@ def find_candidates(photos: Sequence[Photo]) -> list[Candidates]:
 def score_photos(photos: Sequence[Photo]) -> list[Scores]:
     """Score the labels of a data set's photos and the faces without one; all photos are needed to know the set's habits."""
     candidates = find_candidates(photos)
-    partners = [match_overlap(found.overlap(photo.labels.boxes)) for photo, found in zip(photos, candidates, strict=True)]
+    partners = [
+        match_overlap(found.overlap(photo.labels.boxes))
+        for photo, found in zip(photos, candidates, strict=True)
+    ]
     faces = _face_likelihood(photos, candidates)
     visible = _visibility(photos, partners)
     wrong = _wrong_class(photos, candidates, partners)
     crops = face_opinion(photos)
     scored = []
-    for photo, found, partner, face, seen, other, crop in zip(photos, candidates, partners, faces, visible, wrong, crops, strict=True):
+    for photo, found, partner, face, seen, other, crop in zip(
+        photos, candidates, partners, faces, visible, wrong, crops, strict=True
+    ):
         boxes = photo.labels.boxes
         overlap = found.overlap(boxes)
         has = partner >= 0
         rows = np.flatnonzero(has)
         sure, lies, better = np.zeros(len(boxes)), np.zeros(len(boxes)), boxes.copy()
-        sure[rows], lies[rows], better[rows] = face[partner[rows]], overlap[rows, partner[rows]], found.boxes[partner[rows]]
+        sure[rows], lies[rows], better[rows] = (
+            face[partner[rows]],
+            overlap[rows, partner[rows]],
+            found.boxes[partner[rows]],
+        )
         weight = np.ones(len(boxes))
         weight[rows] = np.where(found.scores[partner[rows]].any(axis=1), 1, _ONE_OPINION)
         free = overlap.max(axis=0, initial=0) < _APART
@@ -181,8 +211,13 @@ def score_photos(photos: Sequence[Photo]) -> list[Scores]:
         scored.append(
             Scores(
                 wrong_class=other * np.maximum(sure, crop),
-                bad_box=np.where(has, np.clip((_GOOD - lies) / (_GOOD - _BAD), 0, 1) * sure**_DOUBT, 0.0) * weight,
-                spurious=(1 - sure) * np.sqrt(1 - crop) * seen,  # the crop alone is the weaker opinion
+                bad_box=np.where(
+                    has, np.clip((_GOOD - lies) / (_GOOD - _BAD), 0, 1) * sure**_DOUBT, 0.0
+                )
+                * weight,
+                spurious=(1 - sure)
+                * np.sqrt(1 - crop)
+                * seen,  # the crop alone is the weaker opinion
                 twice=_twice(boxes),
                 better=better,
                 missing=face[free],
@@ -206,7 +241,10 @@ def _convention(photos: Sequence[Photo], boxes: Callable[[Photo], Boxes]) -> Con
 def _face_likelihood(photos: Sequence[Photo], candidates: Sequence[Candidates]) -> list[Floats]:
     """Return for each candidate how likely this data set labels such a face: by its scores and its size."""
     facts = [_facts(photo, found) for photo, found in zip(photos, candidates, strict=True)]
-    labelled = [found.overlap(photo.labels.boxes).max(axis=0, initial=0) >= 0.5 for photo, found in zip(photos, candidates, strict=True)]
+    labelled = [
+        found.overlap(photo.labels.boxes).max(axis=0, initial=0) >= 0.5
+        for photo, found in zip(photos, candidates, strict=True)
+    ]
     likely = learn(np.concatenate(facts), np.concatenate(labelled))
     return [likely(fact) for fact in facts]
 
@@ -218,7 +256,11 @@ def _visibility(photos: Sequence[Photo], partners: Sequence[npt.NDArray[np.intp]
     return [seen(size) for size in sizes]
 
 
-def _wrong_class(photos: Sequence[Photo], candidates: Sequence[Candidates], partners: Sequence[npt.NDArray[np.intp]]) -> list[Floats]:
+def _wrong_class(
+    photos: Sequence[Photo],
+    candidates: Sequence[Candidates],
+    partners: Sequence[npt.NDArray[np.intp]],
+) -> list[Floats]:
     """Return for each label how likely the other class is, by what the opinions say and how often each agrees with this set's classes.
 
     The opinions are the out-of-fold detector's scores, the classifier's, and those of a linear classifier of the classifier's features
@@ -230,7 +272,9 @@ def _wrong_class(photos: Sequence[Photo], candidates: Sequence[Candidates], part
         scores = np.zeros((len(partner), 2))
         scores[partner >= 0] = found.scores[partner[partner >= 0]]
         detector = np.log((scores[:, 1] + 0.01) / (scores[:, 0] + 0.01))
-        opinions.append(np.stack([detector, _logit(photo.look.probabilities[:, 1]), _logit(own)], axis=1))
+        opinions.append(
+            np.stack([detector, _logit(photo.look.probabilities[:, 1]), _logit(own)], axis=1)
+        )
     class_ids = [photo.labels.class_ids for photo in photos]
     known = np.concatenate(class_ids) < 2
     bare = learn(np.concatenate(opinions)[known], np.concatenate(class_ids)[known] == 1)
@@ -245,24 +289,39 @@ def linear_opinion(photos: Sequence[Photo]) -> list[Floats]:
     """Return for each label the probability of without_mask, by logistic regression on features, learnt from the other folds' labels."""
     features = [photo.look.features for photo in photos]
     return _other_folds(
-        photos, features, [photo.labels.class_ids == 1 for photo in photos], [photo.labels.class_ids < 2 for photo in photos]
+        photos,
+        features,
+        [photo.labels.class_ids == 1 for photo in photos],
+        [photo.labels.class_ids < 2 for photo in photos],
     )
 
 
 def face_opinion(photos: Sequence[Photo]) -> list[Floats]:
     """Return for each label how likely its crop is a face at all: features of the other folds' labels against those of the background."""
     features = [np.concatenate([photo.look.features, photo.look.background]) for photo in photos]
-    truth = [np.arange(len(rows)) < len(photo.labels) for rows, photo in zip(features, photos, strict=True)]
-    found = _other_folds(photos, features, truth, [np.ones(len(rows), dtype=bool) for rows in features])
+    truth = [
+        np.arange(len(rows)) < len(photo.labels)
+        for rows, photo in zip(features, photos, strict=True)
+    ]
+    found = _other_folds(
+        photos, features, truth, [np.ones(len(rows), dtype=bool) for rows in features]
+    )
     return [opinion[: len(photo.labels)] for opinion, photo in zip(found, photos, strict=True)]
 
 
 def _other_folds(
-    photos: Sequence[Photo], features: Sequence[npt.NDArray[Any]], truth: Sequence[npt.NDArray[Any]], use: Sequence[npt.NDArray[Any]]
+    photos: Sequence[Photo],
+    features: Sequence[npt.NDArray[Any]],
+    truth: Sequence[npt.NDArray[Any]],
+    use: Sequence[npt.NDArray[Any]],
 ) -> list[Floats]:
     counts = [len(rows) for rows in features]
     folds = np.repeat([photo.fold for photo in photos], counts)
-    rows, true, used = np.concatenate(features) * _FEATURE_SCALE, np.concatenate(truth), np.concatenate(use)
+    rows, true, used = (
+        np.concatenate(features) * _FEATURE_SCALE,
+        np.concatenate(truth),
+        np.concatenate(use),
+    )
     found = np.full(len(rows), 0.5)
     for fold in np.unique(folds):
         own = folds == fold
@@ -271,7 +330,9 @@ def _other_folds(
     return np.split(found, np.cumsum(counts)[:-1])
 
 
-def learn(facts: npt.NDArray[Any], truth: npt.NDArray[np.bool_]) -> Callable[[npt.NDArray[Any]], Floats]:
+def learn(
+    facts: npt.NDArray[Any], truth: npt.NDArray[np.bool_]
+) -> Callable[[npt.NDArray[Any]], Floats]:
     """Return a function that tells how likely `truth` is by facts (n, d): logistic regression; the share of it where there is one kind."""
     if len(np.unique(truth)) < 2:
         share = float(truth.mean()) if len(truth) else 0.5
@@ -283,7 +344,10 @@ def learn(facts: npt.NDArray[Any], truth: npt.NDArray[np.bool_]) -> Callable[[np
 
 
 def _facts(photo: Photo, found: Candidates) -> npt.NDArray[np.float64]:
-    return np.stack([_logit(found.scores.max(axis=1, initial=0)), found.second, _size(photo, found.boxes)], axis=1)
+    return np.stack(
+        [_logit(found.scores.max(axis=1, initial=0)), found.second, _size(photo, found.boxes)],
+        axis=1,
+    )
 
 
 def _size(photo: Photo, boxes: Boxes) -> Floats:

@@ -26,7 +26,12 @@ _AROUND = 4.0
 
 
 def draw_suspicions(
-    suspicions: Sequence[Suspicion], photos: Mapping[str, Photo], root: Path, most: int = 100, columns: int = _COLUMNS, tile: int = _TILE
+    suspicions: Sequence[Suspicion],
+    photos: Mapping[str, Photo],
+    root: Path,
+    most: int = 100,
+    columns: int = _COLUMNS,
+    tile: int = _TILE,
 ) -> Image.Image:
     """Draw the worst suspicion of each of the first photos: its surroundings with the labels, itself framed in yellow.
 
@@ -46,19 +51,34 @@ def draw_suspicions(
         worst.setdefault(suspicion.image, suspicion)
     shown = list(worst.values())[:most]
     columns = max(1, min(columns, len(shown)))
-    sheet = Image.new("RGB", (columns * tile, max(1, -(-len(shown) // columns)) * (tile + _TEXT)), "white")
+    sheet = Image.new(
+        "RGB", (columns * tile, max(1, -(-len(shown) // columns)) * (tile + _TEXT)), "white"
+    )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(10)
     room = tile // 6  # characters of a line
     for number, suspicion in enumerate(shown):
         left, top = number % columns * tile, number // columns * (tile + _TEXT)
         try:
-            sheet.paste(_thumbnail(root / suspicion.image, suspicion, photos[suspicion.image], tile - 4), (left + 2, top + 2))
+            sheet.paste(
+                _thumbnail(root / suspicion.image, suspicion, photos[suspicion.image], tile - 4),
+                (left + 2, top + 2),
+            )
         except ImageError:
             draw.rectangle((left + 2, top + 2, left + tile - 3, top + tile - 3), outline="grey")
         name = Path(suspicion.source or suspicion.image).name
-        draw.text((left + 2, top + tile), f"{suspicion.rank} {suspicion.reason} {suspicion.score:.2f}"[:room], fill="black", font=font)
-        draw.text((left + 2, top + tile + 13), name if len(name) <= room else "…" + name[1 - room :], fill="black", font=font)
+        draw.text(
+            (left + 2, top + tile),
+            f"{suspicion.rank} {suspicion.reason} {suspicion.score:.2f}"[:room],
+            fill="black",
+            font=font,
+        )
+        draw.text(
+            (left + 2, top + tile + 13),
+            name if len(name) <= room else "…" + name[1 - room :],
+            fill="black",
+            font=font,
+        )
     return sheet
 
 
@@ -68,7 +88,9 @@ def _thumbnail(path: Path, suspicion: Suspicion, photo: Photo, side: int) -> Ima
     suspect = np.array(suspicion.box or suspicion.suggested_box, dtype=float)
     if len(suspect):
         centre, half = (suspect[:2] + suspect[2:]) / 2, max(suspect[2:] - suspect[:2]) * _AROUND / 2
-        window = np.concatenate([np.maximum(centre - half, 0), np.minimum(centre + half, [image.width, image.height])]).round()
+        window = np.concatenate(
+            [np.maximum(centre - half, 0), np.minimum(centre + half, [image.width, image.height])]
+        ).round()
     part = image.crop(tuple(window.astype(int)))
     scale = side / max(part.size)
     small = part.resize((max(1, round(part.width * scale)), max(1, round(part.height * scale))))
@@ -76,8 +98,14 @@ def _thumbnail(path: Path, suspicion: Suspicion, photo: Photo, side: int) -> Ima
     offset = np.tile(window[:2], 2)
     if len(suspect):
         x1, y1, x2, y2 = ((suspect - offset) * scale).tolist()
-        draw.rectangle((x1 - 3, y1 - 3, max(x1, x2) + 3, max(y1, y2) + 3), outline=_SUSPECT, width=2)
+        draw.rectangle(
+            (x1 - 3, y1 - 3, max(x1, x2) + 3, max(y1, y2) + 3), outline=_SUSPECT, width=2
+        )
     for box, class_id in zip(photo.labels.boxes, photo.labels.class_ids.tolist(), strict=True):
         x1, y1, x2, y2 = ((box - offset) * scale).tolist()
-        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=_COLOURS[class_id] if class_id < len(CLASS_NAMES) else "grey", width=2)
+        draw.rectangle(
+            (x1, y1, max(x1, x2), max(y1, y2)),
+            outline=_COLOURS[class_id] if class_id < len(CLASS_NAMES) else "grey",
+            width=2,
+        )
     return small

@@ -13,7 +13,15 @@ from typing import Any
 from maskyolo.errors import DatasetError
 from maskyolo.images import write_atomic
 
-__all__ = ["REASONS", "REVIEW_CSV", "TAGS", "Suspicion", "format_suspicions", "read_suspicions", "write_suspicions"]
+__all__ = [
+    "REASONS",
+    "REVIEW_CSV",
+    "TAGS",
+    "Suspicion",
+    "format_suspicions",
+    "read_suspicions",
+    "write_suspicions",
+]
 
 #: Name of the file in the data set's folder.
 REVIEW_CSV = "review.csv"
@@ -40,7 +48,20 @@ TAGS = {
     "confuser": "something else than a mask covers the face: it is without_mask",
 }
 
-_COLUMNS = ("rank", "image", "split", "label", "box", "reason", "score", "suggestion", "source", "tags", "new_class", "new_box")
+_COLUMNS = (
+    "rank",
+    "image",
+    "split",
+    "label",
+    "box",
+    "reason",
+    "score",
+    "suggestion",
+    "source",
+    "tags",
+    "new_class",
+    "new_box",
+)
 
 Box = tuple[float, ...]
 
@@ -128,17 +149,29 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}; make it with `maskyolo review find`, and save it as UTF-8 text") from error
+        raise DatasetError(
+            f"cannot read {path}: {error}; make it with `maskyolo review find`, and save it as UTF-8 text"
+        ) from error
     header = text.partition("\n")[0]
-    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",")
+    lines = csv.DictReader(
+        io.StringIO(text, newline=""),
+        delimiter=";" if header.count(";") > header.count(",") else ",",
+    )
     suspicions: list[Suspicion] = []
     try:
         missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
         if missing:
-            raise DatasetError(f"{path} is no list of suspicions: it lacks the columns {', '.join(missing)}")
-        suspicions.extend(_parse({name: (line[name] or "").strip() for name in _COLUMNS}, lines.reader.line_num) for line in lines)
+            raise DatasetError(
+                f"{path} is no list of suspicions: it lacks the columns {', '.join(missing)}"
+            )
+        suspicions.extend(
+            _parse({name: (line[name] or "").strip() for name in _COLUMNS}, lines.reader.line_num)
+            for line in lines
+        )
     except (TypeError, ValueError, OverflowError, csv.Error) as error:
-        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; correct the line") from error
+        raise DatasetError(
+            f"{path}, line {lines.reader.line_num}: {error}; correct the line"
+        ) from error
     return suspicions
 
 

@@ -44,7 +44,9 @@ class Transaction:
         return self.root / FOLDER / f"{self.number:04d}"
 
     @classmethod
-    def prepare(cls, root: Path, files: Mapping[str, bytes | None], log: Sequence[Mapping[str, Any]]) -> Transaction:
+    def prepare(
+        cls, root: Path, files: Mapping[str, bytes | None], log: Sequence[Mapping[str, Any]]
+    ) -> Transaction:
         """Write down a change without doing it.
 
         Args:
@@ -66,7 +68,9 @@ class Transaction:
                     _copy(root / name, part / "before" / name)
                 if data is not None:
                     _put(part / "after" / name, data)
-            write_atomic(part / CHANGES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log))
+            write_atomic(
+                part / CHANGES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log)
+            )
         return change
 
     def commit(self) -> None:
@@ -106,8 +110,12 @@ class Transaction:
     def changed_since(self) -> list[str]:
         """List the files, relative to the data set, that are not as this change left them."""
         before, after = _files(self.folder / "before"), _files(self.folder / "after")
-        changed = [name for name in after if not _same(self.root / name, self.folder / "after" / name)]
-        return sorted(changed + [name for name in before if name not in after and (self.root / name).exists()])
+        changed = [
+            name for name in after if not _same(self.root / name, self.folder / "after" / name)
+        ]
+        return sorted(
+            changed + [name for name in before if name not in after and (self.root / name).exists()]
+        )
 
     @classmethod
     def last(cls, root: Path) -> Transaction | None:
@@ -119,7 +127,11 @@ class Transaction:
     def log(cls, root: Path) -> list[dict[str, Any]]:
         """Return the lines of the change logs of all changes that are done and not undone, the oldest first."""
         logs = [cls(root, number).folder / CHANGES for number in sorted(_numbers(root, ""))]
-        return [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+        return [
+            json.loads(line)
+            for log in logs
+            for line in log.read_text(encoding="utf-8").splitlines()
+        ]
 
     @classmethod
     def finish_pending(cls, root: Path) -> None:
@@ -143,7 +155,9 @@ class Transaction:
             for name in was:
                 if name not in is_to_be:
                     (self.root / name).unlink(missing_ok=True)
-            for cache in (self.root / "labels").glob("*.cache"):  # Ultralytics' older versions look at sizes only
+            for cache in (self.root / "labels").glob(
+                "*.cache"
+            ):  # Ultralytics' older versions look at sizes only
                 cache.unlink(missing_ok=True)
 
     def _at(self, state: str) -> Path:
@@ -166,7 +180,9 @@ def _numbers(root: Path, state: str | None = None) -> list[int]:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -60,18 +60,24 @@ def save_views(shown: OpenedSet) -> None:
     from fiftyone import ViewField as F
 
     samples, ranked = shown.samples, shown.samples.exists("rank").sort_by("rank")
-    views: dict[str, tuple[str, Any]] = {"suspicious": ("all photos of review.csv, the most suspicious first", ranked)}
+    views: dict[str, tuple[str, Any]] = {
+        "suspicious": ("all photos of review.csv, the most suspicious first", ranked)
+    }
     for reason, told in REASONS.items():
         views[f"suspicious: {reason}"] = (told, ranked.match(F("reasons").contains(reason)))
     if shown.samples.has_evaluation("eval"):
         unmatched, other = F("eval_id") == "", (F("eval") == "fp") & (F("eval_id") != "")
         views["model: finds more"] = (
             "faces that the model sees and the labels lack",
-            samples.match(F("predictions.detections").filter((F("eval") == "fp") & unmatched).length() > 0),
+            samples.match(
+                F("predictions.detections").filter((F("eval") == "fp") & unmatched).length() > 0
+            ),
         )
         views["model: finds less"] = (
             "labelled faces that the model does not see",
-            samples.match(F("ground_truth.detections").filter((F("eval") == "fn") & unmatched).length() > 0),
+            samples.match(
+                F("ground_truth.detections").filter((F("eval") == "fn") & unmatched).length() > 0
+            ),
         )
         views["model: other class"] = (
             "faces whose class the model and the label tell otherwise",
@@ -79,20 +85,28 @@ def save_views(shown: OpenedSet) -> None:
         )
     for split in shown.review.dataset.splits:
         views[f"split: {split}"] = (f"photos of {split}", samples.match_tags(split))
-    views["ledger: corrected"] = ("photos that a person corrected", samples.match(F("status") == "corrected"))
+    views["ledger: corrected"] = (
+        "photos that a person corrected",
+        samples.match(F("status") == "corrected"),
+    )
     views["ledger: second opinion disagrees"] = (
         "faces that only one of two face detectors saw when the set was made",
         samples.filter_labels("ground_truth", F("agreed") == False),  # noqa: E712  an expression, not a truth value
     )
     views["ledger: class by a detector"] = (
         "faces whose class is not the folder's, as they stand beside the photo's subject",
-        samples.filter_labels("ground_truth", F("decider").is_in(["folder", "given", "human", None]) == False),  # noqa: E712
+        samples.filter_labels(
+            "ground_truth", F("decider").is_in(["folder", "given", "human", None]) == False
+        ),  # noqa: E712
     )
     views["to apply"] = (
         "photos and boxes with tags that `maskyolo review apply` will take over",
         samples.match_tags(list(TAGS)),
     )
-    views["conflict"] = ("edited in the App while the label file changed, too", samples.match_tags("conflict"))
+    views["conflict"] = (
+        "edited in the App while the label file changed, too",
+        samples.match_tags("conflict"),
+    )
     for name, (told, view) in views.items():
         if name == "to apply" or view.limit(1).count():
             samples.save_view(name, view, description=told, overwrite=True)
@@ -106,17 +120,29 @@ def arrange_app(shown: OpenedSet) -> None:
     schema = samples.get_field_schema()
 
     def group(name: str, *fields: str, expanded: bool = True) -> Any:
-        return fo.SidebarGroupDocument(name=name, paths=[field for field in fields if field in schema], expanded=expanded)
+        return fo.SidebarGroupDocument(
+            name=name, paths=[field for field in fields if field in schema], expanded=expanded
+        )
 
     evaluations = [f"{key}_{part}" for key in EVALUATIONS.values() for part in ("tp", "fp", "fn")]
     samples.app_config.sidebar_groups = [
         fo.SidebarGroupDocument(name="tags", paths=[], expanded=True),
         group("labels", "ground_truth", "suggestions", "predictions", "two_stage", "unmerged"),
         group("suspicion", "rank", "suspicion", "reasons"),
-        group("ledger", "folder_class", "status", "face_size", "detector", "reason", "source", "group"),
+        group(
+            "ledger", "folder_class", "status", "face_size", "detector", "reason", "source", "group"
+        ),
         group("evaluation", *evaluations, expanded=False),
-        fo.SidebarGroupDocument(name="metadata", paths=["id", "filepath", "metadata.width", "metadata.height"], expanded=False),
-        fo.SidebarGroupDocument(name="other", paths=["image", "label_text", "created_at", "last_modified_at"], expanded=False),
+        fo.SidebarGroupDocument(
+            name="metadata",
+            paths=["id", "filepath", "metadata.width", "metadata.height"],
+            expanded=False,
+        ),
+        fo.SidebarGroupDocument(
+            name="other",
+            paths=["image", "label_text", "created_at", "last_modified_at"],
+            expanded=False,
+        ),
     ]
     samples.app_config.color_scheme = fo.ColorScheme(
         color_by="value",
@@ -125,21 +151,33 @@ def arrange_app(shown: OpenedSet) -> None:
                 "path": name,
                 "colorByAttribute": "label",
                 "fieldColor": colours[0],
-                "valueColors": [{"value": label, "color": colour} for label, colour in zip(shown.review.names, colours, strict=False)],
+                "valueColors": [
+                    {"value": label, "color": colour}
+                    for label, colour in zip(shown.review.names, colours, strict=False)
+                ],
             }
             for name, colours in _COLOURS.items()
         ],
     )
-    samples.app_config.active_fields = fo.ActiveFields(paths=["ground_truth", "suggestions", "rank", "reasons"])
+    samples.app_config.active_fields = fo.ActiveFields(
+        paths=["ground_truth", "suggestions", "rank", "reasons"]
+    )
     samples.save()
     labels = samples.generate_label_schemas("ground_truth", scan_samples=False)
-    samples.update_label_schema("ground_truth", labels | {"component": "radio", "classes": list(shown.review.names), "attributes": []})
+    samples.update_label_schema(
+        "ground_truth",
+        labels | {"component": "radio", "classes": list(shown.review.names), "attributes": []},
+    )
     samples.activate_label_schemas("ground_truth")
 
 
 def _state(shown: OpenedSet, where: str) -> str:
     """Return a fingerprint of the labels and of the predictions in a field."""
-    paths = [f"{name}.detections.{part}" for name in ("ground_truth", where) for part in ("id", "label", "bounding_box")]
+    paths = [
+        f"{name}.detections.{part}"
+        for name in ("ground_truth", where)
+        for part in ("id", "label", "bounding_box")
+    ]
     return hashlib.sha256(json.dumps(shown.samples.values(["image", *paths])).encode()).hexdigest()
 
 
@@ -151,12 +189,19 @@ def _save_scenarios(shown: OpenedSet) -> None:
     store = ExecutionStore.create(_SCENARIOS, shown.samples._doc.id)
     scenarios = dict(store.get("scenarios") or {})
     ours: dict[str, dict[str, Any]] = {
-        "by face size": {"type": "label_attribute", "field": "ground_truth.detections.size", "subsets": list(SIZES)}
+        "by face size": {
+            "type": "label_attribute",
+            "field": "ground_truth.detections.size",
+            "subsets": list(SIZES),
+        }
     }
     for name, path in {"by folder": "folder_class", "by status": "status"}.items():
         if values := [value for value in shown.samples.distinct(path) if value]:
             ours[name] = {"type": "sample_field", "field": path, "subsets": values}
-    ours["by split"] = {"type": "view", "subsets": [f"split: {split}" for split in shown.review.dataset.splits]}
+    ours["by split"] = {
+        "type": "view",
+        "subsets": [f"split: {split}" for split in shown.review.dataset.splits],
+    }
     for name, scenario in ours.items():
         number = str(ObjectId(hashlib.sha256(name.encode()).digest()[:12]))
         scenarios[number] = {"id": number, "name": name} | scenario

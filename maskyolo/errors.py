@@ -1,6 +1,7 @@
-"""The errors a user can cause: one root, so that a caller can catch them all, and a child for each kind of mend.
+"""The errors that a user can cause: one root to catch them all, and a subclass for each area.
 
-Every message is one line and says what failed, where, what was found and what to do.
+Every error says in one line what failed, where, and what was found (`problem`), and what to do
+about it (`remedy`).
 """
 
 from __future__ import annotations
@@ -23,55 +24,75 @@ __all__ = [
 
 
 class MaskyoloError(Exception):
-    """Anything the user can mend; the command prints it as one line and exits with 1."""
+    """Anything the user can fix; the command prints it as one line and exits with 1.
+
+    Attributes:
+        problem: what failed, where, and what was found, in one line without a full stop.
+        remedy: what the user can do about it; empty if the problem already says it.
+
+    Example:
+        >>> str(MaskyoloError("conf must be between 0 and 1, got 1.5", "use a value such as 0.5"))
+        'conf must be between 0 and 1, got 1.5; use a value such as 0.5'
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)  # both, so that the error can be pickled
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
 class ImageError(MaskyoloError):
-    """A picture that cannot be decoded: missing, truncated, no picture at all, or too large."""
+    """An image that cannot be decoded: missing, truncated, not an image, or too large."""
 
 
 class SourceError(MaskyoloError):
-    """A source of frames that cannot be opened or that broke off: file, folder, camera, stream."""
+    """A source of frames (file, folder, camera, stream) that cannot be opened or breaks off."""
 
 
 class DatasetError(MaskyoloError):
-    """A data set that is not what its format promises: folders, labels, `data.yaml`, ledger."""
+    """A data set that does not follow its format: folders, labels, `data.yaml`, ledger."""
 
 
 class WeightsError(MaskyoloError):
-    """Model weights that are missing, have the wrong checksum, or do not belong to this task."""
+    """Weights that are missing, have the wrong checksum, or are for another task."""
 
 
 class OutputError(MaskyoloError):
-    """An output that cannot be written: it exists already, no permission, no space left."""
+    """An output that cannot be written: it already exists, no permission, no space left."""
 
 
 class DependencyError(MaskyoloError):
-    """An optional package that a command needs is not installed; the message says the line that installs it."""
+    """An optional package is not installed; the remedy is the command that installs it."""
+
+
+#: What to do when the operating system refuses to write, by error number.
+_REMEDIES = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EACCES: "choose a folder you can write to",
+    errno.EPERM: "choose a folder you can write to",
+    errno.EROFS: "choose a folder you can write to",
+    errno.ENOTDIR: "there is a file where a folder is needed; choose another folder",
+    errno.EEXIST: "there is a file where a folder is needed; choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 @contextmanager
 def output_errors(path: Path | str) -> Iterator[None]:
-    """Turn the operating system's refusals to write to `path` into an `OutputError` of one line.
+    """Turn the operating system's refusal to write to `path` into an `OutputError` of one line.
 
     Raises:
-        OutputError: no space left, no permission, a read-only file system, or a file where a folder is needed.
+        OutputError: no space left, no permission, a read-only file system, or a file where a
+            folder is needed. Any other `OSError` passes through unchanged.
     """
-    mends = {
-        errno.ENOSPC: "free some space or choose another folder",
-        errno.EDQUOT: "free some space or choose another folder",
-        errno.EACCES: "choose a folder you may write to",
-        errno.EPERM: "choose a folder you may write to",
-        errno.EROFS: "choose a folder you may write to",
-        errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
-        errno.EEXIST: "a file stands where a folder is needed; choose another folder",
-        errno.ENAMETOOLONG: "choose a shorter name",
-    }
     try:
         yield
     except OSError as error:
-        if error.errno not in mends:
+        if error.errno not in _REMEDIES:
             raise
-        raise OutputError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}; {mends[error.errno]}"
-        ) from error
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write {path}: {reason}", _REMEDIES[error.errno]) from error

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from maskyolo.core.options import Options, option
 from maskyolo.errors import OutputError, output_errors
 from maskyolo.images import write_atomic
 
-__all__ = ["new_run", "save_args"]
+__all__ = ["RunOptions", "new_run", "save_args"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """Where a run's folder is made; a command's options redefine `project` and `name`."""
+
+    project: Path | str = option(
+        "runs",
+        help="Folder in which the run's folder is created.",
+        cli_type=Path,
+        recorded=False,
+    )
+    name: str = option(
+        "run", help="Name of the run's folder; a number is added if it exists.", recorded=False
+    )
+    exist_ok: bool = option(
+        False,
+        help="Write into an existing folder of that name instead of adding a number.",
+        recorded=False,
+    )
 
 
 def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:

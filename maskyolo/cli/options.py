@@ -1,11 +1,22 @@
-"""Options that more than one command has, declared once; a command's own options stand in its file."""
+"""Offers a library's options as a command's, and declares what only commands have.
+
+`with_options` turns the fields of an `Options` class (`maskyolo.core.options`) into Typer options:
+type, default, range and help are written once, in the library.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from maskyolo.core.options import OptionInfo, Options, option_info
 
 __all__ = [
     "Backend",
@@ -31,6 +42,7 @@ __all__ = [
     "Strict",
     "Trust",
     "examples",
+    "with_options",
 ]
 
 Project = Annotated[Path, typer.Option(help="Folder the run's folder is made in.")]
@@ -148,3 +160,56 @@ FaceWeights = Annotated[
 def examples(*lines: str) -> str:
     r"""Return the epilog of a command's help: its examples, one a line and never wrapped (`\b`); a test reads and parses them."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command that takes `options: kind`, so that it offers each field as an option.
+
+    The options stand where `options` does in the command's own signature. `given`, if the command
+    has a parameter of that name, receives the names of the options that were on the command line.
+
+    Example:
+        >>> @with_options(GreetOptions)
+        ... def greet(name: Annotated[str, typer.Argument()], options: GreetOptions) -> None:
+        ...     print("hello " * options.times + name)
+    """
+    hints = typing.get_type_hints(kind)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name == "options":
+                parameters += [
+                    _parameter(field.name, hints[field.name], field.default, option_info(field))
+                    for field in fields(kind)
+                ]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            values = {}
+            for field in fields(kind):
+                value, parse = given.pop(field.name), option_info(field).cli_parse
+                values[field.name] = parse(value) if parse and value is not None else value
+            command(**given, options=kind(**values))
+
+        del run.__wrapped__  # Typer would look at the signature behind it
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.Parameter:
+    kind = info.cli_type or hint
+    default = info.cli_default if info.has_cli_default else default
+    flags = info.flags or (f"--{name.replace('_', '-')}",)
+    if kind is bool and default:
+        flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
+    declared = typer.Option(*flags, help=info.help, min=info.minimum, max=info.maximum)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
+    )

@@ -1,0 +1,1 @@
+"""What every other package builds on: arrays, images, classes, files, options, runs."""

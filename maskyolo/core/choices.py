@@ -1,0 +1,98 @@
+"""The fixed choices of options, as enums: help and shell completion offer their values."""
+
+from __future__ import annotations
+
+from maskyolo.core.options import Choice
+
+__all__ = [
+    "BackendName",
+    "Bystanders",
+    "CrossCheck",
+    "FaceDetectorName",
+    "Pipeline",
+    "Precision",
+    "Split",
+]
+
+
+class Pipeline(Choice):
+    """How faces with and without a mask are found.
+
+    Attributes:
+        YOLO: one forward pass per image.
+        TWO_STAGE: a face detector, then a classifier of each face, as in the projects of 2020.
+    """
+
+    YOLO = "yolo"
+    TWO_STAGE = "two-stage"
+
+
+class BackendName(Choice):
+    """The runtime that computes a network; `AUTO` chooses by file and machine."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+    TORCH = "torch"
+
+
+class Precision(Choice):
+    """The number format that a network computes in; `AUTO` is BF16 where the CPU supports it."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class FaceDetectorName(Choice):
+    """A face detector.
+
+    Attributes:
+        SSD: OpenCV's SSD, run several times per image, for reliable label boxes.
+        SSD_PLAIN: one pass of it at 300x300, as the projects of 2020 use it.
+        YUNET: YuNet, which also gives landmarks.
+        HAAR: OpenCV's Haar cascade.
+    """
+
+    SSD = "ssd"
+    SSD_PLAIN = "ssd-plain"
+    YUNET = "yunet"
+    HAAR = "haar"
+
+
+class Split(Choice):
+    """A split of a data set."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class CrossCheck(Choice):
+    """Which models check and complete the faces that SSD finds while a data set is labelled.
+
+    Attributes:
+        BOTH: YuNet, and maskyolo-n-folders for the boxes.
+        YUNET: YuNet alone.
+        NONE: none; SSD alone decides.
+    """
+
+    BOTH = "both"
+    YUNET = "yunet"
+    NONE = "none"
+
+
+class Bystanders(Choice):
+    """How the faces beside a photo's subject get their class.
+
+    Attributes:
+        DETECTOR: maskyolo-n-folders decides; where it is unsure, the face is blanked out.
+        BLANK: all are blanked out.
+        SET_ASIDE: photos with bystanders are left out.
+        FOLDER: they get the folder's class.
+    """
+
+    DETECTOR = "detector"
+    BLANK = "blank"
+    SET_ASIDE = "set-aside"
+    FOLDER = "folder"

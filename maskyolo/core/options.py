@@ -1,0 +1,213 @@
+"""Options: each is written once, as a field of a frozen dataclass, and serves four readers.
+
+The library checks it, the command offers it (`maskyolo.cli.options`), `args.yaml` records it, and
+the reference documents it. A public function takes an options object, its fields as keywords, or
+both, in which case the keywords win:
+
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class GreetOptions(Options):
+    ...     times: int = option(1, help="How often to greet.", minimum=1)
+    >>> @takes_options(GreetOptions)
+    ... def greet(name: str, options: GreetOptions | None = None, **settings: Any) -> str:
+    ...     chosen = GreetOptions.merge(options, settings)
+    ...     return " ".join(["hello"] * chosen.times + [name])
+    >>> greet("you", times=2)
+    'hello hello you'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from typing_extensions import Self
+
+from maskyolo.errors import MaskyoloError
+
+__all__ = ["Choice", "OptionInfo", "Options", "option", "option_info", "takes_options"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Self = TypeVar("_Self", bound="Options")
+_UNSET: Any = object()
+
+
+class Choice(str, Enum):
+    """A fixed choice, such as a backend: an enum whose members are also their text.
+
+    Example:
+        >>> class Color(Choice):
+        ...     RED = "red"
+        >>> str(Color.RED), Color.RED == "red"
+        ('red', True)
+    """
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """What is known about an option beside its type and default.
+
+    Attributes:
+        help: one or two sentences for the command's help and the reference.
+        minimum: smallest value allowed, inclusive.
+        maximum: largest value allowed, inclusive.
+        flags: the command's names of it, such as `("--conf", "--confidence")`; empty for the name
+            of the field with hyphens.
+        recorded: whether `args.yaml` records it; not what has no effect on the results.
+        cli_type: the type that the command parses, if it is not the field's.
+        cli_default: the command's default, if it is not the library's.
+        cli_parse: makes the field's value from what the command parsed.
+    """
+
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    flags: tuple[str, ...] = ()
+    recorded: bool = True
+    cli_type: Any = None
+    cli_default: Any = _UNSET
+    cli_parse: Callable[[Any], Any] | None = None
+
+    @property
+    def has_cli_default(self) -> bool:
+        """Whether the command has a default of its own."""
+        return self.cli_default is not _UNSET
+
+
+def option(
+    default: Any,
+    *,
+    help: str,  # noqa: A002  # the field's usual word
+    minimum: float | None = None,
+    maximum: float | None = None,
+    flags: tuple[str, ...] = (),
+    recorded: bool = True,
+    cli_type: Any = None,
+    cli_default: Any = _UNSET,
+    cli_parse: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Declare a field of an `Options` class; see `OptionInfo` for the arguments."""
+    info = OptionInfo(help, minimum, maximum, flags, recorded, cli_type, cli_default, cli_parse)
+    return dataclasses.field(default=default, metadata={"option": info})
+
+
+def option_info(field: dataclasses.Field[Any]) -> OptionInfo:
+    """Return what `option` was told about a field."""
+    info: OptionInfo = field.metadata["option"]
+    return info
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of all options objects: checks ranges and choices when it is made.
+
+    Raises:
+        MaskyoloError: a value is out of its range, or not one of a fixed set of choices.
+    """
+
+    def __post_init__(self) -> None:
+        choices = _choices(type(self))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if choice := choices.get(field.name):
+                object.__setattr__(self, field.name, _chosen(choice, field.name, value))
+            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+                _check_range(field.name, value, option_info(field))
+
+    @classmethod
+    def merge(cls, options: Options | None, settings: Mapping[str, Any]) -> Self:
+        """Return `options`, or the defaults, with the keywords in `settings` put over them.
+
+        `options` may be of a base class, whose fields are then taken over.
+
+        Raises:
+            TypeError: a keyword that is no option, as Python has it for a function.
+            MaskyoloError: a value is out of its range.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise TypeError(f"got an unexpected keyword argument '{name}'")
+        if isinstance(options, cls):
+            return replace(options, **settings) if settings else options
+        given = fields(options) if options else ()
+        return cls(**{**{field.name: getattr(options, field.name) for field in given}, **settings})
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the options for `args.yaml`, by field name, choices as text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if option_info(f).recorded}
+        return {
+            name: str(value) if isinstance(value, Choice) else value
+            for name, value in values.items()
+        }
+
+
+def takes_options(kind: type[Options]) -> Callable[[_Function], _Function]:
+    """Decorate a function so that its signature shows the fields of `kind` for its `**settings`.
+
+    `inspect.signature`, `help` and the reference then show every keyword with its default.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        given = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        taken = {parameter.name for parameter in given}
+        keywords = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field.type,
+            )
+            for field in fields(kind)
+            if field.name not in taken
+        ]
+        shown = signature.replace(parameters=[*given, *keywords])
+        function.__signature__ = shown  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _choices(kind: type[Options]) -> dict[str, type[Choice]]:
+    """Return the fields of `kind` whose type is a `Choice`, or a `Choice` or None."""
+    cached: dict[str, type[Choice]] | None = kind.__dict__.get("_cached_choices")
+    if cached is None:
+        cached = {}
+        for name, hint in get_type_hints(kind).items():
+            for part in (hint, *get_args(hint)):
+                if isinstance(part, type) and issubclass(part, Choice):
+                    cached[name] = part
+        kind._cached_choices = cached  # type: ignore[attr-defined]
+    return cached
+
+
+def _chosen(choice: type[Choice], name: str, value: Any) -> Choice:
+    try:
+        return choice(value)
+    except ValueError:
+        known = ", ".join(str(member) for member in choice)
+        raise MaskyoloError(f"unknown {name} '{value}'", f"choose one of {known}") from None
+
+
+def _check_range(name: str, value: float, info: OptionInfo) -> None:
+    low, high = info.minimum, info.maximum
+    if (low is None or value >= low) and (high is None or value <= high):  # also false for NaN
+        return
+    if low is not None and high is not None:
+        wanted = f"between {low:g} and {high:g}"
+    else:
+        wanted = f"at least {low:g}" if low is not None else f"at most {high:g}"
+    raise MaskyoloError(f"{name.replace('_', '-')} must be {wanted}, got {value:g}")

@@ -1,0 +1,1 @@
+"""Detectors: image in, `supervision.Detections` out."""

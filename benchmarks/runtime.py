@@ -177,7 +177,7 @@ def files(rounds: int, folder: Path) -> list[str]:
     import maskyolo
     from maskyolo.backends import to_tensor, usable_cpus
     from maskyolo.images import read_image
-    from maskyolo.sources import Video
+    from maskyolo.sources import VideoSource
     from maskyolo.speed import crowd_frame, cut_faces
     from maskyolo.yolo import letterbox, network_shape
 
@@ -197,7 +197,7 @@ def files(rounds: int, folder: Path) -> list[str]:
     clip = clips[5]
     stock = YOLO(shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt"))
     batch = to_tensor(
-        letterbox(next(Video(clip).frames()).image, network_shape(720, 1280, 640))[0][None]
+        letterbox(next(VideoSource(clip).frames()).image, network_shape(720, 1280, 640))[0][None]
     )
     compiled = _compiled(batch.shape, default.backend.precision, streams)
     requests: LifoQueue[Any] = LifoQueue()
@@ -214,7 +214,7 @@ def files(rounds: int, folder: Path) -> list[str]:
             list(pool.map(infer, range(FRAMES)))
 
     def decode() -> None:
-        assert sum(1 for _ in Video(clip).frames()) == FRAMES
+        assert sum(1 for _ in VideoSource(clip).frames()) == FRAMES
 
     def bare_and_decode() -> None:
         decoder = Thread(target=decode)

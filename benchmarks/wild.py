@@ -29,8 +29,8 @@ import numpy as np
 from maskyolo import load_detector, synthesize_masks
 from maskyolo.boxes import Boxes
 from maskyolo.comparison import Contestant
+from maskyolo.core.detector import Detector
 from maskyolo.dataset import list_images
-from maskyolo.detection import Detector
 from maskyolo.evaluate import (
     AP_FLOOR,
     FACE_FLOOR,
@@ -42,7 +42,7 @@ from maskyolo.evaluate import (
 )
 from maskyolo.images import ImageArray, read_image
 from maskyolo.metrics import confusion
-from maskyolo.sources import Video
+from maskyolo.sources import VideoSource
 
 MASK = 0
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
@@ -227,7 +227,9 @@ def read_all(paths: Iterable[Path]) -> Iterator[ImageArray]:
 def frames(text: str) -> Iterator[ImageArray]:
     file, _, span = text.rpartition(":")
     first, last = map(int, span.split("-"))
-    return (frame.image for frame in Video(Path(file)).frames() if first <= frame.index <= last)
+    return (
+        frame.image for frame in VideoSource(Path(file)).frames() if first <= frame.index <= last
+    )
 
 
 def main() -> None:

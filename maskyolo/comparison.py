@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from maskyolo._text import counted
+from maskyolo.core.detector import Detector
 from maskyolo.dataset import CLASS_NAMES
-from maskyolo.detection import Detector
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.evaluate import (
     AP_FLOOR,
@@ -33,8 +33,8 @@ from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.metrics import Case, Floats, confusion, interval
 from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
 from maskyolo.runs import new_run, save_args
-from maskyolo.sinks import VideoWriter, draw
-from maskyolo.sources import Video, display_name, open_sources
+from maskyolo.sinks import VideoWriter, draw_detections
+from maskyolo.sources import VideoSource, display_name, open_sources
 from maskyolo.speed import (
     COUNTS,
     FRAME,
@@ -427,7 +427,7 @@ def _contestants(
 
 def _open_video(source: Path | str) -> Any:
     sources = open_sources(source)
-    if len(sources) > 1 or not isinstance(sources[0], Video):
+    if len(sources) > 1 or not isinstance(sources[0], VideoSource):
         raise SourceError(
             f"cannot compare on {display_name(source)}: not a video file; for pictures give --images and --labels"
         )
@@ -497,7 +497,9 @@ def _side_by_side(
                     counts[name] += len(detections)
                     panels.append(
                         _panel(
-                            draw(frame.image, detections), f"{name}  {lap:.0f} ms", len(detectors)
+                            draw_detections(frame.image, detections),
+                            f"{name}  {lap:.0f} ms",
+                            len(detectors),
                         )
                     )
                     if len(faces) < 4 * _FACES and name == next(iter(runs)):
@@ -728,7 +730,7 @@ def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[Labelle
             )
             figures.append(
                 embedded(
-                    draw(image, detections),
+                    draw_detections(image, detections),
                     f"{found.name}: {count} error{'' if count == 1 else 's'}",
                 )
             )

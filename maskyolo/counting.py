@@ -328,7 +328,7 @@ class Counting(NullSink):
         if self.path:
             self._save()
 
-    def draw(self, image: ImageArray) -> None:
+    def draw_overlay(self, image: ImageArray) -> None:
         """Draw the zone and the line with its counts into a picture, BGR uint8 (H, W, 3)."""
         import supervision as sv
 

@@ -8,22 +8,23 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maskyolo.alerts import Alerts, display_command, display_host
 from maskyolo.backends import usable_cpus
 from maskyolo.blur import BLUR_CONF, Blur
+from maskyolo.core.detector import Detector
 from maskyolo.counting import Counting, EventFile
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray
 from maskyolo.interrupts import uninterrupted
-from maskyolo.pipeline import Ended, Failed, Found, Interrupted, results
+from maskyolo.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runs import new_run, save_args
 from maskyolo.sinks import Crops, Drawings, JsonLines, LabelFiles, Quit, Result, Sink, Sinks, Window
 from maskyolo.slicing import SlicedDetector
-from maskyolo.sources import Frame, Picture, Source, Video, display_name, open_sources
+from maskyolo.sources import Frame, ImageSource, Source, VideoSource, display_name, open_sources
 from maskyolo.tracking import LOW_CONF, Tracking
 from maskyolo.two_stage import TwoStageDetector
 from maskyolo.yolo import DEFAULT_MODELS, FACE_CONF, YoloDetector, load_detector
@@ -31,15 +32,7 @@ from maskyolo.yolo import DEFAULT_MODELS, FACE_CONF, YoloDetector, load_detector
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["Detector", "Summary", "detect"]
-
-
-class Detector(Protocol):
-    """Finds faces in a picture, BGR uint8 (H, W, 3), and says of each whether it wears a mask."""
-
-    def __call__(self, image: ImageArray) -> sv.Detections:
-        """Return `xyxy` pixels, `confidence`, `class_id` and `data["class_name"]`."""
-        ...
+__all__ = ["Summary", "detect"]
 
 
 #: Most faces of a picture that are made unrecognisable, however few are reported.
@@ -185,7 +178,7 @@ def detect(
         else Alerts(alert_cmd, alert_url, lambda text: tell("alert", MaskyoloError(text)))
     )
     sources = open_sources(source)
-    if track and all(isinstance(source, Picture) for source in sources):
+    if track and all(isinstance(source, ImageSource) for source in sources):
         raise MaskyoloError(
             f"cannot track in still pictures ({display_name(source)}); give a video, camera or stream, or leave out --track"
         )
@@ -256,7 +249,7 @@ def detect(
         if save_json is not None:
             yield JsonLines(Path(save_json))
 
-    overlay = counting.draw if counting else None
+    overlay = counting.draw_overlay if counting else None
     run = _Run(
         sources,
         loaded,
@@ -293,7 +286,7 @@ class _Run:
         self, vid_stride: int, reconnect: float
     ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
         """Yield each frame and what is in it, once it is written; everything is closed when this ends, however it does."""
-        if all(isinstance(source, Picture) for source in self.sources):
+        if all(isinstance(source, ImageSource) for source in self.sources):
             self.summary.total = len(self.sources)
         idle = self.window.idle if self.window else lambda: None
         with ExitStack() as stack:
@@ -307,7 +300,7 @@ class _Run:
                 )
             )
             for event in events:
-                if isinstance(event, Found):
+                if isinstance(event, Detected):
                     result = self._result(event)
                     self._write(result)
                     yield result.frame.image, result.detections
@@ -323,7 +316,7 @@ class _Run:
                 f"none of the {len(self.sources)} files can be read; the first: {self.summary.errors[0][1]}"
             )
 
-    def _result(self, event: Found) -> Result:
+    def _result(self, event: Detected) -> Result:
         frame, detections = event.frame, event.detections
         for step in self.steps:
             frame, detections = step(frame, detections)
@@ -438,10 +431,10 @@ def _at_most(max_det: int) -> Step:
 
 def _streams(sources: list[Source]) -> int:
     """Return how many frames to infer at once: one a core for files, one alone where the answer to each is waited for."""
-    many = len(sources) > 1 or isinstance(sources[0], Video)
+    many = len(sources) > 1 or isinstance(sources[0], VideoSource)
     return (
         usable_cpus()
-        if many and all(isinstance(source, (Picture, Video)) for source in sources)
+        if many and all(isinstance(source, (ImageSource, VideoSource)) for source in sources)
         else 1
     )
 

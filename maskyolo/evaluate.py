@@ -16,8 +16,8 @@ import numpy as np
 
 from maskyolo._text import counted
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.detector import Detector
 from maskyolo.dataset import CLASS_NAMES, class_of, list_images, load_dataset
-from maskyolo.detection import Detector
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
 from maskyolo.images import ImageArray, read_image, write_atomic
 from maskyolo.labels import Labels, parse_yolo

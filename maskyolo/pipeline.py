@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import cv2
 
+from maskyolo.core.detector import Detector
 from maskyolo.errors import ImageError, SourceError
 from maskyolo.sources import Frame, Source
 
 if TYPE_CHECKING:
     import supervision as sv
 
-    from maskyolo.detection import Detector
-
-__all__ = ["Ended", "Event", "Failed", "Found", "Interrupted", "results"]
+__all__ = ["Detected", "Ended", "Failed", "Interrupted", "Outcome", "results"]
 
 #: Frames read ahead, and the bytes of pixels from which fewer are.
 AHEAD = 4
@@ -39,7 +38,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 
 
 @dataclass(frozen=True)
-class Found:
+class Detected:
     """A frame and what is in it."""
 
     source: Source
@@ -71,7 +70,7 @@ class Ended:
     source: Source
 
 
-Event = Found | Interrupted | Failed | Ended
+Outcome = Detected | Interrupted | Failed | Ended
 
 
 def results(
@@ -81,7 +80,7 @@ def results(
     reconnect: float = 0.0,
     on_dropped: Callable[[int], None] | None = None,
     on_idle: Callable[[], None] = lambda: None,
-) -> Generator[Event, None, None]:
+) -> Generator[Outcome, None, None]:
     """Yield what is found in every frame of every source, in order, and how each source ends.
 
     Frames of files go to as many threads at once as the detector says that it takes (`detector.workers`; without that it is
@@ -107,11 +106,11 @@ def results(
         )  # every core has a frame; OpenCV's own threads would spin for their share of it
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
-    def first() -> Event:
+    def first() -> Outcome:
         item, future = pending.popleft()
         if not isinstance(item, _Read):
             return item
-        return Found(
+        return Detected(
             item.source, item.frame, future.result() if future else detector(item.frame.image)
         )
 

@@ -43,7 +43,7 @@ __all__ = [
     "Sinks",
     "VideoWriter",
     "Window",
-    "draw",
+    "draw_detections",
     "json_record",
 ]
 
@@ -73,7 +73,7 @@ class Result:
     @cached_property
     def drawn(self) -> ImageArray:
         """A copy of the frame with the detections and what the run lays over it drawn, made once for all sinks."""
-        drawn = draw(self.frame.image, self.detections)
+        drawn = draw_detections(self.frame.image, self.detections)
         if self.overlay:
             self.overlay(drawn)
         return drawn
@@ -511,7 +511,7 @@ class Window:
         return bool(key != -1)
 
 
-def draw(image: ImageArray, detections: sv.Detections) -> ImageArray:
+def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
     """Return a copy of a picture with the detections drawn: green with a mask, red without, labelled with the confidence.
 
     Lines and text grow with the picture; a label stays inside it, and is only the confidence where the

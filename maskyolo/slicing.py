@@ -12,7 +12,7 @@ from maskyolo.images import ImageArray
 if TYPE_CHECKING:
     import supervision as sv
 
-    from maskyolo.detection import Detector
+    from maskyolo.core.detector import Detector
 
 __all__ = ["SlicedDetector"]
 
@@ -42,7 +42,7 @@ class SlicedDetector:
         self.detector, self.size = detector, size
 
     def __call__(self, image: ImageArray) -> sv.Detections:
-        """Detect in one picture, BGR uint8 (H, W, 3); see `detection.Detector`."""
+        """Detect in one picture, BGR uint8 (H, W, 3); see `core.detector.Detector`."""
         whole = self.detector(image)
         if max(image.shape[:2]) <= self.size:
             return whole

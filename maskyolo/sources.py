@@ -30,12 +30,12 @@ from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_pictu
 
 __all__ = [
     "VIDEO_SUFFIXES",
-    "Camera",
+    "CameraSource",
     "Frame",
-    "Picture",
+    "ImageSource",
     "Source",
-    "Stream",
-    "Video",
+    "StreamSource",
+    "VideoSource",
     "display_name",
     "http_request",
     "open_sources",
@@ -126,7 +126,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageSource:
     """A picture file."""
 
     path: Path
@@ -143,7 +143,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoSource:
     """A video file; any that FFmpeg reads."""
 
     path: Path
@@ -165,7 +165,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraSource:
     """A camera of this machine by its index."""
 
     index: int
@@ -216,7 +216,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamSource:
     """An address: a picture or video over HTTP(S), or a stream such as RTSP."""
 
     url: str
@@ -296,9 +296,9 @@ def open_sources(source: str | int | Path) -> list[Source]:
         )
     path = Path(text)
     if isinstance(source, int) or (text.isascii() and text.isdigit()):
-        return [Camera(int(text))]
+        return [CameraSource(int(text))]
     if "://" in text:
-        return [Stream(text)]
+        return [StreamSource(text)]
     if path.is_dir():
         return _in_folder(path)
     if path.suffix.lower() == ".txt" and path.is_file():
@@ -335,8 +335,8 @@ def display_name(source: str | int | Path) -> str:
 def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_picture(path)):
-        return Picture(path)
-    return Video(path)
+        return ImageSource(path)
+    return VideoSource(path)
 
 
 def _wanted(path: Path) -> bool:
@@ -394,7 +394,9 @@ def _in_list(path: Path) -> list[Source]:
                 entry.suffix.lower() == ".txt" and "://" not in line
             )  # a list in a list could hold itself
             found += (
-                [Video(entry)] if is_list else open_sources(line if "://" in line else str(entry))
+                [VideoSource(entry)]
+                if is_list
+                else open_sources(line if "://" in line else str(entry))
             )
         except SourceError:
             found.append(

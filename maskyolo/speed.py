@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from maskyolo.detection import Detector
+from maskyolo.core.detector import Detector
 from maskyolo.images import ImageArray
 
 if TYPE_CHECKING:

@@ -324,6 +324,6 @@ def test_zone_and_line_are_drawn() -> None:
     counting = Counting(zone="20,20,180,20,180,80,20,80", line="100,0,100,100")
     counting.write(result(0))
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-    counting.draw(picture)
+    counting.draw_overlay(picture)
     assert min(picture[place].min() for place in ((20, 60), (80, 60), (90, 100))) > 200
     assert not picture[10, 60].any()

@@ -27,9 +27,9 @@ from maskyolo.detection import Summary, detect
 from maskyolo.errors import SourceError
 from maskyolo.images import ImageArray
 from maskyolo.sinks import Quit
-from maskyolo.sources import Stream
+from maskyolo.sources import StreamSource
 
-Camera = Mjpeg | Rtsp | Webcam
+LiveCamera = Mjpeg | Rtsp | Webcam
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def mjpeg(samples: Path) -> Iterator[Mjpeg]:
 @pytest.fixture(params=["mjpeg", "rtsp", "webcam"])
 def camera(
     request: pytest.FixtureRequest, samples: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Camera]:
+) -> Iterator[LiveCamera]:
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
     if request.param == "rtsp" and (reason := Rtsp.missing()):
         pytest.skip(reason)
-    found: Camera = (
+    found: LiveCamera = (
         Mjpeg(samples / "street.jpg")
         if request.param == "mjpeg"
         else Rtsp()
@@ -77,7 +77,7 @@ class Eye:
         )
 
 
-def newest(camera: Camera) -> int:
+def newest(camera: LiveCamera) -> int:
     """The last frame that has been sent and that can have been decoded."""
     return camera.sent - 1 - camera.delay
 
@@ -86,7 +86,7 @@ def records(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: Camera) -> None:
+def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: LiveCamera) -> None:
     summary, marks = Summary(), []
 
     def slow(number: int) -> None:
@@ -116,7 +116,7 @@ def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: Camera) -> N
     assert summary.frames + summary.dropped + camera.delay == camera.sent
 
 
-def test_one_that_dies_and_returns_goes_on(camera: Camera, tmp_path: Path) -> None:
+def test_one_that_dies_and_returns_goes_on(camera: LiveCamera, tmp_path: Path) -> None:
     summary, told, mark = Summary(), [], 0
 
     def die(number: int) -> None:
@@ -149,7 +149,7 @@ def test_one_that_dies_and_returns_goes_on(camera: Camera, tmp_path: Path) -> No
 
 
 def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(
-    camera: Camera, tmp_path: Path
+    camera: LiveCamera, tmp_path: Path
 ) -> None:
     def die(number: int) -> None:
         if number >= newest(camera):
@@ -171,7 +171,7 @@ def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(
     assert set(last) == {"source", "frame", "error"}
 
 
-def test_another_size_in_mid_stream_goes_on(camera: Camera, tmp_path: Path) -> None:
+def test_another_size_in_mid_stream_goes_on(camera: LiveCamera, tmp_path: Path) -> None:
     grown = False
 
     def grow(number: int) -> None:
@@ -197,7 +197,7 @@ def test_another_size_in_mid_stream_goes_on(camera: Camera, tmp_path: Path) -> N
 
 
 def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
-    frames = Stream(mjpeg.url).frames(vid_stride=3)
+    frames = StreamSource(mjpeg.url).frames(vid_stride=3)
     first = next(frames)
     mjpeg.send(6)
     second = next(frames)
@@ -294,7 +294,7 @@ def test_a_server_that_accepts_and_says_nothing_is_one_line(
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"),
     ):
-        list(Stream(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x").frames())
+        list(StreamSource(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x").frames())
 
 
 def test_a_stream_that_falls_silent_is_tried_again(

@@ -14,7 +14,7 @@ import supervision as sv
 from maskyolo import pipeline
 from maskyolo.errors import SourceError
 from maskyolo.images import ImageArray
-from maskyolo.pipeline import Ended, Failed, Found, Interrupted, results
+from maskyolo.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.sources import Frame, Kind
 
 
@@ -56,9 +56,9 @@ def greys(events: list[pipeline.Event]) -> list[int]:
     assert all(
         event.detections.confidence[0] == event.frame.image[0, 0, 0]
         for event in events
-        if isinstance(event, Found)
+        if isinstance(event, Detected)
     )
-    return [int(event.frame.image[0, 0, 0]) for event in events if isinstance(event, Found)]
+    return [int(event.frame.image[0, 0, 0]) for event in events if isinstance(event, Detected)]
 
 
 def test_frames_keep_their_order_when_later_ones_are_done_first() -> None:
@@ -146,7 +146,7 @@ def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPat
         if sum(isinstance(event, Interrupted) for event in events) == 3:
             break
     stream.close()
-    found = [event.frame for event in events if isinstance(event, Found)]
+    found = [event.frame for event in events if isinstance(event, Detected)]
     assert [frame.index for frame in found] == [*range(9)]
     assert [frame.time for frame in found[3:]] == sorted(frame.time for frame in found[3:])
     told = [str(event.error) for event in events if isinstance(event, Interrupted)]

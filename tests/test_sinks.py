@@ -30,7 +30,7 @@ from maskyolo.sinks import (
     Sinks,
     VideoWriter,
     Window,
-    draw,
+    draw_detections,
 )
 from maskyolo.sources import Frame
 
@@ -76,7 +76,7 @@ def bgr(hexadecimal: str) -> np.ndarray:
 
 def test_masked_is_green_and_bare_is_red_and_the_frame_is_left_alone() -> None:
     image = np.full((400, 600, 3), GREY, np.uint8)
-    drawn = draw(image, found((100, 100, 200, 200), (300, 100, 400, 200)))
+    drawn = draw_detections(image, found((100, 100, 200, 200), (300, 100, 400, 200)))
     assert (image == GREY).all()
     assert (drawn[150, 100] == bgr(COLORS[0])).all()
     assert (drawn[150, 300] == bgr(COLORS[1])).all()
@@ -86,13 +86,13 @@ def test_masked_is_green_and_bare_is_red_and_the_frame_is_left_alone() -> None:
 
 def test_nothing_found_draws_nothing() -> None:
     image = np.full((40, 60, 3), GREY, np.uint8)
-    assert (draw(image, found()) == image).all()
+    assert (draw_detections(image, found()) == image).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 20), (100, 3000), (640, 480), (5000, 4000)])
 def test_every_size_can_be_drawn_on(size: tuple[int, int]) -> None:
     width, height = size
-    drawn = draw(
+    drawn = draw_detections(
         np.full((height, width, 3), GREY, np.uint8), found((0, 0, width, height), (0, 0, 1, 1))
     )
     assert drawn.shape == (height, width, 3)
@@ -101,8 +101,8 @@ def test_every_size_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 def test_a_label_at_the_border_is_inside_the_picture() -> None:
     size = (600, 400)
-    inside = draw(np.full((400, 600, 3), GREY, np.uint8), found((300, 200, 400, 300)))
-    corner = draw(np.full((400, 600, 3), GREY, np.uint8), found((499, 0, 599, 100)))
+    inside = draw_detections(np.full((400, 600, 3), GREY, np.uint8), found((300, 200, 400, 300)))
+    corner = draw_detections(np.full((400, 600, 3), GREY, np.uint8), found((499, 0, 599, 100)))
     white = [(drawn.min(axis=2) > 200).sum() for drawn in (inside, corner)]
     assert white[0] > 50
     assert white[1] == pytest.approx(white[0], rel=0.2), size
@@ -110,7 +110,7 @@ def test_a_label_at_the_border_is_inside_the_picture() -> None:
 
 def test_big_pictures_get_thick_lines() -> None:
     def inked(width: int, height: int) -> int:
-        drawn = draw(
+        drawn = draw_detections(
             np.full((height, width, 3), GREY, np.uint8),
             found((width // 4, height // 4, width // 2, height * 3 // 4)),
         )

@@ -18,12 +18,12 @@ from PIL import Image
 
 from maskyolo.errors import ImageError, SourceError
 from maskyolo.sources import (
-    Camera,
+    CameraSource,
     Frame,
-    Picture,
+    ImageSource,
     Source,
-    Stream,
-    Video,
+    StreamSource,
+    VideoSource,
     display_name,
     open_sources,
 )
@@ -88,7 +88,12 @@ def test_a_folder_gives_its_pictures_and_videos_by_name(tmp_path: Path) -> None:
     (tmp_path / "aa.mp4").touch()
     (tmp_path / "notes.md").write_text("none")
     (tmp_path / "deeper.jpg").mkdir()
-    assert [type(found) for found in open_sources(tmp_path)] == [Picture, Video, Picture, Picture]
+    assert [type(found) for found in open_sources(tmp_path)] == [
+        ImageSource,
+        VideoSource,
+        ImageSource,
+        ImageSource,
+    ]
     assert names(tmp_path) == ["a.jpg", "aa.mp4", "b.JPG", "c.jpg_1x1"]
 
 
@@ -142,8 +147,8 @@ def test_nothing_there_is_one_line(tmp_path: Path) -> None:
 
 
 def test_numbers_are_cameras_and_schemes_are_addresses() -> None:
-    assert open_sources(0) == open_sources("0") == [Camera(0)]
-    assert open_sources("rtsp://host/x") == [Stream("rtsp://host/x")]
+    assert open_sources(0) == open_sources("0") == [CameraSource(0)]
+    assert open_sources("rtsp://host/x") == [StreamSource("rtsp://host/x")]
 
 
 def test_a_video_gives_every_frame_with_its_time(tmp_path: Path) -> None:
@@ -214,7 +219,9 @@ def test_a_video_that_breaks_off_gives_what_is_there_and_says_so(
         tmp_path / "whole.mp4", frames=40, options={"movflags": "faststart"}
     ).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: int(len(whole) * share)])
-    frames = read_until_error(Video(tmp_path / "cut.mp4"), match=r"breaks off: \d+ frames of 40")
+    frames = read_until_error(
+        VideoSource(tmp_path / "cut.mp4"), match=r"breaks off: \d+ frames of 40"
+    )
     assert 5 < len(frames) < 40
 
 
@@ -225,7 +232,7 @@ def test_a_hole_in_a_video_is_told_after_the_rest_is_read(tmp_path: Path) -> Non
     middle = len(data) // 2
     data[middle : middle + 1500] = b"\xff" * 1500
     (tmp_path / "a.mp4").write_bytes(data)
-    frames = read_until_error(Video(tmp_path / "a.mp4"), match="damaged")
+    frames = read_until_error(VideoSource(tmp_path / "a.mp4"), match="damaged")
     assert 20 < len(frames) < 40
 
 
@@ -280,18 +287,18 @@ def test_a_camera_that_is_unplugged_gives_what_it_saw_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
-    frames = read_until_error(Camera(0), match="camera 0: it broke off after 3 frames")
+    frames = read_until_error(CameraSource(0), match="camera 0: it broke off after 3 frames")
     assert [(frame.index, frame.kind, frame.source, frame.rate) for frame in frames] == [
         (index, "live", "0", 30) for index in range(3)
     ]
     assert frames[0].time <= frames[2].time
     with pytest.raises(SourceError, match="gives no picture"):
-        list(Camera(1).frames())
+        list(CameraSource(1).frames())
 
 
 def test_no_camera_is_one_line_and_opencv_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceError, match="camera 97"):
-        list(Camera(97).frames())
+        list(CameraSource(97).frames())
     assert capfd.readouterr().err == ""
 
 

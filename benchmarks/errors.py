@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo import load_detector
-from maskyolo.evaluate import AP_FLOOR, LabelledPicture, find_pictures, predict
+from maskyolo.evaluate import AP_FLOOR, LabeledImage, find_images, predict
 from maskyolo.images import ImageArray, read_image, write_image
 from maskyolo.metrics import Case, average_precision, match
 
@@ -71,7 +71,7 @@ def mended(cases: Sequence[Case]) -> dict[str, float]:
 
 
 def alarms(
-    pictures: Sequence[LabelledPicture], cases: Sequence[Case], most: int
+    pictures: Sequence[LabeledImage], cases: Sequence[Case], most: int
 ) -> list[tuple[float, Path, list[float]]]:
     """Return the surest alarms away from every label: confidence, picture, box xyxy in pixels."""
     found = [
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--alarms", type=int, default=50, help="how many of them")
     parser.add_argument("--trust", action="store_true", help="open a .pt file of unknown origin")
     args = parser.parse_args()
-    pictures, _ = find_pictures(
+    pictures, _ = find_images(
         images=args.folder / "images", labels=args.folder / "annotations", image_list=args.list
     )
     detectors = {

@@ -35,8 +35,8 @@ from maskyolo.evaluate import (
     AP_FLOOR,
     FACE_FLOOR,
     Evaluation,
-    LabelledPicture,
-    find_pictures,
+    LabeledImage,
+    find_images,
     measure,
     predict,
 )
@@ -179,9 +179,7 @@ def mask_colour(image: ImageArray, box: Boxes) -> str:
     return "blue or green" if 35 <= hue <= 130 else "other"
 
 
-def by_colour(
-    one: Evaluation, pictures: Sequence[LabelledPicture]
-) -> dict[str, tuple[int, int, int]]:
+def by_colour(one: Evaluation, pictures: Sequence[LabeledImage]) -> dict[str, tuple[int, int, int]]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for case, picture in zip(one.cases, pictures, strict=True):
         image = read_image(picture.path)
@@ -194,7 +192,7 @@ def by_colour(
     return {name: (a, b, c) for name, (a, b, c) in sorted(counts.items())}
 
 
-def compressed(pictures: Sequence[LabelledPicture], folder: Path) -> list[LabelledPicture]:
+def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledImage]:
     """Save the photos once more: JPEG, quality 70, colour at half the resolution (4:2:0)."""
     saved = []
     options = [
@@ -206,7 +204,7 @@ def compressed(pictures: Sequence[LabelledPicture], folder: Path) -> list[Labell
     for picture in pictures:
         path = folder / f"{picture.path.stem}.jpg"
         path.write_bytes(cv2.imencode(".jpg", read_image(picture.path), options)[1].tobytes())
-        saved.append(LabelledPicture(path, picture.labels, picture.ignored, picture.normalized))
+        saved.append(LabeledImage(path, picture.labels, picture.ignored, picture.normalized))
     return saved
 
 
@@ -270,7 +268,7 @@ def main() -> None:
     models = args.model or ["maskyolo-n"]
 
     names = args.list or args.kaggle / "benchmark.txt"
-    pictures, _ = find_pictures(
+    pictures, _ = find_images(
         images=args.kaggle / "images", labels=args.kaggle / "annotations", image_list=names
     )
     cases, sharpness, _ = predict(

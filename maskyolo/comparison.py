@@ -22,9 +22,9 @@ from maskyolo.evaluate import (
     AP_FLOOR,
     FACE_FLOOR,
     Evaluation,
-    LabelledPicture,
+    LabeledImage,
     check_conf,
-    find_pictures,
+    find_images,
     measure,
     predict,
 )
@@ -282,9 +282,7 @@ def compare(
             "nothing to compare on: give labelled pictures (--data, or --images and --labels), a video (--source), or both"
         )
     labelled = data is not None or images is not None or labels is not None
-    pictures, where = (
-        find_pictures(data, split, images, labels, image_list) if labelled else ([], "")
-    )
+    pictures, where = find_images(data, split, images, labels, image_list) if labelled else ([], "")
     video = None if source is None else _open_video(source)
     shared = {"device": device, "max_det": max_det, "trust": trust}
     one_pass = {"imgsz": imgsz, "iou": iou}
@@ -447,9 +445,9 @@ def _differences(
     return found
 
 
-def _labelled_faces(pictures: Sequence[LabelledPicture]) -> list[ImageArray]:
+def _labelled_faces(pictures: Sequence[LabeledImage]) -> list[ImageArray]:
     """Return the largest labelled faces, cut out with some of what is around them."""
-    sized: list[tuple[float, LabelledPicture]] = []
+    sized: list[tuple[float, LabeledImage]] = []
     for picture in pictures:
         sides = picture.labels.boxes[:, 2:] - picture.labels.boxes[:, :2]
         if len(sides):
@@ -574,7 +572,7 @@ def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
     return [(place, errors[:, place].astype(int).tolist()) for place in chosen]
 
 
-def _sections(result: Comparison, pictures: Sequence[LabelledPicture]) -> list[str]:
+def _sections(result: Comparison, pictures: Sequence[LabeledImage]) -> list[str]:
     """Return the sections of the report's page."""
     sections = [
         "<h2>In short</h2>",
@@ -707,7 +705,7 @@ def _speed_sections(result: Comparison) -> list[str]:
     return sections
 
 
-def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[LabelledPicture]) -> str:
+def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[LabeledImage]) -> str:
     """Return the pictures in which the detectors differ most, drawn with what each found."""
     import supervision as sv
 

@@ -44,10 +44,10 @@ __all__ = [
     "AP_FLOOR",
     "FACE_FLOOR",
     "Evaluation",
-    "LabelledPicture",
+    "LabeledImage",
     "Slice",
     "evaluate",
-    "find_pictures",
+    "find_images",
     "measure",
     "predict",
 ]
@@ -84,7 +84,7 @@ SHARPNESS = ("blurred", "medium", "sharp")
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
+class LabeledImage:
     """A picture and what people drew in it.
 
     Attributes:
@@ -99,7 +99,7 @@ class LabelledPicture:
     ignored: Boxes
     normalized: bool
 
-    def in_pixels(self, width: int, height: int) -> LabelledPicture:
+    def in_pixels(self, width: int, height: int) -> LabeledImage:
         """Return the same with boxes in pixels of a picture of that size."""
         if not self.normalized:
             return self
@@ -318,7 +318,7 @@ def evaluate(
     from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
 
     check_conf(conf)
-    pictures, where = find_pictures(data, split, images, labels, image_list)
+    pictures, where = find_images(data, split, images, labels, image_list)
     model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
     settings = {
         "data": data,
@@ -386,13 +386,13 @@ def check_conf(conf: float) -> None:
         )
 
 
-def find_pictures(
+def find_images(
     data: Path | str | None = None,
     split: str = "val",
     images: Path | str | None = None,
     labels: Path | str | None = None,
     image_list: Path | str | None = None,
-) -> tuple[list[LabelledPicture], str]:
+) -> tuple[list[LabeledImage], str]:
     """Return the labelled pictures of a data set's split or of two folders, in the order of the list or by path, and their place.
 
     Raises:
@@ -445,7 +445,7 @@ def find_pictures(
 
 
 def predict(
-    pictures: Sequence[LabelledPicture],
+    pictures: Sequence[LabeledImage],
     detectors: Mapping[str, Detector],
     save: Mapping[str, Path] | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
@@ -671,7 +671,7 @@ def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
     return values
 
 
-def _case(truth: LabelledPicture, result: Result) -> Case:
+def _case(truth: LabeledImage, result: Result) -> Case:
     """Take the detections as the line of JSON has them, so that anybody who reads it comes to the same figures."""
     record = json_record(result)
     found = sorted(record["detections"], key=lambda detection: -detection["confidence"])
@@ -718,7 +718,7 @@ def _label_file(picture: Path, folder: Path) -> Path:
     return next((file for file in files if file.exists()), files[-1])
 
 
-def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabelledPicture:
+def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabeledImage:
     if file.suffix == ".xml":
         rows, normalized = _read_voc(file), False
     else:
@@ -735,7 +735,7 @@ def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabelledPic
             True,
         )
     known = [(CLASS_NAMES.index(class_of(name)), box) for name, *box in rows if class_of(name)]
-    return LabelledPicture(
+    return LabeledImage(
         path=picture,
         labels=Labels(
             as_boxes([box for _, box in known]),

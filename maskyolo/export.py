@@ -184,7 +184,7 @@ def export_model(
         DependencyError: the format needs a package that is not installed.
         OutputError: the result cannot be written.
     """
-    from maskyolo.evaluate import find_pictures
+    from maskyolo.evaluate import find_images
 
     if format not in FORMATS:
         raise MaskyoloError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
@@ -201,7 +201,7 @@ def export_model(
         {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
     )
     if data is not None or labels is not None:
-        find_pictures(**labelled)  # so that an error comes at once
+        find_images(**labelled)  # so that an error comes at once
     pictures = _calibration(images, data) if precision == "int8" or images is not None else []
     step = on_step or (lambda _: None)
     detector: Any = load_detector(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.evaluate import LabelledPicture
+from maskyolo.evaluate import LabeledImage
 from maskyolo.images import read_image, write_image
 from maskyolo.labels import Labels
 from maskyolo.metrics import Case
@@ -55,7 +55,7 @@ def test_the_surest_alarms_are_drawn_but_none_on_an_ignored_face(
 ) -> None:
     picture = tmp_path / "a photo.png"
     write_image(picture, np.full((20, 100, 3), 90, np.uint8))
-    labelled = LabelledPicture(
+    labelled = LabeledImage(
         picture,
         Labels(FACES.astype(np.float32), np.array([0, 1])),
         IGNORED.astype(np.float32),

@@ -13,7 +13,7 @@ import pytest
 import supervision as sv
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.evaluate import find_pictures, measure, predict
+from maskyolo.evaluate import find_images, measure, predict
 from maskyolo.images import ImageArray, read_image
 
 
@@ -43,7 +43,7 @@ def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(
 def test_pictures_saved_once_more_are_the_same_but_worse(
     wild: ModuleType, samples: Path, tmp_path: Path
 ) -> None:
-    pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
+    pictures, _ = find_images(images=samples, labels=samples / "annotations")
     again = wild.compressed(pictures, tmp_path)
     assert [len(picture.labels) for picture in again] == [
         len(picture.labels) for picture in pictures
@@ -60,7 +60,7 @@ def test_pictures_saved_once_more_are_the_same_but_worse(
 def test_colours_count_what_is_found_and_what_is_told_rightly(
     wild: ModuleType, samples: Path
 ) -> None:
-    pictures, _ = find_pictures(images=samples, labels=samples / "annotations")
+    pictures, _ = find_images(images=samples, labels=samples / "annotations")
 
     def told(class_id: int) -> dict[str, tuple[int, int, int]]:
         queue = [picture for picture in pictures if picture.path.name == "queue.jpg"]

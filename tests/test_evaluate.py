@@ -16,7 +16,7 @@ from stubs import TRUTH, flawed, make_voc, make_yolo, perfect
 from maskyolo.cli import main
 from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import DatasetError, MaskyoloError
-from maskyolo.evaluate import Evaluation, evaluate, find_pictures
+from maskyolo.evaluate import Evaluation, evaluate, find_images
 
 
 def call(*words: str | Path) -> int:
@@ -152,7 +152,7 @@ def test_a_yolo_set_gives_the_same_whatever_the_order_of_its_classes(
 
 def test_the_list_chooses_by_name_or_path(voc: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("elsewhere/p20.png\np10.png\n\np20.png\n")
-    pictures, _ = find_pictures(images=voc[0], labels=voc[1], image_list=tmp_path / "list.txt")
+    pictures, _ = find_images(images=voc[0], labels=voc[1], image_list=tmp_path / "list.txt")
     assert [picture.path.name for picture in pictures] == ["p20.png", "p10.png"]
 
 
@@ -193,7 +193,7 @@ def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_finds(
     file = voc[1] / "p10.xml"
     file.write_text(file.read_text().replace("<xmin>20<", f"<xmin>{value}<"))
     with pytest.raises(DatasetError, match=r"p10\.xml: with_mask has the box"):
-        find_pictures(images=voc[0], labels=voc[1])
+        find_images(images=voc[0], labels=voc[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
@@ -274,7 +274,7 @@ def test_a_set_without_any_label_file_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "set" / "labels" / "val").iterdir():
         path.unlink()
     with pytest.raises(DatasetError, match="no labels for any of the 4 pictures"):
-        find_pictures(data=data)
+        find_images(data=data)
 
 
 @pytest.mark.parametrize(

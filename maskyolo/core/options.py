@@ -28,7 +28,15 @@ from typing_extensions import Self
 
 from maskyolo.errors import MaskyoloError
 
-__all__ = ["Choice", "OptionInfo", "Options", "option", "option_info", "takes_options"]
+__all__ = [
+    "Choice",
+    "OptionInfo",
+    "Options",
+    "option",
+    "option_info",
+    "option_of",
+    "takes_options",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Self = TypeVar("_Self", bound="Options")
@@ -103,6 +111,20 @@ def option_info(field: dataclasses.Field[Any]) -> OptionInfo:
     return info
 
 
+def option_of(kind: type[Options], name: str, **changes: Any) -> Any:
+    """Declare a field as `kind` declares it, for a class that takes only some of its fields.
+
+    Args:
+        kind: the class that declares the field.
+        name: the field's name.
+        changes: what is different here: `default`, or attributes of `OptionInfo` such as `help`.
+    """
+    field = next(field for field in fields(kind) if field.name == name)
+    default = changes.pop("default", field.default)
+    info = replace(option_info(field), **changes)
+    return dataclasses.field(default=default, metadata={"option": info})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Base of all options objects: checks ranges and choices when it is made.
@@ -140,6 +162,12 @@ class Options:
             return replace(options, **settings) if settings else options
         given = fields(options) if options else ()
         return cls(**{**{field.name: getattr(options, field.name) for field in given}, **settings})
+
+    def part(self, kind: type[_Self]) -> _Self:
+        """Return those of the options that `kind` has too, as an object of that class."""
+        own = {field.name for field in fields(self)}
+        shared = [field.name for field in fields(kind) if field.name in own]
+        return kind(**{name: getattr(self, name) for name in shared})
 
     def recorded(self) -> dict[str, Any]:
         """Return the options for `args.yaml`, by field name, choices as text."""

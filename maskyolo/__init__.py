@@ -4,15 +4,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskyolo.classifier_training import train_classifier
     from maskyolo.comparison import compare
     from maskyolo.convert import convert_dataset
     from maskyolo.detection import detect
+    from maskyolo.detector_training import train_detector
     from maskyolo.evaluate import evaluate
     from maskyolo.export import export_model
     from maskyolo.formats import export_dataset
     from maskyolo.synthesize import synthesize_masks
-    from maskyolo.train import train_detector
-    from maskyolo.train_classifier import train_classifier
     from maskyolo.yolo import load_detector
 
 __all__ = [
@@ -42,8 +42,8 @@ _HOMES = {
     "export_model": "maskyolo.export",
     "load_detector": "maskyolo.yolo",
     "synthesize_masks": "maskyolo.synthesize",
-    "train_classifier": "maskyolo.train_classifier",
-    "train_detector": "maskyolo.train",
+    "train_classifier": "maskyolo.classifier_training",
+    "train_detector": "maskyolo.detector_training",
 }
 
 

@@ -78,7 +78,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     """Ultralytics' trainer with bfloat16 on CPUs that have it, loader processes there too, and checkpoints no kill can spoil.
 
     Its name avoids the word by which Ultralytics adds its upload and logging integrations. It ends with the last epoch:
-    `maskyolo.train` makes models, report and plots of the checkpoints, in one way for all devices and resumed runs.
+    `maskyolo.detector_training` makes models, report and plots of the checkpoints, in one way for all devices and resumed runs.
     """
 
     save_dir: Path
@@ -151,7 +151,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         """Leave the checkpoints as they are; see the class."""
 
     def plot_metrics(self) -> None:
-        """Leave the curves to `maskyolo.train`; see the class."""
+        """Leave the curves to `maskyolo.detector_training`; see the class."""
 
 
 def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(
         given.update(settings)
         return Result()
 
-    monkeypatch.setattr("maskyolo.train.train_detector", train)
+    monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
     last = train_fold(photos, tmp_path / "folds" / "fold1", model="maskyolo-n", epochs=2, imgsz=64)
     assert last == tmp_path / "weights" / "last.pt"
     assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == (
@@ -251,7 +251,7 @@ def test_a_fold_s_training_that_was_interrupted_is_continued(
             [Path(photo) for photo in photos], folder, model="maskyolo-n", epochs=2, imgsz=64
         )
 
-    monkeypatch.setattr("maskyolo.train.train_detector", train)
+    monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
     with pytest.raises(KeyboardInterrupt):
         run(["a.jpg", "b.jpg"])
     assert run(["a.jpg", "b.jpg"]) == folder / "weights" / "last.pt"

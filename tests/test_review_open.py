@@ -433,7 +433,7 @@ def test_twenty_changes_go_through_apply_convert_and_training_and_back(
         name: data.decode() for name, data in content(root).items() if name.endswith(".txt")
     } == wanted
 
-    from maskyolo.train import train_detector
+    from maskyolo.detector_training import train_detector
 
     train_detector(
         root,

@@ -20,8 +20,7 @@ import yaml
 from maskyolo.backends import load_backend
 from maskyolo.cli import main
 from maskyolo.dataset import load_dataset
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
-from maskyolo.train import (
+from maskyolo.detector_training import (
     Progress,
     TrainResult,
     _mended,
@@ -33,6 +32,7 @@ from maskyolo.train import (
     load_recipe,
     train_detector,
 )
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
 
 #: Small enough for a second or two per run; workers 0 keeps all of it in this process.
 TINY: dict[str, Any] = {
@@ -212,7 +212,7 @@ def test_a_run_stopped_in_its_second_epoch_is_continued(tiny_set: Path, tmp_path
 
 KILLED = """
 import os, signal, sys
-from maskyolo.train import train_detector
+from maskyolo.detector_training import train_detector
 def kill(now):
     if now.epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -241,7 +241,9 @@ def test_a_run_killed_after_its_last_epoch_is_only_finished(
     folder = shutil.copytree(run[0].folder, tmp_path / "train")
     for name in ("report.json", "report.txt", "curves.png", "weights/best.onnx"):
         (folder / name).unlink()
-    monkeypatch.setattr("maskyolo.train._run", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "maskyolo.detector_training._run", lambda *_, **__: pytest.fail("trained again")
+    )
     assert train_detector(resume=folder, device="cpu").report.classes == run[0].report.classes
     assert_finished(folder, epochs=2)
 
@@ -343,7 +345,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_continue(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("maskyolo.train.train_detector", stopped)
+    monkeypatch.setattr("maskyolo.detector_training.train_detector", stopped)
     with pytest.raises(SystemExit) as caught:
         main(["train", "--data", str(tiny_set)])
     assert caught.value.code == 130

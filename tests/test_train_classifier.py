@@ -23,13 +23,7 @@ from maskyolo._classifier_trainer import (
 )
 from maskyolo.augment import Augmentation
 from maskyolo.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
-from maskyolo.cli import main
-from maskyolo.dataset import CLASS_NAMES, load_dataset
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import read_image
-from maskyolo.labels import read_yolo
-from maskyolo.train import Progress, find_run
-from maskyolo.train_classifier import (
+from maskyolo.classifier_training import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ClassifierResult,
@@ -40,6 +34,12 @@ from maskyolo.train_classifier import (
     load_settings,
     train_classifier,
 )
+from maskyolo.cli import main
+from maskyolo.dataset import CLASS_NAMES, load_dataset
+from maskyolo.detector_training import Progress, find_run
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
+from maskyolo.images import read_image
+from maskyolo.labels import read_yolo
 
 TINY = {"imgsz": 64, "epochs": 8, "batch": 8, "device": "cpu"}
 SETTINGS = CropSettings("mobilenet_v2", 64, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
@@ -561,7 +561,7 @@ def test_ctrl_c_exits_with_130(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("maskyolo.train_classifier.train_classifier", stopped)
+    monkeypatch.setattr("maskyolo.classifier_training.train_classifier", stopped)
     with pytest.raises(SystemExit) as caught:
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130

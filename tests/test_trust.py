@@ -201,7 +201,7 @@ def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
 ) -> None:
     """Ultralytics runs it when the folder at `path` is missing; we then take the folder of `data.yaml` itself."""
     pytest.importorskip("ultralytics")
-    from maskyolo import train
+    from maskyolo import detector_training
 
     (gift.parent / "set" / "images").rename(gift / "images")
     (gift.parent / "set" / "labels").rename(gift / "labels")
@@ -212,10 +212,12 @@ def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
     (gift / "data.yaml").write_text(yaml.safe_dump(content))
     read: list[dict[str, object]] = []
     monkeypatch.setattr(
-        train, "_run", lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text()))
+        detector_training,
+        "_run",
+        lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text())),
     )
-    monkeypatch.setattr(train, "_finish", lambda *_: None)
-    train.train_detector(resume=gift, device="cpu")
+    monkeypatch.setattr(detector_training, "_finish", lambda *_: None)
+    detector_training.train_detector(resume=gift, device="cpu")
     assert len(read) == 1
     assert "download" not in read[0]
     assert read[0]["path"] == str(gift)

@@ -15,7 +15,7 @@ from maskyolo.cli.options import Device, ExistOk, Name, Project, Trust, examples
 from maskyolo.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from maskyolo.train import Progress
+    from maskyolo.detector_training import Progress
 
 EXAMPLES = examples(
     "maskyolo train --data data/mask/data.yaml",
@@ -157,7 +157,7 @@ def train(
 
 
 def _train_detector(settings: dict[str, Any]) -> None:
-    from maskyolo.train import train_detector
+    from maskyolo.detector_training import train_detector
 
     with progress_bar("batches") as bar:
         report = _Lines(bar)
@@ -177,8 +177,8 @@ def _train_detector(settings: dict[str, Any]) -> None:
 
 
 def _train_classifier(settings: dict[str, Any]) -> None:
+    from maskyolo.classifier_training import train_classifier
     from maskyolo.errors import MaskyoloError
-    from maskyolo.train_classifier import train_classifier
 
     if settings["data"] is None:
         raise MaskyoloError("no data set given; give --data DIR/data.yaml")

@@ -22,8 +22,8 @@ from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, w
 from maskyolo.runs import new_run, save_args
 
 if TYPE_CHECKING:
+    from maskyolo.detector_training import Progress
     from maskyolo.review.looks import Look
-    from maskyolo.train import Progress
 
 __all__ = ["Found", "find_errors", "given_predictions", "judge_photos"]
 

@@ -20,7 +20,7 @@ from maskyolo.splits import assign_splits
 from maskyolo.yolo import letterbox, network_shape
 
 if TYPE_CHECKING:
-    from maskyolo.train import Progress
+    from maskyolo.detector_training import Progress
 
 __all__ = ["LOWEST", "FoldDetector", "assign_folds", "fuse", "train_fold"]
 
@@ -94,7 +94,7 @@ def train_fold(
     """
     import yaml
 
-    from maskyolo.train import train_detector
+    from maskyolo.detector_training import train_detector
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     lists = {split: folder.with_name(f"{folder.name}-{split}.txt") for split in ("train", "val")}

@@ -28,13 +28,13 @@ from maskyolo.backends import Tensor
 from maskyolo.boxes import Boxes, box_area, clip_boxes
 from maskyolo.classifier import Classifier, CropSettings, cut_crops, normalize_crops
 from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
+from maskyolo.detector_training import Progress, check_dataset, clear_run, find_device, read_recipe
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, output_errors
 from maskyolo.images import read_image, write_atomic
 from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights
 from maskyolo.report import ClassificationReport
 from maskyolo.runs import new_run, save_args
-from maskyolo.train import Progress, check_dataset, clear_run, find_device, read_recipe
 
 __all__ = [
     "ARCHITECTURES",

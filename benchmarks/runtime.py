@@ -175,7 +175,8 @@ def files(rounds: int, folder: Path) -> list[str]:
     from ultralytics.utils import NUM_THREADS  # what it gives PyTorch on a CPU: all cores but one
 
     import maskyolo
-    from maskyolo.backends import to_tensor, usable_cpus
+    from maskyolo.backends import to_tensor
+    from maskyolo.core.parallel import usable_cpus
     from maskyolo.images import read_image
     from maskyolo.sources import VideoSource
     from maskyolo.speed import crowd_frame, cut_faces
@@ -407,7 +408,7 @@ def _peak(words: list[Any], folder: Path) -> float:
 def _machine() -> str:
     from importlib.metadata import version
 
-    from maskyolo.backends import usable_cpus
+    from maskyolo.core.parallel import usable_cpus
 
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None

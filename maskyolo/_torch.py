@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from maskyolo.backends import usable_cpus
+from maskyolo.core.parallel import usable_cpus
 
 __all__ = ["cpu_has_bf16", "keep_memory", "use_all_cores"]
 

@@ -12,12 +12,12 @@ import io
 import itertools
 import json
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from maskyolo.augment import Augmentation, vary_face
 from maskyolo.backends import Tensor
 from maskyolo.boxes import Boxes, box_area, clip_boxes
 from maskyolo.classifier import Classifier, CropSettings, cut_crops, normalize_crops
+from maskyolo.core.parallel import map_ahead
 from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
 from maskyolo.detector_training import Progress, check_dataset, clear_run, find_device, read_recipe
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, output_errors
@@ -58,9 +59,6 @@ FEATURE_BATCH = 64
 
 #: Varied crops of each val face, beside the one as it is, by which the epoch is chosen.
 VAL_VARIED = 3
-
-_Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
 
 _METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -423,7 +421,7 @@ def _crop_batches(
         return item, _make_crops(*item, crop, how)
 
     with ThreadPoolExecutor(workers) as pool:
-        for (faces, draws), crops in _in_order(pool, make, plan, ahead=8 * workers):
+        for (faces, draws), crops in map_ahead(pool, make, plan, ahead=8 * workers):
             if crops is None:
                 unreadable.append(faces.picture)
                 continue
@@ -467,23 +465,6 @@ def _make_crops(
 def _in_pixels(faces: _Faces, shape: Sequence[int]) -> Boxes:
     boxes: Boxes = faces.boxes * np.array([shape[1], shape[0]] * 2, np.float32)
     return boxes
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[_Item], _Made], items: Iterable[_Item], ahead: int
-) -> Iterator[_Made]:
-    """Map with a bounded number of items under way."""
-    waiting: deque[Future[_Made]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _evaluate(

@@ -16,7 +16,7 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,9 +27,9 @@ import cv2
 import numpy as np
 import yaml
 
-from maskyolo.backends import usable_cpus
 from maskyolo.boxes import as_boxes, clip_boxes
 from maskyolo.bystanders import decide_faces
+from maskyolo.core.parallel import map_ahead, usable_cpus
 from maskyolo.dataset import (
     CLASS_NAMES,
     SPLITS,
@@ -656,7 +656,7 @@ class _Work:
             try:
                 copies = self._exact_copies(photos, pool)
                 once = [photo for photo in photos if photo.source not in copies]
-                for row in _in_order(pool, work, once, ahead=4 * workers):
+                for row in map_ahead(pool, work, once, ahead=4 * workers):
                     rows[row.source] = row
                     if row.source not in self._done:
                         journal.write(json.dumps(row.to_dict()) + "\n")
@@ -883,22 +883,6 @@ def _side_by_side(workers: int) -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(before)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Photo], LedgerRow],
-    photos: Sequence[Photo],
-    ahead: int,
-) -> Iterator[LedgerRow]:
-    """Map with a bounded number of photos under way, so that memory stays flat and Ctrl-C is quick."""
-    waiting: list[Future[LedgerRow]] = []
-    for photo in photos:
-        waiting.append(pool.submit(work, photo))
-        if len(waiting) >= ahead:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
 
 
 def _read_journal(path: Path, settings: dict[str, object]) -> dict[str, LedgerRow]:

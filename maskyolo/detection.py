@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.alerts import Alerts, display_command, display_host
-from maskyolo.backends import usable_cpus
 from maskyolo.blur import BLUR_CONF, Blur
 from maskyolo.core.detector import Detector
+from maskyolo.core.parallel import usable_cpus
 from maskyolo.counting import Counting, EventFile
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.images import ImageArray

@@ -21,7 +21,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from maskyolo import __version__
-from maskyolo.backends import usable_cpus
+from maskyolo.core.parallel import usable_cpus
 from maskyolo.errors import WeightsError
 from maskyolo.manifest import check_own_weights, load_manifest, locate_weights, offline, own_weights
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,6 @@ __all__ = [
     "parse_imgsz",
     "parse_names",
     "to_tensor",
-    "usable_cpus",
 ]
 
 #: What `--backend` accepts, and `--precision`.
@@ -222,11 +220,6 @@ def check_yolo(
 def to_tensor(batch: ImageArray) -> Tensor:
     """Turn BGR pictures, uint8 (n, height, width, 3), into a YOLO network's own input, RGB float32 (n, 3, height, width) from 0 to 1."""
     return np.asarray(cv2.dnn.blobFromImages(list(batch), 1 / 255, swapRB=True), dtype=np.float32)
-
-
-def usable_cpus() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_names(text: str, path: Path) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo.backends import Tensor, check_yolo, parse_imgsz, to_tensor, usable_cpus
+from maskyolo.backends import Tensor, check_yolo, parse_imgsz, to_tensor
+from maskyolo.core.parallel import usable_cpus
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 

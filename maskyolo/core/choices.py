@@ -5,10 +5,13 @@ from __future__ import annotations
 from maskyolo.core.options import Choice
 
 __all__ = [
+    "Architecture",
     "BackendName",
     "Bystanders",
     "CrossCheck",
     "FaceDetectorName",
+    "ImageCache",
+    "Optimizer",
     "Pipeline",
     "Precision",
     "Split",
@@ -96,3 +99,28 @@ class Bystanders(Choice):
     BLANK = "blank"
     SET_ASIDE = "set-aside"
     FOLDER = "folder"
+
+
+class Architecture(Choice):
+    """The backbone of the two-stage pipeline's classifier, by torchvision's name.
+
+    The manifest knows their ImageNet weights by the same names.
+    """
+
+    MOBILENET_V2 = "mobilenet_v2"
+    RESNET50 = "resnet50"
+
+
+class Optimizer(Choice):
+    """The optimizer that trains the two-stage pipeline's classifier."""
+
+    ADAM = "adam"
+    RMSPROP = "rmsprop"
+
+
+class ImageCache(Choice):
+    """Where a training keeps decoded images."""
+
+    RAM = "ram"
+    DISK = "disk"
+    NONE = "none"

@@ -21,9 +21,9 @@ from maskyolo._onnx import halve
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo.backends import Tensor
 from maskyolo.classifier import METADATA_KEY, CropSettings
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import write_atomic
 
 __all__ = [
     "Features",

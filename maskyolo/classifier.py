@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from maskyolo.backends import Tensor
 from maskyolo.boxes import Boxes, as_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import WeightsError
 from maskyolo.images import ImageArray
 

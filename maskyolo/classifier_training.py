@@ -27,11 +27,13 @@ from maskyolo.augment import Augmentation, vary_face
 from maskyolo.backends import Tensor
 from maskyolo.boxes import Boxes, box_area, clip_boxes
 from maskyolo.classifier import Classifier, CropSettings, cut_crops, normalize_crops
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.core.parallel import map_ahead
-from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
+from maskyolo.dataset import Dataset, load_dataset
 from maskyolo.detector_training import Progress, check_dataset, clear_run, find_device, read_recipe
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, output_errors
-from maskyolo.images import read_image, write_atomic
+from maskyolo.images import read_image
 from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights
 from maskyolo.report import ClassificationReport

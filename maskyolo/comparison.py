@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from maskyolo._text import counted
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.detector import Detector
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.evaluate import (
     AP_FLOOR,
@@ -29,7 +30,7 @@ from maskyolo.evaluate import (
     predict,
 )
 from maskyolo.faces import FACE_DETECTORS
-from maskyolo.images import ImageArray, read_image, write_atomic
+from maskyolo.images import ImageArray, read_image
 from maskyolo.metrics import Case, Floats, confusion, interval
 from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
 from maskyolo.runs import new_run, save_args

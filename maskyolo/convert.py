@@ -29,20 +29,14 @@ import yaml
 
 from maskyolo.boxes import as_boxes, clip_boxes
 from maskyolo.bystanders import decide_faces
+from maskyolo.core.classes import CLASS_NAMES, SPLITS, class_of, plain_name
+from maskyolo.core.files import walk_files, write_atomic
 from maskyolo.core.parallel import map_ahead, usable_cpus
-from maskyolo.dataset import (
-    CLASS_NAMES,
-    SPLITS,
-    class_of,
-    format_data_yaml,
-    list_images,
-    plain_name,
-    walk_files,
-)
+from maskyolo.dataset import format_data_yaml, list_images
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.formats import CLASS_CHOICES
-from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_atomic
+from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image
 from maskyolo.labels import IGNORE, Labels, format_yolo, read_yolo
 from maskyolo.ledger import IGNORED, LedgerRow, read_ledger, size_class, write_ledger
 from maskyolo.origins import SYNTHESIS, Origin, read_origins

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from maskyolo._text import counted
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray, write_atomic
+from maskyolo.images import ImageArray
 from maskyolo.sinks import LineFile, NullSink, Result
 from maskyolo.tracking import LOST
 

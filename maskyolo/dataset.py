@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from maskyolo.core.classes import CLASS_NAMES, SPLITS
+from maskyolo.core.files import read_image_list, walk_files
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES
 
 __all__ = [
-    "CLASS_NAMES",
-    "SPLITS",
     "Dataset",
-    "class_of",
     "format_data_yaml",
     "list_images",
     "load_dataset",
-    "plain_name",
-    "walk_files",
-    "written_name",
 ]
-
-#: The two classes; a name's place is its class id everywhere: labels, `Detections.class_id`, JSONL, models.
-CLASS_NAMES = ("with_mask", "without_mask")
-
-SPLITS = ("train", "val", "test")
-
-_SPELLINGS = {
-    "with_mask": "withmask mask masked with masks facemask facewithmask maskon maskedface wearingmask goodmask",
-    "without_mask": "withoutmask nomask unmasked without nonmask notmasked bare bareface facenomask nofacemask maskoff facewithoutmask "
-    "unmaskedface notwearingmask nomaskface",
-}
-_CLASS_OF = {
-    spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()
-}
 
 
 @dataclass(frozen=True)
@@ -71,13 +52,7 @@ class Dataset:
         place = self.splits[split]
         if not place.is_file():
             return list_images(place)
-        try:
-            lines = place.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(
-                f"cannot read list {place}: {error}; it must be text in UTF-8 with a picture on each line"
-            ) from error
-        return [_joined(self.root, line.strip()) for line in lines if line.strip()]
+        return [_joined(self.root, name) for name in read_image_list(place)]
 
     @staticmethod
     def label_of(image: Path) -> Path:
@@ -88,27 +63,6 @@ class Dataset:
                 parts[place] = "labels"
                 break
         return Path(*parts).with_suffix(".txt")
-
-
-def plain_name(name: str) -> str:
-    """Return a class's or folder's name without case, spaces and signs, for comparison."""
-    return re.sub(r"[\W_]", "", name).lower()
-
-
-def written_name(path: PurePath | str) -> str:
-    r"""Return a path with forward slashes as one line of text: control characters, and bytes that are no UTF-8, become `\xNN`."""
-    name = path if isinstance(path, str) else path.as_posix()
-    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: rf"\x{ord(found[0]):02x}", text)
-
-
-def class_of(name: str) -> str:
-    """Return the class that a name means in one of its usual spellings, or an empty string.
-
-    >>> class_of("No Mask"), class_of("face_mask"), class_of("helmet")
-    ('without_mask', 'with_mask', '')
-    """
-    return _CLASS_OF.get(plain_name(name), "")
 
 
 def list_images(folder: Path | str) -> list[Path]:
@@ -122,43 +76,6 @@ def list_images(folder: Path | str) -> list[Path]:
         for path in walk_files(Path(folder))
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
-
-
-def walk_files(
-    folder: Path, unreadable: Callable[[Path, OSError], None] | None = None
-) -> Iterator[Path]:
-    """List all that is below a folder and no folder, in no order; links to folders are followed, but not back into one they are in.
-
-    Args:
-        folder: where to look; if it is none, nothing is there.
-        unreadable: called with folders that cannot be read.
-
-    Raises:
-        DatasetError: a folder that cannot be read, without `unreadable`.
-    """
-
-    def walk(place: Path, above: frozenset[str]) -> Iterator[Path]:
-        real = os.path.realpath(place)
-        if real in above:
-            return
-        try:
-            entries = list(place.iterdir())
-        except OSError as error:
-            if unreadable is None:
-                reason = (error.strerror or str(error)).lower()
-                raise DatasetError(
-                    f"cannot read folder {place}: {reason}; make it readable, or move it away"
-                ) from error
-            unreadable(place, error)
-            return
-        for entry in entries:
-            if entry.is_dir():
-                yield from walk(entry, above | {real})
-            else:
-                yield entry
-
-    if folder.is_dir():
-        yield from walk(folder, frozenset())
 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:

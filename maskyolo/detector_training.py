@@ -17,7 +17,9 @@ from typing import Any
 import yaml
 
 from maskyolo._ultralytics import import_ultralytics, silenced
-from maskyolo.dataset import CLASS_NAMES, Dataset, load_dataset
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
+from maskyolo.dataset import Dataset, load_dataset
 from maskyolo.errors import (
     DatasetError,
     DependencyError,
@@ -26,7 +28,6 @@ from maskyolo.errors import (
     WeightsError,
     output_errors,
 )
-from maskyolo.images import write_atomic
 from maskyolo.labels import parse_yolo
 from maskyolo.manifest import find_weights, load_manifest
 from maskyolo.report import ClassScores, Report

@@ -16,10 +16,12 @@ import numpy as np
 
 from maskyolo._text import counted
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.core.detector import Detector
-from maskyolo.dataset import CLASS_NAMES, class_of, list_images, load_dataset
+from maskyolo.core.files import read_image_list, write_atomic
+from maskyolo.dataset import list_images, load_dataset
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
-from maskyolo.images import ImageArray, read_image, write_atomic
+from maskyolo.images import ImageArray, read_image
 from maskyolo.labels import Labels, parse_yolo
 from maskyolo.metrics import (
     Case,
@@ -690,16 +692,7 @@ def _case(truth: LabeledImage, result: Result) -> Case:
 
 def _listed(file: Path, paths: Sequence[Path], root: Path) -> list[Path]:
     """Return the pictures that a list names, by their path below the folder or by their name, in its order."""
-    try:
-        lines = [
-            line.strip()
-            for line in file.read_text(encoding="utf-8-sig").splitlines()
-            if line.strip()
-        ]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot read list {file}: {error}; it must be text in UTF-8 with a picture on each line"
-        ) from error
+    lines = read_image_list(file)
     if not lines:
         raise DatasetError(f"the list {file} is empty; write a picture's name on each line")
     known = {path.name: path for path in paths} | {

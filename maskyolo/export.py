@@ -18,7 +18,9 @@ import yaml
 from maskyolo._quiet import quiet
 from maskyolo._text import counted
 from maskyolo.backends import Backend, Tensor, load_backend, to_tensor
-from maskyolo.dataset import CLASS_NAMES, list_images, load_dataset
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
+from maskyolo.dataset import list_images, load_dataset
 from maskyolo.errors import (
     DatasetError,
     DependencyError,
@@ -27,7 +29,7 @@ from maskyolo.errors import (
     WeightsError,
     output_errors,
 )
-from maskyolo.images import ImageArray, read_image, write_atomic
+from maskyolo.images import ImageArray, read_image
 from maskyolo.runs import new_run, save_args
 from maskyolo.yolo import (
     DEFAULT_MODELS,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from maskyolo.boxes import as_boxes, box_area
 from maskyolo.convert import Photo, find_photos
-from maskyolo.dataset import CLASS_NAMES, SPLITS, written_name
+from maskyolo.core.classes import CLASS_NAMES, SPLITS
+from maskyolo.core.files import read_image_list, written_name
 from maskyolo.errors import DatasetError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, find_format, map_classes, read_annotations
 from maskyolo.formats.base import check_boxes, find_repeated, picture_size, stem_of
@@ -201,11 +202,7 @@ def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[st
         raise DatasetError(
             f"no list {image_list}: neither here nor in {', '.join(map(str, sources))}; give a file with a photo's name a line"
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read list {path}: {error}; check the file") from error
-    return [line.strip() for line in lines if line.strip()]
+    return read_image_list(path)
 
 
 def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:

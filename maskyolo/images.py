@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskyolo.errors import ImageError, output_errors
+from maskyolo.core.files import write_atomic
+from maskyolo.errors import ImageError
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -22,7 +23,6 @@ __all__ = [
     "is_plain_rgb",
     "open_picture",
     "read_image",
-    "write_atomic",
     "write_image",
 ]
 
@@ -147,25 +147,6 @@ def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
             f"cannot encode a picture of shape {image.shape} as {suffix} for {path}; choose another format"
         )
     write_atomic(path, encoded.tobytes())
-
-
-def write_atomic(path: Path | str, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) to a temporary name in the same folder and move it into place.
-
-    Raises:
-        OutputError: no space left, no permission, or no such folder to write to.
-    """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        with output_errors(path):
-            part.write_bytes(
-                data.encode(errors="backslashreplace") if isinstance(data, str) else data
-            )  # a file's name may be no valid Unicode
-            part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _open(data: bytes) -> Image.Image:

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.classifier import METADATA_KEY, CropSettings
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import write_atomic
 
 __all__ = ["SCALINGS", "convert_keras"]
 

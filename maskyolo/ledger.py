@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import as_boxes, box_area
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import write_atomic
 
 __all__ = [
     "IGNORED",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import os
 import zipfile
@@ -14,6 +13,7 @@ from typing import Literal
 
 import yaml
 
+from maskyolo.core.files import sha256_of
 from maskyolo.errors import WeightsError, output_errors
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "locate_weights",
     "offline",
     "own_weights",
-    "sha256_of",
 ]
 
 
@@ -220,15 +219,6 @@ def offline() -> bool:
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
         for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE")
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as lower-case hex."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _entry(name: str) -> Weights:

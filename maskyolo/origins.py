@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import write_atomic
 
 __all__ = [
     "MADE_STATUSES",

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from maskyolo.core.files import write_atomic
 from maskyolo.core.options import Options, option
 from maskyolo.errors import OutputError, output_errors
-from maskyolo.images import write_atomic
 
 __all__ = ["RunOptions", "new_run", "save_args"]
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, clip_boxes
-from maskyolo.images import ImageArray, read_image, write_atomic
+from maskyolo.core.files import write_atomic
+from maskyolo.images import ImageArray, read_image
 from maskyolo.labels import Labels, format_yolo
 
 __all__ = ["Portrait", "SceneStyle", "compose_scene", "write_scenes"]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import ImageError
-from maskyolo.images import read_image, write_atomic
+from maskyolo.images import read_image
 from maskyolo.ledger import IGNORED, STATUSES, LedgerRow
 
 __all__ = ["PAGE", "draw_sheet", "write_sheets"]

@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 
 from maskyolo.boxes import as_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import OutputError, output_errors
-from maskyolo.images import ImageArray, write_atomic, write_image
+from maskyolo.images import ImageArray, write_image
 from maskyolo.interrupts import uninterrupted
 from maskyolo.labels import Labels, format_yolo
 from maskyolo.sources import Frame

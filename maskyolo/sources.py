@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from maskyolo._text import counted
+from maskyolo.core.files import read_image_list
 from maskyolo.errors import SourceError
 from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
 
@@ -375,18 +376,8 @@ def _in_folder(folder: Path) -> list[Source]:
 
 
 def _in_list(path: Path) -> list[Source]:
-    try:
-        lines = [
-            line.strip()
-            for line in path.read_text(encoding="utf-8-sig").splitlines()
-            if line.strip()
-        ]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(
-            f"cannot read list {path}: {error}; it must be text in UTF-8 with a path on each line"
-        ) from error
     found: list[Source] = []
-    for line in lines:
+    for line in read_image_list(path, SourceError):
         beside = path.parent / line
         entry = beside if not Path(line).exists() and beside.exists() else Path(line)
         try:

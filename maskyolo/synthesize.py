@@ -7,7 +7,6 @@ says what each photo was made from, and `convert` keeps both in one split by it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections import Counter
@@ -23,12 +22,13 @@ import imagehash
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from maskyolo.core.classes import class_of
+from maskyolo.core.files import sha256_of, write_atomic, written_name
 from maskyolo.coverings import CONFUSERS, choose_style, draw_confuser, draw_mask, obstacle
 from maskyolo.coverings.camera import Landmarks
-from maskyolo.dataset import class_of, written_name
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
 from maskyolo.faces.yunet import YuNet
-from maskyolo.images import ImageArray, decode_image, open_picture, write_atomic
+from maskyolo.images import ImageArray, decode_image, open_picture
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
 from maskyolo.workfolder import MARKER, claim, working_folder
 
@@ -232,7 +232,7 @@ def _make(
     line = MadePhoto(name, "unreadable")
     try:
         data = path.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256_of(data)
         earlier = done.get(name)
         if (
             earlier
@@ -358,6 +358,6 @@ def _remove_leftovers(part: Path, files: set[str]) -> None:
 def _checksum(path: Path) -> str:
     """Return the SHA-256 of a file as hex digits, or an empty string if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError:
         return ""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from maskyolo.core.files import sha256_of
 from maskyolo.errors import WeightsError, output_errors
-from maskyolo.manifest import load_manifest, sha256_of
+from maskyolo.manifest import load_manifest
 
 __all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
 

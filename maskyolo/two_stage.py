@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from maskyolo.boxes import Boxes
 from maskyolo.classifier import Classifier
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.faces import FaceDetector
 from maskyolo.images import ImageArray, check_picture
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from maskyolo.dataset import SPLITS
+from maskyolo.core.classes import SPLITS
 from maskyolo.errors import OutputError
 
 if sys.platform != "win32":

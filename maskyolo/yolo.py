@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from maskyolo.backends import Backend, Tensor, load_backend
 from maskyolo.boxes import Boxes, clip_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import ImageArray, check_picture
 

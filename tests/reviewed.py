@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maskyolo.dataset import CLASS_NAMES, format_data_yaml
-from maskyolo.images import write_atomic, write_image
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
+from maskyolo.dataset import format_data_yaml
+from maskyolo.images import write_image
 from maskyolo.labels import Labels, format_yolo, read_yolo
 from maskyolo.ledger import LedgerRow, write_ledger
 

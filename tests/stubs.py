@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.images import ImageArray, write_image
 
 Row = tuple[str, float, float, float, float]

@@ -13,7 +13,7 @@ import supervision as sv
 
 from maskyolo import detection
 from maskyolo.blur import CELLS, HOLD, Blur, pixelate
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detection import detect
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray, read_image, write_image

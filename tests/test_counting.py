@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.counting import ENTRIES, SETTLED, Counting, Event, EventFile, Timeline, parse_points
-from maskyolo.dataset import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, OutputError
 from maskyolo.sinks import Result
 from maskyolo.sources import Frame

@@ -17,7 +17,7 @@ from clips import make_clip, probe
 from PIL import Image
 
 import maskyolo
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detection import Summary, detect
 from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
 from maskyolo.images import ImageArray

@@ -14,7 +14,7 @@ import yaml
 from stubs import TRUTH, flawed, make_voc, make_yolo, perfect
 
 from maskyolo.cli import main
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.evaluate import Evaluation, evaluate, find_images
 

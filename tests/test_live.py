@@ -22,7 +22,7 @@ from clips import probe
 from live import Mjpeg, Rtsp, Webcam, number_of, until
 
 from maskyolo import pipeline, sources
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detection import Summary, detect
 from maskyolo.errors import SourceError
 from maskyolo.images import ImageArray

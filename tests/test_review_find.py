@@ -13,7 +13,8 @@ from PIL import Image
 from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.cli import main
 from maskyolo.convert import convert_dataset
-from maskyolo.dataset import CLASS_NAMES, load_dataset
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.dataset import load_dataset
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
 from maskyolo.ledger import read_ledger, write_ledger

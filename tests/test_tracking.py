@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.sources import Frame
 from maskyolo.tracking import LOST, Tracker, Tracking, Vote
 

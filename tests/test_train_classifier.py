@@ -35,7 +35,8 @@ from maskyolo.classifier_training import (
     train_classifier,
 )
 from maskyolo.cli import main
-from maskyolo.dataset import CLASS_NAMES, load_dataset
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.dataset import load_dataset
 from maskyolo.detector_training import Progress, find_run
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image

@@ -7,7 +7,6 @@ bits when it is loaded: half the size. `--onnx` leaves the checkpoint out. Then 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import onnx
@@ -15,7 +14,8 @@ import torch
 
 from maskyolo._onnx import halve, set_metadata
 from maskyolo._ultralytics import import_ultralytics
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import sha256_of
 
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
@@ -91,10 +91,7 @@ def main() -> None:
         if found:
             raise SystemExit(f"{file} still names {', '.join(found)}")
         print(file, len(data))
-    sums = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
-        for file in sorted(WEIGHTS.glob("*.pt"))
-    ]
+    sums = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(WEIGHTS.glob("*.pt"))]
     (WEIGHTS / "SHA256SUMS").write_text("".join(sums))
 
 

@@ -171,7 +171,7 @@ def detect(
     strict: Strict = False,
 ) -> None:
     """Find faces and say of each whether it wears a mask, one forward pass a frame, or with --pipeline two-stage as in 2020."""
-    from maskyolo.dataset import CLASS_NAMES
+    from maskyolo.core.classes import CLASS_NAMES
     from maskyolo.detection import Summary
     from maskyolo.detection import detect as run
 

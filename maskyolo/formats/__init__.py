@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
 from maskyolo.formats import coco, voc, yolo
 from maskyolo.formats.base import (
@@ -21,7 +22,7 @@ from maskyolo.formats.base import (
     list_files,
     map_classes,
 )
-from maskyolo.images import decode_image, is_plain_rgb, write_atomic, write_image
+from maskyolo.images import decode_image, is_plain_rgb, write_image
 from maskyolo.workfolder import MARKER, claim, locked, working_folder
 
 __all__ = [

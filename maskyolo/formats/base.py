@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from maskyolo._text import counted
 from maskyolo.boxes import box_iou
-from maskyolo.dataset import CLASS_NAMES, class_of, plain_name, walk_files
+from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
+from maskyolo.core.files import walk_files
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES, open_picture
 

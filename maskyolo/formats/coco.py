@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 from maskyolo.formats.base import (
     NO_ANNOTATION,
@@ -20,7 +21,6 @@ from maskyolo.formats.base import (
     list_files,
     split_of,
 )
-from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
     from maskyolo.formats.base import ExportedPhoto

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from maskyolo.dataset import SPLITS
+from maskyolo.core.classes import SPLITS
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 from maskyolo.formats.base import (
     NO_ANNOTATION,
@@ -24,7 +25,6 @@ from maskyolo.formats.base import (
     split_of,
     stem_of,
 )
-from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 
 from maskyolo.boxes import to_normalized
+from maskyolo.core.files import read_image_list, write_atomic
 from maskyolo.dataset import Dataset, format_data_yaml, list_images
 from maskyolo.errors import DatasetError
 from maskyolo.formats.base import REST, AnnotatedPhoto, FloatBoxes, list_files, split_of
-from maskyolo.images import write_atomic
 
 if TYPE_CHECKING:
     from maskyolo.formats.base import ExportedPhoto
@@ -239,9 +239,8 @@ def _pictures_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
     if place.is_dir():
         yield from list_images(place)
         return
-    for line in _text_of(place).splitlines():
-        if line.strip():
-            yield _resolve(line.strip(), (place.parent, *bases)) or place.parent / line.strip()
+    for name in read_image_list(place):
+        yield _resolve(name, (place.parent, *bases)) or place.parent / name
 
 
 def _read_one(picture: Path, split: str, described: _Description) -> AnnotatedPhoto:

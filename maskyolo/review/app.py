@@ -13,7 +13,7 @@ from typing import Any
 
 from maskyolo._text import counted
 from maskyolo.boxes import box_iou
-from maskyolo.dataset import SPLITS
+from maskyolo.core.classes import SPLITS
 from maskyolo.errors import DatasetError
 from maskyolo.ledger import SIZES, size_class
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskyolo.boxes import as_boxes, box_area, clip_boxes
-from maskyolo.dataset import CLASS_NAMES, class_of
+from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.review.suspicions import TAGS, Box
 
 __all__ = ["SAME", "Change", "Face", "PhotoEdit", "Problem", "same_box"]

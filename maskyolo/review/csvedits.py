@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskyolo._text import counted
-from maskyolo.dataset import CLASS_NAMES, class_of
+from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.errors import DatasetError
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
 from maskyolo.review.photos import ReviewSet

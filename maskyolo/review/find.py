@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maskyolo.boxes import as_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, OutputError
-from maskyolo.images import read_image, write_atomic
+from maskyolo.images import read_image
 from maskyolo.review.judged import Photo, Predicted, read_predictions, write_predictions
 from maskyolo.review.photos import ReviewPhoto, ReviewSet, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, write_suspicions

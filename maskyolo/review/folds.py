@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from maskyolo.backends import Backend, load_backend
 from maskyolo.boxes import box_iou, clip_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import ImageArray, check_picture, write_atomic
+from maskyolo.images import ImageArray, check_picture
 from maskyolo.review.judged import Predicted
 from maskyolo.splits import assign_splits
 from maskyolo.yolo import letterbox, network_shape

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import write_atomic
 from maskyolo.labels import Labels
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from maskyolo.backends.openvino import OpenVinoNetwork
 from maskyolo.boxes import Boxes, as_boxes, box_iou
 from maskyolo.classifier import MAX_BATCH, METADATA_KEY, CropSettings, preprocess
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import ImageError
 from maskyolo.faces import Faces
 from maskyolo.faces.yunet import YuNet

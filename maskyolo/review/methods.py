@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.review.judged import Photo, Predicted
 
 __all__ = ["Opinion", "cleanlab_opinions", "mistakenness"]

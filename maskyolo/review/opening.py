@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskyolo.core.files import sha256_of
 from maskyolo.dataset import load_dataset
 from maskyolo.errors import ImageError, MaskyoloError
 from maskyolo.images import read_image
@@ -158,7 +159,7 @@ def open_review(
 
 def _suspect(shown: OpenedSet, path: Path, new: Sequence[str]) -> int:
     """Show a `review.csv`, of all photos if it is another one than before; return the number of photos that are suspicious now."""
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    checksum = sha256_of(path)
     if shown.recall("suspicions") != checksum:
         shown.suspect(read_suspicions(path))
         shown.remember(suspicions=checksum)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.dataset import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.review.judged import Photo
 from maskyolo.review.scores import Scores
 from maskyolo.review.suspicions import Suspicion

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import write_atomic
 
 __all__ = [
     "REASONS",

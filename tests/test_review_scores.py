@@ -7,22 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks_as_modules import load_benchmark
 
 from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.faces import Faces
 from maskyolo.labels import Labels
-from maskyolo.review.folds import assign_folds, fuse
-from maskyolo.review.judged import Photo, Predicted
-from maskyolo.review.looks import Look, background_boxes
-from maskyolo.review.methods import cleanlab_opinions, mistakenness
-from maskyolo.review.ranking import (
+from maskyolo.review.finding.features import Look, background_boxes
+from maskyolo.review.finding.folds import assign_folds, fuse
+from maskyolo.review.finding.predictions import Photo, Predicted
+from maskyolo.review.finding.ranking import (
     neighbour_distances,
     rank,
     suspect_copies,
     suspect_labels,
     suspect_unusual,
 )
-from maskyolo.review.scores import Convention, find_candidates, linear_opinion, match, score_photos
+from maskyolo.review.finding.scores import (
+    Convention,
+    find_candidates,
+    linear_opinion,
+    match,
+    score_photos,
+)
+
+label_quality = load_benchmark("label_quality")
 
 SIDE = 40
 #: A detector's boxes lie lower and are larger than the labels; that is no error.
@@ -243,7 +251,7 @@ def test_match_is_one_to_one() -> None:
 
 
 def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[Photo]) -> None:
-    opinions = cleanlab_opinions(planted)
+    opinions = label_quality.cleanlab_opinions(planted)
     rest = opinions[5:]
     assert opinions[0].wrong_class[0] > max(opinion.wrong_class.max() for opinion in rest)
     assert opinions[1].bad_box[0] > max(opinion.bad_box.max() for opinion in rest)
@@ -258,7 +266,7 @@ def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
     planted[2].predicted.scores[0, planted[2].predicted.class_ids[0]] = (
         0.97  # a less confident face is not missing to it
     )
-    opinions = mistakenness(planted[:8])
+    opinions = label_quality.mistakenness(planted[:8])
     assert opinions[0].wrong_class[0] > 0.5 > opinions[5].wrong_class.max()
     assert opinions[2].missing[0] > 0.5
     assert opinions[3].spurious.tolist() == [0, 0, 1]

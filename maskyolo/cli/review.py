@@ -15,8 +15,8 @@ from maskyolo.cli.progress import progress_bar
 from maskyolo.errors import MaskyoloError
 
 if TYPE_CHECKING:
+    from maskyolo.review.app.opening import Opened
     from maskyolo.review.apply import Applied
-    from maskyolo.review.opening import Opened
 
 __all__ = ["app"]
 

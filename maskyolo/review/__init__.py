@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskyolo.review.app.opening import open_review
     from maskyolo.review.apply import apply_review, undo_review
-    from maskyolo.review.find import find_errors
-    from maskyolo.review.opening import open_review
+    from maskyolo.review.finding.find import find_errors
 
 __all__ = ["apply_review", "find_errors", "open_review", "undo_review"]
 
 _HOMES = {
     "apply_review": "maskyolo.review.apply",
-    "find_errors": "maskyolo.review.find",
-    "open_review": "maskyolo.review.opening",
+    "find_errors": "maskyolo.review.finding.find",
+    "open_review": "maskyolo.review.app.opening",
     "undo_review": "maskyolo.review.apply",
 }
 

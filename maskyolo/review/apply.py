@@ -12,8 +12,8 @@ from maskyolo.dataset import load_dataset
 from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.corrections import Change, Problem
-from maskyolo.review.csvedits import edits_of_csv
-from maskyolo.review.photos import LEDGER, read_review_set
+from maskyolo.review.csv_edits import edits_of_csv
+from maskyolo.review.review_set import LEDGER, read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.review.transaction import Transaction
 from maskyolo.workfolder import locked_set
@@ -87,7 +87,7 @@ def _apply(data: Path | str, csv: Path | str | None, name: str | None, dry_run: 
         edits, told = edits_of_csv(review, read_suspicions(csv), csv)
         opened = None
     else:
-        from maskyolo.review.app import OpenedSet
+        from maskyolo.review.app.fiftyone_set import OpenedSet
 
         opened = OpenedSet.find(review, name)
         edits = opened.edits()

@@ -10,7 +10,7 @@ from maskyolo._text import counted
 from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.errors import DatasetError
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
-from maskyolo.review.photos import ReviewSet
+from maskyolo.review.review_set import ReviewSet
 from maskyolo.review.suspicions import TAGS, Suspicion
 from maskyolo.review.transaction import Transaction
 

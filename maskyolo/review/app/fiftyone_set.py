@@ -16,9 +16,9 @@ from maskyolo.boxes import box_iou
 from maskyolo.core.classes import SPLITS
 from maskyolo.errors import DatasetError
 from maskyolo.ledger import SIZES, size_class
+from maskyolo.review.app.database import connect
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
-from maskyolo.review.database import connect
-from maskyolo.review.photos import ReviewPhoto, ReviewSet
+from maskyolo.review.review_set import ReviewPhoto, ReviewSet
 from maskyolo.review.suspicions import REASONS, TAGS, Suspicion
 
 __all__ = ["BESIDE", "OpenedSet", "Synced"]

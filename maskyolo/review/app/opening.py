@@ -15,13 +15,13 @@ from maskyolo.core.files import sha256_of
 from maskyolo.dataset import load_dataset
 from maskyolo.errors import ImageError, MaskyoloError
 from maskyolo.images import read_image
-from maskyolo.review.app import OpenedSet, Synced
+from maskyolo.review.app.database import check_port
+from maskyolo.review.app.fiftyone_set import OpenedSet, Synced
+from maskyolo.review.app.views import arrange_app, evaluate, save_views
 from maskyolo.review.corrections import Problem
-from maskyolo.review.database import check_port
-from maskyolo.review.photos import ReviewPhoto, read_review_set
+from maskyolo.review.review_set import ReviewPhoto, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, read_suspicions
 from maskyolo.review.transaction import Transaction
-from maskyolo.review.views import arrange_app, evaluate, save_views
 from maskyolo.workfolder import locked_set
 
 if TYPE_CHECKING:

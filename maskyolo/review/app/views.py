@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskyolo.ledger import SIZES
-from maskyolo.review.app import OpenedSet
+from maskyolo.review.app.fiftyone_set import OpenedSet
 from maskyolo.review.suspicions import REASONS, TAGS
 
 __all__ = ["arrange_app", "evaluate", "save_views"]

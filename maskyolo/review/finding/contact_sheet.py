@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import ImageError
 from maskyolo.images import read_image
-from maskyolo.review.judged import Photo
+from maskyolo.review.finding.predictions import Photo
 from maskyolo.review.suspicions import Suspicion
 
 __all__ = ["draw_suspicions"]

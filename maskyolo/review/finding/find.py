@@ -17,14 +17,19 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
-from maskyolo.review.judged import Photo, Predicted, read_predictions, write_predictions
-from maskyolo.review.photos import ReviewPhoto, ReviewSet, read_review_set
+from maskyolo.review.finding.predictions import (
+    Photo,
+    Predicted,
+    read_predictions,
+    write_predictions,
+)
+from maskyolo.review.review_set import ReviewPhoto, ReviewSet, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, write_suspicions
 from maskyolo.runs import new_run, save_args
 
 if TYPE_CHECKING:
     from maskyolo.detector_training import Progress
-    from maskyolo.review.looks import Look
+    from maskyolo.review.finding.features import Look
 
 __all__ = ["Found", "find_errors", "given_predictions", "judge_photos"]
 
@@ -117,9 +122,9 @@ def find_errors(
         raise MaskyoloError(
             f"cannot judge photos with {folds} fold: each is judged by what the others teach; give --folds 2 or more"
         )
-    from maskyolo.review.ranking import rank
-    from maskyolo.review.scores import score_photos
-    from maskyolo.review.sheet import draw_suspicions
+    from maskyolo.review.finding.contact_sheet import draw_suspicions
+    from maskyolo.review.finding.ranking import rank
+    from maskyolo.review.finding.scores import score_photos
 
     review = read_review_set(data)
     _check_classes(review)
@@ -278,7 +283,7 @@ def _check_unwritten(csv: Path) -> None:
 def _look(
     review: ReviewSet, tell: OnProgress, on_error: Callable[[MaskyoloError], None] | None
 ) -> list[tuple[ReviewPhoto, Look]]:
-    from maskyolo.review.looks import Looker
+    from maskyolo.review.finding.features import Looker
 
     look, seen = Looker(), []
     for done, photo in enumerate(review.photos.values(), 1):
@@ -297,7 +302,7 @@ def _look(
 
 def _deal(seen: Sequence[tuple[ReviewPhoto, Look]], folds: int, seed: int) -> list[int]:
     """Return the fold of each photo: near-copies, and what the ledger groups, into the same one."""
-    from maskyolo.review.folds import assign_folds
+    from maskyolo.review.finding.folds import assign_folds
     from maskyolo.splits import group_near_copies
 
     first: dict[int, int] = {}
@@ -324,7 +329,7 @@ def _out_of_fold(
 
     `folder/foldN.jsonl` keeps that; a fold that has it, for the very same photos, is not trained again.
     """
-    from maskyolo.review.folds import FoldDetector, train_fold
+    from maskyolo.review.finding.folds import FoldDetector, train_fold
 
     found: dict[str, Predicted] = {}
     folds = sorted(set(dealt))

@@ -16,7 +16,7 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 from maskyolo.images import ImageArray, check_picture
-from maskyolo.review.judged import Predicted
+from maskyolo.review.finding.predictions import Predicted
 from maskyolo.splits import assign_splits
 from maskyolo.yolo import letterbox, network_shape
 

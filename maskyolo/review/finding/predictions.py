@@ -18,7 +18,7 @@ from maskyolo.errors import DatasetError
 from maskyolo.labels import Labels
 
 if TYPE_CHECKING:
-    from maskyolo.review.looks import Look
+    from maskyolo.review.finding.features import Look
 
 __all__ = ["Photo", "Predicted", "read_predictions", "write_predictions"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.review.judged import Photo
-from maskyolo.review.scores import Scores
+from maskyolo.review.finding.predictions import Photo
+from maskyolo.review.finding.scores import Scores
 from maskyolo.review.suspicions import Suspicion
 from maskyolo.splits import group_near_copies
 

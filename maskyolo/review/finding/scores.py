@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou
-from maskyolo.review.judged import Photo
+from maskyolo.review.finding.predictions import Photo
 
 __all__ = [
     "Candidates",

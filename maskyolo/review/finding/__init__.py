@@ -1,0 +1,1 @@
+"""The search for a data set's likely errors."""

@@ -38,7 +38,12 @@ from maskyolo.labels import Labels, format_yolo, read_yolo
 from maskyolo.review.finding.find import given_predictions, judge_photos
 from maskyolo.review.finding.predictions import Photo
 from maskyolo.review.finding.ranking import rank
-from maskyolo.review.finding.scores import face_opinion, linear_opinion, match, score_photos
+from maskyolo.review.finding.scores import (
+    face_probabilities,
+    linear_probabilities,
+    match,
+    score_photos,
+)
 from maskyolo.review.review_set import read_review_set
 from maskyolo.runs import new_run
 
@@ -159,7 +164,7 @@ def hits(
 
 def alone(photos: list[Photo]) -> dict[str, list[Opinion]]:
     """Return what each method by itself says of every photo."""
-    crops, linear = face_opinion(photos), linear_opinion(photos)
+    crops, linear = face_probabilities(photos), linear_probabilities(photos)
     opinions = {
         "out-of-fold detector": [
             detector_opinion(photo.labels, photo.predicted.boxes, photo.predicted.scores)

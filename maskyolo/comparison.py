@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from maskyolo._text import counted
+from maskyolo.core.choices import FaceDetectorName
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.detector import Detector
 from maskyolo.core.files import write_atomic
@@ -29,7 +30,6 @@ from maskyolo.evaluate import (
     measure,
     predict,
 )
-from maskyolo.faces import FACE_DETECTORS
 from maskyolo.images import ImageArray, read_image
 from maskyolo.metrics import Case, Floats, confusion, interval
 from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
@@ -94,7 +94,7 @@ class Contestant:
         elif not separator or pipeline not in DEFAULT_MODELS:
             pipeline, rest = "yolo", text
         model, _, detector = rest.rpartition("@")
-        if detector not in FACE_DETECTORS:
+        if detector not in tuple(FaceDetectorName):
             model, detector = rest, ""
         if detector and pipeline != "two-stage":
             raise MaskyoloError(

@@ -203,7 +203,7 @@ def convert_dataset(
         out: folder to make; it must not exist or be empty, unless `update`.
         format: of the sources: auto, folders, voc, coco or yolo.
         image_list: a file with the names of the photos to take, one a line.
-        detector: one of `faces.FACE_DETECTORS`.
+        detector: one of `FaceDetectorName`.
         weights: the detector's file or folder, if it is not where `manifest.find_weights` looks.
         conf: least score of a face.
         second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for the boxes, maskyolo-n-folders; `none`.

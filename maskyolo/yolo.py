@@ -232,7 +232,7 @@ def load_detector(
         iou: overlap above which the less confident of two boxes is dropped; `yolo` only.
         max_det: most detections in a picture.
         pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
-        detector: face detector of `two-stage`, one of `faces.FACE_DETECTORS`; by default `ssd-plain`, as in the projects of 2020.
+        detector: face detector of `two-stage`, one of `FaceDetectorName`; by default `ssd-plain`, as in the projects of 2020.
         face: its weights, or the folder that has them; by default looked for as `manifest.find_weights` says.
         face_conf: least score of a face in `two-stage`; by default 0.5, as in the projects of 2020.
         streams: frames inferred at once by threads of the caller, each on its share of the cores: more frames a second, and each

@@ -10,10 +10,10 @@ import pytest
 from maskyolo.boxes import box_iou
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
-from maskyolo.faces.second_opinion import SecondOpinion
-from maskyolo.faces.ssd import LOOKS, MultiLookSsd, Ssd
-from maskyolo.faces.third_opinion import ThirdOpinion
-from maskyolo.faces.yunet import YuNet, YuNetLook
+from maskyolo.faces.second_opinion import FaceEnsemble
+from maskyolo.faces.ssd import LOOKS, MultiPassSsd, Ssd
+from maskyolo.faces.third_opinion import MaskModel
+from maskyolo.faces.yunet import YuNet, YuNetPass
 from maskyolo.images import ImageArray, read_image
 from maskyolo.manifest import find_weights
 
@@ -64,7 +64,7 @@ class ScriptedYuNet(YuNet):
             -1, 5
         )
 
-    def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
+    def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
         rows = self.answers[self.answers[:, 4] >= (self.conf if conf is None else conf)]
         return Faces(rows[:, :4], rows[:, 4])
 
@@ -75,9 +75,7 @@ PICTURE = np.zeros((100, 100, 3), np.uint8)
 def ask(ssd: dict[int, Answer], yunet: Answer) -> tuple[Faces, int]:
     """Return the faces with a second opinion, and how many looks of the SSD they took."""
     scripted = ScriptedSsd(ssd)
-    return SecondOpinion(MultiLookSsd(scripted), ScriptedYuNet(yunet)).detect(
-        PICTURE
-    ), scripted.seen
+    return FaceEnsemble(MultiPassSsd(scripted), ScriptedYuNet(yunet)).detect(PICTURE), scripted.seen
 
 
 def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(
@@ -121,13 +119,13 @@ def test_a_ghost_outside_the_picture_is_rejected_and_the_face_kept() -> None:
         (0.3, 0.3, 0.6, 0.7, 0.99),
         (0.7, 0.7, 1.0, 1.0, 0.99),
     )  # in shares of the bordered picture: its inner half is the picture
-    faces = MultiLookSsd(ScriptedSsd({0: [face, ghost]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({0: [face, ghost]})).detect(PICTURE)
     assert faces.boxes.tolist() == pytest.approx(np.array([[10, 10, 70, 90]]), abs=0.01)
 
 
 def test_the_plain_look_is_believed_for_small_faces_only() -> None:
     small, large = (0.1, 0.1, 0.2, 0.25, 0.9), (0.5, 0.5, 1.0, 1.0, 0.9)
-    faces = MultiLookSsd(ScriptedSsd({1: [small, large]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({1: [small, large]})).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 20, 25]]), abs=0.01)
 
 
@@ -135,7 +133,7 @@ def test_two_looks_at_one_face_become_their_weighted_mean_and_parts_of_it_vanish
     bordered = (0.30, 0.30, 0.40, 0.40, 0.9)  # 10..30 in the picture
     plain = (0.12, 0.10, 0.30, 0.30, 0.6)
     part = (0.14, 0.14, 0.22, 0.22, 0.55)
-    faces = MultiLookSsd(ScriptedSsd({0: [bordered], 1: [plain, part]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({0: [bordered], 1: [plain, part]})).detect(PICTURE)
     assert len(faces) == 1
     assert faces.boxes[0] == pytest.approx([(10 * 0.9 + 12 * 0.6) / 1.5, 10, 30, 30], abs=0.01)
     assert faces.scores[0] == pytest.approx(0.9)
@@ -151,15 +149,15 @@ def test_a_mirrored_look_is_mirrored_back() -> None:
         0.5,
         0.9,
     )  # in the mirror; 30..50 % of the bordered width when mirrored back
-    faces = MultiLookSsd(ScriptedSsd({mirrored: [left]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({mirrored: [left]})).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 40, 50]]), abs=0.01)
 
 
 def test_a_weak_face_counts_only_when_two_looks_agree() -> None:
     weak, elsewhere = (0.3, 0.3, 0.5, 0.5, 0.2), (0.1, 0.1, 0.25, 0.25, 0.2)
-    alone = MultiLookSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(PICTURE)
+    alone = MultiPassSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(PICTURE)
     assert len(alone) == 0
-    agreed = MultiLookSsd(
+    agreed = MultiPassSsd(
         ScriptedSsd({0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]})
     )
     assert len(agreed.detect(PICTURE)) == 1
@@ -223,7 +221,7 @@ def test_a_window_is_enough_where_the_ssd_sees_the_face_that_yunet_sees() -> Non
         ssd = ScriptedSsd(
             {NEAR: [near((32, 34, 72, 76), place, score), near((60, 60, 90, 90), place, 0.9)]}
         )
-        faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)])).detect(PICTURE)
+        faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)])).detect(PICTURE)
         assert (ssd.windows, ssd.seen) == (1, 0)
         assert faces.boxes == pytest.approx(np.array([[31.4, 32.8, 71.4, 74.2]]), abs=0.01), (
             "the SSD's box, moved a little to YuNet's"
@@ -236,7 +234,7 @@ def test_a_window_is_enough_where_the_ssd_sees_the_face_that_yunet_sees() -> Non
 def test_a_window_shows_the_place_as_it_is_in_the_picture(
     detector: FaceDetector, samples: Path
 ) -> None:
-    assert isinstance(detector, MultiLookSsd)
+    assert isinstance(detector, MultiPassSsd)
     image = read_image(samples / "folders" / "without_mask" / "01.jpg")
     (face,) = detector.detect(image).boxes
     moved = face + np.float32([10, -6, 10, -6])
@@ -248,7 +246,7 @@ def test_a_window_shows_the_place_as_it_is_in_the_picture(
         assert box_iou([best[:4]], [face * scale])[0, 0] > 0.8
 
 
-class ScriptedThird(ThirdOpinion):
+class ScriptedThird(MaskModel):
     """A third opinion whose answers are given, the same for all places, and of the whole picture: xyxy pixels and a score."""
 
     def __init__(self, answer: tuple[float, ...], *whole: tuple[float, ...]) -> None:
@@ -269,7 +267,7 @@ def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(
 ) -> None:
     ssd = ScriptedSsd({})
     third = ScriptedThird((30, 40, 70, 100, score))
-    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(
         PICTURE
     )
     assert ssd.seen == looks
@@ -285,7 +283,7 @@ def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
     place = (30, 30, 70, 70)
     ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, 0.9)]})
     third = ScriptedThird((20, 20, 80, 110, 0.9))
-    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), (
         "clipped to the picture before"
     )
@@ -307,7 +305,7 @@ def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_besid
     place = (30, 30, 70, 70)
     third = ScriptedThird((*place, 0.6), whole)
     ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
-    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
     assert faces.boxes.round() == pytest.approx(
         np.array([place, whole[:4]] if counts else [place]), abs=1
     )
@@ -326,7 +324,7 @@ def test_a_face_that_the_third_opinion_does_not_confirm_gives_way_to_one_that_it
     place, whole = (30, 30, 70, 70), (30 - alike, 30 - alike, 70 + alike, 70)
     ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
     third = ScriptedThird((*place, score), (*whole, 0.9))
-    faces = SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
     assert faces.boxes == pytest.approx(np.array([whole if replaced else place]), abs=0.5)
     assert (faces.origins == ("maskyolo-n-folders",)) is replaced
 
@@ -341,10 +339,10 @@ def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_t
     ):
         third = ScriptedThird((*place, score))
         ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
-        SecondOpinion(MultiLookSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+        FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
         assert third.looks == looks
     third = ScriptedThird((0, 0, 0, 0, 0.0), (20, 20, 80, 80, 0.7))
-    faces = SecondOpinion(MultiLookSsd(ScriptedSsd({})), ScriptedYuNet([]), third).detect(PICTURE)
+    faces = FaceEnsemble(MultiPassSsd(ScriptedSsd({})), ScriptedYuNet([]), third).detect(PICTURE)
     assert (faces.boxes.tolist(), faces.origins) == ([[20, 20, 80, 80]], ("maskyolo-n-folders",))
 
 
@@ -358,7 +356,7 @@ def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsew
         if row["file"] == "with_mask/01.jpg"
     )
     truth = np.float32([float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")])
-    third = ThirdOpinion()
+    third = MaskModel()
     for scale in (1.0, 0.3, 4.0):
         scaled = cv2.resize(image, None, fx=scale, fy=scale)
         (seen,) = third.look_at(scaled, (truth + np.float32([6, -6, 6, -6]))[None] * scale)
@@ -386,7 +384,7 @@ def test_weak_faces_beside_a_larger_one_are_not_believed() -> None:
 
 def test_where_both_disagree_yunet_looks_at_the_photo_in_full_size() -> None:
     class Full(ScriptedYuNet):
-        def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
+        def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
             sides.append(look.side)
             return (
                 super().look(image, look, conf)
@@ -396,8 +394,8 @@ def test_where_both_disagree_yunet_looks_at_the_photo_in_full_size() -> None:
 
     for place, looks in (((40.0, 40.0, 60.0, 60.0), [320, 100]), ((10.0, 10.0, 90.0, 90.0), [320])):
         sides: list[int] = []
-        faces = SecondOpinion(
-            MultiLookSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])
+        faces = FaceEnsemble(
+            MultiPassSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])
         ).detect(PICTURE)
         assert sides == looks
         assert faces.doubtful is not None
@@ -474,7 +472,7 @@ def test_a_weak_face_of_two_looks_counts_in_a_tight_crop_unless_yunet_sees_anoth
 
 @pytest.fixture(scope="module")
 def both() -> FaceDetector:
-    return load_face_detector("ssd", second_opinion="both")
+    return load_face_detector("ssd", cross_check="both")
 
 
 def test_both_together_find_every_sample_face_and_mostly_agree_on_it(
@@ -517,7 +515,7 @@ def test_yunet_answers_as_opencv_s_own_does(samples: Path) -> None:
             str(find_weights("yunet")), "", image.shape[1::-1], 0.3, 0.3, 5000
         )
         _, expected = opencv.detect(image)
-        found = yunet._forward(image, YuNetLook(max(image.shape[:2])), 0.3)
+        found = yunet._forward(image, YuNetPass(max(image.shape[:2])), 0.3)
         assert len(expected)
         assert found == pytest.approx(expected[np.argsort(-expected[:, 14])], abs=0.01)
 
@@ -529,7 +527,7 @@ def test_yunet_answers_as_opencv_s_own_does(samples: Path) -> None:
 def test_other_detectors_on_pictures_without_a_face(
     name: str, opinion: str, shape: tuple[int, int, int]
 ) -> None:
-    faces = load_face_detector(name, second_opinion=opinion).detect(np.full(shape, 128, np.uint8))
+    faces = load_face_detector(name, cross_check=opinion).detect(np.full(shape, 128, np.uint8))
     assert faces.boxes.shape == (0, 4)
     assert faces.boxes.dtype == np.float32
     assert faces.scores.shape == (0,)
@@ -585,10 +583,10 @@ def test_haar_finds_a_bare_face_with_score_one(samples: Path) -> None:
     assert set(faces.scores.tolist()) == {1.0}
 
 
-def test_an_unknown_second_opinion_and_one_that_nobody_asks_for() -> None:
-    with pytest.raises(MaskyoloError, match="choose from both, yunet, none"):
-        load_face_detector("ssd", second_opinion="haar")
-    assert load_face_detector("haar", second_opinion="yunet").name == "haar"
+def test_an_unknown_cross_check_is_refused_and_detectors_without_one_ignore_it() -> None:
+    with pytest.raises(MaskyoloError, match="choose one of both, yunet, none"):
+        load_face_detector("ssd", cross_check="haar")
+    assert load_face_detector("haar", cross_check="yunet").name == "haar"
     with pytest.raises(MaskyoloError, match="haar takes no weights"):
         load_face_detector("haar", "gone")
 
@@ -599,5 +597,5 @@ def test_missing_weights_say_what_is_needed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_detector() -> None:
-    with pytest.raises(MaskyoloError, match="choose from ssd"):
+    with pytest.raises(MaskyoloError, match="choose one of ssd"):
         load_face_detector("yunet9000")

@@ -25,7 +25,7 @@ from maskyolo.review.finding.ranking import (
 from maskyolo.review.finding.scores import (
     Convention,
     find_candidates,
-    linear_opinion,
+    linear_probabilities,
     match,
     score_photos,
 )
@@ -225,15 +225,21 @@ def test_a_third_class_is_never_a_wrong_one(photos: list[Photo]) -> None:
     assert score_photos(photos)[3].wrong_class[0] == 0
 
 
-def test_linear_opinion_is_of_the_other_folds(planted: list[Photo]) -> None:
+def test_linear_probabilities_come_from_the_other_folds(planted: list[Photo]) -> None:
     """The one photo of fold 9 is not learnt from: its odd label does not move the opinion of it."""
     alone = replace(planted[0], fold=9)
     agreed = replace(
         alone,
         look=replace(alone.look, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)),
     )
-    one, two = (linear_opinion([photo, *planted[1:]])[0] for photo in (alone, agreed))
+    one, two = (linear_probabilities([photo, *planted[1:]])[0] for photo in (alone, agreed))
     np.testing.assert_allclose(one, two)
+
+
+def test_linear_probabilities_tell_the_classes_apart(photos: list[Photo]) -> None:
+    bare = np.concatenate(linear_probabilities(photos)) > 0.5
+    labeled_bare = np.concatenate([photo.labels.class_ids for photo in photos]) == 1
+    assert (bare == labeled_bare).mean() > 0.95
 
 
 def test_candidates_join_what_both_detectors_see(photos: list[Photo]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maskyolo.core.options import Choice
+from maskyolo.errors import MaskyoloError
 
 __all__ = [
     "Architecture",
@@ -45,6 +46,17 @@ class Precision(Choice):
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
+
+    @classmethod
+    def advice(cls, value: str) -> MaskyoloError | None:
+        """Explain how to get int8, which a loaded network cannot be switched to."""
+        if value != "int8":
+            return None
+        return MaskyoloError(
+            "cannot compute in int8 on demand: int8 needs calibration images",
+            "run `maskyolo export --format openvino --precision int8 --images FOLDER` and give "
+            "its result as --model",
+        )
 
 
 class FaceDetectorName(Choice):

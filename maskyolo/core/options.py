@@ -56,6 +56,32 @@ class Choice(str, Enum):
     def __str__(self) -> str:
         return str(self.value)
 
+    @classmethod
+    def advice(cls, value: str) -> MaskyoloError | None:
+        """Return the error for a value that users expect here but that is not offered, or None.
+
+        Subclasses say in it what to do instead; any other unknown value gets the list of choices.
+        """
+        return None
+
+    @classmethod
+    def parse(cls, value: Any, name: str) -> Self:
+        """Return the member for `value`, a member or its text.
+
+        Args:
+            value: the member, or its text.
+            name: name of the option, for the message.
+
+        Raises:
+            MaskyoloError: `value` is not one of the choices.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            known = ", ".join(str(member) for member in cls)
+            unknown = MaskyoloError(f"unknown {name} '{value}'", f"choose one of {known}")
+            raise cls.advice(str(value)) or unknown from None
+
 
 @dataclass(frozen=True)
 class OptionInfo:
@@ -140,7 +166,7 @@ class Options:
             if value is None:
                 continue
             if choice := choices.get(field.name):
-                object.__setattr__(self, field.name, _chosen(choice, field.name, value))
+                object.__setattr__(self, field.name, choice.parse(value, field.name))
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
                 _check_range(field.name, value, option_info(field))
 
@@ -220,14 +246,6 @@ def _choices(kind: type[Options]) -> dict[str, type[Choice]]:
                     cached[name] = part
         kind._cached_choices = cached  # type: ignore[attr-defined]
     return cached
-
-
-def _chosen(choice: type[Choice], name: str, value: Any) -> Choice:
-    try:
-        return choice(value)
-    except ValueError:
-        known = ", ".join(str(member) for member in choice)
-        raise MaskyoloError(f"unknown {name} '{value}'", f"choose one of {known}") from None
 
 
 def _check_range(name: str, value: float, info: OptionInfo) -> None:

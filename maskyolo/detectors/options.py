@@ -72,3 +72,6 @@ class InferenceOptions(ModelOptions):
         minimum=32,
     )
     max_det: int = option(300, help="Maximum number of detections per image.", minimum=1)
+    face_conf: float | None = option(
+        None, help="Minimum score of a face in two-stage. Default: 0.5.", minimum=0, maximum=1
+    )

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area
+from maskyolo.core.choices import CrossCheck, FaceDetectorName
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
 __all__ = [
-    "FACE_DETECTORS",
-    "SECOND_OPINIONS",
     "FaceDetector",
     "Faces",
     "join_faces",
@@ -23,10 +22,6 @@ __all__ = [
     "load_face_detector",
 ]
 
-#: What `convert --detector` accepts.
-FACE_DETECTORS = ("ssd", "ssd-plain", "yunet", "haar")
-#: What `convert --second-opinion` accepts.
-SECOND_OPINIONS = ("both", "yunet", "none")
 #: A largest face below this share of the photo's side leaves room for others. Of 570 faces that maskyolo-n-folders or YuNet see beside the
 #: subjects of 3,943 photos, three in four are in such photos (one in eight) or in those where YuNet's usual look sees a further face.
 _ROOM = 0.4
@@ -105,57 +100,53 @@ class FaceDetector(Protocol):
 
 
 def load_face_detector(
-    name: str = "ssd",
+    name: FaceDetectorName | str = FaceDetectorName.SSD,
     weights: Path | str | None = None,
     conf: float = 0.5,
-    second_opinion: str = "none",
+    cross_check: CrossCheck | str = CrossCheck.NONE,
 ) -> FaceDetector:
     """Load a face detector.
 
     Args:
-        name: `ssd`, OpenCV's SSD over several looks at the picture (reliable boxes for labels); `ssd-plain`, one pass at 300x300
-            as the projects of 2020 use it; `yunet`, which gives landmarks too; or `haar`, OpenCV's old cascade.
-        weights: the detector's weights or the folder that has them; by default looked for as `manifest.find_weights` says.
-        conf: least score of a face; Haar has no scores.
-        second_opinion: who checks and completes the faces of `ssd`: `yunet`; `both`, YuNet and, for the boxes, maskyolo-n-folders; `none`.
-            Other detectors stand alone.
+        name: a `FaceDetectorName`, or its text.
+        weights: the detector's weights, or the folder that contains them. Default: searched for as
+            `find_weights` describes.
+        conf: minimum score of a face; Haar has no scores.
+        cross_check: which models check and complete the faces of `ssd`; the other detectors
+            ignore it.
 
     Raises:
-        MaskyoloError: an unknown name of either, or weights for Haar, which comes with OpenCV.
-        WeightsError: weights missing, or with the wrong checksum.
+        MaskyoloError: an unknown detector or cross-check, or weights for Haar, which comes with
+            OpenCV.
+        WeightsError: the weights are missing or have the wrong checksum.
     """
-    if name not in FACE_DETECTORS:
-        raise MaskyoloError(
-            f"unknown face detector '{name}'; choose from {', '.join(FACE_DETECTORS)}"
-        )
-    if second_opinion not in SECOND_OPINIONS:
-        raise MaskyoloError(
-            f"unknown second opinion '{second_opinion}'; choose from {', '.join(SECOND_OPINIONS)}"
-        )
-    if name == "haar":
+    name = FaceDetectorName.parse(name, "face detector")
+    cross_check = CrossCheck.parse(cross_check, "cross-check")
+    if name is FaceDetectorName.HAAR:
         if weights is not None:
             raise MaskyoloError(
-                f"the face detector haar takes no weights, but {weights} was given; leave them out or choose another"
+                f"the face detector haar takes no weights, but {weights} was given",
+                "leave them out or choose another detector",
             )
         from maskyolo.faces.haar import Haar
 
         return Haar()
-    if name == "yunet":
+    if name is FaceDetectorName.YUNET:
         from maskyolo.faces.yunet import YuNet
 
         return YuNet(weights, conf)
-    from maskyolo.faces.ssd import MultiLookSsd, Ssd
+    from maskyolo.faces.ssd import MultiPassSsd, Ssd
 
     ssd = Ssd(weights, conf=conf)
-    if name == "ssd-plain":
+    if name is FaceDetectorName.SSD_PLAIN:
         return ssd
-    if second_opinion == "none":
-        return MultiLookSsd(ssd)
-    from maskyolo.faces.second_opinion import SecondOpinion
+    if cross_check is CrossCheck.NONE:
+        return MultiPassSsd(ssd)
+    from maskyolo.faces.second_opinion import FaceEnsemble
     from maskyolo.faces.yunet import YuNet
 
-    if second_opinion == "yunet":
-        return SecondOpinion(MultiLookSsd(ssd), YuNet())
-    from maskyolo.faces.third_opinion import ThirdOpinion
+    if cross_check is CrossCheck.YUNET:
+        return FaceEnsemble(MultiPassSsd(ssd), YuNet())
+    from maskyolo.faces.third_opinion import MaskModel
 
-    return SecondOpinion(MultiLookSsd(ssd), YuNet(), ThirdOpinion())
+    return FaceEnsemble(MultiPassSsd(ssd), YuNet(), MaskModel())

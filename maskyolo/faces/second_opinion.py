@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage, box_iou, clip_boxes
 from maskyolo.faces import Faces, join_faces, leaves_room
-from maskyolo.faces.ssd import AGREEING, LOOKS, Candidates, MultiLookSsd, merge_candidates
-from maskyolo.faces.third_opinion import ThirdOpinion
-from maskyolo.faces.yunet import WHOLE, YuNet, YuNetLook
+from maskyolo.faces.ssd import AGREEING, LOOKS, Candidates, MultiPassSsd, merge_candidates
+from maskyolo.faces.third_opinion import MaskModel
+from maskyolo.faces.yunet import WHOLE, YuNet, YuNetPass
 from maskyolo.images import ImageArray
 
-__all__ = ["SecondOpinion"]
+__all__ = ["FaceEnsemble"]
 
 #: YuNet's share in a box that both see: 0.3 finds the most faces at IoU 0.5 of 0, 0.3, 0.5, 0.7 and 1.
 _SHARE = 0.3
@@ -34,7 +34,7 @@ _SURE = 0.7
 _SIZE, _APART = 0.7, 0.3
 #: Where neither is sure, a weak face of both counts; YuNet's from this score on, with a second look for faces that fill the picture.
 _WEAK = 0.3
-_TIGHT = YuNetLook(160, border=0.5)
+_TIGHT = YuNetPass(160, border=0.5)
 #: Where there may be small faces beside those that are found, YuNet looks at the photo at its full size, up to this many pixels.
 _FULL = 960
 #: A weak face of the SSD's alone must fill this share of the picture: in tight crops of masks it is a face, elsewhere a badge or an ear.
@@ -52,7 +52,7 @@ _BESIDE, _ALIKE = 0.5, 0.6
 _TO_SSD = (0.007, 0.021, -0.006, -0.011)
 
 
-class SecondOpinion:
+class FaceEnsemble:
     """The SSD's faces, checked and completed by YuNet, and by maskyolo-n-folders, which makes their boxes better, if it is a third opinion.
 
     YuNet looks at the photo, and the SSD at each face it sees, or else suspects. Where the SSD does not see them all, it looks at the
@@ -60,7 +60,7 @@ class SecondOpinion:
     or else two looks of the SSD, agree counts.
     """
 
-    def __init__(self, ssd: MultiLookSsd, yunet: YuNet, third: ThirdOpinion | None = None) -> None:
+    def __init__(self, ssd: MultiPassSsd, yunet: YuNet, third: MaskModel | None = None) -> None:
         self.name = f"ssd+yunet+{third.name}" if third else "ssd+yunet"
         self._ssd = ssd
         self._yunet = yunet
@@ -166,7 +166,7 @@ class SecondOpinion:
         height, width = image.shape[:2]
         beside = _apart(weak, found.boxes)
         if len(found) and (len(beside) or leaves_room(found.boxes, width, height)):
-            full = self._yunet.look(image, YuNetLook(min(_FULL, max(width, height))))
+            full = self._yunet.look(image, YuNetPass(min(_FULL, max(width, height))))
             beside = _apart(join_faces(full, _apart(beside, full.boxes)), found.boxes)
         boxes = np.concatenate([clip_boxes(dropped[:, :4], width, height), beside.boxes])
         origins = ("ssd",) * len(dropped) + ("yunet",) * len(beside)

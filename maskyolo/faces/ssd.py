@@ -2,7 +2,7 @@
 
 The SSD fails on tight face crops in two ways. It misses the face; or it answers with a *ghost*, a confident box of the face's
 size pushed down and to the right, often partly outside the picture. Both come from faces that are too large for its anchors, so
-`MultiLookSsd` shows it the picture several times, with borders of different widths, and believes each look only for the sizes
+`MultiPassSsd` shows it the picture several times, with borders of different widths, and believes each look only for the sizes
 of face it is good at.
 """
 
@@ -26,7 +26,7 @@ __all__ = [
     "LOOKS",
     "Candidates",
     "Look",
-    "MultiLookSsd",
+    "MultiPassSsd",
     "Ssd",
     "cut_window",
     "merge_candidates",
@@ -107,7 +107,7 @@ _WEAK = 0.12
 AGREEING = 2
 
 
-class MultiLookSsd:
+class MultiPassSsd:
     """The SSD over several looks at a picture, merged into one box a face, ghosts rejected by their geometry.
 
     Two looks first; where they find no face, six. Where these find none either, the best weak one counts (score from 0.12) that

@@ -17,7 +17,7 @@ from maskyolo.images import ImageArray
 if TYPE_CHECKING:
     from maskyolo.yolo import YoloDetector
 
-__all__ = ["ThirdOpinion"]
+__all__ = ["MaskModel"]
 
 #: What it is shown of a face: a window of this many times its side, scaled to so many pixels, its border in the grey it learnt with.
 _WINDOW, _WINDOW_SIDE, _GREY = 2.0, 128, (114.0, 114.0, 114.0)
@@ -27,7 +27,7 @@ _CONF, _SAME_IOU = 0.1, 0.35
 _BORDER, _WHOLE_SIDE, _WHOLE_CONF = 0.5, 256, 0.5
 
 
-class ThirdOpinion:
+class MaskModel:
     """maskyolo-n-folders on windows around faces, and on the whole picture; its classes are not heeded."""
 
     name = "maskyolo-n-folders"

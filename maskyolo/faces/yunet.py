@@ -14,7 +14,7 @@ from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.manifest import find_weights
 
-__all__ = ["YuNet", "YuNetLook"]
+__all__ = ["YuNet", "YuNetPass"]
 
 #: Overlap from which the weaker of two boxes is dropped, and the number of candidates for that; as in OpenCV Zoo's demo.
 _NMS_IOU, _TOP = 0.3, 5000
@@ -22,7 +22,7 @@ _BORDER_COLOUR = (104.0, 177.0, 123.0)
 
 
 @dataclass(frozen=True)
-class YuNetLook:
+class YuNetPass:
     """One way to show the picture to YuNet: its longer side scaled to `side` pixels, and a border of this share of it."""
 
     side: int
@@ -30,8 +30,8 @@ class YuNetLook:
 
 
 #: Faces that fill the picture are missed without a border.
-WHOLE = YuNetLook(320, border=0.25)
-_SMALL_FACES = YuNetLook(640)
+WHOLE = YuNetPass(320, border=0.25)
+_SMALL_FACES = YuNetPass(640)
 #: The least width and height of what it is shown, with the border: a picture may be a pixel high.
 _LEAST_SIDE = 64
 #: The network's three outputs each have a place for a face every so many pixels; its input's sides are multiples of the last.
@@ -70,7 +70,7 @@ class YuNet:
         ).reshape(-1)
         return Faces(boxes[kept], scores[kept], landmarks=landmarks[kept])
 
-    def look(self, image: ImageArray, look: YuNetLook, conf: float | None = None) -> Faces:
+    def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
         """Return the faces of one look, from the score `conf` on (default: the detector's), best first."""
         height, width = image.shape[:2]
         rows = self._forward(image, look, self.conf if conf is None else conf)
@@ -80,7 +80,7 @@ class YuNet:
         seen = box_area(boxes) > 0
         return Faces(boxes[seen], rows[seen, 14], landmarks=rows[seen, 4:14].reshape(-1, 5, 2))
 
-    def _forward(self, image: ImageArray, look: YuNetLook, conf: float) -> npt.NDArray[np.float32]:
+    def _forward(self, image: ImageArray, look: YuNetPass, conf: float) -> npt.NDArray[np.float32]:
         """Return OpenCV's rows (n, 15), best first: xywh, five xy landmarks, score; in pixels of the picture."""
         height, width = image.shape[:2]
         scale = look.side / max(height, width)

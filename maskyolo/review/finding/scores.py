@@ -22,7 +22,7 @@ __all__ = [
     "Scores",
     "find_candidates",
     "learn",
-    "linear_opinion",
+    "linear_probabilities",
     "match",
     "match_overlap",
     "score_photos",
@@ -187,7 +187,7 @@ def score_photos(photos: Sequence[Photo]) -> list[Scores]:
     faces = _face_likelihood(photos, candidates)
     visible = _visibility(photos, partners)
     wrong = _wrong_class(photos, candidates, partners)
-    crops = face_opinion(photos)
+    crops = face_probabilities(photos)
     scored = []
     for photo, found, partner, face, seen, other, crop in zip(
         photos, candidates, partners, faces, visible, wrong, crops, strict=True
@@ -266,7 +266,7 @@ def _wrong_class(
     The opinions are the out-of-fold detector's scores, the classifier's, and those of a linear classifier of the classifier's features
     that has learnt from the labels of the other folds.
     """
-    linear = linear_opinion(photos)
+    linear = linear_probabilities(photos)
     opinions = []
     for photo, found, partner, own in zip(photos, candidates, partners, linear, strict=True):
         scores = np.zeros((len(partner), 2))
@@ -285,7 +285,7 @@ def _wrong_class(
     return wrong
 
 
-def linear_opinion(photos: Sequence[Photo]) -> list[Floats]:
+def linear_probabilities(photos: Sequence[Photo]) -> list[Floats]:
     """Return for each label the probability of without_mask, by logistic regression on features, learnt from the other folds' labels."""
     features = [photo.look.features for photo in photos]
     return _other_folds(
@@ -296,7 +296,7 @@ def linear_opinion(photos: Sequence[Photo]) -> list[Floats]:
     )
 
 
-def face_opinion(photos: Sequence[Photo]) -> list[Floats]:
+def face_probabilities(photos: Sequence[Photo]) -> list[Floats]:
     """Return for each label how likely its crop is a face at all: features of the other folds' labels against those of the background."""
     features = [np.concatenate([photo.look.features, photo.look.background]) for photo in photos]
     truth = [

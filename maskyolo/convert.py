@@ -37,8 +37,8 @@ from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.formats import CLASS_CHOICES
 from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image
-from maskyolo.labels import IGNORE, Labels, format_yolo, read_yolo
-from maskyolo.ledger import IGNORED, LedgerRow, read_ledger, size_class, write_ledger
+from maskyolo.labels import IGNORE, IGNORE_CLASS, Labels, format_yolo, read_yolo
+from maskyolo.ledger import LedgerRow, read_ledger, size_class, write_ledger
 from maskyolo.origins import SYNTHESIS, Origin, read_origins
 from maskyolo.scenes import write_scenes
 from maskyolo.sheets import write_sheets
@@ -460,7 +460,7 @@ def find_photos(
 
 def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:
     """Return what a row's label file says: its boxes but for the painted ones, with the ids of their classes in `names`."""
-    learnt = [place for place, name in enumerate(row.classes) if name != IGNORED]
+    learnt = [place for place, name in enumerate(row.classes) if name != IGNORE_CLASS]
     class_ids = np.array([names.index(row.classes[place]) for place in learnt], dtype=np.int64)
     return Labels(as_boxes([row.boxes[place] for place in learnt]), class_ids)
 
@@ -507,11 +507,13 @@ class _OldSet:
             ):
                 found = read_yolo(label, row.width, row.height, len(own_names))
                 painted = [
-                    box for box, name in zip(row.boxes, row.classes, strict=True) if name == IGNORED
+                    box
+                    for box, name in zip(row.boxes, row.classes, strict=True)
+                    if name == IGNORE_CLASS
                 ]
-                classes = [own_names[class_id] for class_id in found.class_ids] + [IGNORED] * len(
-                    painted
-                )
+                classes = [own_names[class_id] for class_id in found.class_ids] + [
+                    IGNORE_CLASS
+                ] * len(painted)
                 reason = (
                     row.reason
                     if row.status == "corrected"
@@ -520,7 +522,7 @@ class _OldSet:
                 rows[source] = row.corrected([*found.boxes.tolist(), *painted], classes, reason)
         for row in rows.values():
             lost = (
-                sorted(set(row.classes) - {*names, IGNORED})
+                sorted(set(row.classes) - {*names, IGNORE_CLASS})
                 if row.status == "corrected" and row.in_set
                 else []
             )
@@ -733,7 +735,7 @@ class _Work:
             boxes=tuple(tuple(round(float(value), 2) for value in box) for box in faces.boxes),
             scores=tuple(round(float(score), 4) for score in faces.scores),
             classes=tuple(
-                IGNORED if class_id == IGNORE else self._names[class_id]
+                IGNORE_CLASS if class_id == IGNORE else self._names[class_id]
                 for class_id in decision.class_ids
             ),
             origins=faces.origins,

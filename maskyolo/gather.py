@@ -18,7 +18,7 @@ from maskyolo.core.files import read_image_list, written_name
 from maskyolo.errors import DatasetError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, find_format, map_classes, read_annotations
 from maskyolo.formats.base import check_boxes, find_repeated, picture_size, stem_of
-from maskyolo.labels import IGNORE, Labels
+from maskyolo.labels import IGNORE, IGNORE_CLASS, Labels
 
 __all__ = ["gather_photos", "own_splits"]
 
@@ -80,7 +80,7 @@ def gather_photos(
         if annotated
         else {}
     )
-    names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, "drop", "ignore"}))
+    names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, "drop", IGNORE_CLASS}))
     return [
         replace(made, source=written_name(prefix + made.source))
         for prefix, photos in read
@@ -132,10 +132,10 @@ def _labelled(
         )
     checked = check_boxes(photo, *size)
     targeted = [
-        "ignore" if _is_ignored(photo, place) else targets[photo.names[place]]
+        IGNORE_CLASS if _is_ignored(photo, place) else targets[photo.names[place]]
         for place in checked.index
     ]
-    faces = [place for place, name in enumerate(targeted) if name not in ("drop", "ignore")]
+    faces = [place for place, name in enumerate(targeted) if name not in ("drop", IGNORE_CLASS)]
     single, clash = find_repeated([targeted[place] for place in faces], checked.boxes[faces])
     status, reason = checked.status, checked.reason
     if clash:
@@ -152,12 +152,13 @@ def _labelled(
         )
     chosen = sorted(
         [faces[place] for place in single]
-        + [place for place, name in enumerate(targeted) if name == "ignore"]
+        + [place for place, name in enumerate(targeted) if name == IGNORE_CLASS]
     )
     if targeted and set(targeted) == {"drop"} and not status:
         status, reason = "excluded", "all its boxes are of dropped classes"
     class_ids = [
-        IGNORE if targeted[place] == "ignore" else names.index(targeted[place]) for place in chosen
+        IGNORE if targeted[place] == IGNORE_CLASS else names.index(targeted[place])
+        for place in chosen
     ]
     boxes = checked.boxes[chosen]
     areas = np.where(np.array(class_ids) == IGNORE, -1, box_area(boxes)) if chosen else np.zeros(0)

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from maskyolo.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
 from maskyolo.errors import DatasetError
 
-__all__ = ["IGNORE", "Labels", "format_yolo", "parse_yolo", "read_yolo"]
+__all__ = ["IGNORE", "IGNORE_CLASS", "Labels", "format_yolo", "parse_yolo", "read_yolo"]
 
-#: Class id of a box that stands for nothing to learn: `convert` paints it over and writes no line for it.
+#: Class name and class id of a box that is not to be learned: `convert` blanks it out and writes no
+#: label for it. Users write the name in class maps; the ledger contains it.
+IGNORE_CLASS = "ignore"
 IGNORE = -1
 
 

@@ -18,7 +18,6 @@ from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 
 __all__ = [
-    "IGNORED",
     "SIZES",
     "STATUSES",
     "LedgerRow",
@@ -43,9 +42,6 @@ STATUSES = (
 #: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
 #: that the detector sees.
 SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
-
-#: The class of what is painted over.
-IGNORED = "ignore"
 
 _JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
 

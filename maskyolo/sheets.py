@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import ImageError
 from maskyolo.images import read_image
-from maskyolo.ledger import IGNORED, STATUSES, LedgerRow
+from maskyolo.labels import IGNORE_CLASS
+from maskyolo.ledger import STATUSES, LedgerRow
 
 __all__ = ["PAGE", "draw_sheet", "write_sheets"]
 
@@ -49,7 +50,11 @@ def write_sheets(
         found = [
             row
             for row in rows
-            if (row.in_set and IGNORED in row.classes if name == PAINTED else row.status == name)
+            if (
+                row.in_set and IGNORE_CLASS in row.classes
+                if name == PAINTED
+                else row.status == name
+            )
         ]
         most = PAGE if name == "kept" else PAGE * _PAGES
         shown = (

@@ -191,8 +191,8 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         def run(**given: Any) -> None:
             values = {}
             for field in fields(kind):
-                value, parse = given.pop(field.name), option_info(field).cli_parse
-                values[field.name] = parse(value) if parse and value is not None else value
+                info = option_info(field)
+                values[field.name] = _parsed(field.name, info, given.pop(field.name))
             command(**given, options=kind(**values))
 
         del run.__wrapped__  # Typer would look at the signature behind it
@@ -203,10 +203,23 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
     return decorate
 
 
+def _parsed(name: str, info: OptionInfo, value: Any) -> Any:
+    if info.cli_parse is None or value is None:
+        return value
+    try:
+        return info.cli_parse(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=_flags(name, info)[0]) from error
+
+
+def _flags(name: str, info: OptionInfo) -> tuple[str, ...]:
+    return info.flags or (f"--{name.replace('_', '-')}",)
+
+
 def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.Parameter:
     kind = info.cli_type or hint
     default = info.cli_default if info.has_cli_default else default
-    flags = info.flags or (f"--{name.replace('_', '-')}",)
+    flags = _flags(name, info)
     if kind is bool and default:
         flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
     declared = typer.Option(*flags, help=info.help, min=info.minimum, max=info.maximum)

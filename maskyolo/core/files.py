@@ -10,7 +10,14 @@ from pathlib import Path, PurePath
 
 from maskyolo.errors import DatasetError, MaskyoloError, output_errors
 
-__all__ = ["read_image_list", "sha256_of", "walk_files", "write_atomic", "written_name"]
+__all__ = [
+    "read_image_list",
+    "sha256_if_readable",
+    "sha256_of",
+    "walk_files",
+    "write_atomic",
+    "written_name",
+]
 
 
 def write_atomic(path: Path | str, data: bytes | str) -> None:
@@ -45,6 +52,14 @@ def sha256_of(data: Path | bytes) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_if_readable(path: Path) -> str:
+    """Return the SHA-256 of a file as lower-case hex; empty if the file cannot be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ""
 
 
 def read_image_list(path: Path | str, error: type[MaskyoloError] = DatasetError) -> list[str]:

@@ -96,7 +96,8 @@ class OptionInfo:
         recorded: whether `args.yaml` records it; not what has no effect on the results.
         cli_type: the type that the command parses, if it is not the field's.
         cli_default: the command's default, if it is not the library's.
-        cli_parse: makes the field's value from what the command parsed.
+        cli_parse: makes the field's value from what the command parsed; a `ValueError` of it is a
+            usage error.
     """
 
     help: str

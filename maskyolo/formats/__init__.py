@@ -23,6 +23,7 @@ from maskyolo.formats.base import (
     map_classes,
 )
 from maskyolo.images import decode_image, is_plain_rgb, write_image
+from maskyolo.labels import IGNORE_CLASS
 from maskyolo.workfolder import MARKER, claim, locked, working_folder
 
 __all__ = [
@@ -193,7 +194,7 @@ def _targets(
     photos: Sequence[AnnotatedPhoto], class_map: Mapping[str, str], where: str
 ) -> dict[str, str]:
     """Return the new name of each class, in the order of the old ones; `drop` for those to leave out."""
-    if "ignore" in class_map.values():
+    if IGNORE_CLASS in class_map.values():
         raise DatasetError(
             "class map: faces are blanked (ignore) only when a data set is made; give drop, or convert without --to"
         )

@@ -18,6 +18,7 @@ from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
 from maskyolo.core.files import walk_files
 from maskyolo.errors import DatasetError
 from maskyolo.images import IMAGE_SUFFIXES, open_picture
+from maskyolo.labels import IGNORE_CLASS
 
 __all__ = [
     "CLASS_CHOICES",
@@ -39,7 +40,7 @@ __all__ = [
 FloatBoxes = npt.NDArray[np.float64]
 
 #: What `--map NAME=` may say about the boxes of a class.
-CLASS_CHOICES = (*CLASS_NAMES, "drop", "ignore", "keep")
+CLASS_CHOICES = (*CLASS_NAMES, "drop", IGNORE_CLASS, "keep")
 
 #: Why a picture that its set says nothing of is left out: it may show any number of faces.
 NO_ANNOTATION = "no annotation"
@@ -73,6 +74,8 @@ class AnnotatedPhoto:
         split: train, val, test, or empty if the set says nothing.
         status: a status of the ledger other than `kept` if the annotation or the picture cannot be used, else empty.
         reason: why, or what was mended.
+        annotated: whether the set has an annotation of the image; without one it may show any
+            number of faces, and is left out.
     """
 
     path: Path
@@ -85,6 +88,7 @@ class AnnotatedPhoto:
     split: str = ""
     status: str = ""
     reason: str = ""
+    annotated: bool = True
 
 
 @dataclass(frozen=True)

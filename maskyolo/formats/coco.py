@@ -82,7 +82,12 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
         if picture not in photos and source.is_dir():
             name = picture.relative_to(root).as_posix()
             photos[picture] = AnnotatedPhoto(
-                picture, name, split=split_of(name), status="excluded", reason=NO_ANNOTATION
+                picture,
+                name,
+                split=split_of(name),
+                status="excluded",
+                reason=NO_ANNOTATION,
+                annotated=False,
             )
     return sorted([*photos.values(), *problems], key=lambda photo: photo.source)
 

@@ -76,7 +76,9 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
     for path in index.pictures:
         if path not in photos:
             name = path.relative_to(source).as_posix()
-            photos[path] = AnnotatedPhoto(path, name, status="excluded", reason=NO_ANNOTATION)
+            photos[path] = AnnotatedPhoto(
+                path, name, status="excluded", reason=NO_ANNOTATION, annotated=False
+            )
     return sorted(
         (_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source
     )

@@ -13,14 +13,13 @@ from maskyolo.boxes import as_boxes
 from maskyolo.dataset import Dataset, load_dataset
 from maskyolo.errors import DatasetError, ImageError
 from maskyolo.images import open_picture
-from maskyolo.labels import Labels, format_yolo, parse_yolo
+from maskyolo.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
 from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.corrections import Face, PhotoEdit, same_box
 
 __all__ = ["LEDGER", "ReviewPhoto", "ReviewSet", "read_review_set"]
 
 LEDGER = "ledger.csv"
-_PAINTED = "ignore"
 
 
 @dataclass
@@ -123,13 +122,13 @@ class ReviewSet:
                 [
                     box
                     for box, name in zip(photo.row.boxes, photo.row.classes, strict=True)
-                    if name == _PAINTED
+                    if name == IGNORE_CLASS
                 ]
                 if photo.row
                 else []
             )
             boxes = [face.box for face in edit.after] + painted
-            classes = [face.class_name for face in edit.after] + [_PAINTED] * len(painted)
+            classes = [face.class_name for face in edit.after] + [IGNORE_CLASS] * len(painted)
             if photo.row:
                 corrected[photo.source] = row = photo.row.corrected(boxes, classes, reason)
                 boxes = list(row.boxes)
@@ -185,7 +184,7 @@ def read_review_set(data: Path | str) -> ReviewSet:
 def _labels(
     boxes: Sequence[Sequence[float]], classes: Sequence[str], names: Sequence[str]
 ) -> Labels:
-    learnt = [place for place, name in enumerate(classes) if name != _PAINTED]
+    learnt = [place for place, name in enumerate(classes) if name != IGNORE_CLASS]
     ids = np.array([names.index(classes[place]) for place in learnt], dtype=np.int64)
     return Labels(as_boxes([boxes[place] for place in learnt]), ids)
 

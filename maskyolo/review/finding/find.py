@@ -17,6 +17,7 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError, DependencyError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
+from maskyolo.labels import IGNORE_CLASS
 from maskyolo.review.finding.predictions import (
     Photo,
     Predicted,
@@ -362,7 +363,7 @@ def _batches(tell: OnProgress, what: str) -> Callable[[Progress], None]:
 def _photo(photo: ReviewPhoto, look: Look, predicted: Predicted, fold: int) -> Photo:
     row = photo.row
     painted = (
-        [box for box, name in zip(row.boxes, row.classes, strict=True) if name == "ignore"]
+        [box for box, name in zip(row.boxes, row.classes, strict=True) if name == IGNORE_CLASS]
         if row
         else []
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.core.options import OptionInfo, Options, option_info
+from maskyolo.core.options import Choice, OptionInfo, Options, option_info
 
 __all__ = [
     "Backend",
@@ -222,7 +222,25 @@ def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.
     flags = _flags(name, info)
     if kind is bool and default:
         flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
-    declared = typer.Option(*flags, help=info.help, min=info.minimum, max=info.maximum)
+    parsing: dict[str, Any] = {"min": info.minimum, "max": info.maximum}
+    if isinstance(kind, type) and issubclass(kind, Choice) and kind.gives_advice():
+        parsing = _parse_with_advice(kind)
+    declared = typer.Option(*flags, help=info.help, **parsing)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
+
+
+def _parse_with_advice(kind: type[Choice]) -> dict[str, Any]:
+    """Return the arguments of a Typer option whose unknown values get the advice of `kind`."""
+    values = [str(member) for member in kind]
+
+    def parse(value: str) -> Choice:
+        if value not in values and (error := kind.advice(value)):
+            raise error
+        if value not in values:
+            known = ", ".join(f"'{known}'" for known in values)
+            raise typer.BadParameter(f"'{value}' is not one of {known}.")
+        return kind(value)
+
+    return {"parser": parse, "metavar": f"<{'|'.join(values)}>", "autocompletion": lambda: values}

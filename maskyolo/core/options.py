@@ -65,6 +65,11 @@ class Choice(str, Enum):
         return None
 
     @classmethod
+    def gives_advice(cls) -> bool:
+        """Whether the class has advice of its own."""
+        return cls.advice.__func__ is not Choice.advice.__func__  # type: ignore[attr-defined]
+
+    @classmethod
     def parse(cls, value: Any, name: str) -> Self:
         """Return the member for `value`, a member or its text.
 

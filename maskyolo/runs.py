@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from maskyolo.core.files import write_atomic
-from maskyolo.core.options import Options, option
+from maskyolo.core.options import Choice, Options, option
 from maskyolo.errors import OutputError, output_errors
 
 __all__ = ["RunOptions", "new_run", "save_args"]
@@ -83,4 +83,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Choice):  # YAML has no type for enums, though they are also text
+        return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -165,8 +165,7 @@ def examples(*lines: str) -> str:
 def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command that takes `options: kind`, so that it offers each field as an option.
 
-    The options stand where `options` does in the command's own signature. `given`, if the command
-    has a parameter of that name, receives the names of the options that were on the command line.
+    The options stand where `options` does in the command's own signature.
 
     Example:
         >>> @with_options(GreetOptions)
@@ -220,8 +219,8 @@ def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.
     kind = info.cli_type or hint
     default = info.cli_default if info.has_cli_default else default
     flags = _flags(name, info)
-    if kind is bool and default:
-        flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
+    if kind is bool and default and not any("/" in flag for flag in flags):
+        flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}", *flags[1:])
     parsing: dict[str, Any] = {"min": info.minimum, "max": info.maximum}
     if isinstance(kind, type) and issubclass(kind, Choice) and kind.gives_advice():
         parsing = _parse_with_advice(kind)

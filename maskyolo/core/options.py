@@ -22,7 +22,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, TypeVar, get_args, get_type_hints
+from numbers import Real
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from typing_extensions import Self
 
@@ -162,7 +163,8 @@ class Options:
     """Base of all options objects: checks ranges and choices when it is made.
 
     Raises:
-        MaskyoloError: a value is out of its range, or not one of a fixed set of choices.
+        MaskyoloError: a value is out of its range, text where a number is needed, or not one of a
+            fixed set of choices.
     """
 
     def __post_init__(self) -> None:
@@ -173,7 +175,7 @@ class Options:
                 continue
             if choice := choices.get(field.name):
                 object.__setattr__(self, field.name, choice.parse(value, field.name))
-            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            else:
                 _check_range(field.name, value, option_info(field))
 
     @classmethod
@@ -203,10 +205,10 @@ class Options:
 
     def recorded(self) -> dict[str, Any]:
         """Return the options for `args.yaml`, by field name, choices as text."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if option_info(f).recorded}
         return {
-            name: str(value) if isinstance(value, Choice) else value
-            for name, value in values.items()
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(self)
+            if option_info(field).recorded
         }
 
 
@@ -241,25 +243,56 @@ def takes_options(kind: type[Options]) -> Callable[[_Function], _Function]:
     return decorate
 
 
-def _choices(kind: type[Options]) -> dict[str, type[Choice]]:
-    """Return the fields of `kind` whose type is a `Choice`, or a `Choice` or None."""
-    cached: dict[str, type[Choice]] | None = kind.__dict__.get("_cached_choices")
+@dataclass(frozen=True)
+class _ChoiceField:
+    """A field whose type is a `Choice`, or, if `many`, a tuple of them."""
+
+    choice: type[Choice]
+    many: bool = False
+
+    def parse(self, value: Any, name: str) -> Any:
+        if self.many and isinstance(value, (tuple, list)):
+            return tuple(self.choice.parse(item, name) for item in value)
+        return self.choice.parse(value, name)
+
+
+def _choices(kind: type[Options]) -> dict[str, _ChoiceField]:
+    """Return the fields of `kind` whose type is a `Choice` or a tuple of them, or one of these or
+    None.
+    """
+    cached: dict[str, _ChoiceField] | None = kind.__dict__.get("_cached_choices")
     if cached is None:
-        cached = {}
-        for name, hint in get_type_hints(kind).items():
-            for part in (hint, *get_args(hint)):
-                if isinstance(part, type) and issubclass(part, Choice):
-                    cached[name] = part
+        found = ((name, _choice_field(hint)) for name, hint in get_type_hints(kind).items())
+        cached = {name: field for name, field in found if field}
         kind._cached_choices = cached  # type: ignore[attr-defined]
     return cached
 
 
-def _check_range(name: str, value: float, info: OptionInfo) -> None:
+def _choice_field(hint: Any) -> _ChoiceField | None:
+    if isinstance(hint, type) and issubclass(hint, Choice):
+        return _ChoiceField(hint)
+    fields_in = (_choice_field(part) for part in get_args(hint))
+    found = next((field for field in fields_in if field), None)
+    return replace(found, many=True) if found and get_origin(hint) is tuple else found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return str(value) if isinstance(value, Choice) else value
+
+
+def _check_range(name: str, value: Any, info: OptionInfo) -> None:
     low, high = info.minimum, info.maximum
-    if (low is None or value >= low) and (high is None or value <= high):  # also false for NaN
+    if (low is None and high is None) or not isinstance(value, (Real, str)):  # Real: NumPy's too
+        return
+    if isinstance(value, str):
+        raise MaskyoloError(f"{name.replace('_', '-')} must be a number, got '{value}'")
+    number = float(value)
+    if (low is None or number >= low) and (high is None or number <= high):  # also false for NaN
         return
     if low is not None and high is not None:
         wanted = f"between {low:g} and {high:g}"
     else:
         wanted = f"at least {low:g}" if low is not None else f"at most {high:g}"
-    raise MaskyoloError(f"{name.replace('_', '-')} must be {wanted}, got {value:g}")
+    raise MaskyoloError(f"{name.replace('_', '-')} must be {wanted}, got {number:g}")

@@ -192,19 +192,19 @@ def detect(
     loaded: Detector = (
         load_detector(
             model,
-            device,
-            imgsz,
-            least,
-            iou,
-            most,
-            pipeline,
-            detector,
-            face,
-            least_face,
-            streams,
-            backend,
-            precision,
-            trust,
+            device=device,
+            imgsz=imgsz,
+            conf=least,
+            iou=iou,
+            max_det=most,
+            pipeline=pipeline,
+            detector=detector,
+            face=face,
+            face_conf=least_face,
+            streams=streams,
+            backend=backend,
+            precision=precision,
+            trust=trust,
         )
         if isinstance(model, (str, Path))
         else model

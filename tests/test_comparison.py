@@ -252,7 +252,7 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
                 "--imgsz",
                 "320",
             ],
-            "cannot use --imgsz with the pipeline two-stage",
+            "--imgsz has no effect with --pipeline two-stage",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -410,7 +410,7 @@ def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: P
                 summary=summary,
             )
         )
-        assert summary.network.endswith(f"; pictures at {side} pixels")
+        assert summary.network.endswith(f"; images at {side} pixels")
         assert f"imgsz: {side}\n" in (tmp_path / "predict" / "args.yaml").read_text()
 
 

@@ -140,7 +140,7 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     ):
         with pytest.raises(MaskyoloError, match=rf"--{name}.*--pipeline yolo"):
             load_detector(model, pipeline="two-stage", **{name: value})  # type: ignore[arg-type]
-    with pytest.raises(MaskyoloError, match="face_conf"):
+    with pytest.raises(MaskyoloError, match="face-conf must be between 0 and 1, got 1.5"):
         load_detector(model, pipeline="two-stage", face_conf=1.5)
     with pytest.raises(MaskyoloError, match="three-stage"):
         load_detector(pipeline="three-stage")

@@ -70,6 +70,7 @@ class InferenceOptions(ModelOptions):
         help="Inference size in pixels (longer side). Default: the size the weights were trained "
         "at.",
         minimum=32,
+        maximum=8192,
     )
     max_det: int = option(300, help="Maximum number of detections per image.", minimum=1)
     face_conf: float | None = option(

@@ -294,10 +294,10 @@ def main() -> None:
     if args.bare:
         rows["bare faces"] = surest_mask(sure, read_all(list_images(args.bare)))
         with tempfile.TemporaryDirectory() as folder:
-            made = synthesize_masks(args.bare, Path(folder) / "made", masks=0, confusers=1, seed=1)
+            made = synthesize_masks(args.bare, Path(folder) / "made", masks=0, occluders=1, seed=1)
             drawn: dict[str, list[Path]] = defaultdict(list)
             for photo in made.photos:
-                if photo.status == "confuser" and len(kinds := set(photo.drawn.split(";"))) == 1:
+                if photo.status == "occluder" and len(kinds := set(photo.drawn.split(";"))) == 1:
                     drawn[kinds.pop().split()[0]].append(made.folder / photo.file)
             for kind, paths in sorted(drawn.items()):
                 rows[f"with {kind} drawn before them"] = surest_mask(sure, read_all(paths))

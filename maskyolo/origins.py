@@ -1,7 +1,8 @@
-"""Which photo a made photo was made from: the `synthesis.csv` that `synthesize` writes and `convert` reads.
+"""The synthesis log, `synthesis.csv`: which photo each synthesized photo was made from.
 
-A masked copy and its bare original show one person before one background, so they must never be in two splits; and an original
-whose masked copy is in `with_mask` is left out of `without_mask`, as the projects of 2020 ask for.
+`synthesize` writes it and `convert` reads it. A masked copy and its bare original show the same
+person in front of the same background, so they must never be in different splits. An original whose
+masked copy is in `with_mask` is left out of `without_mask`, as the projects of 2020 recommend.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ __all__ = [
     "write_synthesis",
 ]
 
-#: Name of the file beside the class folders.
+#: Name of the log, which is next to the class folders.
 SYNTHESIS = "synthesis.csv"
 
-#: What can become of a photo, and what it means; the first three are files of the set.
+#: What can become of a photo, and what it means. Only the first three are files of the set.
 MADE_STATUSES = {
     "masked": "copies with a mask, in with_mask",
-    "confuser": "copies with something else before the face, in without_mask",
-    "bare": "photos as they are, in without_mask",
+    "occluder": "copies with something else in front of the face, in without_mask",
+    "bare": "unchanged photos, in without_mask",
     "left_out": "originals of masked copies: in neither folder",
     "no_face": "no face found: in neither folder",
-    "unsure": "a face that may be none: in neither folder",
-    "turned": "a head turned too far to draw on: in neither folder",
-    "small": "a face too small to draw on: in neither folder",
+    "unsure": "possibly not a face: in neither folder",
+    "turned": "head turned too far to draw on: in neither folder",
+    "small": "face too small to draw on: in neither folder",
     "duplicate": "the same file as another",
-    "unreadable": "damaged, or no picture",
+    "unreadable": "damaged, or not an image",
 }
+
+#: What to do about a log that cannot be read.
+_REMEDY = "synthesize the photos again with maskyolo synthesize"
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Origin:
     Attributes:
         sha256: of its file.
         phash: 64-bit perceptual hash as 16 hex digits.
-        left_out: it must not be in the set itself.
+        left_out: whether the original itself must not be in the data set.
     """
 
     sha256: str
@@ -60,18 +64,20 @@ class Origin:
 
 @dataclass(frozen=True)
 class MadePhoto:
-    """A line of `synthesis.csv`: a photo of the set, or a photo that is not in it and why; all of them are text.
+    """A line of `synthesis.csv`, all text: a photo of the set, or why a photo is not in it.
 
     Attributes:
         original: path of the photo relative to the folder of faces, with forward slashes.
         status: one of `MADE_STATUSES`.
-        reason: why, in words; empty for a plain case.
-        file: the photo of the set, relative to its folder; empty if there is none.
+        reason: why, in words; empty if the status says it all.
+        file: the photo in the set, relative to the set's folder; empty if there is none.
         class_name: its class (column `class` in the file).
-        drawn: what was drawn: a kind of mask, its colour and pattern; or a confuser. One for each face, divided by semicolons.
+        drawn: what was drawn: the kind, color and pattern of a mask, or an occluder; one entry per
+            face, separated by semicolons.
         sha256: of the original's file; empty if it could not be read.
         phash: perceptual hash of the original; see `Origin`.
-        landmarks: the faces' landmarks in pixels of the upright picture: a JSON list of five points for each face.
+        landmarks: landmarks of the faces in pixels of the upright image: a JSON list with five
+            points per face.
     """
 
     original: str
@@ -103,7 +109,11 @@ _COLUMNS = ["class" if field.name == "class_name" else field.name for field in f
 
 
 def write_synthesis(path: Path | str, photos: Iterable[MadePhoto]) -> None:
-    """Write a `synthesis.csv`. Raises OutputError."""
+    """Write a `synthesis.csv`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -115,45 +125,40 @@ def read_synthesis(path: Path | str) -> list[MadePhoto]:
     """Read a `synthesis.csv`.
 
     Raises:
-        DatasetError: it cannot be read, or columns are missing.
+        DatasetError: the file cannot be read, or columns are missing.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot read {path}: {error}; make the photos anew with maskyolo synthesize"
-        ) from error
+        raise DatasetError(f"cannot read {path}: {error}", _REMEDY) from error
     lines = csv.DictReader(io.StringIO(text, newline=""))
     try:
         missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
         if missing:
-            raise DatasetError(
-                f"{path} lacks the columns {', '.join(missing)}; make the photos anew with maskyolo synthesize"
-            )
+            raise DatasetError(f"{path} lacks the columns {', '.join(missing)}", _REMEDY)
         return [
             MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines
         ]
     except csv.Error as error:
-        raise DatasetError(
-            f"{path}, line {lines.reader.line_num}: {error}; make the photos anew with maskyolo synthesize"
-        ) from error
+        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}", _REMEDY) from error
 
 
 def read_origins(folder: Path | str) -> dict[str, Origin]:
-    """Return the origins of all made photos below a folder, by their path relative to it; empty if there is no `synthesis.csv`.
+    """Return the origins of all synthesized photos below a folder, by path relative to the folder.
+
+    Without a `synthesis.csv` there are none.
 
     Raises:
-        DatasetError: a `synthesis.csv` that cannot be read.
+        DatasetError: a `synthesis.csv` cannot be read.
     """
     folder = Path(folder)
     origins: dict[str, Origin] = {}
     for path in sorted(folder.rglob(SYNTHESIS)):
         photos = read_synthesis(path)
         left_out = {photo.sha256 for photo in photos if photo.status == "left_out"}
-        places = {
-            found.name: found for found in path.parent.rglob("*")
-        }  # a photo may have been moved to the other class
+        # by name, as someone may have moved a photo to the other class
+        places = {found.name: found for found in path.parent.rglob("*")}
         for photo in photos:
             if photo.file and (place := places.get(Path(photo.file).name)):
                 origins[place.relative_to(folder).as_posix()] = Origin(

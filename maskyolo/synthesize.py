@@ -1,8 +1,9 @@
-"""Make masked photos of bare faces, and photos of bare faces with something before them, with a guard against leakage.
+"""Make masked photos of bare faces, and bare ones with occluders, guarded against leakage.
 
-One photo's way: `_make` decodes it and finds its faces with their landmarks; if every face can be drawn on, chance decides by the
-photo's own checksum whether it is masked, and what is drawn. A masked photo's original is left out of `without_mask`; `synthesis.csv`
-says what each photo was made from, and `convert` keeps both in one split by it.
+The path of one photo: `_make` decodes it and finds its faces with their landmarks. If every face
+can be drawn on, the photo's own checksum seeds the choice of whether it is masked, and what is
+drawn. The original of a masked photo is left out of `without_mask`. `synthesis.csv` says what each
+photo was made from, and `convert` uses it to keep both in one split.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,33 +24,36 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from maskyolo.core.classes import class_of
-from maskyolo.core.files import sha256_of, write_atomic, written_name
-from maskyolo.coverings import CONFUSERS, choose_style, draw_confuser, draw_mask, obstacle
-from maskyolo.coverings.camera import Landmarks
-from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError, output_errors
+from maskyolo.core.files import sha256_if_readable, sha256_of, write_atomic, written_name
+from maskyolo.core.options import takes_options
+from maskyolo.coverings import OCCLUDERS, choose_style, draw_mask, draw_occluder, find_obstacle
+from maskyolo.coverings.camera import Landmarks, ObstacleKind
+from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
 from maskyolo.faces.yunet import YuNet
 from maskyolo.images import ImageArray, decode_image, open_picture
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
+from maskyolo.synthesis.options import SynthesizeOptions
 from maskyolo.workfolder import MARKER, claim, working_folder
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
 _JOURNAL = "journal.jsonl"
 _FOLDERS = ("with_mask", "without_mask")
-#: Names of the files in them, see `_make`.
+#: Names of the files in them; see `_write`.
 _NAMES = r"[0-9a-f]{16}(_.+_\d+)?\.(jpg|png|webp|bmp|tif|gif)"
-#: A face of a lesser score may be none, and drawing on none, or on all faces but one, would make a photo with a wrong class.
-_SURE = 0.7
-_LEAST_SURE = 0.3
+#: A detection with a lower score may not be a face. Drawing on it, or on all faces but one, would
+#: make a photo with a wrong class, so such photos are left out.
+_MIN_CONFIDENT = 0.7
+_MIN_CONFIDENCE = 0.3
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What `synthesize_masks` made.
+    """The result of `synthesize_masks`.
 
     Attributes:
-        folder: the two folders of photos and their `synthesis.csv`.
-        photos: its lines, in order of the originals.
+        folder: the folder with the two folders of photos and their `synthesis.csv`.
+        photos: the lines of `synthesis.csv`, in order of the originals.
     """
 
     folder: Path
@@ -60,93 +64,55 @@ class Synthesis:
         return Counter(photo.status for photo in self.photos)
 
 
+@takes_options(SynthesizeOptions)
 def synthesize_masks(
     faces: Path | str,
     out: Path | str,
+    options: SynthesizeOptions | None = None,
     *,
-    masks: float = 0.5,
-    per_photo: int = 1,
-    confusers: float = 0.3,
-    keep_originals: bool = False,
-    weights: Path | str | None = None,
-    seed: int = 0,
-    workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
 ) -> Synthesis:
-    """Draw masks on photos of bare faces: a folder with `with_mask`, `without_mask` and `synthesis.csv`, as `convert` takes it.
+    """Draw masks on photos of bare faces, for `convert`.
 
-    What is made of a photo depends on its bytes, the options and the seed only. Work goes to `OUT.part` and becomes `out` when all
-    is done; after an interruption the same call goes on where it stopped.
+    The result is a folder with `with_mask`, `without_mask` and `synthesis.csv`. What is made of a
+    photo depends only on its bytes, the options and the seed. Work in progress is in `OUT.part`,
+    which becomes `out` when everything is done; after an interruption, the same call continues
+    where it stopped.
 
     Args:
         faces: folder of photos in which nobody wears a mask, at any depth.
-        out: folder to make; it must not exist or be empty.
-        masks: share of the photos that get masks; the others go to `without_mask` as they are.
-        per_photo: masked copies of each of these.
-        confusers: share of the others of which a copy goes to `without_mask`, too, that has something else before the face.
-        keep_originals: put the originals of masked copies into `without_mask`, too.
-        weights: YuNet's file or folder, if it is not where `manifest.find_weights` looks.
-        seed: of everything random.
-        workers: photos worked on at once.
-        on_progress: called with the number of photos done and the number of all.
+        out: output folder; it must not exist or be empty.
+        options: what is drawn, and on how many photos.
+        on_progress: called with the number of photos done and their total number.
+        settings: fields of `options` as keywords, which take precedence.
 
     Raises:
-        DatasetError: no photos, or a folder of masked ones among them.
-        MaskyoloError: a share that is none, or fewer than one copy.
-        OutputError: `out` exists, or cannot be written, or `OUT.part` has files that are not of an interrupted run.
+        DatasetError: there are no photos, or a folder of masked ones is among them.
+        MaskyoloError: an option is out of its range.
+        OutputError: `out` exists or cannot be written, or `OUT.part` contains files that are not of
+            an interrupted run.
         WeightsError: YuNet's weights are missing or wrong.
+
+    Example:
+        >>> made = synthesize_masks("photos/without_mask", "data/made")  # doctest: +SKIP
+        >>> made.counts()["masked"]  # doctest: +SKIP
+        400
     """
+    chosen = SynthesizeOptions.merge(options, settings)
     faces = Path(faces)
     out, part = working_folder(out)
-    if not (0 <= masks <= 1 and 0 <= confusers <= 1) or per_photo < 1:
-        raise MaskyoloError(
-            f"cannot mask {masks:g} of the photos {per_photo} times and hide {confusers:g} of the others; "
-            "the shares are from 0 to 1, and --per-photo is at least 1"
-        )
     paths = find_faces(faces)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(
-            f"cannot write the photos to {out}: it exists; choose another folder or remove it"
+            f"cannot write the photos to {out}: it exists", "choose another folder or remove it"
         )
     detectors: SimpleQueue[YuNet] = SimpleQueue()
-    for _ in range(workers):
-        detectors.put(YuNet(weights, conf=_LEAST_SURE))  # one each, as they are not safe to share
-    plan = _Plan(masks, per_photo, confusers, keep_originals, seed)
-
-    with output_errors(part), ThreadPoolExecutor(workers) as pool:
-        done = _start(part, plan)
-        firsts: dict[str, str] = {}
-
-        def work(path: Path, checksum: str) -> list[MadePhoto]:
-            name = written_name(path.relative_to(faces))
-            if firsts.get(checksum, name) != name:
-                return [
-                    MadePhoto(
-                        name, "duplicate", f"the same file as {firsts[checksum]}", sha256=checksum
-                    )
-                ]
-            detector = detectors.get()
-            try:
-                return _make(path, name, part, detector, plan, done)
-            finally:
-                detectors.put(detector)
-
-        made: list[MadePhoto] = []
-        try:
-            checksums = list(pool.map(_checksum, paths))
-            for path, checksum in zip(paths, checksums, strict=True):
-                if checksum:
-                    firsts.setdefault(checksum, written_name(path.relative_to(faces)))
-            with (part / _JOURNAL).open("a", encoding="utf-8") as journal:
-                for number, photos in enumerate(pool.map(work, paths, checksums), 1):
-                    if photos[0].original not in done:
-                        journal.write(json.dumps([photo.to_dict() for photo in photos]) + "\n")
-                        journal.flush()
-                    made += photos
-                    if on_progress:
-                        on_progress(number, len(paths))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for _ in range(chosen.workers):  # one each, as they cannot be shared between threads
+        detectors.put(YuNet(chosen.weights, conf=_MIN_CONFIDENCE))
+    with output_errors(part):
+        done = _start(part, chosen)
+        made = _make_all(faces, paths, part, detectors, chosen, done, on_progress)
         _remove_leftovers(part, {photo.file for photo in made})
         write_synthesis(part / SYNTHESIS, made)
         (part / _JOURNAL).unlink()
@@ -161,13 +127,13 @@ def find_faces(folder: Path | str) -> list[Path]:
     """List the files below a folder of photos of bare faces, sorted.
 
     Raises:
-        DatasetError: no such folder, no photos, or a folder in it whose name says that its photos are masked.
+        DatasetError: there is no such folder, it contains no photos, or the name of a folder in it
+            says that its photos are masked.
     """
     folder = Path(folder)
+    remedy = "give a folder of photos in which nobody wears a mask"
     if not folder.is_dir():
-        raise DatasetError(
-            f"no folder {folder}; give a folder of photos in which nobody wears a mask"
-        )
+        raise DatasetError(f"no folder {folder}", remedy)
     paths = [
         path
         for path in sorted(folder.rglob("*"))
@@ -178,46 +144,90 @@ def find_faces(folder: Path | str) -> list[Path]:
         for name in path.relative_to(folder).parts[:-1]:
             if class_of(name) == "with_mask":
                 raise DatasetError(
-                    f"{folder} has a folder '{name}'; give only the folder of bare faces, such as {folder / 'without_mask'}"
+                    f"{folder} contains a folder '{name}'",
+                    f"give only the folder of bare faces, such as {folder / 'without_mask'}",
                 )
     if not paths:
-        raise DatasetError(
-            f"no photos in {folder}; give a folder of photos in which nobody wears a mask"
-        )
+        raise DatasetError(f"no photos in {folder}", remedy)
     return paths
 
 
-@dataclass(frozen=True)
-class _Plan:
-    masks: float
-    per_photo: int
-    confusers: float
-    keep_originals: bool
-    seed: int
+def _start(part: Path, options: SynthesizeOptions) -> dict[str, list[MadePhoto]]:
+    """Create the working folder, and return what an interrupted run left in it, by original.
 
-
-def _start(part: Path, plan: _Plan) -> dict[str, list[MadePhoto]]:
-    """Make the working folder, or return what an interrupted run with the same options left in it, by original."""
+    A run with other options is not continued.
+    """
     claim(part, "synthesize", _FOLDERS, _NAMES)
-    settings = json.dumps([1, *vars(plan).values()])
+    settings = json.dumps(
+        [
+            2,
+            options.masks,
+            options.per_photo,
+            options.occluders,
+            options.keep_originals,
+            options.seed,
+        ]
+    )
     done: dict[str, list[MadePhoto]] = {}
     journal = part / _JOURNAL
     if journal.is_file():
-        lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")[
-            :-1
-        ]  # the last may be cut short
+        text = journal.read_text(encoding="utf-8", errors="replace")
+        lines = text.split("\n")[:-1]  # the last line may be incomplete
         if lines and lines[0] == settings:
             for line in lines[1:]:
                 photos = [MadePhoto.from_dict(values) for values in json.loads(line)]
                 done[photos[0].original] = photos
     for name in _FOLDERS:
         (part / name).mkdir(parents=True, exist_ok=True)
-    lines = [
-        settings,
-        *(json.dumps([photo.to_dict() for photo in photos]) for photos in done.values()),
-    ]
+    lines = [settings, *(_journal_line(photos) for photos in done.values())]
     write_atomic(journal, "\n".join(lines) + "\n")
     return done
+
+
+def _journal_line(photos: Sequence[MadePhoto]) -> str:
+    return json.dumps([photo.to_dict() for photo in photos])
+
+
+def _make_all(
+    faces: Path,
+    paths: Sequence[Path],
+    part: Path,
+    detectors: SimpleQueue[YuNet],
+    options: SynthesizeOptions,
+    done: Mapping[str, list[MadePhoto]],
+    on_progress: Callable[[int, int], None] | None,
+) -> list[MadePhoto]:
+    """Make what is to be made of all photos, with a line in the journal for each."""
+    firsts: dict[str, str] = {}
+
+    def work(path: Path, checksum: str) -> list[MadePhoto]:
+        name = written_name(path.relative_to(faces))
+        if (first := firsts.get(checksum, name)) != name:
+            return [MadePhoto(name, "duplicate", f"the same file as {first}", sha256=checksum)]
+        detector = detectors.get()
+        try:
+            return _make(path, name, part, detector, options, done.get(name))
+        finally:
+            detectors.put(detector)
+
+    made: list[MadePhoto] = []
+    with ThreadPoolExecutor(options.workers) as pool:
+        try:
+            checksums = list(pool.map(sha256_if_readable, paths))
+            for path, checksum in zip(paths, checksums, strict=True):
+                if checksum:
+                    firsts.setdefault(checksum, written_name(path.relative_to(faces)))
+            with (part / _JOURNAL).open("a", encoding="utf-8") as journal:
+                for number, photos in enumerate(pool.map(work, paths, checksums), 1):
+                    if photos[0].original not in done:
+                        journal.write(_journal_line(photos) + "\n")
+                        journal.flush()
+                    made += photos
+                    if on_progress:
+                        on_progress(number, len(paths))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return made
 
 
 def _make(
@@ -225,122 +235,139 @@ def _make(
     name: str,
     part: Path,
     detector: YuNet,
-    plan: _Plan,
-    done: dict[str, list[MadePhoto]],
+    options: SynthesizeOptions,
+    earlier: list[MadePhoto] | None,
 ) -> list[MadePhoto]:
-    """Make what is to be made of one photo; return its lines, at least one."""
+    """Make what is to be made of one photo; return its lines, at least one.
+
+    `earlier` are the lines of an interrupted run, which are returned if they still hold.
+    """
     line = MadePhoto(name, "unreadable")
     try:
         data = path.read_bytes()
-        sha256 = sha256_of(data)
-        earlier = done.get(name)
+        line = replace(line, sha256=sha256_of(data))
         if (
             earlier
-            and earlier[0].sha256 == sha256
+            and earlier[0].sha256 == line.sha256
             and all(not photo.file or (part / photo.file).is_file() for photo in earlier)
         ):
             return earlier
-        line = replace(line, sha256=sha256)
         image = decode_image(data, name)
     except OSError as error:
         return [replace(line, reason=(error.strerror or str(error)).lower())]
     except ImageError as error:
         return [replace(line, reason=str(error))]
-    line = replace(
-        line, phash=str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))))
-    )
+    gray = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    line = replace(line, phash=str(imagehash.phash(gray)))
     found = detector.detect(image)
     if not len(found) or found.landmarks is None:
         return [replace(line, status="no_face", reason="no face found")]
-    line = replace(
-        line, landmarks=json.dumps(np.round(found.landmarks.astype(np.float64), 1).tolist())
-    )
-    if found.scores.min() < _SURE:
-        return [
-            replace(
-                line,
-                status="unsure",
-                reason=f"a face of score {found.scores.min():.2f}, which may be none",
-            )
-        ]
+    points = np.round(found.landmarks.astype(np.float64), 1)
+    line = replace(line, landmarks=json.dumps(points.tolist()))
+    if found.scores.min() < _MIN_CONFIDENT:
+        reason = f"a face of score {found.scores.min():.2f}, which may not be one"
+        return [replace(line, status="unsure", reason=reason)]
     for landmarks in found.landmarks:
-        if reason := obstacle(landmarks):
-            return [replace(line, status="small" if "small" in reason else "turned", reason=reason)]
+        if obstacle := find_obstacle(landmarks):
+            status = "small" if obstacle.kind is ObstacleKind.TOO_SMALL else "turned"
+            return [replace(line, status=status, reason=obstacle.reason)]
+    return _draw(line, part, data, image, found.landmarks, options)
+
+
+def _draw(
+    line: MadePhoto,
+    part: Path,
+    data: bytes,
+    image: ImageArray,
+    landmarks: Landmarks,
+    options: SynthesizeOptions,
+) -> list[MadePhoto]:
+    """Decide whether a photo whose faces can be drawn on is masked, and write its files."""
 
     def rng(*numbers: int) -> np.random.Generator:
-        return np.random.default_rng([plan.seed, int(sha256[:16], 16), *numbers])
-
-    def write(status: str, number: int, drawn: list[str], encoded: bytes, suffix: str) -> MadePhoto:
-        class_name = "with_mask" if status == "masked" else "without_mask"
-        label = f"_{drawn[0].replace(' ', '-')}_{number}" if drawn else ""
-        file = f"{class_name}/{sha256[:16]}{label}{suffix}"
-        write_atomic(part / file, encoded)
-        return replace(
-            line, status=status, file=file, class_name=class_name, drawn="; ".join(drawn)
-        )
+        return np.random.default_rng([options.seed, int(line.sha256[:16], 16), *numbers])
 
     chance, second_chance = rng(0).random(2)
     made = []
-    if chance < plan.masks:
-        for number in range(1, plan.per_photo + 1):
-            masked, drawn = _masked(image, found.landmarks, rng(1, number))
-            made.append(write("masked", number, drawn, *_encoded(masked, data)))
-        if not plan.keep_originals:
-            return [
-                *made,
-                replace(line, status="left_out", reason="its masked copy is in with_mask"),
-            ]
-    elif second_chance < plan.confusers:
-        hidden, drawn = _hidden(image, found.landmarks, rng(2, 1))
-        made.append(write("confuser", 1, drawn, *_encoded(hidden, data)))
-    return [*made, write("bare", 0, [], data, _suffix(data))]
+    if chance < options.masks:
+        for number in range(1, options.per_photo + 1):
+            masked, drawn = _masked(image, landmarks, rng(1, number))
+            made.append(_write(line, part, "masked", number, drawn, *_encoded(masked, data)))
+        if not options.keep_originals:
+            reason = "its masked copy is in with_mask"
+            return [*made, replace(line, status="left_out", reason=reason)]
+    elif second_chance < options.occluders:
+        hidden, drawn = _hidden(image, landmarks, rng(2, 1))
+        made.append(_write(line, part, "occluder", 1, drawn, *_encoded(hidden, data)))
+    return [*made, _write(line, part, "bare", 0, [], data, _suffix(data))]
+
+
+def _write(
+    line: MadePhoto,
+    part: Path,
+    status: str,
+    number: int,
+    drawn: Sequence[str],
+    encoded: bytes,
+    suffix: str,
+) -> MadePhoto:
+    """Write one photo of the set, named after its original's checksum; return its line."""
+    class_name = "with_mask" if status == "masked" else "without_mask"
+    label = f"_{drawn[0].replace(' ', '-')}_{number}" if drawn else ""
+    file = f"{class_name}/{line.sha256[:16]}{label}{suffix}"
+    write_atomic(part / file, encoded)
+    return replace(line, status=status, file=file, class_name=class_name, drawn="; ".join(drawn))
 
 
 def _masked(
     image: ImageArray, faces: Landmarks, rng: np.random.Generator
 ) -> tuple[ImageArray, list[str]]:
+    """Draw a mask on each face; return the image, and what was drawn on each."""
     drawn = []
     for landmarks in faces:
         style = choose_style(rng)
         image = draw_mask(image, landmarks, rng, style)
-        drawn.append(
-            f"{style.kind} {style.colour}"
-            + (f" {style.pattern}" if style.pattern != "plain" else "")
-        )
+        pattern = f" {style.pattern}" if style.pattern != "plain" else ""
+        drawn.append(f"{style.kind} {style.color}{pattern}")
     return image, drawn
 
 
 def _hidden(
     image: ImageArray, faces: Landmarks, rng: np.random.Generator
 ) -> tuple[ImageArray, list[str]]:
+    """Draw an occluder on each face; return the image, and what was drawn on each."""
     drawn = []
     for landmarks in faces:
-        drawn.append(str(rng.choice(CONFUSERS)))
-        image = draw_confuser(image, landmarks, rng, drawn[-1])
+        drawn.append(str(rng.choice(OCCLUDERS)))
+        image = draw_occluder(image, landmarks, rng, drawn[-1])
     return image, drawn
 
 
 def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
-    """Encode a picture as its original was: a JPEG with the same tables, so that its traces tell nothing, or a PNG."""
-    picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    """Encode an image as its original was, and return the file's bytes and name suffix.
+
+    A JPEG gets the same quantization tables, so that compression gives nothing away; a PNG stays
+    one.
+    """
+    drawn = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     buffer = io.BytesIO()
     if _suffix(original) == ".png":
-        picture.save(buffer, "PNG")
+        drawn.save(buffer, "PNG")
         return buffer.getvalue(), ".png"
     with open_picture(io.BytesIO(original)) as file:
         if isinstance(file, JpegImagePlugin.JpegImageFile) and file.mode in ("RGB", "L"):
             plugin: Any = JpegImagePlugin  # typed in some versions of Pillow, not in others
             jpeg: Any = file
-            picture.convert(file.mode).save(
+            drawn.convert(file.mode).save(
                 buffer, "JPEG", qtables=jpeg.quantization, subsampling=plugin.get_sampling(jpeg)
             )
         else:
-            picture.save(buffer, "JPEG", quality=92)
+            drawn.save(buffer, "JPEG", quality=92)
     return buffer.getvalue(), ".jpg"
 
 
 def _suffix(data: bytes) -> str:
-    """Return the file name ending for a picture's own format, whatever its name says."""
+    """Return the file name suffix for an image's actual format, whatever its name says."""
     with open_picture(io.BytesIO(data)) as file:
         return {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}.get(
             file.format or "", ".jpg"
@@ -348,16 +375,8 @@ def _suffix(data: bytes) -> str:
 
 
 def _remove_leftovers(part: Path, files: set[str]) -> None:
-    """Remove what an interrupted run made of photos that have gone or changed since."""
+    """Remove what an interrupted run made of photos that were removed or changed since."""
     for folder in _FOLDERS:
         for path in (part / folder).iterdir():
             if f"{folder}/{path.name}" not in files:
                 path.unlink()
-
-
-def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a file as hex digits, or an empty string if it cannot be read."""
-    try:
-        return sha256_of(path)
-    except OSError:
-        return ""

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from maskyolo.coverings import (
-    COLOURS,
-    CONFUSERS,
+    COLORS,
     MASKS,
+    OCCLUDERS,
     PATTERNS,
     MaskStyle,
     choose_style,
-    draw_confuser,
     draw_mask,
-    obstacle,
+    draw_occluder,
+    find_obstacle,
 )
-from maskyolo.coverings.camera import Camera, Surface
+from maskyolo.coverings.camera import Camera, ObstacleKind, Surface
 from maskyolo.coverings.light import Light
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
@@ -43,7 +43,7 @@ def landmarks(
 
 
 def photo(height: int = 300, width: int = 300) -> ImageArray:
-    """Return a picture in the colour of skin, with a little noise."""
+    """Return a picture in the color of skin, with a little noise."""
     skin = np.array([120, 150, 190]) + np.random.default_rng(5).normal(0, 2, (height, width, 1))
     return np.asarray(skin.clip(0, 255), dtype=np.uint8)
 
@@ -99,11 +99,11 @@ def test_a_turned_head_shows_more_of_the_near_side() -> None:
     assert mouth[:nose].sum() > 1.5 * mouth[nose:].sum()
 
 
-@pytest.mark.parametrize("kind", CONFUSERS)
-def test_a_confuser_hides_some_of_the_lower_face(kind: str) -> None:
+@pytest.mark.parametrize("kind", OCCLUDERS)
+def test_a_occluder_hides_some_of_the_lower_face(kind: str) -> None:
     points = landmarks()
     hidden = [
-        changed(photo(), draw_confuser(photo(), points, rng(seed), kind))[130:230, 110:190] > 12
+        changed(photo(), draw_occluder(photo(), points, rng(seed), kind))[130:230, 110:190] > 12
         for seed in range(4)
     ]
     assert np.mean(hidden) > 0.15
@@ -113,7 +113,7 @@ def test_a_confuser_hides_some_of_the_lower_face(kind: str) -> None:
 def test_the_same_seed_draws_the_same_and_the_photo_is_not_changed() -> None:
     before = photo()
     kept = before.copy()
-    for draw in (draw_mask, draw_confuser):
+    for draw in (draw_mask, draw_occluder):
         for number in range(4):
             one, two = (draw(before, landmarks(), rng(number)) for _ in range(2))
             assert (one == two).all()
@@ -124,7 +124,7 @@ def test_the_same_seed_draws_the_same_and_the_photo_is_not_changed() -> None:
 def test_styles_are_all_drawn_and_all_chosen() -> None:
     chosen = [choose_style(rng(number)) for number in range(3000)]
     assert {style.kind for style in chosen} == set(MASKS)
-    assert {style.colour for style in chosen} == set(COLOURS)
+    assert {style.color for style in chosen} == set(COLORS)
     assert {style.pattern for style in chosen} == set(PATTERNS)
     drawn = {
         draw_mask(photo(), landmarks(), rng(), MaskStyle("cloth", "white", pattern)).tobytes()
@@ -133,24 +133,24 @@ def test_styles_are_all_drawn_and_all_chosen() -> None:
     assert len(drawn) == len(PATTERNS)
 
 
-def test_colours_are_those_asked_for() -> None:
-    for colour, (red, green, blue) in {
-        name: COLOURS[name] for name in ("red", "royal", "green", "black", "white")
+def test_colors_are_those_asked_for() -> None:
+    for color, (red, green, blue) in {
+        name: COLORS[name] for name in ("red", "royal", "green", "black", "white")
     }.items():
-        drawn = draw_mask(photo(), landmarks(), rng(3), MaskStyle("cup", colour))[
+        drawn = draw_mask(photo(), landmarks(), rng(3), MaskStyle("cup", color))[
             175:185, 140:160
         ].mean((0, 1))
-        if colour == "black":
+        if color == "black":
             assert (drawn < 80).all()
-        elif colour == "white":
+        elif color == "white":
             assert (drawn > 175).all()
         else:
             assert np.corrcoef(drawn, [blue, green, red])[0, 1] > 0.9
 
 
-def test_a_photo_without_colours_stays_so() -> None:
-    grey = np.repeat(photo()[..., :1], 3, axis=2)
-    drawn = draw_mask(grey, landmarks(), rng(), MaskStyle("cloth", "red")).astype(int)
+def test_a_photo_without_colors_stays_so() -> None:
+    gray = np.repeat(photo()[..., :1], 3, axis=2)
+    drawn = draw_mask(gray, landmarks(), rng(), MaskStyle("cloth", "red")).astype(int)
     assert np.ptp(drawn, axis=2).max() <= 3
 
 
@@ -162,7 +162,7 @@ def test_light_from_a_side_falls_on_the_mask_too() -> None:
             (photo() * light).clip(0, 255).astype(np.uint8),
             landmarks(),
             rng(),
-            MaskStyle("cup", "grey"),
+            MaskStyle("cup", "gray"),
         )
         sides.append(drawn[180, 120:130].mean() / drawn[180, 170:180].mean())
     assert sides[0] > 1.25 * sides[1]
@@ -197,7 +197,7 @@ def test_blur_and_noise_are_measured() -> None:
 def test_faces_of_any_size(eyes: float) -> None:
     side = round(5 * eyes)
     points = landmarks(eyes, at=(side / 2, side / 3))
-    for draw in (draw_mask, draw_confuser):
+    for draw in (draw_mask, draw_occluder):
         assert (draw(photo(side, side), points, rng(1)) != photo(side, side)).any()
 
 
@@ -206,7 +206,7 @@ def test_faces_cut_by_the_edge_or_outside() -> None:
         points = landmarks(at=place)
         for number in range(4):
             assert draw_mask(photo(), points, rng(number)).shape == (300, 300, 3)
-            assert draw_confuser(photo(), points, rng(number)).shape == (300, 300, 3)
+            assert draw_occluder(photo(), points, rng(number)).shape == (300, 300, 3)
     assert draw_mask(photo(1, 1), landmarks(), rng()).shape == (1, 1, 3)
 
 
@@ -223,14 +223,17 @@ def test_faces_cut_by_the_edge_or_outside() -> None:
     ],
 )
 def test_what_cannot_be_drawn_on_is_told(points: np.ndarray, reason: str) -> None:
-    assert reason in obstacle(points)
+    found = find_obstacle(points)
+    assert found is not None
+    assert reason in found.reason
+    assert (found.kind is ObstacleKind.TOO_SMALL) == ("small" in reason)
     with pytest.raises(MaskyoloError, match=reason):
         draw_mask(photo(), points, rng())
 
 
 @pytest.mark.parametrize("turn", range(-50, 51, 10))
 def test_an_upright_face_is_no_obstacle_and_its_turn_is_told(turn: int) -> None:
-    assert not obstacle(landmarks(turn=turn))
+    assert find_obstacle(landmarks(turn=turn)) is None
     assert Camera.fit(landmarks(turn=turn)).turn == pytest.approx(abs(turn), abs=6)
 
 
@@ -238,7 +241,7 @@ def test_unknown_styles_are_told() -> None:
     with pytest.raises(MaskyoloError, match="surgical"):
         draw_mask(photo(), landmarks(), rng(), MaskStyle("scarf"))
     with pytest.raises(MaskyoloError, match="microphone"):
-        draw_confuser(photo(), landmarks(), rng(), "mask")
+        draw_occluder(photo(), landmarks(), rng(), "mask")
 
 
 def test_the_surface_is_where_the_camera_projects_it() -> None:

@@ -28,7 +28,7 @@ def bare(samples: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def made(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    return synthesize_masks(bare, tmp_path_factory.mktemp("synthesis") / "made", confusers=0.7)
+    return synthesize_masks(bare, tmp_path_factory.mktemp("synthesis") / "made", occluders=0.7)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -52,10 +52,10 @@ def test_every_photo_is_masked_or_bare_and_an_original_of_a_masked_one_is_left_o
     found = statuses(made)
     assert set(found) == {path.name for path in bare.iterdir()}
     assert all(
-        status in ({"masked", "left_out"}, {"bare"}, {"bare", "confuser"})
+        status in ({"masked", "left_out"}, {"bare"}, {"bare", "occluder"})
         for status in found.values()
     )
-    assert {"masked", "left_out", "bare", "confuser"} == set().union(*found.values())
+    assert {"masked", "left_out", "bare", "occluder"} == set().union(*found.values())
     assert read_synthesis(made.folder / "synthesis.csv") == made.photos
     files = {photo.file for photo in made.photos if photo.file}
     assert set(tree(made.folder)) == files | {"synthesis.csv"}
@@ -91,9 +91,9 @@ def test_only_the_lower_face_is_drawn_on(made: Synthesis, bare: Path) -> None:
 def test_two_runs_give_the_same_bytes_and_another_seed_others(
     made: Synthesis, bare: Path, tmp_path: Path
 ) -> None:
-    again = synthesize_masks(bare, tmp_path / "again", confusers=0.7, workers=1)
+    again = synthesize_masks(bare, tmp_path / "again", occluders=0.7, workers=1)
     assert tree(again.folder) == tree(made.folder)
-    other = synthesize_masks(bare, tmp_path / "other", confusers=0.7, seed=1)
+    other = synthesize_masks(bare, tmp_path / "other", occluders=0.7, seed=1)
     assert tree(other.folder) != tree(made.folder)
 
 
@@ -103,7 +103,7 @@ def test_what_is_made_of_a_photo_does_not_depend_on_the_others(
     (tmp_path / "few").mkdir()
     for number in (2, 5):
         shutil.copy(bare / f"0{number}.jpg", tmp_path / "few" / f"renamed {number}.jpg")
-    few = synthesize_masks(tmp_path / "few", tmp_path / "made", confusers=0.7)
+    few = synthesize_masks(tmp_path / "few", tmp_path / "made", occluders=0.7)
     whole, part = tree(made.folder), tree(few.folder)
     assert len(part) > 1
     assert all(whole[name] == data for name, data in part.items() if name != "synthesis.csv")
@@ -127,7 +127,7 @@ def test_photos_that_cannot_be_drawn_on_are_told_and_in_neither_folder(
     face = Image.open(bare / "01.jpg")
     face.save(photos / "face.jpg")
     shutil.copy(photos / "face.jpg", photos / "face copy.JPG")
-    Image.new("RGB", (90, 90), "grey").save(photos / "wall.png")
+    Image.new("RGB", (90, 90), "gray").save(photos / "wall.png")
     Image.new("RGB", (1, 1)).save(photos / "dot.png")
     face.resize((12, 15)).save(photos / "tiny.png")
     (photos / "cut.jpg").write_bytes((photos / "face.jpg").read_bytes()[:900])
@@ -175,7 +175,7 @@ def test_files_are_encoded_as_their_originals_were(bare: Path, tmp_path: Path) -
     face = Image.open(bare / "02.jpg").convert("RGB")
     face.save(photos / "coarse.jpg", quality=30, subsampling=2)
     face.save(photos / "fine.jpg", quality=97, subsampling=0)
-    face.convert("L").save(photos / "grey.jpg")
+    face.convert("L").save(photos / "gray.jpg")
     face.save(photos / "png.png")
     face.save(photos / "webp.webp")
     made = synthesize_masks(photos, tmp_path / "made", masks=1)
@@ -201,7 +201,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_photos(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize_masks(bare, tmp_path / "made", confusers=0.7, on_progress=stop)
+        synthesize_masks(bare, tmp_path / "made", occluders=0.7, on_progress=stop)
     assert not (tmp_path / "made").exists()
     (tmp_path / "made.part" / "with_mask" / "0123456789abcdef_ffp2_1.jpg").write_bytes(
         b"of a photo that has gone"
@@ -210,7 +210,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_photos(
     assert len(journal.read_text().splitlines()) == 5
     with journal.open("a") as file:
         file.write('[{"original": "cut sh')
-    assert tree(synthesize_masks(bare, tmp_path / "made", confusers=0.7).folder) == tree(
+    assert tree(synthesize_masks(bare, tmp_path / "made", occluders=0.7).folder) == tree(
         made.folder
     )
     assert not (tmp_path / "made.part").exists()
@@ -222,7 +222,7 @@ def test_other_options_do_not_take_over_an_interrupted_run(bare: Path, tmp_path:
 
     with pytest.raises(KeyboardInterrupt):
         synthesize_masks(bare, tmp_path / "made", masks=1, on_progress=stop)
-    made = synthesize_masks(bare, tmp_path / "made", masks=0, confusers=0)
+    made = synthesize_masks(bare, tmp_path / "made", masks=0, occluders=0)
     assert made.counts() == {"bare": COUNT}
 
 
@@ -265,14 +265,20 @@ def test_folders_and_options_that_do_not_fit_are_told(
     ):
         with pytest.raises(DatasetError, match=told):
             synthesize_masks(folder, tmp_path / "made")
-    for options in ({"masks": 1.5}, {"confusers": -0.1}, {"per_photo": 0}):
-        with pytest.raises(MaskyoloError, match="shares are from 0 to 1"):
-            synthesize_masks(bare, tmp_path / "made", **options)  # type: ignore[arg-type]
+    for options, told in (
+        ({"masks": 1.5}, "masks must be between 0 and 1, got 1.5"),
+        ({"occluders": -0.1}, "occluders must be between 0 and 1, got -0.1"),
+        ({"per_photo": 0}, "per-photo must be at least 1, got 0"),
+    ):
+        with pytest.raises(MaskyoloError, match=told):
+            synthesize_masks(bare, tmp_path / "made", **options)
 
 
 def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
     write_synthesis(tmp_path / "synthesis.csv", [MadePhoto("a.jpg", "bare", "long" * 50_000)])
-    with pytest.raises(DatasetError, match=r"line 2: field larger than .*; make the photos anew"):
+    with pytest.raises(
+        DatasetError, match=r"line 2: field larger than .*; synthesize the photos again"
+    ):
         read_synthesis(tmp_path / "synthesis.csv")
 
 
@@ -282,7 +288,7 @@ def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(
     folder = Path(shutil.copytree(made.folder, tmp_path / "photos" / "made"))
     before = read_origins(tmp_path / "photos")
     assert len(before) == sum(bool(photo.file) for photo in made.photos)
-    (moved,) = [photo.file for photo in made.photos if photo.status == "confuser"][:1]
+    (moved,) = [photo.file for photo in made.photos if photo.status == "occluder"][:1]
     (folder / moved).rename(folder / "with_mask" / Path(moved).name)
     after = read_origins(tmp_path / "photos")
     assert after[f"made/with_mask/{Path(moved).name}"] == before[f"made/{moved}"]
@@ -301,7 +307,7 @@ class WholePicture:
 def test_convert_keeps_photos_with_their_originals_and_leaves_these_out(
     samples: Path, made: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The photos and what was made of them together, as who adds made photos to real ones has them."""
+    """The photos together with what was made of them, as when real photos are augmented."""
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: WholePicture())
     source = tmp_path / "photos"
     shutil.copytree(samples / "folders", source / "real")

@@ -3,84 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskyolo.cli.options import Seed, Strict, examples
+from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.synthesis.options import SynthesizeOptions
+
+if TYPE_CHECKING:
+    from maskyolo.synthesize import Synthesis
 
 EXAMPLES = examples(
     "maskyolo synthesize data/samples/folders/without_mask --out data/made",
-    "maskyolo synthesize photos/without_mask --out data/made --masks 0.3 --per-photo 2 --confusers 0.5",
+    "maskyolo synthesize photos/without_mask --out data/made --masks 0.3 --occluders 0.5",
 )
 
 
+@with_options(SynthesizeOptions)
 def synthesize(
     faces: Annotated[Path, typer.Argument(help="Folder of photos in which nobody wears a mask.")],
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder to make, with with_mask and without_mask in it; must not exist yet."
+            help="Output folder, which will contain with_mask and without_mask. Must not exist yet."
         ),
     ],
-    masks: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the photos that get masks.")
-    ] = 0.5,
-    per_photo: Annotated[int, typer.Option(min=1, help="Masked copies of each of these.")] = 1,
-    confusers: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of the others that are copied with a hand, a cup, a scarf, ... before the face.",
-        ),
-    ] = 0.3,
-    keep_originals: Annotated[
-        bool,
-        typer.Option(
-            "--keep-originals", help="Put the originals of masked copies into without_mask, too."
-        ),
-    ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="YuNet's weights, or the folder that has them.")
-    ] = None,
-    seed: Seed = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = 2,
+    options: SynthesizeOptions,
     strict: Strict = False,
 ) -> None:
-    """Draw masks on photos of bare faces, and hands, cups and scarves that are none: two folders of photos for convert."""
-    from maskyolo.origins import MADE_STATUSES, SYNTHESIS
+    """Draw masks on photos of bare faces, and occluders such as hands, cups and scarves.
+
+    The result is two folders of photos for maskyolo convert.
+    """
     from maskyolo.synthesize import synthesize_masks
 
     try:
         with progress_bar("photos") as on_progress:
-            made = synthesize_masks(
-                faces,
-                out,
-                masks=masks,
-                per_photo=per_photo,
-                confusers=confusers,
-                keep_originals=keep_originals,
-                weights=weights,
-                seed=seed,
-                workers=workers,
-                on_progress=on_progress,
-            )
+            made = synthesize_masks(faces, out, options, on_progress=on_progress)
     except KeyboardInterrupt:
         typer.echo(
-            f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there",
+            f"maskyolo: stopped; the work so far is in {out}.part; run the same command again to "
+            "continue",
             err=True,
         )
         raise
+    _print(made)
+    if strict and made.counts()["unreadable"]:
+        raise typer.Exit(1)
+
+
+def _print(made: Synthesis) -> None:
+    from maskyolo.origins import MADE_STATUSES, SYNTHESIS
+
     counts = made.counts()
-    for status in MADE_STATUSES:
+    for status, meaning in MADE_STATUSES.items():
         if counts[status]:
-            print(f"{status:11}{counts[status]:7}  {MADE_STATUSES[status]}")
+            print(f"{status:11}{counts[status]:7}  {meaning}")
     for photo in made.photos:
         if photo.status == "unreadable":
             typer.echo(f"maskyolo: unreadable: {photo.original}: {photo.reason}", err=True)
     print(f"ledger: {made.folder / SYNTHESIS}")
     print(made.folder)
-    if strict and counts["unreadable"]:
-        raise typer.Exit(1)

@@ -1,31 +1,34 @@
-"""Draw coverings over the lower half of a face: masks of several kinds, and things in front of it that are none.
+"""Draw coverings over the lower half of a face: masks of several kinds, and occluders (no masks).
 
-A face is given by five landmarks. Fitted to a mean face in three dimensions they give an affine camera, and with it the place on a
-curved surface that each pixel shows; shape, pattern, folds and shading are functions on that surface, so they turn with the head,
-foreshorten and end at its outline. Light, tint, sharpness and noise are those of the photo.
+A face is given by five landmarks. Fitting them to a three-dimensional mean face yields an affine
+camera, which maps each pixel to a point on a curved surface. Shape, pattern, folds and shading are
+functions on that surface, so they turn with the head, foreshorten, and end at its outline. Light,
+tint, sharpness and noise are taken from the photo.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from maskyolo.coverings.camera import Landmarks, obstacle
-from maskyolo.coverings.canvas import draw
-from maskyolo.coverings.confusers import CONFUSERS, paint_confuser
-from maskyolo.coverings.masks import COLOURS, MASKS, PATTERNS, MaskStyle, choose_style, paint_mask
+from maskyolo.coverings.camera import Landmarks, Obstacle, find_obstacle
+from maskyolo.coverings.canvas import draw_on_face
+from maskyolo.coverings.masks import paint_mask
+from maskyolo.coverings.occluders import OCCLUDERS, paint_occluder
+from maskyolo.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
 __all__ = [
-    "COLOURS",
-    "CONFUSERS",
+    "COLORS",
     "MASKS",
+    "OCCLUDERS",
     "PATTERNS",
     "MaskStyle",
+    "Obstacle",
     "choose_style",
-    "draw_confuser",
     "draw_mask",
-    "obstacle",
+    "draw_occluder",
+    "find_obstacle",
 ]
 
 
@@ -35,55 +38,63 @@ def draw_mask(
     rng: np.random.Generator,
     style: MaskStyle | None = None,
 ) -> ImageArray:
-    """Draw a mask on a face; nose and mouth are covered, the eyes are not.
+    """Draw a mask on a face, over nose and mouth but not over the eyes.
 
     Args:
-        image: BGR uint8 (H, W, 3); it is not changed.
-        landmarks: right eye, left eye, nose tip, right and left corner of the mouth, xy pixels, float32 (5, 2), as YuNet gives
-            them; right is the person's right.
-        rng: of everything that the style leaves open: cut, fit, folds, tint, light.
-        style: which mask; by default `choose_style` chooses.
+        image: BGR uint8 (H, W, 3); not modified.
+        landmarks: right eye, left eye, nose tip, right and left corner of the mouth, in xy
+            pixels, float32 (5, 2), as YuNet returns them; "right" is the person's right.
+        rng: decides everything that the style leaves open: cut, fit, folds, tint, light.
+        style: the mask to draw. Default: one drawn by `choose_style`.
 
     Returns:
-        The picture with the mask, BGR uint8 (H, W, 3).
+        A copy of the image with the mask, BGR uint8 (H, W, 3).
 
     Raises:
-        MaskyoloError: nothing can be drawn on this face, see `obstacle`; or there is no such style.
+        MaskyoloError: nothing can be drawn on this face (see `find_obstacle`), or the style is
+            unknown.
     """
     style = style or choose_style(rng)
-    if style.kind not in MASKS or style.colour not in COLOURS or style.pattern not in PATTERNS:
+    if style.kind not in MASKS or style.color not in COLORS or style.pattern not in PATTERNS:
         raise MaskyoloError(
-            f"cannot draw {style}; choose from {', '.join(MASKS)}; {', '.join(COLOURS)}; {', '.join(PATTERNS)}"
+            f"unknown mask style {style}",
+            f"kinds: {', '.join(MASKS)}; colors: {', '.join(COLORS)}; "
+            f"patterns: {', '.join(PATTERNS)}",
         )
-    return draw(
+    return draw_on_face(
         image, landmarks, rng, (-1.3, 1.3, -0.1, 2.3), lambda canvas: paint_mask(canvas, style, rng)
     )
 
 
-def draw_confuser(
+def draw_occluder(
     image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, kind: str | None = None
 ) -> ImageArray:
-    """Draw something that is no mask over the lower half of a face: a hand, a cup, a phone, a scarf, a beard, a plain patch.
+    """Draw something other than a mask over the lower half of a face.
+
+    For example a hand, a cup, a phone, a scarf, a beard, or a plain patch.
 
     Args:
-        image: BGR uint8 (H, W, 3); it is not changed.
+        image: BGR uint8 (H, W, 3); not modified.
         landmarks: as for `draw_mask`.
-        rng: of everything that is left open.
-        kind: one of `CONFUSERS`; by default any.
+        rng: decides everything else: place, size, color, light.
+        kind: one of `OCCLUDERS`. Default: drawn at random.
 
     Returns:
-        The picture with it, BGR uint8 (H, W, 3).
+        A copy of the image with the occluder, BGR uint8 (H, W, 3).
 
     Raises:
-        MaskyoloError: nothing can be drawn on this face, see `obstacle`; or there is no such kind.
+        MaskyoloError: nothing can be drawn on this face (see `find_obstacle`), or the kind is
+            unknown.
     """
-    kind = kind or str(rng.choice(CONFUSERS))
-    if kind not in CONFUSERS:
-        raise MaskyoloError(f"cannot draw '{kind}'; choose from {', '.join(CONFUSERS)}")
-    return draw(
+    kind = kind or str(rng.choice(OCCLUDERS))
+    if kind not in OCCLUDERS:
+        raise MaskyoloError(
+            f"unknown kind of occluder '{kind}'", f"choose one of {', '.join(OCCLUDERS)}"
+        )
+    return draw_on_face(
         image,
         landmarks,
         rng,
         (-1.9, 1.9, -0.3, 2.9),
-        lambda canvas: paint_confuser(canvas, kind, rng),
+        lambda canvas: paint_occluder(canvas, kind, rng),
     )

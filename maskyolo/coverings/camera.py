@@ -1,32 +1,47 @@
-"""From five landmarks of a face to places on it: an affine camera and the surfaces that coverings lie on."""
+"""From five landmarks to points on a face: an affine camera, and the surfaces of coverings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Camera", "FloatArray", "Landmarks", "Surface", "obstacle"]
+__all__ = [
+    "Camera",
+    "FloatArray",
+    "Landmarks",
+    "Obstacle",
+    "ObstacleKind",
+    "Surface",
+    "find_obstacle",
+]
 
-#: Float32 in fact; NumPy's types cannot say that a float32 array times a Python float stays one.
+#: In fact float32: NumPy's types cannot express that a float32 array times a float stays float32.
 FloatArray = npt.NDArray[np.floating[Any]]
 Landmarks = npt.NDArray[np.float32]
 
-# The mean face: right eye, left eye, nose tip, right and left corner of the mouth, in units of the distance between the eyes (about
-# 63 mm), from the middle between them; x to the picture's right, y down, z towards the viewer. The plane of eyes and mouth is that
-# of ArcFace's alignment template (Deng et al. 2019, arXiv:1801.07698).
+# The mean face: right eye, left eye, nose tip, right and left corner of the mouth. The unit is the
+# distance between the eyes (about 63 mm), the origin the midpoint between them; x points to the
+# image's right, y down, z towards the viewer. The plane of eyes and mouth is that of ArcFace's
+# alignment template (Deng et al. 2019, arXiv:1801.07698).
 _FACE = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]
 )
-_FARTHEST_TURN = 55.0
-_SMALLEST_FACE = 5.0
+#: Degrees. A head that is turned further shows too little of a mask for five landmarks to place it.
+_MAX_TURN = 55.0
+#: Pixels between the eyes, or between eyes and mouth.
+_MIN_FACE = 5.0
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The paraboloid z = depth - wide x² - tall (y - middle)², in units of the mean face; a covering lies on it."""
+    """The surface that a covering lies on: the paraboloid z = depth - wide x² - tall (y - middle)².
+
+    All values are in units of the mean face.
+    """
 
     depth: float = 0.58
     wide: float = 0.9
@@ -40,40 +55,43 @@ class Surface:
 
 @dataclass(frozen=True)
 class Camera:
-    """How coordinates of the mean face become pixels: matrix (2, 3) @ point + origin (2,)."""
+    """Maps points of the mean face to pixels: matrix (2, 3) @ point (3,) + origin (2,)."""
 
     matrix: npt.NDArray[np.float64]
     origin: npt.NDArray[np.float64]
 
     @classmethod
     def fit(cls, landmarks: Landmarks) -> Camera:
-        """Fit to five landmarks, float32 (5, 2), by least squares; depth, which only the nose tells, is held a little towards none."""
+        """Fit to five landmarks, float32 (5, 2), by least squares.
+
+        Only the nose carries information about depth, so depth is regularized slightly.
+        """
         points = np.column_stack([_FACE, np.ones(5)])
-        held = np.diag([0.0, 0.0, 0.02, 0.0])
+        ridge = np.diag([0.0, 0.0, 0.02, 0.0])
         solution = np.linalg.solve(
-            points.T @ points + held, points.T @ landmarks.astype(np.float64)
+            points.T @ points + ridge, points.T @ landmarks.astype(np.float64)
         )
         return cls(solution[:3].T, solution[3])
 
     @property
     def area(self) -> float:
-        """Pixels of a square unit in the plane of the face; negative where it is seen mirrored."""
+        """Square pixels per square unit in the plane of the face; negative if it is mirrored."""
         return float(np.linalg.det(self.matrix[:, :2]))
 
     @property
     def scale(self) -> float:
-        """Pixels of a unit in the plane of the face."""
+        """Pixels per unit in the plane of the face."""
         return float(np.sqrt(self.area))
 
     @property
     def lean(self) -> tuple[float, float]:
-        """How far x and y change along a line of sight while z grows by one."""
+        """How far x and y change along a line of sight when z grows by one."""
         x, y = -np.linalg.solve(self.matrix[:, :2], self.matrix[:, 2])
         return float(x), float(y)
 
     @property
     def turn(self) -> float:
-        """Degrees that the head is turned to a side."""
+        """Degrees by which the head is turned to a side."""
         return float(np.degrees(np.arctan(abs(self.lean[0]))))
 
     def project(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -84,14 +102,14 @@ class Camera:
         return pixels
 
     def zoomed(self, zoom_x: float, zoom_y: float, left: float, top: float) -> Camera:
-        """Return the camera of the part that starts at pixel (left, top), scaled."""
+        """Return the camera of the region that starts at pixel (left, top), scaled."""
         zoom = np.array([zoom_x, zoom_y])
         return Camera(self.matrix * zoom[:, None], (self.origin - [left, top] + 0.5) * zoom - 0.5)
 
     def on_plane(
         self, xs: FloatArray, ys: FloatArray, depth: float
     ) -> tuple[FloatArray, FloatArray]:
-        """Return x and y of the points at z = depth that pixels show."""
+        """Return x and y of the points at z = depth that the pixels show."""
         inverse = np.linalg.inv(self.matrix[:, :2]).astype(np.float32)
         origin = (self.origin + self.matrix[:, 2] * depth).astype(np.float32)
         dx, dy = xs - origin[0], ys - origin[1]
@@ -100,7 +118,10 @@ class Camera:
     def on_surface(
         self, xs: FloatArray, ys: FloatArray, surface: Surface
     ) -> tuple[FloatArray, FloatArray]:
-        """Return x and y of the nearest point of a surface along each pixel's line of sight; 9 where it misses the surface."""
+        """Return x and y of the nearest point of a surface along each pixel's line of sight.
+
+        Where the line misses the surface, both are 9.
+        """
         x, y = self.on_plane(xs, ys, 0.0)
         lean_x, lean_y = (np.float32(value) for value in self.lean)
         wide, tall = np.float32(surface.wide), np.float32(surface.tall)
@@ -122,23 +143,40 @@ class Camera:
         )
 
 
-def obstacle(landmarks: Landmarks) -> str:
-    """Say why nothing can be drawn on the face with these landmarks, float32 (5, 2), or return an empty string.
+class ObstacleKind(Enum):
+    """Why nothing can be drawn on a face."""
 
-    A head that is turned by more than 55 degrees shows too little of a mask for five landmarks to place it; landmarks that no
-    face has are a detector's mistake.
+    NO_LANDMARKS = "no landmarks"
+    TOO_SMALL = "too small"
+    TURNED = "turned too far"
+    MIRRORED = "mirrored"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why nothing can be drawn on a face: the kind, and the reason in words."""
+
+    kind: ObstacleKind
+    reason: str
+
+
+def find_obstacle(landmarks: Landmarks) -> Obstacle | None:
+    """Return why nothing can be drawn on the face with these landmarks, float32 (5, 2), or None.
+
+    Landmarks in an arrangement that no face has are a mistake of the detector.
     """
     if not np.isfinite(landmarks).all():
-        return "landmarks missing"
+        return Obstacle(ObstacleKind.NO_LANDMARKS, "landmarks missing")
     eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
     height = float(np.linalg.norm(landmarks[3:].mean(0) - landmarks[:2].mean(0)))
-    if max(eyes, height) < _SMALLEST_FACE:
-        return f"face too small: {eyes:.0f} pixels between the eyes"
+    if max(eyes, height) < _MIN_FACE:
+        reason = f"face too small: {eyes:.0f} pixels between the eyes"
+        return Obstacle(ObstacleKind.TOO_SMALL, reason)
     if eyes < 0.4 * height or height < 0.4 * eyes:
-        return "head turned too far"
+        return Obstacle(ObstacleKind.TURNED, "head turned too far")
     camera = Camera.fit(landmarks)
     if camera.area <= 0:
-        return "landmarks mirrored"
-    if camera.turn > _FARTHEST_TURN:
-        return f"head turned too far: {camera.turn:.0f} degrees"
-    return ""
+        return Obstacle(ObstacleKind.MIRRORED, "landmarks mirrored")
+    if camera.turn > _MAX_TURN:
+        return Obstacle(ObstacleKind.TURNED, f"head turned too far: {camera.turn:.0f} degrees")
+    return None

@@ -1,4 +1,4 @@
-"""The part of a photo that a covering is drawn in: layers, edges, lines, patterns and relief; and the drawing laid into the photo."""
+"""The canvas for a covering: layers, edges, lines and patterns; and its blending into the photo."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface, obstacle
+from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface, find_obstacle
 from maskyolo.coverings.light import Light
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
-__all__ = ["Canvas", "draw"]
+__all__ = ["Canvas", "draw_on_face"]
 
-_FINE = 44.0  # pixels a unit below which a covering is drawn larger and shrunk
-_FINEST = 150.0  # … above which it is drawn smaller and enlarged
+# Pixels per unit of the mean face. Below the first, a covering is drawn larger and then shrunk, for
+# smooth edges; above the second, it is drawn smaller and then enlarged, for speed.
+_FINE, _FINEST = 44.0, 150.0
 
 Extent = tuple[float, float, float, float]
 
 
 class Canvas:
-    """A drawing over one face, at a resolution fit for it.
+    """A drawing over one face, at a resolution suited to its size.
 
     Attributes:
-        camera: from coordinates of the mean face to pixels of the canvas.
+        camera: maps points of the mean face to pixels of the canvas.
         skin: RGB in 0..1 of the face's skin in full light.
-        below: the photo's own pixels in place of the canvas, RGB in 0..1 of full light.
-        colour: what is drawn, RGB in 0..1 as in full light, times alpha.
-        alpha: how much it covers.
+        below: the photo's pixels under the canvas, RGB in 0..1 of full light.
+        color: what is drawn, RGB in 0..1 as in full light, premultiplied by alpha.
+        alpha: its opacity.
     """
 
     def __init__(self, below: FloatArray, camera: Camera, skin: FloatArray) -> None:
@@ -40,7 +41,7 @@ class Canvas:
         height, width = below.shape[:2]
         self.xs = np.broadcast_to(np.arange(width, dtype=np.float32), (height, width))
         self.ys = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], (height, width))
-        self.colour: FloatArray = np.zeros((height, width, 3), dtype=np.float32)
+        self.color: FloatArray = np.zeros((height, width, 3), dtype=np.float32)
         self.alpha: FloatArray = np.zeros((height, width), dtype=np.float32)
 
     def surface(self, surface: Surface) -> tuple[FloatArray, FloatArray]:
@@ -52,23 +53,26 @@ class Canvas:
         return self.camera.on_plane(self.xs, self.ys, depth)
 
     def inside(self, distance: FloatArray, soft: float = 1.0) -> FloatArray:
-        """Turn distances to an edge in units, positive inside, into alpha; the edge is `soft` pixels wide."""
+        """Turn distances to an edge, in units and positive inside, into alpha.
+
+        The edge is `soft` pixels wide.
+        """
         alpha = distance * (self.scale / soft) + 0.5
         return np.asarray(np.clip(alpha, 0, 1, out=alpha), dtype=np.float32)
 
-    def lay(self, colour: FloatArray, alpha: FloatArray) -> None:
-        """Lay a layer, RGB (H, W, 3) or (3,), over what is there."""
+    def lay(self, color: FloatArray, alpha: FloatArray) -> None:
+        """Lay a layer, RGB (H, W, 3) or (3,), over what has been drawn."""
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         if not len(rows):
             return
         there = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         above = alpha[there][..., None]
-        self.colour[there] *= 1 - above
-        self.colour[there] += above * (colour if colour.ndim == 1 else colour[there])
+        self.color[there] *= 1 - above
+        self.color[there] += above * (color if color.ndim == 1 else color[there])
         self.alpha[there] += above[..., 0] * (1 - self.alpha[there])
 
-    def line(self, points: npt.ArrayLike, width: float, colour: FloatArray) -> None:
-        """Lay a parabola through three points (3, 3), `width` in units; it fades away towards the last."""
+    def line(self, points: npt.ArrayLike, width: float, color: FloatArray) -> None:
+        """Lay a parabola through three points (3, 3), `width` units wide, which fades out."""
         first, middle, last = self.camera.project(points)
         along = np.linspace(0, 1, 16)[:, None]
         curve = (
@@ -82,15 +86,14 @@ class Canvas:
             drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4
         )
         way = (last - first) / max(float(np.sum((last - first) ** 2)), 1e-6)
-        left = 1 - (
-            self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way)
-        )  # of the way to the last point
+        # the remaining share of the way to the last point
+        left = 1 - (self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way))
         self.lay(
-            colour, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255)
+            color, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255)
         )
 
     def sample(self, tile: ImageArray, x: FloatArray, y: FloatArray, period: float) -> FloatArray:
-        """Repeat a square tile every `period` units over x and y: RGB or grey in 0..1."""
+        """Repeat a square tile every `period` units over x and y; return RGB or gray in 0..1."""
         side = int(np.clip(period * self.scale, 2, tile.shape[0]))
         shrunk = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA)
         wrapped = cv2.copyMakeBorder(shrunk, 0, 1, 0, 1, cv2.BORDER_WRAP)
@@ -99,28 +102,31 @@ class Canvas:
         return np.asarray(cv2.remap(wrapped, at_x, at_y, cv2.INTER_LINEAR), dtype=np.float32) / 255
 
 
-def draw(
+def draw_on_face(
     image: ImageArray,
     landmarks: Landmarks,
     rng: np.random.Generator,
     extent: Extent,
     paint: Callable[[Canvas], None],
 ) -> ImageArray:
-    """Paint on a canvas over a face and lay it into a copy of the photo, in the photo's light.
+    """Paint on a canvas over a face and blend it into a copy of the photo, in the photo's light.
 
     Args:
         image: BGR uint8 (H, W, 3).
         landmarks: five landmarks, float32 (5, 2).
-        rng: of the light's strength, the shadow and the noise.
-        extent: least and greatest x, least and greatest y in units of the mean face that the canvas has room for.
+        rng: decides the strength of the light, the shadow and the noise.
+        extent: minimum x, maximum x, minimum y, maximum y of the canvas, in units of the mean face.
         paint: lays layers on the canvas.
+
+    Returns:
+        BGR uint8 (H, W, 3).
 
     Raises:
         MaskyoloError: nothing can be drawn on this face.
     """
     landmarks = np.asarray(landmarks, dtype=np.float32).reshape(5, 2)
-    if reason := obstacle(landmarks):
-        raise MaskyoloError(f"cannot draw on this face: {reason}; choose another")
+    if obstacle := find_obstacle(landmarks):
+        raise MaskyoloError(f"cannot draw on this face: {obstacle.reason}", "choose another")
     camera = Camera.fit(landmarks)
     left, top, right, bottom = _region(camera, extent, image)
     if right - left < 2 or bottom - top < 2:
@@ -146,7 +152,7 @@ def draw(
         light.skin,
     )
     paint(canvas)
-    layer = np.dstack([canvas.colour, canvas.alpha])
+    layer = np.dstack([canvas.color, canvas.alpha])
     if zoom != 1:
         method = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
         layer = np.asarray(
@@ -164,9 +170,9 @@ def draw(
         max(0, rows[0] - reach) : rows[-1] + 1 + reach,
         max(0, columns[0] - reach) : columns[-1] + 1 + reach,
     ]
-    colour, alpha, part = layer[there][..., :3], layer[there][..., 3], part[there]
+    color, alpha, part = layer[there][..., :3], layer[there][..., 3], part[there]
     left, top = left + there[1].start, top + there[0].start
-    lit = light.shine(colour, left, top, rng.uniform(0.9, 1.06))
+    lit = light.shine(color, left, top, rng.uniform(0.9, 1.06))
     fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 1.25 * fall))
     fallen = cv2.warpAffine(
         fallen,
@@ -187,7 +193,7 @@ def draw(
 
 
 def _region(camera: Camera, extent: Extent, image: ImageArray) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of the part of a picture that a stretch of the mean face may cover."""
+    """Return left, top, right, bottom of the region of an image that an extent may cover."""
     pixels = camera.project(
         [[x, y, z] for x in extent[:2] for y in extent[2:] for z in (0.8, -0.3)]
     )

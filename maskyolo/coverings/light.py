@@ -1,4 +1,4 @@
-"""What a photo says of its light on a face, its sharpness and its noise, so that what is drawn looks taken with it."""
+"""A photo's light on a face, its sharpness and its noise, so that a drawing matches the photo."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from maskyolo.images import ImageArray
 
 __all__ = ["Light"]
 
-_CELLS = 12  # cells of the brightness grid in a unit of the face
-# What `_blur_of` compares, for pictures of eyes blurred by these sigmas: medians of 14 photos of 100 pixels and more between the eyes,
-# halved first.
+_CELLS = 12  # cells of the brightness grid per unit of the face
+# The ratio that `_blur_of` computes for images of eyes blurred by these sigmas: medians of 14
+# photos with at least 100 pixels between the eyes, downscaled to half first.
 _SHARPNESS = (0.456, 0.482, 0.508, 0.548, 0.579, 0.666, 0.885, 0.935)
 _SIGMAS = (2.5, 1.8, 1.5, 1.2, 1.0, 0.7, 0.4, 0.0)
 
 
 @dataclass(frozen=True)
 class Light:
-    """A photo's light on one face.
+    """A photo's light on one face, and the photo's sharpness and noise.
 
     Attributes:
-        ratio: brightness over that of the face, smooth, on a coarse grid.
+        ratio: brightness relative to the face's, smooth, on a coarse grid.
         place: matrix (2, 3) from cells of the grid to pixels of the photo.
-        white: BGR in 0..1 that something white has in this light.
-        grey: 1 for a photo without colours, 0 for one with.
-        skin: RGB in 0..1 that the cheeks have in full light.
-        blur: sigma in pixels of the photo's blur.
-        noise: sigma of its noise, of 255.
+        white: BGR in 0..1 of a white object in this light.
+        gray: 1 for a grayscale photo, 0 for a color photo.
+        skin: RGB in 0..1 of the cheeks in full light.
+        blur: sigma of the photo's blur, in pixels.
+        noise: sigma of its noise, in gray levels (0..255).
     """
 
     ratio: FloatArray
     place: FloatArray
     white: FloatArray
-    grey: float
+    gray: float
     skin: FloatArray
     blur: float
     noise: float
@@ -49,7 +49,7 @@ class Light:
         landmarks: Landmarks,
         region: tuple[int, int, int, int],
     ) -> Light:
-        """Look at the pixels of a face; `region` is left, top, right, bottom of the part around it."""
+        """Measure the pixels of a face; `region` is left, top, right, bottom around it."""
         left, top, right, bottom = region
         part = image[top:bottom, left:right]
         cell = max(1.0, camera.scale / _CELLS)
@@ -78,11 +78,11 @@ class Light:
             weight, (0, 0), sigma
         )
         level = max(float(np.median(luma[cheeks])), 0.04)
-        usual = 0.3 * level + 0.7 * float(
-            smooth[face].mean()
-        )  # lips, nostrils and stubble are darker than the light
-        colour = np.median(small[cheeks], axis=0)
-        # Something white would be brighter than skin by half, unless the skin is dark; then the photo's brightest parts tell more.
+        # lips, nostrils and stubble make a face darker than the light on it
+        usual = 0.3 * level + 0.7 * float(smooth[face].mean())
+        color = np.median(small[cheeks], axis=0)
+        # A white object is about half as bright again as skin, unless the skin is dark; then the
+        # brightest parts of the photo are a better guide.
         over_skin = 1.5 * level
         full = float(
             np.clip(max(over_skin, 0.5 * (over_skin + float(np.percentile(luma, 97)))), 0.25, 1.0)
@@ -97,8 +97,8 @@ class Light:
                 dtype=np.float32,
             ),
             white=(full * tint).astype(np.float32),
-            grey=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
-            skin=np.clip(colour[::-1] / full, 0.03, 1).astype(np.float32),
+            gray=float(np.clip(1 - (spread - 0.01) / 0.03, 0, 1)),
+            skin=np.clip(color[::-1] / full, 0.03, 1).astype(np.float32),
             blur=_blur_of(_around_eyes(image, landmarks)),
             noise=_noise_of(
                 part[
@@ -108,22 +108,25 @@ class Light:
             ),
         )
 
-    def shine(self, colour: FloatArray, left: int, top: int, strength: float) -> FloatArray:
-        """Light a layer, RGB (H, W, 3) in 0..1 times its alpha, that starts at pixel (left, top): BGR in 0..255."""
+    def shine(self, color: FloatArray, left: int, top: int, strength: float) -> FloatArray:
+        """Light a layer that starts at pixel (left, top); return BGR float32 in 0..255.
+
+        The layer is RGB (H, W, 3) in 0..1, premultiplied by its alpha.
+        """
         place = self.place - np.array([[0, 0, left], [0, 0, top]], dtype=np.float32)
-        size = colour.shape[1], colour.shape[0]
+        size = color.shape[1], color.shape[0]
         ratio = np.asarray(
             cv2.warpAffine(
                 self.ratio, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         )
         lit = (
-            colour[..., ::-1]
+            color[..., ::-1]
             * (self.white * np.float32(255 * strength))
             * (np.float32(0.2) + np.float32(0.8) * ratio)[..., None]
         )
-        if self.grey:
-            lit = lit + np.float32(self.grey) * (lit.mean(-1, keepdims=True) - lit)
+        if self.gray:
+            lit = lit + np.float32(self.gray) * (lit.mean(-1, keepdims=True) - lit)
         return np.asarray(np.minimum(lit, 252), dtype=np.float32)
 
 
@@ -135,21 +138,27 @@ def _around_eyes(image: ImageArray, landmarks: Landmarks) -> FloatArray:
     return np.asarray(image[top:bottom, left:right, 1], dtype=np.float32)
 
 
-def _blur_of(grey: FloatArray) -> float:
-    """Estimate the sigma of a blur from how much blurring once more changes (after Crete et al. 2007, doi:10.1117/12.702790)."""
-    if min(grey.shape) < 8:
+def _blur_of(gray: FloatArray) -> float:
+    """Estimate the sigma of a blur from how much further blurring changes.
+
+    Based on Crete et al. 2007, doi:10.1117/12.702790.
+    """
+    if min(gray.shape) < 8:
         return 0.0
-    once, twice = cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.GaussianBlur(grey, (0, 0), 2.0)
-    fine, coarse = float(np.abs(grey - once).mean()), float(np.abs(once - twice).mean())
+    once, twice = cv2.GaussianBlur(gray, (0, 0), 1.0), cv2.GaussianBlur(gray, (0, 0), 2.0)
+    fine, coarse = float(np.abs(gray - once).mean()), float(np.abs(once - twice).mean())
     return float(np.interp(fine / max(coarse, 1e-3), _SHARPNESS, _SIGMAS))
 
 
 def _noise_of(part: ImageArray) -> float:
-    """Estimate the sigma of noise (Immerkær 1996, doi:10.1006/cviu.1996.0060), by the median so that edges do not count."""
+    """Estimate the sigma of noise (Immerkær 1996, doi:10.1006/cviu.1996.0060).
+
+    The median takes the place of the mean, so that edges do not count.
+    """
     if min(part.shape[:2]) < 5:
         return 0.0
-    grey = part[..., 1].astype(np.float32)
+    gray = part[..., 1].astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
     return float(
-        min(12.0, np.median(np.abs(cv2.filter2D(grey, -1, kernel)[::2, ::2])) * 1.4826 / 6)
+        min(12.0, np.median(np.abs(cv2.filter2D(gray, -1, kernel)[::2, ::2])) * 1.4826 / 6)
     )

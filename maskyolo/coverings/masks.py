@@ -1,181 +1,26 @@
-"""The masks that are drawn: each a shape with folds and seams on a surface before the face."""
+"""Masks: each is a shape with folds and seams on a surface in front of the face."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from maskyolo.coverings.camera import FloatArray, Surface
 from maskyolo.coverings.canvas import Canvas
-from maskyolo.images import ImageArray
+from maskyolo.coverings.styles import COLORS, MaskStyle
+from maskyolo.coverings.textures import one_side, pattern_tile, print_on, turned
 
-__all__ = [
-    "COLOURS",
-    "MASKS",
-    "PATTERNS",
-    "MaskStyle",
-    "choose_style",
-    "one_side",
-    "paint_mask",
-    "pattern_tile",
-    "turned",
-]
-
-#: Kinds of mask: pleated, sewn, folded along the nose (also KN95), of three panels, moulded.
-MASKS = ("surgical", "cloth", "ffp2", "kf94", "cup")
-
-#: Patterns of cloth.
-PATTERNS = ("plain", "stripes", "check", "dots", "flowers", "camouflage", "print")
-
-#: Colours of masks, RGB.
-COLOURS = {
-    "white": (247, 247, 247),
-    "blue": (134, 190, 232),
-    "green": (140, 212, 192),
-    "pink": (244, 176, 196),
-    "lilac": (190, 176, 216),
-    "grey": (139, 142, 146),
-    "beige": (214, 192, 164),
-    "black": (38, 38, 41),
-    "navy": (36, 48, 92),
-    "red": (176, 36, 44),
-    "orange": (226, 124, 48),
-    "yellow": (236, 204, 84),
-    "olive": (96, 104, 66),
-    "royal": (40, 92, 186),
-    "brown": (112, 78, 58),
-}
-
-# How often each is chosen. People wear mostly white, blue and black; the rest is there so that colour does not tell the mask.
-_KINDS = {"surgical": 0.4, "cloth": 0.3, "ffp2": 0.15, "kf94": 0.09, "cup": 0.06}
-_COLOURS_OF = {
-    "surgical": {
-        "blue": 0.34,
-        "white": 0.24,
-        "black": 0.16,
-        "green": 0.1,
-        "pink": 0.06,
-        "grey": 0.04,
-        "lilac": 0.03,
-        "navy": 0.03,
-    },
-    "cloth": {
-        "black": 0.24,
-        "white": 0.1,
-        "grey": 0.1,
-        "navy": 0.1,
-        "red": 0.08,
-        "pink": 0.06,
-        "beige": 0.06,
-        "olive": 0.05,
-    }
-    | dict.fromkeys(("royal", "orange", "yellow", "brown", "lilac", "green", "blue"), 0.03),
-    "ffp2": {
-        "white": 0.62,
-        "black": 0.18,
-        "grey": 0.06,
-        "blue": 0.05,
-        "pink": 0.03,
-        "navy": 0.03,
-        "beige": 0.03,
-    },
-    "kf94": {"white": 0.6, "black": 0.26, "grey": 0.07, "beige": 0.07},
-    "cup": {"white": 0.8, "grey": 0.1, "blue": 0.1},
-}
-_PATTERNS = {
-    "plain": 0.5,
-    "stripes": 0.1,
-    "check": 0.1,
-    "dots": 0.08,
-    "flowers": 0.08,
-    "camouflage": 0.06,
-    "print": 0.08,
-}
-
-
-@dataclass(frozen=True)
-class MaskStyle:
-    """Which mask to draw: one of `MASKS`, one of `COLOURS`, and of `PATTERNS` (only cloth has patterns)."""
-
-    kind: str = "surgical"
-    colour: str = "blue"
-    pattern: str = "plain"
-
-
-def choose_style(rng: np.random.Generator) -> MaskStyle:
-    """Choose a mask as people wear them, with all kinds, colours and patterns among them."""
-    kind = _pick(_KINDS, rng)
-    colour = _pick(_COLOURS_OF[kind], rng)
-    return MaskStyle(kind, colour, _pick(_PATTERNS, rng) if kind == "cloth" else "plain")
+__all__ = ["paint_mask"]
 
 
 def paint_mask(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    """Paint a mask of this style, cut and worn a little differently each time."""
+    """Paint a mask of this style, with a slightly different cut and fit each time."""
     _PAINTERS[style.kind](canvas, style, rng)
 
 
-def pattern_tile(pattern: str, colour: FloatArray, rng: np.random.Generator) -> ImageArray:
-    """Make a square that repeats, RGB uint8 (96, 96, 3), in a colour (RGB 0..1) and others that go with it."""
-    side = 96
-    base = colour * 255
-    other = _other(base, rng)
-    tile: ImageArray = np.full((side, side, 3), base, dtype=np.uint8)
-    if pattern in ("stripes", "check"):
-        for _ in range(int(rng.integers(1, 4))):
-            start, width = int(rng.integers(side)), int(rng.integers(6, side // 2))
-            band = (np.arange(start, start + width)) % side
-            if pattern == "check":
-                tile[band] = 0.5 * tile[band] + 0.5 * other
-                tile[:, band] = 0.5 * tile[:, band] + 0.5 * other
-            else:
-                tile[band] = other
-            other = _other(base, rng)
-    elif pattern in ("dots", "flowers"):
-        for _ in range(2 if pattern == "dots" else int(rng.integers(3, 8))):
-            x, y, radius = (
-                int(rng.integers(side)),
-                int(rng.integers(side)),
-                int(rng.integers(8, 20)),
-            )
-            for dx in (-side, 0, side):
-                for dy in (-side, 0, side):
-                    if pattern == "dots":
-                        cv2.circle(tile, (x + dx, y + dy), radius, other.tolist(), -1, cv2.LINE_AA)
-                    else:
-                        _flower(tile, x + dx, y + dy, radius, other)
-            other = other if pattern == "dots" else _other(base, rng)
-    elif pattern == "camouflage":
-        for _ in range(3):
-            cells = np.tile(rng.random((5, 5), dtype=np.float32), (3, 3))
-            blobs = cv2.resize(cells, (3 * side, 3 * side), interpolation=cv2.INTER_CUBIC)[
-                side : 2 * side, side : 2 * side
-            ]
-            tile[blobs > 0.58] = other
-            other = _other(base, rng)
-    return tile
-
-
-def _flower(tile: ImageArray, x: int, y: int, radius: int, colour: FloatArray) -> None:
-    for angle in np.arange(5) * 2 * np.pi / 5:
-        petal = round(x + 0.6 * radius * np.cos(angle)), round(y + 0.6 * radius * np.sin(angle))
-        cv2.circle(tile, petal, max(2, radius // 2), colour.tolist(), -1, cv2.LINE_AA)
-    cv2.circle(tile, (x, y), max(1, radius // 4), (230, 200, 80), -1, cv2.LINE_AA)
-
-
-def _other(base: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Choose a colour, 0..255, that can be told from the base."""
-    if rng.random() < 0.5:
-        return np.asarray(
-            np.clip(base + one_side(rng) * rng.uniform(40, 90), 0, 255), dtype=np.float32
-        )
-    return np.asarray(list(COLOURS.values())[int(rng.integers(len(COLOURS)))], dtype=np.float32)
-
-
-# --- kinds -----------------------------------------------------------------------------------------------------------------------
+# --- kinds ---
 
 
 def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
@@ -187,14 +32,14 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     bottom = low - rng.uniform(0.35, 0.65) * x * x
     down = (y - top) / np.maximum(bottom - top, 0.2)
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across - 0.05 * np.sin(down * np.pi))
-    colour = _dye(style.colour, rng)
+    color = _dye(style.color, rng)
     _ear_loops(
         canvas,
         surface,
         (side - 0.03, high + 0.27),
         (side - 0.03, low - 0.55),
         rng.uniform(0.03, 0.055),
-        _loop_colour(style, rng),
+        _loop_color(style, rng),
     )
     shade = _lit(x, y, surface, rng)
     depth = rng.uniform(0.08, 0.2)
@@ -204,8 +49,8 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
         canvas, x, y, rng, 0.09
     )
     shade -= 0.12 * (_ridge(edge, 0.07, 0.012) + _ridge(y - top, 0.14, 0.015) * rng.uniform(0, 0.6))
-    cloth = _shaded(colour, shade)
-    if rng.random() < 0.3 and style.colour != "white":  # a white border
+    cloth = _shaded(color, shade)
+    if rng.random() < 0.3 and style.color != "white":  # a white border
         cloth += ((edge < 0.055) * 0.6)[..., None] * (0.92 - cloth)
     canvas.lay(cloth, canvas.inside(edge, 1.3))
 
@@ -214,7 +59,7 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     surface = Surface(rng.uniform(0.62, 0.72), rng.uniform(0.9, 1.1), rng.uniform(0.36, 0.46), 0.95)
     x, y = _worn(canvas, surface, rng)
     across = np.abs(x)
-    one_piece = rng.random() < 0.25  # the ear loops are cut of the same cloth
+    one_piece = rng.random() < 0.25  # the ear loops are cut from the same cloth
     side, high, low = (
         rng.uniform(0.9, 1.06) + 0.12 * one_piece,
         rng.uniform(0.22, 0.4),
@@ -225,8 +70,8 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     top = _peak(x, high, (top_end - high) / side, 1.0)
     bottom = low - (low - bottom_end) * reach ** rng.uniform(1.6, 2.4)
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
-    colour = _dye(style.colour, rng)
-    loop = colour if rng.random() < 0.6 else _loop_colour(style, rng)
+    color = _dye(style.color, rng)
+    loop = color if rng.random() < 0.6 else _loop_color(style, rng)
     if one_piece:
         edge = np.minimum(
             edge, np.hypot(across - side, y - 0.5 * (top_end + bottom_end)) - rng.uniform(0.1, 0.2)
@@ -247,7 +92,7 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
         canvas, x, y, rng, 0.08
     )
     shade -= rng.uniform(0.03, 0.15) * _ridge(edge, rng.uniform(0.05, 0.09), 0.01)
-    dyed = colour
+    dyed = color
     if style.pattern not in ("plain", "print"):
         angle = (
             rng.integers(2) * np.pi / 2 + rng.normal(0, 0.1)
@@ -255,10 +100,10 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
             else rng.uniform(0, np.pi)
         )
         dyed = canvas.sample(
-            pattern_tile(style.pattern, colour, rng), *turned(x, y, angle), rng.uniform(0.3, 0.9)
+            pattern_tile(style.pattern, color, rng), *turned(x, y, angle), rng.uniform(0.3, 0.9)
         )
     elif style.pattern == "print":
-        dyed = _printed(x, y, colour, rng)
+        dyed = print_on(x, y, color, rng)
     canvas.lay(_shaded(dyed, shade), canvas.inside(edge, 1.3))
 
 
@@ -270,14 +115,14 @@ def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     top = _peak(x, high, rng.uniform(0.38, 0.5) / side, 1.1)
     bottom = low - (low - rng.uniform(1.15, 1.35)) * np.minimum(across / side, 1) ** 1.3
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
-    colour = _dye(style.colour, rng)
+    color = _dye(style.color, rng)
     _ear_loops(
         canvas,
         surface,
         (side - 0.05, high + 0.5),
         (side - 0.05, 1.15),
         rng.uniform(0.03, 0.06),
-        _loop_colour(style, rng),
+        _loop_color(style, rng),
     )
     shade = _lit(x, y, surface, rng)
     shade += one_side(rng) * rng.uniform(0.05, 0.12) * np.tanh(x / 0.05) * np.exp(-across)
@@ -289,7 +134,7 @@ def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     )
     clip = np.maximum(np.abs(y - top - 0.13) - 0.04, across - 0.32)
     shade += 0.05 * np.clip(-clip * 20, -1, 1) * (clip < 0.05)
-    canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
+    canvas.lay(_shaded(color, shade), canvas.inside(edge, 1.3))
     if rng.random() < 0.18:
         _valve(canvas, x, y, rng)
 
@@ -305,14 +150,14 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
     upper = rng.uniform(0.62, 0.72) + 0.25 * reach**2
     lower = rng.uniform(1.42, 1.55) - 0.35 * reach**2
-    colour = _dye(style.colour, rng)
+    color = _dye(style.color, rng)
     _ear_loops(
         canvas,
         surface,
         (side - 0.04, high + 0.47),
         (side - 0.04, 1.18),
         rng.uniform(0.03, 0.06),
-        _loop_colour(style, rng),
+        _loop_color(style, rng),
     )
     shade = _lit(x, y, surface, rng)
     shade -= rng.uniform(0.04, 0.1) * canvas.inside(upper - y, 3) + rng.uniform(
@@ -324,7 +169,7 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     shade += _creases(x, y, rng, int(rng.integers(1, 4)), side, 0.08) + _rumpled(
         canvas, x, y, rng, 0.05
     )
-    canvas.lay(_shaded(colour, shade), canvas.inside(edge, 1.3))
+    canvas.lay(_shaded(color, shade), canvas.inside(edge, 1.3))
 
 
 def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
@@ -333,7 +178,7 @@ def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     wide, tall, middle = rng.uniform(0.72, 0.84), rng.uniform(0.8, 0.9), rng.uniform(1.05, 1.12)
     narrow = 1 + 0.35 * np.clip((middle - y) / tall, 0, 1)  # narrower towards the nose
     edge = (1 - np.hypot(x * narrow / wide, (y - middle) / tall)) * wide
-    strap = _dye(str(rng.choice(["yellow", "white", "grey", "black"])), rng)
+    strap = _dye(str(rng.choice(["yellow", "white", "gray", "black"])), rng)
     for end, start in ((0.0, middle - 0.3), (1.05, middle + 0.25)):
         _strap(
             canvas, surface, (wide - 0.12, start), [1.2, end, -1.0], rng.uniform(0.06, 0.1), strap
@@ -342,7 +187,7 @@ def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     for line in rng.uniform(0.6, 1.6, int(rng.integers(0, 3))):
         shade -= 0.08 * _ridge(y, line, 0.02)
     metal = np.maximum(np.abs(y - (middle - tall + 0.13) - 0.2 * x * x) - 0.03, np.abs(x) - 0.28)
-    canvas.lay(_shaded(_dye(style.colour, rng), shade), canvas.inside(edge, 1.3))
+    canvas.lay(_shaded(_dye(style.color, rng), shade), canvas.inside(edge, 1.3))
     canvas.lay(np.full(3, 0.6, dtype=np.float32), canvas.inside(np.minimum(-metal, edge)) * 0.8)
     if rng.random() < 0.3:
         _valve(canvas, x, y, rng)
@@ -357,35 +202,35 @@ _PAINTERS: dict[str, Callable[[Canvas, MaskStyle, np.random.Generator], None]] =
 }
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------------------
+# --- parts ---
 
 
 def _worn(
     canvas: Canvas, surface: Surface, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Return x and y on the surface for a mask that sits a little askew."""
+    """Return x and y on the surface for a mask that sits slightly askew."""
     x, y = canvas.surface(surface)
     tilt, right, down = rng.normal(0, (0.03, 0.025, 0.03)).clip(-0.06, 0.06).tolist()
     return x - right + tilt * (y - 1), y - down - tilt * x
 
 
 def _peak(x: FloatArray, high: float, drop: float, power: float) -> FloatArray:
-    """Return y of an upper edge that is highest on the nose, rounded there."""
+    """Return y of an upper edge that is highest, and rounded, on the nose."""
     edge: FloatArray = high + drop * ((x * x + 0.012) ** (power / 2) - 0.012 ** (power / 2))
     return edge
 
 
 def _dye(name: str, rng: np.random.Generator) -> FloatArray:
-    colour = np.asarray(COLOURS[name]) * rng.uniform(0.92, 1.04) + rng.normal(0, 5, 3)
-    return np.clip(colour / 255, 0.05, 0.97).astype(np.float32)
+    color = np.asarray(COLORS[name]) * rng.uniform(0.92, 1.04) + rng.normal(0, 5, 3)
+    return np.clip(color / 255, 0.05, 0.97).astype(np.float32)
 
 
-def _loop_colour(style: MaskStyle, rng: np.random.Generator) -> FloatArray:
-    return _dye(style.colour if style.colour == "black" else "white", rng) * 0.95
+def _loop_color(style: MaskStyle, rng: np.random.Generator) -> FloatArray:
+    return _dye(style.color if style.color == "black" else "white", rng) * 0.95
 
 
 def _lit(x: FloatArray, y: FloatArray, surface: Surface, rng: np.random.Generator) -> FloatArray:
-    """Return brightness, about 1, of a surface lit from above and a little from a side."""
+    """Return the brightness, about 1, of a surface lit from above and slightly from a side."""
     slope_x = (2 * surface.wide) * x
     slope_y = (2 * surface.tall) * (y - surface.middle)
     light_x, light_y, light_z = rng.uniform(-0.3, 0.3), rng.uniform(-0.6, -0.25), 0.8
@@ -395,9 +240,9 @@ def _lit(x: FloatArray, y: FloatArray, surface: Surface, rng: np.random.Generato
     return np.asarray(0.72 + 0.36 * np.clip(facing, -0.4, 1), dtype=np.float32)
 
 
-def _shaded(colour: FloatArray, shade: FloatArray) -> FloatArray:
-    """Return a colour in this brightness; dark cloth shows its folds by what it reflects."""
-    shaded: FloatArray = colour * shade[..., None] + 0.07 * np.maximum(shade - 0.65, 0)[..., None]
+def _shaded(color: FloatArray, shade: FloatArray) -> FloatArray:
+    """Return a color at this brightness; folds in dark cloth show by their reflections."""
+    shaded: FloatArray = color * shade[..., None] + 0.07 * np.maximum(shade - 0.65, 0)[..., None]
     return shaded
 
 
@@ -407,14 +252,14 @@ def _ridge(distance: FloatArray, at: float, width: float) -> FloatArray:
 
 
 def _pleat(down: FloatArray, at: float, width: float, depth: float) -> FloatArray:
-    """Return the change of brightness at a fold: dark below it, light above."""
+    """Return the change in brightness at a fold: dark below, light above."""
     return depth * (0.45 * _ridge(down, at - 2.2 * width, 1.8 * width) - _ridge(down, at, width))
 
 
 def _creases(
     x: FloatArray, y: FloatArray, rng: np.random.Generator, count: int, side: float, depth: float
 ) -> FloatArray:
-    """Return the change of brightness at soft folds that run from the sides to the middle."""
+    """Return the change in brightness at soft folds that run from the sides to the middle."""
     shade: FloatArray = np.zeros_like(x)
     for _ in range(count):
         sign = one_side(rng)
@@ -432,7 +277,7 @@ def _creases(
 def _rumpled(
     canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator, depth: float
 ) -> FloatArray:
-    """Return the change of brightness at irregular dents."""
+    """Return the change in brightness at irregular dents."""
     cells = np.tile(rng.integers(0, 256, (6, 9), dtype=np.uint8), (2, 2))
     dents = np.asarray(cv2.resize(cells, (128, 128), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     return (canvas.sample(dents, x, y, 3.2) - 0.5) * (2 * rng.uniform(0.2, 1) * depth)
@@ -444,10 +289,10 @@ def _ear_loops(
     upper: tuple[float, float],
     lower: tuple[float, float],
     width: float,
-    colour: FloatArray,
+    color: FloatArray,
 ) -> None:
-    _strap(canvas, surface, upper, [1.16, 0.25, -0.95], width, colour)
-    _strap(canvas, surface, lower, [1.14, 0.8, -0.95], width, colour)
+    _strap(canvas, surface, upper, [1.16, 0.25, -0.95], width, color)
+    _strap(canvas, surface, lower, [1.14, 0.8, -0.95], width, color)
 
 
 def _strap(
@@ -456,9 +301,9 @@ def _strap(
     start: tuple[float, float],
     end: list[float],
     width: float,
-    colour: FloatArray,
+    color: FloatArray,
 ) -> None:
-    """Lay a band from a mask's side to behind the ear, on the sides that are seen."""
+    """Lay a band from the side of a mask to behind the ear, on each visible side."""
     lean_x, lean_y = canvas.camera.lean
     for sign in (-1, 1):
         x, y = sign * start[0], start[1]
@@ -468,7 +313,7 @@ def _strap(
         if facing > 0.15:
             first, last = np.array(surface.at(x, y)), np.array([sign * end[0], end[1], end[2]])
             between = 0.5 * (first + last) + [sign * 0.05, 0, 0.06]
-            canvas.line([first, between, last], width, colour * 0.93)
+            canvas.line([first, between, last], width, color * 0.93)
 
 
 def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator) -> None:
@@ -480,55 +325,6 @@ def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generato
     away = np.hypot(x - at_x, y - at_y)
     slots = np.float32(0.12) * (np.sin((y - at_y) * 70) > 0) * (away < 0.6 * radius)
     shade = 0.95 - 0.3 * _ridge(away, 0.75 * radius, 0.02) - slots + (at_y - y) * 0.5
-    colour = _dye(str(rng.choice(["white", "grey", "black", "blue"])), rng)
-    canvas.lay(colour * 0, canvas.inside(radius * 1.12 - away, 3) * 0.2)
-    canvas.lay(_shaded(colour, shade), canvas.inside(radius - away))
-
-
-def _printed(
-    x: FloatArray, y: FloatArray, colour: FloatArray, rng: np.random.Generator
-) -> FloatArray:
-    """Print letters, a mark or a smile on plain cloth."""
-    side = 96
-    sheet = np.zeros((side, side), dtype=np.uint8)
-    what = rng.integers(3)
-    if what == 0:
-        text = "".join(rng.choice(list("ABCDEFGHIKLMNOPRSTUVXYZ"), int(rng.integers(2, 5))))
-        cv2.putText(
-            sheet,
-            text,
-            (4, 60),
-            int(rng.choice([0, 2, 3, 4])),
-            88 / (22 * len(text)),
-            (255,),
-            3,
-            cv2.LINE_AA,
-        )
-    elif what == 1:
-        cv2.circle(sheet, (48, 48), 36, (255,), int(rng.choice([-1, 8])), cv2.LINE_AA)
-        cv2.circle(sheet, (48, 48), 14, (int(rng.choice([0, 255])),), -1, cv2.LINE_AA)
-    else:
-        cv2.ellipse(
-            sheet, (48, 30), (40, 30), 0, 15, 165, (255,), int(rng.choice([-1, 5])), cv2.LINE_AA
-        )
-    size = rng.uniform(0.35, 0.9)
-    left, top = (-size / 2 if what == 2 else rng.uniform(-0.6, 0.1)), rng.uniform(0.7, 1.1)
-    zoom = side / size
-    ink = cv2.remap(sheet, (x - left) * zoom, (y - top) * zoom, cv2.INTER_LINEAR)[..., None] / 255
-    return np.asarray(colour + ink * (_other(colour * 255, rng) / 255 - colour), dtype=np.float32)
-
-
-def turned(x: FloatArray, y: FloatArray, angle: float) -> tuple[FloatArray, FloatArray]:
-    """Return coordinates turned by an angle in radians."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    return cos * x + sin * y, cos * y - sin * x
-
-
-def one_side(rng: np.random.Generator) -> float:
-    """Return -1 or 1."""
-    return -1.0 if rng.random() < 0.5 else 1.0
-
-
-def _pick(shares: dict[str, float], rng: np.random.Generator) -> str:
-    names, weights = list(shares), np.array(list(shares.values()))
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    color = _dye(str(rng.choice(["white", "gray", "black", "blue"])), rng)
+    canvas.lay(color * 0, canvas.inside(radius * 1.12 - away, 3) * 0.2)
+    canvas.lay(_shaded(color, shade), canvas.inside(radius - away))

@@ -1,4 +1,7 @@
-"""What hides the lower half of a face and is no mask: hands, things held before the mouth, scarves, beards, plain patches."""
+"""Occluders: what hides the lower half of a face and is not a mask.
+
+Hands, objects held in front of the mouth, scarves, beards, and plain patches.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ import numpy as np
 
 from maskyolo.coverings.camera import FloatArray, Surface
 from maskyolo.coverings.canvas import Canvas
-from maskyolo.coverings.masks import COLOURS, one_side, pattern_tile, turned
+from maskyolo.coverings.styles import COLORS
+from maskyolo.coverings.textures import one_side, pattern_tile, turned
 
-__all__ = ["CONFUSERS", "paint_confuser"]
+__all__ = ["OCCLUDERS", "paint_occluder"]
 
-#: What can be drawn; none of it is a mask. A scarf over mouth and nose counts as no mask, too.
-CONFUSERS = ("hand", "hands", "cup", "bottle", "phone", "microphone", "scarf", "patch", "beard")
+#: Kinds of occluder. A scarf over mouth and nose does not count as a mask either.
+OCCLUDERS = ("hand", "hands", "cup", "bottle", "phone", "microphone", "scarf", "patch", "beard")
 
-Capsule = tuple[
-    float, float, float, float, float, float
-]  # x, y, radius of one end, x, y, radius of the other; in units
+#: x, y, radius of one end, then of the other, in units of the mean face.
+Capsule = tuple[float, float, float, float, float, float]
 
-# A hand seen from its back, wrist at (0, 0), fingers up, in hand lengths: four metacarpals, four fingers of two segments, a thumb.
+# The back of a hand with the wrist at (0, 0) and the fingers up, in hand lengths: four metacarpals,
+# four fingers of two segments each, and a thumb.
 _PALM: tuple[Capsule, ...] = (
     (-0.06, 0.02, 0.085, -0.14, 0.5, 0.075),
     (-0.02, 0.02, 0.085, -0.05, 0.53, 0.075),
@@ -40,8 +44,8 @@ _THUMB: tuple[Capsule, ...] = (
 )
 
 
-def paint_confuser(canvas: Canvas, kind: str, rng: np.random.Generator) -> None:
-    """Paint one of `CONFUSERS`, a little different each time."""
+def paint_occluder(canvas: Canvas, kind: str, rng: np.random.Generator) -> None:
+    """Paint one of `OCCLUDERS`, a little different each time."""
     _PAINTERS[kind](canvas, rng)
 
 
@@ -70,12 +74,11 @@ def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
     height, radius = rng.uniform(1.3, 1.8), rng.uniform(0.45, 0.62)
     taper = rng.uniform(0.1, 0.22)
     reach = radius - taper * (y / height)
-    lip = 0.1 * np.sqrt(
-        np.maximum(1 - (x / radius) ** 2, 0)
-    )  # the rim seen a little from below or above
+    # the rim, seen slightly from below or above
+    lip = 0.1 * np.sqrt(np.maximum(1 - (x / radius) ** 2, 0))
     edge = np.minimum(np.minimum(reach - np.abs(x), y + lip), height - y + lip)
-    colour = _paint(rng)
-    dyed = np.broadcast_to(colour, (*x.shape, 3))
+    color = _paint(rng)
+    dyed = np.broadcast_to(color, (*x.shape, 3))
     if rng.random() < 0.5:
         start, stop = np.sort(rng.uniform(0.1, height, 2))
         dyed = np.where(((y > start) & (y < stop))[..., None], _paint(rng), dyed)
@@ -91,8 +94,8 @@ def _bottle(canvas: Canvas, rng: np.random.Generator) -> None:
     grown = np.clip((y - shoulder) / 0.4, 0, 1)
     reach = neck + (radius - neck) * (grown * grown * (3 - 2 * grown))
     edge = np.minimum(np.minimum(reach - np.abs(x), y), 3.2 - y)
-    colour = _paint(rng)
-    dyed = np.broadcast_to(colour, (*x.shape, 3))
+    color = _paint(rng)
+    dyed = np.broadcast_to(color, (*x.shape, 3))
     dyed = np.where((y < 0.16)[..., None], _paint(rng), dyed)
     start = rng.uniform(shoulder + 0.4, shoulder + 0.7)
     dyed = np.where(
@@ -109,14 +112,14 @@ def _phone(canvas: Canvas, rng: np.random.Generator) -> None:
     if rng.random() < 0.25:
         x, y = y, -x
     edge = _rounded(x, y, half_width, half_height, 0.12)
-    colour = (
+    color = (
         _paint(rng) if rng.random() < 0.5 else np.full(3, rng.uniform(0.04, 0.2), dtype=np.float32)
     )
     sheen = 0.9 + 0.12 * np.tanh((x + y * 0.6 + rng.normal(0, 0.4)) * 3)
-    canvas.lay(colour * sheen[..., None] + 0.03, canvas.inside(edge))
-    canvas.lay(colour * 0.6, canvas.inside(0.03 - np.abs(edge - 0.03)))
+    canvas.lay(color * sheen[..., None] + 0.03, canvas.inside(edge))
+    canvas.lay(color * 0.6, canvas.inside(0.03 - np.abs(edge - 0.03)))
     left, top = -half_width + 0.28, -half_height + 0.32
-    canvas.lay(colour * 0.75, canvas.inside(_rounded(x - left, y - top, 0.2, 0.24, 0.07)))
+    canvas.lay(color * 0.75, canvas.inside(_rounded(x - left, y - top, 0.2, 0.24, 0.07)))
     for dy in (-0.11, 0.11):
         lens = np.hypot(x - (left - 0.06), y - (top + dy))
         canvas.lay(np.full(3, 0.02, dtype=np.float32), canvas.inside(0.08 - lens))
@@ -152,12 +155,12 @@ def _scarf(canvas: Canvas, rng: np.random.Generator) -> None:
     )
     top = rng.uniform(0.35, 0.7) + rng.uniform(0, 0.2) * x * x + rng.normal(0, 0.12) * x
     edge = np.minimum(np.minimum(y - top + 0.04 * bent, 1.3 - np.abs(x)), rng.uniform(2.5, 3.2) - y)
-    colour = _paint(rng)
+    color = _paint(rng)
     pattern = str(
         rng.choice(["plain", "stripes", "check", "dots", "flowers"], p=[0.5, 0.2, 0.2, 0.05, 0.05])
     )
     flow = y + 0.18 * bent
-    dyed = canvas.sample(pattern_tile(pattern, colour, rng), x, flow, rng.uniform(0.5, 1.2))
+    dyed = canvas.sample(pattern_tile(pattern, color, rng), x, flow, rng.uniform(0.5, 1.2))
     shade = 0.85 + 0.2 * bent * 0.5
     for fold in np.sort(rng.uniform(0.8, 2.7, int(rng.integers(3, 7)))):
         away = (flow + rng.normal(0, 0.2) * x - fold) / rng.uniform(0.06, 0.14)
@@ -180,7 +183,7 @@ def _patch(canvas: Canvas, rng: np.random.Generator) -> None:
             np.sin(x * 23 + np.floor(y / 0.12) * 9) > -0.4
         )
         filling = 0.93 * np.repeat(lines[..., None], 3, axis=2)
-    elif what == 2:  # made unrecognisable
+    elif what == 2:  # pixelated or blurred
         cells = max(2, round(canvas.below.shape[1] / canvas.scale / rng.uniform(0.15, 0.4)))
         rows = max(2, round(cells * canvas.below.shape[0] / canvas.below.shape[1]))
         few = cv2.resize(canvas.below, (cells, rows), interpolation=cv2.INTER_AREA)
@@ -215,10 +218,10 @@ def _beard(canvas: Canvas, rng: np.random.Generator) -> None:
             int(rng.choice(4, p=[0.45, 0.3, 0.1, 0.15]))
         ]
     )
-    colour = (tone * rng.uniform(0.8, 1.3)).astype(np.float32)
+    color = (tone * rng.uniform(0.8, 1.3)).astype(np.float32)
     thick = np.clip((edge + 0.1 * hair + 0.08 * curls) / rng.uniform(0.08, 0.2), 0, 1)
     shade = 1 + 0.9 * hair + 0.35 * curls - 0.25 * (y - 1)
-    canvas.lay(colour * np.clip(shade, 0.3, 2)[..., None], thick * rng.uniform(0.75, 0.96))
+    canvas.lay(color * np.clip(shade, 0.3, 2)[..., None], thick * rng.uniform(0.75, 0.96))
 
 
 _PAINTERS: dict[str, Callable[[Canvas, np.random.Generator], None]] = {
@@ -234,15 +237,15 @@ _PAINTERS: dict[str, Callable[[Canvas, np.random.Generator], None]] = {
 }
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------------------
+# --- parts ---
 
 
 def _tilted(
-    canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], most: float
+    canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], max_angle: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return x and y from a place before the face, turned by up to `most` degrees."""
+    """Return x and y relative to a place in front of the face, turned by up to `max_angle`."""
     x, y = canvas.plane()
-    return turned(x - place[0], y - place[1], math.radians(rng.uniform(-most, most)))
+    return turned(x - place[0], y - place[1], math.radians(rng.uniform(-max_angle, max_angle)))
 
 
 def _rounded(
@@ -255,22 +258,22 @@ def _rounded(
 
 
 def _paint(rng: np.random.Generator, dark: bool = False) -> FloatArray:
-    """Choose a colour, RGB in 0..1: of those that masks have, so that colour tells nothing, or any."""
-    colour = (
-        np.asarray(list(COLOURS.values())[int(rng.integers(len(COLOURS)))]) / 255
+    """Choose a color, RGB in 0..1: often one that masks have, so that color is no clue."""
+    color = (
+        np.asarray(list(COLORS.values())[int(rng.integers(len(COLORS)))]) / 255
         if rng.random() < 0.6
         else rng.random(3)
     )
-    return np.clip(colour * (0.25 if dark else 1), 0.03, 0.97).astype(np.float32)
+    return np.clip(color * (0.25 if dark else 1), 0.03, 0.97).astype(np.float32)
 
 
-def _round(colour: FloatArray, across: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Shade what is round like a pipe; `across` is -1..1 from one outline to the other."""
+def _round(color: FloatArray, across: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Shade a cylinder; `across` runs from -1 to 1 between its outlines."""
     light = rng.uniform(-0.5, 0.5)
     height = np.sqrt(np.maximum(1 - across * across, 0))
     shade = 0.45 + 0.5 * height + 0.25 * light * across
     gloss = rng.uniform(0, 0.35) * np.exp(-(((across - light) / 0.12) ** 2))
-    return np.asarray(colour * shade[..., None] + gloss[..., None], dtype=np.float32)
+    return np.asarray(color * shade[..., None] + gloss[..., None], dtype=np.float32)
 
 
 def _skin(canvas: Canvas, rng: np.random.Generator) -> FloatArray:
@@ -287,7 +290,10 @@ def _lay_hand(
     place: tuple[float, float],
     skin: FloatArray,
 ) -> None:
-    """Lay a hand with its fingers at a place; it comes from below, turned by `angle` degrees to a side (-1 or 1)."""
+    """Lay a hand with its fingers at `place`.
+
+    It comes from below, turned by `angle` degrees to `side` (-1 or 1).
+    """
     length = rng.uniform(2.3, 2.9)
     thumb = one_side(rng)
     spread = rng.uniform(-0.2, 1.2)
@@ -307,7 +313,7 @@ def _lay_hand(
     middle = rng.uniform(0.6, 0.75)
 
     def to_face(x: float, y: float) -> tuple[float, float]:
-        x, y = thumb * x * length, (middle - y) * length  # up in the hand is up in the picture
+        x, y = thumb * x * length, (middle - y) * length  # y points up in the hand
         return place[0] + cos * x - sin * y, place[1] + sin * x + cos * y
 
     placed = [
@@ -357,7 +363,10 @@ def _lay_grip(
 def _relief(
     canvas: Canvas, capsules: Sequence[Capsule], flat: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the height of capsules before the face, and the distance to their outline, positive inside; the first are flat."""
+    """Return the height of capsules in front of the face, and the distance to their outline.
+
+    The distance is positive inside. The first `flat` capsules are flattened.
+    """
     x, y = canvas.plane()
     height: FloatArray = np.zeros_like(x)
     edge: FloatArray = np.full_like(x, -9)

@@ -1,0 +1,1 @@
+"""Synthesis: masks and occluders drawn on photos of bare faces."""

@@ -1,0 +1,39 @@
+"""The options of `maskyolo synthesize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskyolo.core.options import Options, option
+
+__all__ = ["SynthesizeOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeOptions(Options):
+    """What `synthesize_masks` draws, and on how many photos."""
+
+    masks: float = option(
+        0.5, help="Share of the photos on which masks are drawn.", minimum=0, maximum=1
+    )
+    per_photo: int = option(1, help="Number of masked copies of each of these photos.", minimum=1)
+    occluders: float = option(
+        0.3,
+        help="Share of the other photos of which a copy is added with an occluder: a hand, a cup, "
+        "a scarf, ... in front of the face.",
+        minimum=0,
+        maximum=1,
+    )
+    keep_originals: bool = option(
+        False, help="Also put the originals of masked copies into without_mask."
+    )
+    weights: Path | str | None = option(
+        None, help="YuNet's weights, or the folder that contains them.", cli_type=Path | None
+    )
+    seed: int = option(
+        0, help="Seed of everything random; the same seed gives the same result.", minimum=0
+    )
+    workers: int = option(
+        2, help="Number of photos to process at the same time.", minimum=1, recorded=False
+    )

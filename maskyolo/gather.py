@@ -17,7 +17,7 @@ from maskyolo.core.classes import CLASS_NAMES, SPLITS
 from maskyolo.core.files import read_image_list, written_name
 from maskyolo.errors import DatasetError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, find_format, map_classes, read_annotations
-from maskyolo.formats.base import check_boxes, find_repeated, picture_size, stem_of
+from maskyolo.formats.base import check_boxes, find_repeated, image_size, stem_of
 from maskyolo.labels import IGNORE, IGNORE_CLASS, Labels
 
 __all__ = ["gather_photos", "own_splits"]
@@ -119,7 +119,7 @@ def _labelled(
         photo = replace(photo, split="")
     elif not photo.split and not photo.status:
         photo = replace(photo, status="excluded", reason="in no split of its set")
-    size = None if photo.status else picture_size(photo.path)
+    size = None if photo.status else image_size(photo.path)
     if size is None:  # a picture that cannot be read gets its reason when it is decoded
         return Photo(
             photo.path,

@@ -18,10 +18,10 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "ImageArray",
-    "check_picture",
+    "check_image",
     "decode_image",
     "is_plain_rgb",
-    "open_picture",
+    "open_image",
     "read_image",
     "write_image",
 ]
@@ -53,14 +53,14 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 
 #: Pillow's own `Image.open`, bound before Ultralytics puts a function of its own in its place, which may run pip.
-open_picture = Image.open
+open_image = Image.open
 
 warnings.filterwarnings(
     "ignore", category=Image.DecompressionBombWarning
 )  # between one and two times that level is fine here
 
 
-def check_picture(image: ImageArray) -> None:
+def check_image(image: ImageArray) -> None:
     """Check that an array is a picture as the library takes them.
 
     Raises:
@@ -150,7 +150,7 @@ def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
 
 
 def _open(data: bytes) -> Image.Image:
-    return open_picture(io.BytesIO(data))
+    return open_image(io.BytesIO(data))
 
 
 def _to_rgb8(image: Image.Image) -> Image.Image:

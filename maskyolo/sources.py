@@ -27,7 +27,7 @@ import numpy as np
 from maskyolo._text import counted
 from maskyolo.core.files import read_image_list
 from maskyolo.errors import SourceError
-from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_picture, read_image
+from maskyolo.images import IMAGE_SUFFIXES, ImageArray, decode_image, open_image, read_image
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -349,7 +349,7 @@ def _wanted(path: Path) -> bool:
 def _is_picture(path: Path) -> bool:
     """Tell whether a file of an unknown name ending, such as `.jpg_640x480`, begins like a picture."""
     try:
-        with open_picture(path):
+        with open_image(path):
             return True
     except Exception:  # noqa: BLE001  Pillow's plugins raise anything on what is no picture
         return False

@@ -30,7 +30,7 @@ from maskyolo.coverings import OCCLUDERS, choose_style, draw_mask, draw_occluder
 from maskyolo.coverings.camera import Landmarks, ObstacleKind
 from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
 from maskyolo.faces.yunet import YuNet
-from maskyolo.images import ImageArray, decode_image, open_picture
+from maskyolo.images import ImageArray, decode_image, open_image
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
 from maskyolo.synthesis.options import SynthesizeOptions
 from maskyolo.workfolder import MARKER, claim, working_folder
@@ -354,7 +354,7 @@ def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
     if _suffix(original) == ".png":
         drawn.save(buffer, "PNG")
         return buffer.getvalue(), ".png"
-    with open_picture(io.BytesIO(original)) as file:
+    with open_image(io.BytesIO(original)) as file:
         if isinstance(file, JpegImagePlugin.JpegImageFile) and file.mode in ("RGB", "L"):
             plugin: Any = JpegImagePlugin  # typed in some versions of Pillow, not in others
             jpeg: Any = file
@@ -368,7 +368,7 @@ def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
 
 def _suffix(data: bytes) -> str:
     """Return the file name suffix for an image's actual format, whatever its name says."""
-    with open_picture(io.BytesIO(data)) as file:
+    with open_image(io.BytesIO(data)) as file:
         return {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}.get(
             file.format or "", ".jpg"
         )

@@ -11,7 +11,7 @@ from maskyolo.boxes import Boxes
 from maskyolo.classifier import Classifier
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.faces import FaceDetector
-from maskyolo.images import ImageArray, check_picture
+from maskyolo.images import ImageArray, check_image
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -64,7 +64,7 @@ class TwoStageDetector:
         """
         from maskyolo._supervision import sv
 
-        check_picture(image)
+        check_image(image)
         faces = self.face_detector.detect(image)
         probabilities = self.classify(image, faces.boxes)
         class_ids = probabilities.argmax(axis=1)

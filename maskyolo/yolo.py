@@ -17,7 +17,7 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.options import takes_options
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray, check_picture
+from maskyolo.images import ImageArray, check_image
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -223,7 +223,7 @@ class YoloDetector:
         """
         from maskyolo._supervision import sv
 
-        check_picture(image)
+        check_image(image)
         height, width = image.shape[:2]
         canvas, scales, border = letterbox(
             image, self.backend.shape or network_shape(height, width, self.imgsz)

@@ -14,11 +14,11 @@ from PIL import Image
 from maskyolo.errors import DatasetError, OutputError
 from maskyolo.formats import FORMATS, AnnotatedPhoto, export_dataset, find_format, read_annotations
 from maskyolo.formats.base import (
-    PictureIndex,
+    ImageIndex,
     check_boxes,
     find_repeated,
+    image_size,
     map_classes,
-    picture_size,
     split_of,
 )
 from maskyolo.formats.voc import format_voc, parse_voc
@@ -78,7 +78,7 @@ def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(
     source = third
     for number, to in enumerate(way):
         made = export_dataset(source, tmp_path / str(number), to=to)
-        assert (made.skipped, made.mended) == ([], [])
+        assert (made.skipped, made.changed) == ([], [])
         source = made.folder
     after = boxes_of(source)
     assert before.keys() == after.keys()
@@ -689,7 +689,7 @@ def test_of_pictures_of_one_name_the_nearest_is_meant(tmp_path: Path) -> None:
         picture(tmp_path / folder / "1.jpg")
         for folder in ("images/train", "images/val", "more/b", "more/a")
     ]
-    index = PictureIndex(tmp_path, files)
+    index = ImageIndex(tmp_path, files)
     assert (
         index.by_stem("1", tmp_path / "labels" / "val" / "1.xml")
         == tmp_path / "images" / "val" / "1.jpg"
@@ -723,8 +723,8 @@ def test_splits_in_paths() -> None:
 
 
 def test_the_size_of_what_is_no_picture(tmp_path: Path) -> None:
-    assert picture_size(write(tmp_path / "a.jpg", "no")) is None
-    assert picture_size(tmp_path / "gone.jpg") is None
+    assert image_size(write(tmp_path / "a.jpg", "no")) is None
+    assert image_size(tmp_path / "gone.jpg") is None
 
 
 def test_labels_beside_a_link_belong_to_it(tmp_path: Path) -> None:

@@ -230,10 +230,10 @@ def _export(
             class_map=class_map,
             on_progress=on_progress,
         )
-    for name, reason in (made.skipped + made.mended)[:20]:
+    for name, reason in (made.skipped + made.changed)[:20]:
         typer.echo(f"maskyolo: {name}: {reason}", err=True)
-    if len(made.skipped + made.mended) > 20:
-        typer.echo(f"maskyolo: … and {len(made.skipped + made.mended) - 20} more", err=True)
+    if len(made.skipped + made.changed) > 20:
+        typer.echo(f"maskyolo: … and {len(made.skipped + made.changed) - 20} more", err=True)
     print(
         "pictures: "
         + ", ".join(
@@ -241,7 +241,7 @@ def _export(
         )
     )
     print("boxes: " + ", ".join(f"{name} {count}" for name, count in made.boxes.items()))
-    print(f"left out: {counted(len(made.skipped), 'picture')}; boxes changed in {len(made.mended)}")
+    print(f"left out: {counted(len(made.skipped), 'picture')}; boxes changed in {len(made.changed)}")
     print(made.folder)
     if strict and made.skipped:
         raise typer.Exit(1)

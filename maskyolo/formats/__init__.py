@@ -72,14 +72,14 @@ class Export:
         photos: number of pictures by split; the split is empty for those in none.
         boxes: number of boxes by class.
         skipped: source and reason of what could not be used.
-        mended: source and reason of pictures whose boxes had to be changed.
+        changed: source and reason of pictures whose boxes had to be changed.
     """
 
     folder: Path
     photos: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    mended: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def find_format(source: Path | str) -> str:
@@ -258,4 +258,4 @@ def _export_one(
     made.photos[split] += 1
     made.boxes.update(names[class_id] for class_id in class_ids)
     if checked.reason:
-        made.mended.append((photo.source, checked.reason))
+        made.changed.append((photo.source, checked.reason))

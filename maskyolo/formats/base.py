@@ -17,7 +17,7 @@ from maskyolo.boxes import box_iou
 from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
 from maskyolo.core.files import walk_files
 from maskyolo.errors import DatasetError
-from maskyolo.images import IMAGE_SUFFIXES, open_picture
+from maskyolo.images import IMAGE_SUFFIXES, open_image
 from maskyolo.labels import IGNORE_CLASS
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
     "AnnotatedPhoto",
     "Checked",
     "ExportedPhoto",
-    "PictureIndex",
+    "ImageIndex",
     "check_boxes",
     "find_repeated",
     "list_files",
     "map_classes",
-    "picture_size",
+    "image_size",
     "split_of",
     "stem_of",
 ]
@@ -232,10 +232,10 @@ def map_classes(
     return {name: name if target == "keep" else target for name, target in targets.items()}
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
+def image_size(path: Path) -> tuple[int, int] | None:
     """Return width and height of a picture file, upright by its EXIF orientation, from its head; None if that cannot be read."""
     try:
-        with open_picture(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             return (
                 (height, width)
@@ -281,7 +281,7 @@ def stem_of(name: str) -> str:
     return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
-class PictureIndex:
+class ImageIndex:
     """Finds the picture that an annotation speaks of, wherever the set was copied to.
 
     Names are compared without case and in Unicode's composed form. Of several pictures of one name it takes the one whose folders
@@ -290,10 +290,10 @@ class PictureIndex:
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
         self.root = root
-        self.pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        self.images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        for path in self.pictures:
+        for path in self.images:
             self._by_name[_folded(path.name)].append(path)
             self._by_stem[_folded(path.stem)].append(path)
 

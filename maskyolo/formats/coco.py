@@ -17,7 +17,7 @@ from maskyolo.formats.base import (
     NO_ANNOTATION,
     REST,
     AnnotatedPhoto,
-    PictureIndex,
+    ImageIndex,
     list_files,
     split_of,
 )
@@ -56,7 +56,7 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
             else source.parent
         )
     files = list_files(root)
-    index = PictureIndex(root, files)
+    index = ImageIndex(root, files)
     photos: dict[Path, AnnotatedPhoto] = {}
     problems = []
     found = False
@@ -78,7 +78,7 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
         raise DatasetError(
             f"no COCO annotations in {source}: found no .json file with images, annotations and categories"
         )
-    for picture in index.pictures:
+    for picture in index.images:
         if picture not in photos and source.is_dir():
             name = picture.relative_to(root).as_posix()
             photos[picture] = AnnotatedPhoto(
@@ -143,7 +143,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     )
 
 
-def _read_one(path: Path, content: Mapping[str, Any], index: PictureIndex) -> list[AnnotatedPhoto]:
+def _read_one(path: Path, content: Mapping[str, Any], index: ImageIndex) -> list[AnnotatedPhoto]:
     """Return the pictures of one file, and what is wrong in it under the file's own path."""
     name = path.relative_to(index.root).as_posix()
     split = split_of(name)

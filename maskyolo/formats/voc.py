@@ -20,7 +20,7 @@ from maskyolo.errors import DatasetError
 from maskyolo.formats.base import (
     NO_ANNOTATION,
     AnnotatedPhoto,
-    PictureIndex,
+    ImageIndex,
     list_files,
     split_of,
     stem_of,
@@ -51,8 +51,8 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
         DatasetError: no annotation in the folder.
     """
     files = list_files(source)
-    index = PictureIndex(source, files)
-    stems = {path.stem for path in index.pictures}
+    index = ImageIndex(source, files)
+    stems = {path.stem for path in index.images}
     splits = _read_splits(source)
     photos: dict[Path, AnnotatedPhoto] = {}
     annotations = 0
@@ -73,7 +73,7 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
         raise DatasetError(
             f"no Pascal VOC annotations in {source}: found no .xml file with <annotation>; give the folder that has them"
         )
-    for path in index.pictures:
+    for path in index.images:
         if path not in photos:
             name = path.relative_to(source).as_posix()
             photos[path] = AnnotatedPhoto(
@@ -172,7 +172,7 @@ def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) 
         )
 
 
-def _read_one(path: Path, index: PictureIndex) -> AnnotatedPhoto:
+def _read_one(path: Path, index: ImageIndex) -> AnnotatedPhoto:
     source = path.relative_to(index.root).as_posix()
     try:
         picture = index.by_stem(path.stem, path)

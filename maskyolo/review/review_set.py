@@ -12,7 +12,7 @@ import numpy as np
 from maskyolo.boxes import as_boxes
 from maskyolo.dataset import Dataset, load_dataset
 from maskyolo.errors import DatasetError, ImageError
-from maskyolo.images import open_picture
+from maskyolo.images import open_image
 from maskyolo.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
 from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.corrections import Face, PhotoEdit, same_box
@@ -201,7 +201,7 @@ def _text(path: Path) -> str:
 def _size(path: Path) -> tuple[int, int]:
     """Return the width and height of a picture as it is seen, upright, without decoding it."""
     try:
-        with open_picture(path) as image:
+        with open_image(path) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else (image.width, image.height)
     except (OSError, ValueError, SyntaxError) as error:

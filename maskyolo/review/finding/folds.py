@@ -15,7 +15,7 @@ from maskyolo.boxes import box_iou, clip_boxes
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
-from maskyolo.images import ImageArray, check_picture
+from maskyolo.images import ImageArray, check_image
 from maskyolo.review.finding.predictions import Predicted
 from maskyolo.splits import assign_splits
 from maskyolo.yolo import letterbox, network_shape
@@ -153,7 +153,7 @@ class FoldDetector:
 
     def __call__(self, image: ImageArray) -> Predicted:
         """Return the faces of a BGR uint8 picture (H, W, 3), clipped to it."""
-        check_picture(image)
+        check_image(image)
         height, width = image.shape[:2]
         canvas, scales, border = letterbox(
             image, self.backend.shape or network_shape(height, width, self.imgsz)

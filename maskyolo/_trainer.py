@@ -1,6 +1,7 @@
-"""The trainer: Ultralytics' own, with what it lacks on a CPU and after a kill; imported only where Ultralytics is.
+"""The detector's trainer: Ultralytics' trainer, faster on a CPU and with crash-safe checkpoints.
 
-It stands in a module of its own because the processes for several GPUs import it by name.
+Imports Ultralytics, so it is imported only when needed. It is a module of its own because the
+processes of a training on several GPUs import it by name.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from maskyolo.trust import record_own
 
 __all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
 
+#: Share of the training images that are compressed as JPEG, and the range of the JPEG quality.
 _COMPRESSED_SHARE = 0.5
-_QUALITIES = (40, 95)  # of JPEG
-_SCALES = (
-    0.5,
-    1.0,
-)  # of the sides while compressed: the network's input is often larger than the picture that a camera sent
+_QUALITIES = (40, 95)
+
+#: Range of the scale at which they are compressed: the image that a camera sent is often smaller
+#: than the network's input.
+_SCALES = (0.5, 1.0)
 
 
 def strip_checkpoints(weights: Path) -> None:
-    """Turn the checkpoints of a training that is over into models: averaged weights in fp16, no optimizer; once more does no harm.
+    """Turn the checkpoints of a finished training into models: averaged weights in fp16 only.
 
-    `last.pt` is moved into place after `best.pt`, so that at every moment there is a whole file of each.
+    Doing so again changes nothing. Each file is replaced atomically, `best.pt` before `last.pt`.
     """
     for place in (weights / "best.pt", weights / "last.pt"):
         if place.is_file():
@@ -46,21 +48,22 @@ def strip_checkpoints(weights: Path) -> None:
 
 
 def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
-    """Average a trained model's weights with those it started from, in place; once more does no harm.
+    """Average a trained model's weights with those it started from, in place.
 
-    What was learnt is kept, and so is most of what a short training on other pictures made it forget (Wortsman et al. 2022, Robust
-    fine-tuning of zero-shot models, arXiv:2109.01903).
+    The result keeps what was learned, and most of what a short training on other images made the
+    model forget (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903).
+    Blending again changes nothing.
 
     Args:
         trained: a stripped checkpoint.
-        start: the checkpoint that its training began with, of the same classes.
-        share: of the trained weights in the result, in (0, 1].
+        start: the checkpoint that its training started from, with the same classes.
+        share: share of the trained weights in the result, in (0, 1].
     """
     checkpoint = torch_load(trained, map_location="cpu")
     if "blend" in checkpoint:
         return
-    begun = torch_load(start, map_location="cpu")
-    before = (begun.get("ema") or begun["model"]).float().state_dict()
+    started = torch_load(start, map_location="cpu")
+    before = (started.get("ema") or started["model"]).float().state_dict()
     model = checkpoint["model"].float()
     after = model.state_dict()
     model.load_state_dict(
@@ -75,10 +78,11 @@ def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
-    """Ultralytics' trainer with bfloat16 on CPUs that have it, loader processes there too, and checkpoints no kill can spoil.
+    """Ultralytics' trainer, with bfloat16 and loader processes on a CPU and crash-safe checkpoints.
 
-    Its name avoids the word by which Ultralytics adds its upload and logging integrations. It ends with the last epoch:
-    `maskyolo.detector_training` makes models, report and plots of the checkpoints, in one way for all devices and resumed runs.
+    Its name avoids "Trainer", by which Ultralytics recognizes classes to add its upload and logging
+    integrations to. It ends with the last epoch: `train_detector` makes the models, report and
+    plots from the checkpoints, in the same way for all devices and for resumed runs.
     """
 
     save_dir: Path
@@ -87,12 +91,16 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     model: Any
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Note the number of loader processes asked for, which Ultralytics sets to 0 on a CPU."""
+        """Remember the requested number of loader processes, which Ultralytics zeroes on a CPU."""
         super().check_resume(overrides)
-        self.asked_workers = self.args.workers
+        self.requested_workers = self.args.workers
 
     def train(self) -> None:
-        """Train; with several GPUs Ultralytics empties `save_dir` before it starts its processes, so it is given another to empty."""
+        """Train.
+
+        With several GPUs, Ultralytics empties `save_dir` before it starts its processes, so it is
+        given a temporary folder to empty.
+        """
         if not self.ddp:
             super().train()
             return
@@ -103,7 +111,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.save_dir = folder
 
     def _setup_train(self) -> None:
-        self.args.workers = self.asked_workers
+        self.args.workers = self.requested_workers
         on_cpu = self.device.type == "cpu"
         if on_cpu:
             use_all_cores()  # Ultralytics leaves one idle
@@ -111,30 +119,31 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         with no_downloads():
             super()._setup_train()
         if on_cpu and self.args.amp and cpu_has_bf16():
-            self.amp = True  # on a CPU autocast means bfloat16; validation and the averaged weights stay float32
+            # On a CPU, autocast means bfloat16; validation and the averaged weights stay float32.
+            self.amp = True
             self.model = self.model.to(memory_format=torch.channels_last)
             self.model.criterion = _Float32Loss(self.model.init_criterion())
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Compress half of the training pictures again, as the last thing that happens to them."""
+        """Compress half of the training images again, as the last step of their augmentation."""
         dataset = super().build_dataset(img_path, mode, batch)
         if mode == "train":
             dataset.transforms.insert(-1, _compress_some)  # before they become a tensor
         return dataset
 
     def _close_dataloader_mosaic(self) -> None:
-        super()._close_dataloader_mosaic()  # makes the transforms anew
+        super()._close_dataloader_mosaic()  # creates the transforms again
         self.train_loader.dataset.transforms.insert(-1, _compress_some)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Lay the pictures out as the network has its weights."""
+        """Give the images the memory layout of the network's weights."""
         batch = super().preprocess_batch(batch)
         if self.device.type == "cpu" and self.amp:
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
     def save_model(self) -> bool:
-        """Write the checkpoints beside their places and move them there, the best one first, so that a kill leaves whole files."""
+        """Write each checkpoint to a temporary name and move it into place, the best one first."""
         places = self.best, self.last
         self.best, self.last = _part(self.best), _part(self.last)
         try:
@@ -151,20 +160,25 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         """Leave the checkpoints as they are; see the class."""
 
     def plot_metrics(self) -> None:
-        """Leave the curves to `maskyolo.detector_training`; see the class."""
+        """Leave the curves to `train_detector`; see the class."""
 
 
 def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
-    """Compress a picture (`img`, BGR uint8), or leave it; by the global `random`, which Ultralytics seeds in each loader process."""
-    if random.random() < _COMPRESSED_SHARE:  # noqa: S311
-        labels["img"] = recompress(
-            labels["img"], random.randint(*_QUALITIES), random.uniform(*_SCALES)
-        )  # noqa: S311
+    """Compress an image (`img`, BGR uint8), or leave it as it is.
+
+    Draws from the global `random`, which Ultralytics seeds in each loader process.
+    """
+    if random.random() < _COMPRESSED_SHARE:  # noqa: S311  # not cryptography
+        quality, scale = random.randint(*_QUALITIES), random.uniform(*_SCALES)  # noqa: S311
+        labels["img"] = recompress(labels["img"], quality, scale)
     return labels
 
 
 class _Float32Loss:
-    """The loss of a network that ran in bfloat16, reckoned in float32: bfloat16 would round boxes to pixels."""
+    """The loss, computed in float32, of a network that ran in bfloat16.
+
+    In bfloat16, boxes would be rounded to whole pixels.
+    """
 
     def __init__(self, criterion: Any) -> None:
         self.criterion = criterion
@@ -177,12 +191,12 @@ class _Float32Loss:
 @functools.cache
 def _warn_once(message: str) -> None:
     logging.getLogger("maskyolo").warning(
-        "%s; --resume and --model will need --trust for what is trained here", message
+        "%s; --resume and --model will need --trust for the weights of this run", message
     )
 
 
 def _record(path: Path) -> None:
-    """Note a checkpoint as this user's own; where there is no place for the note, the training goes on."""
+    """Record a checkpoint as this user's own; if that fails, warn and continue the training."""
     try:
         record_own(path)
     except OutputError as error:

@@ -1,4 +1,4 @@
-"""Vary a labelled face as heads, photographers and cameras do: another picture and another box, for the same crop functions as ever."""
+"""Augment labeled faces the way heads, photographers and cameras vary them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,66 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.options import Options, option
+from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
 
 __all__ = ["Augmentation", "recompress", "vary_face"]
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How much faces are varied; the first five are those of the projects of 2020 (Keras' `ImageDataGenerator`).
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Options):
+    """How strongly faces are augmented.
 
-    Attributes:
-        rotation: degrees either way.
-        zoom: of the box's width and height, apart, as a share either way.
-        shift: of the box, as a share of its sides, either way.
-        shear: of the vertical against the horizontal, as a share, either way.
-        flip: share of faces that are mirrored.
-        small: share of faces that are scaled down.
-        face_size: smallest and largest of these in pixels of the longer side, drawn evenly on a logarithmic scale.
-        blur: share of faces that are blurred afterwards.
-        jpeg: share of faces that are compressed as JPEG in the end.
-        quality: least and most quality of these.
+    The first five fields are those of the projects of 2020 (Keras' `ImageDataGenerator`).
+
+    Raises:
+        MaskyoloError: a value is out of its range.
     """
 
-    rotation: float = 20
-    zoom: float = 0.15
-    shift: float = 0.2
-    shear: float = 0.15
-    flip: float = 0.5
-    small: float = 0.5
-    face_size: tuple[float, float] = (16, 100)
-    blur: float = 0.25
-    jpeg: float = 0.5
-    quality: tuple[int, int] = (40, 95)
+    rotation: float = option(
+        20, help="Maximum rotation in degrees, in either direction.", minimum=0, maximum=180
+    )
+    zoom: float = option(
+        0.15,
+        help="Maximum change of the box's width and of its height, as a share of each.",
+        minimum=0,
+        maximum=1,
+    )
+    shift: float = option(
+        0.2, help="Maximum shift of the box, as a share of its sides.", minimum=0, maximum=1
+    )
+    shear: float = option(
+        0.15,
+        help="Maximum shear of the vertical against the horizontal, as a share.",
+        minimum=0,
+        maximum=1,
+    )
+    flip: float = option(0.5, help="Share of faces that are mirrored.", minimum=0, maximum=1)
+    small: float = option(0.5, help="Share of faces that are scaled down.", minimum=0, maximum=1)
+    face_size: tuple[float, float] = option(
+        (16, 100),
+        help="Smallest and largest size of these, in pixels of the longer side, drawn evenly on a "
+        "logarithmic scale.",
+    )
+    blur: float = option(0.25, help="Share of faces that are blurred.", minimum=0, maximum=1)
+    jpeg: float = option(
+        0.5, help="Share of faces that are compressed as JPEG, last.", minimum=0, maximum=1
+    )
+    quality: tuple[int, int] = option((40, 95), help="Lowest and highest JPEG quality of these.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_pair("face_size", self.face_size, 1, 10_000)
+        _check_pair("quality", self.quality, 1, 100)
+
+
+def _check_pair(name: str, pair: tuple[float, float], minimum: int, maximum: int) -> None:
+    if not minimum <= pair[0] <= pair[1] <= maximum:
+        raise MaskyoloError(
+            f"{name} must be two ascending numbers from {minimum} to {maximum}, got {list(pair)}",
+            "correct the recipe",
+        )
 
 
 def vary_face(
@@ -50,29 +78,30 @@ def vary_face(
     how: Augmentation,
     margin: float = 0.0,
 ) -> tuple[ImageArray, Boxes]:
-    """Return a varied cut-out of a picture around one face, and the face's box in it.
+    """Return an augmented cutout of an image around one face, and the face's box in it.
 
-    Rotation, shear and mirroring turn the picture about the box's middle; zoom and shift change the box. What lies outside the
-    picture is filled with its border's pixels, as Keras does.
+    Rotation, shear and mirroring transform the image about the box's center; zoom and shift change
+    the box. What lies outside the image is filled with the pixels of its border, as Keras does.
 
     Args:
         image: BGR uint8 (H, W, 3).
         box: xyxy pixels (4,).
-        rng: of everything random.
-        how: how much.
-        margin: that a crop of the result will have on each side of the box, as a share of its sides; the cut-out has room for it.
+        rng: source of all random choices.
+        how: how strongly to augment.
+        margin: margin on each side of the box, as a share of its sides, that a crop of the result
+            will have; the cutout has room for it.
 
     Returns:
-        BGR uint8, and the box as float32 (1, 4) xyxy pixels, which lies inside.
+        The cutout as BGR uint8, and the box inside it as float32 (1, 4) xyxy pixels.
     """
     x1, y1, x2, y2 = as_boxes(box)[0].astype(float)
     sides = np.maximum([x2 - x1, y2 - y1], 1.0)
     drawn = sides * (1 + rng.uniform(-how.zoom, how.zoom, 2))
     offset = sides * rng.uniform(-how.shift, how.shift, 2)
     half = float(np.max(np.abs(offset) + drawn * (0.5 + margin))) + 1
-    turn = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
+    angle = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
     mirror = -1.0 if rng.random() < how.flip else 1.0
-    linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = (
         linear
         @ [[1.0, rng.uniform(-how.shear, how.shear)], [0.0, 1.0]]
@@ -85,18 +114,19 @@ def vary_face(
             image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
     )
-    there = np.concatenate([half + offset - drawn / 2, half + offset + drawn / 2])
-    varied, scale = _as_a_camera(varied, float(drawn.max()), rng, how)
-    return varied, as_boxes(there * scale)
+    moved = np.concatenate([half + offset - drawn / 2, half + offset + drawn / 2])
+    varied, scale = _degrade(varied, float(drawn.max()), rng, how)
+    return varied, as_boxes(moved * scale)
 
 
 def recompress(image: ImageArray, quality: int, scale: float = 1.0) -> ImageArray:
-    """Save a picture as JPEG (4:2:0) and read it again, at its own size or, with a scale below 1, smaller and then enlarged.
+    """Encode an image as JPEG (4:2:0) and decode it again.
 
     Args:
         image: BGR uint8 (H, W, 3).
-        quality: of JPEG, 0 to 100.
-        scale: of the sides while it is compressed, in (0, 1].
+        quality: JPEG quality, 0 to 100.
+        scale: scale of the sides while it is compressed, in (0, 1]; below 1 the image is scaled
+            down before and back up afterwards.
 
     Returns:
         BGR uint8 (H, W, 3).
@@ -109,24 +139,31 @@ def recompress(image: ImageArray, quality: int, scale: float = 1.0) -> ImageArra
         else cv2.resize(image, stored, interpolation=cv2.INTER_AREA)
     )
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    read = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    if read is None:
-        raise AssertionError("what OpenCV has just encoded, it can read")
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise AssertionError("OpenCV cannot decode what it has just encoded")
     return _uint8(
-        read
+        decoded
         if stored == (width, height)
-        else cv2.resize(read, (width, height), interpolation=cv2.INTER_LINEAR)
+        else cv2.resize(decoded, (width, height), interpolation=cv2.INTER_LINEAR)
     )
 
 
-def _as_a_camera(
+def _degrade(
     image: ImageArray, face: float, rng: np.random.Generator, how: Augmentation
 ) -> tuple[ImageArray, float]:
-    """Scale down, blur and compress a picture with a face of that size, each now and then; return it with the scale."""
+    """Scale down, blur and compress an image, each with its probability; return it and its scale.
+
+    Args:
+        image: BGR uint8 (H, W, 3), square.
+        face: longer side of its face in pixels.
+        rng: source of all random choices.
+        how: the probabilities and ranges.
+    """
     scale = 1.0
     if rng.random() < how.small:
-        least, most = how.face_size
-        scale = min(1.0, least * (most / least) ** rng.random() / face)
+        smallest, largest = how.face_size
+        scale = min(1.0, smallest * (largest / smallest) ** rng.random() / face)
     varied = image
     if scale < 1:
         side = max(2, round(len(image) * scale))
@@ -140,5 +177,5 @@ def _as_a_camera(
 
 
 def _uint8(image: npt.ArrayLike) -> ImageArray:
-    """Tell the type checker what OpenCV's stubs leave open."""
+    """Return the image as uint8, which OpenCV's type stubs do not promise."""
     return np.asarray(image, dtype=np.uint8)

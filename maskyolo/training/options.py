@@ -138,7 +138,8 @@ class TrainOptions(
         )
         given = [f for f in fields(theirs) if getattr(self, f.name) != f.default]
         if given:
+            names = ", ".join(f"--{field.name}" for field in given)
             raise MaskyoloError(
-                f"{', '.join(f'--{f.name}' for f in given)} cannot be used with --pipeline {self.pipeline}",
+                f"{names} cannot be used with --pipeline {self.pipeline}",
                 f"leave it out, or give --pipeline {other}",
             )

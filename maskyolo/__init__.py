@@ -1,4 +1,7 @@
-"""Face-mask detection in one forward pass: from two folders of photos to a YOLO detector for images, video and webcam."""
+"""Face-mask detection in one forward pass: from two folders of photos to a YOLO detector.
+
+It detects in images, video and webcam streams.
+"""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -30,7 +33,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Importing OpenVINO reports the import to Google Analytics and leaves a client id in ~/intel, unasked; without this package it does not.
+# Importing OpenVINO reports the import to Google Analytics and leaves a client id in ~/intel,
+# unless this package is missing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {
@@ -48,9 +52,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package offers when it is first used, so that `import maskyolo` is quick."""
+    """Import a public name when it is first used, so that `import maskyolo` is quick."""
     if name not in _HOMES:
         raise AttributeError(f"module 'maskyolo' has no attribute '{name}'")
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before they are imported."""
+    return sorted({*globals(), *__all__})

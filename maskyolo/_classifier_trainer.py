@@ -1,4 +1,7 @@
-"""The networks of the two-stage path's training, in PyTorch; imported only where PyTorch and torchvision are."""
+"""The networks of the classifier's training, in PyTorch.
+
+Imports PyTorch and torchvision, so it is imported only when needed.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,11 @@ from maskyolo._onnx import halve
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo.backends import Tensor
 from maskyolo.classifier import METADATA_KEY, CropSettings
+from maskyolo.core.choices import Optimizer
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.training.classifier_settings import ClassifierSettings
 
 __all__ = [
     "Features",
@@ -36,35 +41,47 @@ __all__ = [
     "load_runner",
 ]
 
-#: Crops float32 (n, 3, size, size) to what layers make of them (n, ...).
+_OPTIMIZERS: dict[Optimizer, Any] = {
+    Optimizer.ADAM: torch.optim.Adam,
+    Optimizer.RMSPROP: torch.optim.RMSprop,
+}
+
+#: Maps crops, float32 (n, 3, size, size), to the output of some layers (n, ...).
 Runner = Callable[[Tensor], torch.Tensor]
 
 
 class Features(NamedTuple):
-    """What the frozen layers made of crops, float16 (n, ...) on the CPU, and the crops' class ids, int64 (n,)."""
+    """The output of the frozen layers for some crops.
+
+    Attributes:
+        values: float16 (n, ...), on the CPU.
+        class_ids: class ids of the crops, int64 (n,).
+    """
 
     values: torch.Tensor
     class_ids: torch.Tensor
 
 
 def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
-    """Return the blocks of a torchvision backbone, from the picture to the last map of features, with weights from a file.
+    """Return the blocks of a torchvision backbone, from image to last feature map, with weights.
 
     Raises:
-        WeightsError: no file of weights, or those of another architecture.
+        WeightsError: the file does not contain weights, or those of another architecture.
     """
     network = getattr(torchvision.models, arch)(weights=None)
-    mend = f"give torchvision's ImageNet weights of {arch}, or run `maskyolo models --fetch {arch}`"
+    remedy = (
+        f"give torchvision's ImageNet weights of {arch}, or run `maskyolo models --fetch {arch}`"
+    )
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"wrong weights {weights}: not a file of PyTorch weights; {mend}"
+            f"wrong weights {weights}: not a file of PyTorch weights", remedy
         ) from error
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise WeightsError(f"wrong weights {weights}: not those of {arch}; {mend}") from error
+        raise WeightsError(f"wrong weights {weights}: not those of {arch}", remedy) from error
     if arch == "mobilenet_v2":
         return list(network.features)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
@@ -74,9 +91,10 @@ def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
 def assemble(
     blocks: list[nn.Module], size: int, unfreeze: int, dropout: float
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return the frozen layers and those that learn: the last `unfreeze` blocks and the 2020 projects' head, without its softmax.
+    """Return the frozen layers, and the trained ones: the last `unfreeze` blocks and the new head.
 
-    The head: mean over the map, dense 128 with ReLU, dropout, dense 2.
+    The head is that of the 2020 projects without its softmax: mean over the feature map, dense 128
+    with ReLU, dropout, dense 2.
     """
     split = len(blocks) - unfreeze
     with torch.inference_mode():
@@ -94,7 +112,10 @@ def assemble(
 
 
 def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
-    """Return a function that runs crops through the frozen layers: on a CPU in OpenVINO, in a fraction of PyTorch's time."""
+    """Return a function that runs crops through the frozen layers.
+
+    On a CPU it runs in OpenVINO, in a fraction of PyTorch's time.
+    """
     if device.type == "cpu" and len(list(frozen.parameters())):
         from maskyolo.backends.openvino import CORE
 
@@ -118,88 +139,85 @@ def compute_features(
     total: int,
     on_batch: Callable[[int], None],
 ) -> Features:
-    """Run crops, in batches of float32 (n, 3, size, size) with their class ids, through the frozen layers.
+    """Run crops through the frozen layers.
 
     Args:
         run: the layers, see `load_runner`.
-        batches: the crops.
-        total: most crops there will be.
+        batches: crops as float32 (n, 3, size, size), with their class ids.
+        total: maximum number of crops.
         on_batch: called with the number of crops done.
 
     Raises:
-        MaskyoloError: the memory does not suffice for the features.
+        MaskyoloError: the features do not fit into memory.
     """
     values = torch.empty(0)
     class_ids: list[int] = []
     for crops, ids in batches:
-        made = run(crops)
+        features = run(crops)
         if not class_ids:
-            values = _room(total, made.shape[1:])
-        values[len(class_ids) : len(class_ids) + len(ids)] = made
+            values = _allocate(total, features.shape[1:])
+        values[len(class_ids) : len(class_ids) + len(ids)] = features
         class_ids += ids
         on_batch(len(class_ids))
     return Features(values[: len(class_ids)], torch.tensor(class_ids, dtype=torch.int64))
 
 
 def fit(
-    learning: nn.Module,
+    network: nn.Module,
     train: Features,
     val: Features,
     device: torch.device,
+    settings: ClassifierSettings,
     *,
-    epochs: int,
-    batch: int,
-    optimizer: str,
-    lr0: float,
-    decay: float,
     on_batch: Callable[[int, int, float], None],
     on_epoch: Callable[[int, dict[str, float]], None],
 ) -> None:
-    """Train the learning layers on features, and leave them with the weights of the epoch that has the least loss on val.
+    """Train layers on features, and leave them with the weights of the epoch of lowest val loss.
 
-    Batch normalisation keeps its ImageNet statistics, as is usual for a few unfrozen blocks (Keras' guide to transfer learning).
+    Batch normalization keeps its ImageNet statistics, as is usual for a few unfrozen blocks (Keras'
+    guide to transfer learning). The learning rate decays as lr0 / (1 + decay * steps), as in Keras'
+    optimizers of 2020.
 
     Args:
-        learning: the layers, changed in place.
-        train: what they learn from.
-        val: what they are measured on.
+        network: the layers to train, changed in place.
+        train: the features they are trained on.
+        val: the features they are measured on.
         device: where to compute.
-        epochs: passes over `train`.
-        batch: crops in a step.
-        optimizer: adam or rmsprop.
-        lr0: learning rate at the start.
-        decay: of the learning rate with the steps, lr0 / (1 + decay * steps), as Keras' optimizers of 2020 had it.
+        settings: epochs, batch, optimizer, lr0 and decay are used.
         on_batch: called with the epoch, the batch and the running mean of the loss.
         on_epoch: called with the epoch and loss, accuracy, val_loss and val_accuracy.
     """
-    if _convolves(learning):
+    if _convolves(network):
         use_all_cores()
     else:
-        torch.set_num_threads(1)  # a step of the head takes less than the threads' meeting
-    learning = learning.to(device).to(memory_format=torch.channels_last)
-    kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[optimizer]
-    steps = kind(learning.parameters(), lr=lr0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(steps, lambda step: 1 / (1 + decay * step))
-    best, least = copy.deepcopy(learning.state_dict()), float("inf")
-    for epoch in range(1, epochs + 1):
-        learning.train()
-        for module in learning.modules():
+        torch.set_num_threads(1)  # a step of the head takes less time than synchronizing threads
+    network = network.to(device).to(memory_format=torch.channels_last)
+    kind = _OPTIMIZERS[settings.optimizer]
+    optimizer = kind(network.parameters(), lr=settings.lr0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 1 / (1 + settings.decay * step)
+    )
+    best, best_loss = copy.deepcopy(network.state_dict()), float("inf")
+    for epoch in range(1, settings.epochs + 1):
+        network.train()
+        for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         total, right, seen = 0.0, 0, 0
-        for number, rows in enumerate(torch.split(torch.randperm(len(train.class_ids)), batch), 1):
+        batches = torch.split(torch.randperm(len(train.class_ids)), settings.batch)
+        for number, rows in enumerate(batches, 1):
             class_ids = train.class_ids[rows].to(device)
-            with _autocast(device, learning):
-                logits = learning(train.values[rows].to(device).float())
+            with _autocast(device, network):
+                logits = network(train.values[rows].to(device).float())
             loss = nn.functional.cross_entropy(logits.float(), class_ids)
-            steps.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(loss)
-            steps.step()
+            optimizer.step()
             schedule.step()
             total, seen = total + loss.item() * len(rows), seen + len(rows)
             right += int((logits.argmax(1) == class_ids).sum())
             on_batch(epoch, number, total / seen)
-        val_loss, val_accuracy = _measure(learning, val, device)
+        val_loss, val_accuracy = _measure(network, val, device)
         on_epoch(
             epoch,
             {
@@ -209,19 +227,19 @@ def fit(
                 "val_accuracy": val_accuracy,
             },
         )
-        if val_loss < least:
-            best, least = copy.deepcopy(learning.state_dict()), val_loss
-    learning.load_state_dict(best)
+        if val_loss < best_loss:
+            best, best_loss = copy.deepcopy(network.state_dict()), val_loss
+    network.load_state_dict(best)
 
 
 def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bool) -> None:
-    """Write a classifier as ONNX with its settings: `images` float32 (n, 3, size, size) to `probabilities` (n, 2).
+    """Write a classifier as ONNX: `images` float32 (n, 3, size, size) to `probabilities` (n, 2).
 
     Args:
-        network: crops to logits.
-        settings: go into the file.
+        network: maps crops to logits.
+        settings: stored in the file.
         path: of the file.
-        half: keep the weights as float16, which are cast to float32 when the file is loaded.
+        half: store the weights as float16; they are cast to float32 when the file is loaded.
 
     Raises:
         OutputError: the file cannot be written.
@@ -234,9 +252,9 @@ def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bo
 
 
 def _to_onnx(network: nn.Module, size: int, output: str) -> Any:
-    """Return a network of crops as an ONNX model with the input `images`, for any number of them."""
+    """Return a network as an ONNX model with the input `images`, for any number of crops."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # PyTorch's newer exporter would need a package more
+        warnings.simplefilter("ignore")  # PyTorch's newer exporter would need another package
         torch.onnx.export(
             network.eval().float().cpu(),
             (torch.zeros(1, 3, size, size),),
@@ -249,22 +267,25 @@ def _to_onnx(network: nn.Module, size: int, output: str) -> Any:
         return onnx.load(f"{folder}/network.onnx")
 
 
-def _measure(learning: nn.Module, features: Features, device: torch.device) -> tuple[float, float]:
+def _measure(network: nn.Module, features: Features, device: torch.device) -> tuple[float, float]:
     """Return mean loss and accuracy."""
-    learning.eval()
+    network.eval()
     loss, right = 0.0, 0
-    with torch.inference_mode(), _autocast(device, learning):
+    with torch.inference_mode(), _autocast(device, network):
         for values, class_ids in zip(
             torch.split(features.values, 64), torch.split(features.class_ids, 64), strict=True
         ):
-            logits = learning(values.to(device).float()).float().cpu()
+            logits = network(values.to(device).float()).float().cpu()
             loss += float(nn.functional.cross_entropy(logits, class_ids, reduction="sum"))
             right += int((logits.argmax(1) == class_ids).sum())
     return loss / len(features.class_ids), right / len(features.class_ids)
 
 
 def _autocast(device: torch.device, network: nn.Module) -> Any:
-    """Compute convolutions in bfloat16 on CPUs and GPUs that multiply it in hardware; a mere head stays in float32."""
+    """Compute convolutions in bfloat16 on CPUs and GPUs that multiply it in hardware.
+
+    A network without convolutions stays in float32.
+    """
     hardware = {"cpu": cpu_has_bf16, "cuda": torch.cuda.is_bf16_supported}
     return torch.autocast(
         device.type,
@@ -277,12 +298,13 @@ def _convolves(network: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
-def _room(number: int, shape: Iterable[int]) -> torch.Tensor:
+def _allocate(number: int, shape: Iterable[int]) -> torch.Tensor:
     size = 2 * number * int(np.prod(list(shape)))
     free = psutil.virtual_memory().available
     if size > free:
         raise MaskyoloError(
-            f"the frozen layers' features of {number} crops need {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; "
-            "set `crops` lower in the recipe, or unfreeze fewer blocks"
+            f"the frozen layers' features of {number} crops need {size / 1e9:.1f} GB of memory, "
+            f"but only {free / 1e9:.1f} GB are free",
+            "set `crops` lower in the recipe, or unfreeze fewer blocks",
         )
     return torch.empty((number, *shape), dtype=torch.float16)

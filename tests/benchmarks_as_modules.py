@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/, as modules."""
+"""Import the scripts in benchmarks/ as modules."""
 
 from __future__ import annotations
 

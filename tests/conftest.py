@@ -1,4 +1,4 @@
-"""What several tests share: the samples of the repository, and pictures made on the spot."""
+"""Fixtures that several tests share: the repository's samples, images, and FiftyOne."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import pytest
 
 from maskyolo.images import ImageArray
 
-# A shell that runs pytest in the background has it ignore Ctrl-C, and so would every command that the tests interrupt.
+# A shell that runs pytest in the background makes it ignore Ctrl-C, and the commands that the tests
+# interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the record of the weights that trainings make out of the user's own data folder."""
+    """Keep the record of weights trained by the tests out of the user's data folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
@@ -38,16 +39,16 @@ def samples() -> Path:
 
 @pytest.fixture
 def colours() -> ImageArray:
-    """A 30 x 40 BGR picture whose every pixel is different, so that no swap or flip goes unseen."""
+    """A 30 x 40 BGR image whose pixels all differ, so that any swap or flip is noticed."""
     y, x = np.mgrid[0:30, 0:40]
     return np.stack([x * 6, y * 8, 255 - x * 3 - y * 4], axis=2).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
 def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """FiftyOne on a real database of the tests' own: mongod on a free port, in a folder of its own, as FiftyOne itself starts it.
+    """FiftyOne with a real database for the tests only: mongod on a free port, in its own folder.
 
-    FiftyOne's own way would join any database that the user has running.
+    FiftyOne itself would connect to any database that the user is running.
     """
     found = importlib.util.find_spec("fiftyone")
     places = [
@@ -82,15 +83,12 @@ def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             port = next(
                 line["attr"]["port"] for line in lines if line["msg"] == "Waiting for connections"
             )
-            threading.Thread(
-                target=server.stdout.read, daemon=True
-            ).start()  # what is not read stops it
+            # The server would block if its output were not read.
+            threading.Thread(target=server.stdout.read, daemon=True).start()
             patch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://127.0.0.1:{port}")
             patch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
-            home = pytest.MonkeyPatch()
-            home.setenv(
-                "HOME", str(tmp_path_factory.mktemp("home"))
-            )  # where FiftyOne keeps its settings, when it is imported
+            home = pytest.MonkeyPatch()  # FiftyOne creates its settings there when it is imported
+            home.setenv("HOME", str(tmp_path_factory.mktemp("home")))
             from maskyolo.review.app.database import connect
 
             fo = connect()

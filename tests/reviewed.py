@@ -1,4 +1,4 @@
-"""A small data set with a ledger, to be reviewed: seven pictures of 200 x 100 with a face or two."""
+"""A small data set with a ledger to review: seven images of 200 x 100 with up to two faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maskyolo.ledger import LedgerRow, write_ledger
 WIDTH, HEIGHT = 200, 100
 LEFT, RIGHT = (20.0, 20.0, 60.0, 70.0), (120.0, 20.0, 160.0, 70.0)
 
-#: The faces of each picture: class id and box.
+#: The faces of each image: class id and box.
 FACES = {
     "train/one": [(0, LEFT)],
     "train/two": [(0, LEFT), (1, RIGHT)],
@@ -38,10 +38,10 @@ def label_of(name: str) -> str:
 
 def make_set(root: Path, ledger: bool = True) -> Path:
     rows = []
-    for grey, (name, faces) in enumerate(FACES.items()):
+    for gray, (name, faces) in enumerate(FACES.items()):
         for folder in ("images", "labels"):
             (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(root / image_of(name), np.full((HEIGHT, WIDTH, 3), 20 * grey, np.uint8))
+        write_image(root / image_of(name), np.full((HEIGHT, WIDTH, 3), 20 * gray, np.uint8))
         labels = Labels(
             np.array([box for _, box in faces], np.float32).reshape(-1, 4),
             np.array([face[0] for face in faces], np.int64),
@@ -57,7 +57,7 @@ def make_set(root: Path, ledger: bool = True) -> Path:
                 split=name.split("/")[0],
                 width=WIDTH,
                 height=HEIGHT,
-                group=grey,
+                group=gray,
                 detector="ssd",
                 boxes=tuple(box for _, box in faces),
                 scores=(0.9,) * len(faces),
@@ -73,7 +73,7 @@ def make_set(root: Path, ledger: bool = True) -> Path:
 
 
 def faces_of(root: Path, name: str) -> list[tuple[int, list[float]]]:
-    """Return what a label file says: class id and box in whole pixels."""
+    """Return the faces of a label file: class id and box in whole pixels."""
     labels = read_yolo(root / label_of(name), WIDTH, HEIGHT)
     return [
         (int(class_id), box.round().tolist())
@@ -82,7 +82,7 @@ def faces_of(root: Path, name: str) -> list[tuple[int, list[float]]]:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    """Return every file of the set, but for the record of changes."""
+    """Return the content of every file of the data set except the record of changes."""
     files = [
         path
         for path in sorted(root.rglob("*"))

@@ -1,4 +1,4 @@
-"""A labelled set of tiny pictures, and detectors that know what is in each."""
+"""A labeled data set of tiny images, and stub detectors that know what is in each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskyolo.images import ImageArray, write_image
 
 Row = tuple[str, float, float, float, float]
 
-#: What people drew, by the grey of the picture (which is 200 x 100).
+#: The labels of each image of 200 x 100, by its gray value.
 TRUTH: dict[int, list[Row]] = {
     10: [("with_mask", 20, 20, 60, 70)],
     20: [("with_mask", 20, 20, 60, 70), ("without_mask", 100, 20, 140, 70)],
@@ -23,7 +23,7 @@ TRUTH: dict[int, list[Row]] = {
 
 
 class Stub:
-    """Finds by a picture's grey what it was told: rows of class, box and confidence."""
+    """Returns the given rows of class, box and confidence for an image, by its gray value."""
 
     def __init__(
         self, found: Mapping[int, Sequence[tuple[str, float, float, float, float, float]]]
@@ -42,17 +42,20 @@ class Stub:
 
 
 def perfect() -> Stub:
-    """Find every labelled face and nothing else."""
+    """Return a detector that finds every labeled face and nothing else."""
     return Stub(
         {
-            grey: [(*row, 0.9) for row in rows if row[0] in CLASS_NAMES]
-            for grey, rows in TRUTH.items()
+            gray: [(*row, 0.9) for row in rows if row[0] in CLASS_NAMES]
+            for gray, rows in TRUTH.items()
         }
     )
 
 
 def flawed() -> Stub:
-    """Take one face for the other class, miss one, see one on the ignored box and one where nothing is."""
+    """Return a detector that confuses the class of one face and misses another.
+
+    It also finds one on the ignored box, and one where there is nothing.
+    """
     with_mask, without = TRUTH[10][0], TRUTH[20][1]
     return Stub(
         {
@@ -65,34 +68,39 @@ def flawed() -> Stub:
 
 
 def make_voc(folder: Path) -> tuple[Path, Path]:
-    """Write the pictures and their Pascal VOC files; return both folders."""
+    """Write the images and their Pascal VOC files; return both folders."""
     images, labels = folder / "pictures", folder / "annotations"
     for place in (images, labels):
         place.mkdir()
-    for grey, rows in TRUTH.items():
-        write_image(images / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8))
+    for gray, rows in TRUTH.items():
+        write_image(images / f"p{gray}.png", np.full((100, 200, 3), gray, np.uint8))
         objects = "".join(
-            f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+            f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
             for name, x1, y1, x2, y2 in rows
         )
-        (labels / f"p{grey}.xml").write_text(f"<annotation>{objects}</annotation>")
+        (labels / f"p{gray}.xml").write_text(f"<annotation>{objects}</annotation>")
     return images, labels
 
 
 def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "mask_weared_incorrect")) -> Path:
-    """Write the same as a YOLO data set with a val split; the picture without faces has no label file. Return its data.yaml."""
+    """Write the same as a YOLO data set with a val split; return its data.yaml.
+
+    The image without faces has no label file.
+    """
     for place in ("images/val", "labels/val"):
         (folder / place).mkdir(parents=True)
-    for grey, rows in TRUTH.items():
+    for gray, rows in TRUTH.items():
         write_image(
-            folder / "images" / "val" / f"p{grey}.png", np.full((100, 200, 3), grey, np.uint8)
+            folder / "images" / "val" / f"p{gray}.png", np.full((100, 200, 3), gray, np.uint8)
         )
         lines = [
-            f"{names.index(name)} {(x1 + x2) / 400} {(y1 + y2) / 200} {(x2 - x1) / 200} {(y2 - y1) / 100}\n"
+            f"{names.index(name)} {(x1 + x2) / 400} {(y1 + y2) / 200} "
+            f"{(x2 - x1) / 200} {(y2 - y1) / 100}\n"
             for name, x1, y1, x2, y2 in rows
         ]
         if lines:
-            (folder / "labels" / "val" / f"p{grey}.txt").write_text("".join(lines))
+            (folder / "labels" / "val" / f"p{gray}.txt").write_text("".join(lines))
     listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
     (folder / "data.yaml").write_text(
         f"path: {folder}\ntrain: images/val\nval: images/val\nnames:\n{listed}"

@@ -13,7 +13,7 @@ BOX = np.array([40, 30, 80, 70], np.float32)
 
 @pytest.fixture
 def marked() -> ImageArray:
-    """A grey picture with a white square as the face, and a red spot in its left upper corner."""
+    """A gray image with a white square as the face, and a red spot in its upper left corner."""
     image = np.full((120, 160, 3), 90, np.uint8)
     image[30:70, 40:80] = 255
     image[34:42, 44:52] = (0, 0, 255)
@@ -25,7 +25,7 @@ def inside(image: ImageArray, box: np.ndarray) -> ImageArray:
     return image[y1:y2, x1:x2]
 
 
-def test_nothing_varied_is_a_cut_out_of_the_picture(marked: ImageArray) -> None:
+def test_without_augmentation_the_result_is_a_cutout_of_the_image(marked: ImageArray) -> None:
     image, boxes = vary_face(marked, BOX, np.random.default_rng(0), STILL)
     assert boxes.shape == (1, 4)
     assert boxes.dtype == np.float32
@@ -40,7 +40,7 @@ def test_a_mirrored_face_has_its_spot_on_the_other_side(marked: ImageArray) -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_turned_face_stays_in_the_middle_of_its_box(marked: ImageArray, seed: int) -> None:
+def test_a_rotated_face_stays_in_the_center_of_its_box(marked: ImageArray, seed: int) -> None:
     image, boxes = vary_face(
         marked, BOX, np.random.default_rng(seed), replace(STILL, rotation=20, shear=0.15, flip=0.5)
     )
@@ -62,7 +62,7 @@ def test_zoom_and_shift_move_the_box_within_their_bounds(marked: ImageArray, see
     assert (boxes[0] <= len(image)).all()
 
 
-def test_small_faces_have_the_sizes_asked_for(marked: ImageArray) -> None:
+def test_small_faces_have_the_requested_sizes(marked: ImageArray) -> None:
     how = replace(STILL, small=1, face_size=(10, 30))
     sizes = [vary_face(marked, BOX, np.random.default_rng(seed), how)[1] for seed in range(40)]
     sides = [float((box[0, 2:] - box[0, :2]).max()) for box in sizes]
@@ -78,15 +78,15 @@ def test_a_face_is_never_scaled_up(marked: ImageArray) -> None:
 
 
 @pytest.mark.parametrize("what", ["blur", "jpeg"])
-def test_blur_and_compression_change_pixels_and_no_box(marked: ImageArray, what: str) -> None:
+def test_blur_and_compression_change_pixels_but_no_box(marked: ImageArray, what: str) -> None:
     plain, box = vary_face(marked, BOX, np.random.default_rng(0), STILL)
-    spoilt, same = vary_face(marked, BOX, np.random.default_rng(0), replace(STILL, **{what: 1}))
-    assert spoilt.shape == plain.shape
-    assert (spoilt != plain).any()
+    degraded, same = vary_face(marked, BOX, np.random.default_rng(0), replace(STILL, **{what: 1}))
+    assert degraded.shape == plain.shape
+    assert (degraded != plain).any()
     np.testing.assert_array_equal(box, same)
 
 
-def test_the_same_seed_varies_alike(marked: ImageArray) -> None:
+def test_the_same_seed_gives_the_same_result(marked: ImageArray) -> None:
     first, second, other = (
         vary_face(marked, BOX, np.random.default_rng(seed), Augmentation()) for seed in (3, 3, 4)
     )
@@ -97,7 +97,7 @@ def test_the_same_seed_varies_alike(marked: ImageArray) -> None:
 @pytest.mark.parametrize(
     "box", [[0, 0, 1, 1], [150, 110, 160, 120], [0, 0, 160, 120], [10, 10, 10.2, 60]]
 )
-def test_faces_at_the_border_and_of_a_pixel_are_varied_too(
+def test_faces_at_the_border_and_of_one_pixel_are_augmented_too(
     marked: ImageArray, box: list[float]
 ) -> None:
     for seed in range(5):
@@ -109,7 +109,7 @@ def test_faces_at_the_border_and_of_a_pixel_are_varied_too(
     assert cv2.mean(image)[0] > 0
 
 
-def test_recompressing_keeps_the_size_and_loses_the_more_the_lower_quality_and_scale() -> None:
+def test_recompressing_keeps_the_size_and_loses_more_at_lower_quality_and_scale() -> None:
     image = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
     losses = []
     for quality, scale in ((95, 1.0), (40, 1.0), (40, 0.5)):

@@ -1,4 +1,4 @@
-"""What `data/samples` promises: pictures with their ground truth, a clip, and folders for `convert`."""
+"""The files in `data/samples`: images with ground truth, a clip, and folders for `convert`."""
 
 import csv
 import xml.etree.ElementTree as ET
@@ -10,21 +10,21 @@ import pytest
 from maskyolo.images import read_image
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
-PICTURES = sorted(SAMPLES.glob("*.jpg"))
+IMAGES = sorted(SAMPLES.glob("*.jpg"))
 
 
-def test_every_picture_has_its_annotation_and_a_line_in_the_readme() -> None:
-    assert len(PICTURES) >= 6
-    assert {path.stem for path in PICTURES} == {
+def test_every_image_has_an_annotation_and_a_line_in_the_readme() -> None:
+    assert len(IMAGES) >= 6
+    assert {path.stem for path in IMAGES} == {
         path.stem for path in (SAMPLES / "annotations").glob("*.xml")
     }
     readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in PICTURES if f"`{path.name}`" not in readme] == []
+    assert [path.name for path in IMAGES if f"`{path.name}`" not in readme] == []
     assert "CC0" in readme
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
-def test_the_annotated_boxes_are_in_the_picture(path: Path) -> None:
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
+def test_the_annotated_boxes_are_in_the_image(path: Path) -> None:
     height, width = read_image(path).shape[:2]
     root = ET.parse(SAMPLES / "annotations" / f"{path.stem}.xml").getroot()
     assert root.findtext("filename") == path.name
@@ -38,7 +38,7 @@ def test_the_annotated_boxes_are_in_the_picture(path: Path) -> None:
     assert {name.text for name in root.iter("name")} <= {"with_mask", "without_mask"}
 
 
-def test_the_folders_hold_what_their_table_says() -> None:
+def test_the_folders_contain_what_their_table_lists() -> None:
     with SAMPLES.joinpath("folders.csv").open(encoding="utf-8", newline="") as file:
         longest = {row["file"]: int(row["longest"]) for row in csv.DictReader(file)}
     found = {

@@ -1,4 +1,4 @@
-"""PyTorch on a CPU."""
+"""Memory of PyTorch on a CPU."""
 
 from __future__ import annotations
 
@@ -8,37 +8,35 @@ import sys
 
 import pytest
 
-GLIBC = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="another C library gives memory back in its own way"
-)
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keep_memory needs glibc")
 
 
 @GLIBC
-def test_memory_of_a_tensor_serves_the_next_one() -> None:
+def test_the_memory_of_a_freed_tensor_is_reused() -> None:
     code = """
 import resource, torch
 from maskyolo._torch import keep_memory
-def pages_got() -> int:
+def count_new_pages() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(64):
         torch.ones(2**24)  # 64 MB, 16,384 pages
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(pages_got())
+print(count_new_pages())
 keep_memory()
-print(pages_got())
+print(count_new_pages())
 """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True
     ).stdout
-    given_back, kept = map(int, told.split())
-    assert given_back > 64 * 16384
-    # The first tensors need pages of their own, as many as it takes until one leaves a gap that fits the alignment of the next: the
-    # place of the heap is drawn by the system, so each of them fits or not by chance.
-    assert kept < given_back / 2
+    returned, kept = map(int, output.split())
+    assert returned > 64 * 16384
+    # The first few tensors need new pages until one leaves a gap that fits the alignment of the
+    # next. The system places the heap at random, so each of them fits by chance.
+    assert kept < returned / 2
 
 
 @GLIBC
-def test_what_is_kept_is_not_held_a_second_time_by_a_loader() -> None:
+def test_kept_memory_is_not_held_a_second_time_by_a_forked_loader() -> None:
     code = """
 import os, torch
 from maskyolo._torch import keep_memory
@@ -56,9 +54,9 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], timeout=600, check=True, capture_output=True, text=True
     ).stdout
-    kept, forked = map(int, told.split())
+    kept, forked = map(int, output.split())
     assert kept > 31 * 2**24
     assert forked < 4 * 2**24

@@ -1,4 +1,4 @@
-"""Real trainings of a tiny network input on a dozen generated pictures; what is learnt does not matter here."""
+"""Real trainings of the detector on a dozen tiny images; what it learns does not matter."""
 
 import csv
 import json
@@ -23,9 +23,9 @@ from maskyolo.dataset import load_dataset
 from maskyolo.detector_training import (
     Progress,
     TrainResult,
-    _mended,
     _report,
     _trim_results,
+    _user_errors,
     _write_data,
     find_recipe,
     find_run,
@@ -34,7 +34,7 @@ from maskyolo.detector_training import (
 )
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
 
-#: Small enough for a second or two per run; workers 0 keeps all of it in this process.
+#: Small enough for a second or two per run; with no workers, all of it runs in this process.
 TINY: dict[str, Any] = {
     "model": "yolov8n.yaml",
     "imgsz": 64,
@@ -80,11 +80,11 @@ def own_set(tiny_set: Path, tmp_path: Path) -> Path:
 def run(
     tiny_set: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TrainResult, list[Progress]]:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     project = tmp_path_factory.mktemp("runs")
     return train_detector(
-        tiny_set, epochs=2, project=project, on_progress=told.append, **TINY
-    ), told
+        tiny_set, epochs=2, project=project, on_progress=reported.append, **TINY
+    ), reported
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -127,18 +127,18 @@ def test_a_run_leaves_weights_report_and_plots(run: tuple[TrainResult, list[Prog
     assert (result.folder / "report.txt").read_text() == result.report.table()
 
 
-def test_progress_is_told_after_each_batch_and_epoch(
+def test_progress_is_reported_after_each_batch_and_epoch(
     run: tuple[TrainResult, list[Progress]],
 ) -> None:
-    _, told = run
-    assert [(now.epoch, now.batch, bool(now.metrics)) for now in told] == [
+    _, reported = run
+    assert [(now.epoch, now.batch, bool(now.metrics)) for now in reported] == [
         (1, 1, False), (1, 2, False), (1, 2, True), (2, 1, False), (2, 2, False), (2, 2, True),
     ]  # fmt: skip
-    assert set(told[0].losses) == {"box_loss", "cls_loss", "dfl_loss"}
-    assert set(told[2].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
+    assert set(reported[0].losses) == {"box_loss", "cls_loss", "dfl_loss"}
+    assert set(reported[2].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
 
 
-def test_the_onnx_takes_any_size_and_knows_the_classes(
+def test_the_onnx_file_takes_any_size_and_contains_the_classes(
     run: tuple[TrainResult, list[Progress]],
 ) -> None:
     backend = load_backend(run[0].onnx)
@@ -148,7 +148,7 @@ def test_the_onnx_takes_any_size_and_knows_the_classes(
 
 
 def test_the_checkpoints_need_no_maskyolo(run: tuple[TrainResult, list[Progress]]) -> None:
-    """They are plain Ultralytics models; nothing of the trainer is pickled into them."""
+    """They are plain Ultralytics models: no class of ours is pickled into them."""
     assert not [
         name
         for name in ("best.pt", "last.pt")
@@ -159,15 +159,15 @@ def test_the_checkpoints_need_no_maskyolo(run: tuple[TrainResult, list[Progress]
 def test_the_same_seed_gives_the_same_losses(
     run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
 ) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
     def stop(now: Progress) -> None:
-        told.append(now)
+        reported.append(now)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=stop, **TINY)
-    assert told[0].losses == pytest.approx(run[1][0].losses, rel=1e-3)
+    assert reported[0].losses == pytest.approx(run[1][0].losses, rel=1e-3)
 
 
 def test_a_copied_set_is_trained_from_its_new_place(own_set: Path, tmp_path: Path) -> None:
@@ -200,12 +200,12 @@ def test_a_run_stopped_in_its_second_epoch_is_continued(tiny_set: Path, tmp_path
         if "plot_images" in thread.name:
             thread.join()
     moved = folder.rename(tmp_path / "moved")
-    told: list[Progress] = []
+    reported: list[Progress] = []
     result = train_detector(
-        resume="latest", project=tmp_path, device="cpu", workers=0, on_progress=told.append
+        resume="latest", project=tmp_path, device="cpu", workers=0, on_progress=reported.append
     )
     assert result.folder == moved
-    assert {now.epoch for now in told} == {2}
+    assert {now.epoch for now in reported} == {2}
     assert_finished(moved, epochs=2)
     assert not folder.exists()
 
@@ -216,7 +216,10 @@ from maskyolo.detector_training import train_detector
 def kill(now):
     if now.epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-train_detector(sys.argv[1], "yolov8n.yaml", epochs=3, imgsz=64, batch=4, workers=1, device="cpu", project=sys.argv[2], on_progress=kill)
+train_detector(
+    sys.argv[1], model="yolov8n.yaml", epochs=3, imgsz=64, batch=4, workers=1, device="cpu",
+    project=sys.argv[2], on_progress=kill,
+)
 """
 
 
@@ -248,7 +251,7 @@ def test_a_run_killed_after_its_last_epoch_is_only_finished(
     assert_finished(folder, epochs=2)
 
 
-def test_a_run_stopped_in_its_first_epoch_begins_again(tiny_set: Path, tmp_path: Path) -> None:
+def test_a_run_stopped_in_its_first_epoch_starts_again(tiny_set: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_detector(tiny_set, epochs=1, project=tmp_path, on_progress=interrupt, **TINY)
     assert_finished(train_detector(resume=tmp_path / "train", device="cpu").folder, epochs=1)
@@ -283,7 +286,8 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
 OFFLINE = """
 import os, sys
 def guard(event, arguments):
-    if event == "socket.getaddrinfo" or (event == "socket.connect" and isinstance(arguments[1], tuple)):
+    connects = event == "socket.connect" and isinstance(arguments[1], tuple)
+    if event == "socket.getaddrinfo" or connects:
         os.write(2, f"connection attempt: {event} {arguments[1:]}".encode())
         os._exit(99)
 sys.addaudithook(guard)
@@ -292,7 +296,7 @@ main(sys.argv[1:])
 """
 
 
-def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_ultralytics(
+def test_the_command_trains_offline_and_prints_nothing_of_ultralytics(
     tiny_set: Path, tmp_path: Path
 ) -> None:
     options = {
@@ -334,13 +338,13 @@ def test_the_command_trains_without_a_connection_attempt_and_without_a_word_of_u
     assert not list(tmp_path.rglob("deviceid"))  # ONNX Runtime's telemetry leaves one
 
 
-def test_ctrl_c_exits_with_130_and_says_how_to_continue(
+def test_ctrl_c_exits_with_130_and_prints_how_to_continue(
     tiny_set: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def stopped(on_progress: Any, **_: Any) -> None:
+    def stopped(*_: Any, on_progress: Any, **__: Any) -> None:
         on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
         raise KeyboardInterrupt
 
@@ -373,10 +377,10 @@ def test_bfloat16_gives_the_losses_of_float32(
         dtypes.add(out.dtype) if self.training else None
         return out
 
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
     def stop(now: Progress) -> None:
-        told.append(now)
+        reported.append(now)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("maskyolo._trainer.cpu_has_bf16", lambda: bf16)
@@ -386,11 +390,11 @@ def test_bfloat16_gives_the_losses_of_float32(
     assert dtypes == ({torch.bfloat16, torch.float32} if bf16 else {torch.float32}) or dtypes == {
         torch.bfloat16
     }
-    assert told[0].losses == pytest.approx(run[1][0].losses, rel=0.02)
+    assert reported[0].losses == pytest.approx(run[1][0].losses, rel=0.02)
 
 
 def test_the_report_is_read_off_at_the_best_mean_f1(tiny_set: Path) -> None:
-    """3 of 4 boxes of class 0 found, one false one less sure than those; none of class 1 is there."""
+    """3 of 4 boxes of class 0 are found, and a less confident false one; class 1 has no box."""
     from ultralytics.utils.metrics import DetMetrics
 
     from maskyolo.dataset import load_dataset
@@ -428,9 +432,9 @@ def test_recipes_by_name_and_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochz: 5", "epochz cannot be set there"),
-        ("data: x", "data cannot be set there"),
-        ("- 1", "is no list"),
+        ("epochz: 5", "epochz cannot be set in a recipe"),
+        ("data: x", "data cannot be set in a recipe"),
+        ("- 1", "does not consist of"),
         ("a: [", "cannot read recipe"),
     ],
 )
@@ -445,8 +449,8 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_detector(
             tiny_set,
-            "yolov8n.yaml",
-            tmp_path / "r.yaml",
+            model="yolov8n.yaml",
+            recipe=tmp_path / "r.yaml",
             imgsz=64,
             batch=4,
             device="cpu",
@@ -462,9 +466,9 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
     [
         ({"data": "nowhere"}, DatasetError, "no data set at nowhere"),
         ({"data": None}, MaskyoloError, "no data set given"),
-        ({"imgsz": 100}, MaskyoloError, "imgsz 100 is not a multiple of 32; use 96"),
-        ({"epochs": 0}, MaskyoloError, "epochs 0 is not a whole number of at least 1"),
-        ({"cache": "cloud"}, MaskyoloError, "give ram, disk or none"),
+        ({"imgsz": 100}, MaskyoloError, "imgsz must be a multiple of 32, got 100; use 96"),
+        ({"epochs": 0}, MaskyoloError, "epochs must be at least 1, got 0"),
+        ({"cache": "cloud"}, MaskyoloError, "unknown cache 'cloud'; choose one of ram, disk, none"),
         ({"device": "97"}, MaskyoloError, "cannot train on device '97'"),
         ({"device": "gpu"}, MaskyoloError, "cannot train on device 'gpu'"),
         ({"model": "yolov9000"}, WeightsError, "no weights 'yolov9000' to start from"),
@@ -476,7 +480,7 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
         ({"name": "../up"}, OutputError, "a name is one folder"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_line_before_anything_is_made(
+def test_wrong_settings_are_refused_in_one_line_before_anything_is_created(
     options: dict[str, Any],
     error: type[MaskyoloError],
     message: str,
@@ -505,10 +509,10 @@ def rename_class(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: remove(folder, "images/train/*"), "the train split has no pictures"),
+        (lambda folder: remove(folder, "images/train/*"), "the train split has no images"),
         (
             lambda folder: remove(folder, "labels/val/*"),
-            "none of the 4 val pictures has a label file",
+            "none of the 4 val images has a label file",
         ),
         (
             lambda folder: [path.write_text("") for path in (folder / "labels/train").iterdir()],
@@ -522,7 +526,7 @@ def rename_class(folder: Path) -> None:
         (rename_class, "the first two must be with_mask, without_mask"),
     ],
     ids=[
-        "no-pictures",
+        "no-images",
         "no-labels",
         "empty-labels",
         "empty-class",
@@ -553,22 +557,23 @@ def test_a_resumed_run_keeps_its_settings() -> None:
         train_detector(resume="latest", epochs=3, model="yolov8n")
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no space left"), _mended(tmp_path):
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no space left"), _user_errors(tmp_path):
         raise RuntimeError(
-            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file write failed"
+            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file "
+            "data/0: file write failed"
         )
 
 
-def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_killed_loader_process_is_reported_in_one_line(tmp_path: Path) -> None:
     with (
-        pytest.raises(MaskyoloError, match=r"a process that loads pictures ended .*--resume"),
-        _mended(tmp_path),
+        pytest.raises(MaskyoloError, match=r"a process that loads images ended .*--resume"),
+        _user_errors(tmp_path),
     ):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
 
 
-def test_without_ultralytics_the_line_that_installs_it_is_told(
+def test_without_ultralytics_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tiny_set: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
@@ -576,10 +581,10 @@ def test_without_ultralytics_the_line_that_installs_it_is_told(
         train_detector(tiny_set)
 
 
-def test_pictures_that_cannot_be_read_are_told(own_set: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_reported(own_set: Path, tmp_path: Path) -> None:
     content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"path": str(own_set)}
     (own_set / "data.yaml").write_text(yaml.safe_dump(content))
-    (own_set / "images" / "train" / "0.jpg").write_bytes(b"no picture")
+    (own_set / "images" / "train" / "0.jpg").write_bytes(b"no image")
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         train_detector(
@@ -590,9 +595,7 @@ def test_pictures_that_cannot_be_read_are_told(own_set: Path, tmp_path: Path) ->
             on_warning=lines.append,
             **TINY,
         )
-    assert [line.split(", ")[0] for line in lines] == [
-        "1 train pictures cannot be read and are left out"
-    ]
+    assert [line.split(", ")[0] for line in lines] == ["skipped: 1 train image that cannot be read"]
     assert "0.jpg" in lines[0]
 
 
@@ -618,7 +621,7 @@ def test_the_processes_for_several_gpus_can_import_the_trainer() -> None:
     assert pickle.loads(pickle.dumps(DetectorTraining)) is DetectorTraining
 
 
-def test_training_pictures_are_compressed_with_and_without_mosaic_and_val_pictures_never(
+def test_only_training_images_are_compressed_with_and_without_mosaic(
     tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maskyolo._trainer._COMPRESSED_SHARE", 1.0)
@@ -651,7 +654,7 @@ def weights_of(file: Path) -> dict[str, Any]:
     }
 
 
-def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_learnt(
+def test_a_blended_run_ends_halfway_between_its_start_and_the_trained_weights(
     run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
@@ -667,12 +670,12 @@ def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_lear
             **TINY | {"model": start},
         )
     resumed = train_detector(resume=tmp_path / "train", device="cpu", workers=0)
-    before, learnt, after = (
+    before, trained, after = (
         weights_of(file) for file in (start, resumed.folder / "weights" / "last.pt", resumed.best)
     )
     key = "model.0.conv.weight"
-    assert float((learnt[key] - before[key]).abs().max()) > 0.004
-    assert float((after[key] - (learnt[key] + before[key]) / 2).abs().max()) < 0.001
+    assert float((trained[key] - before[key]).abs().max()) > 0.004
+    assert float((after[key] - (trained[key] + before[key]) / 2).abs().max()) < 0.001
     (resumed.folder / "report.json").unlink()  # as if killed just before it was written
     again = train_detector(resume=resumed.folder, device="cpu", workers=0)
     assert all(bool((value == after[name]).all()) for name, value in weights_of(again.best).items())
@@ -682,7 +685,7 @@ def test_a_blended_run_ends_half_way_between_what_it_began_with_and_what_it_lear
     ("line", "message"),
     [("blend: 0", "above 0 and at most 1"), ("blend: 0.5", "give --model maskyolo-n")],
 )
-def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(
+def test_an_impossible_blend_is_refused_before_anything_is_created(
     line: str, message: str, tiny_set: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
@@ -692,8 +695,8 @@ def test_a_blend_that_cannot_be_is_refused_before_anything_is_made(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_split_that_is_a_list_is_written_with_whole_paths(tmp_path: Path) -> None:
-    """Ultralytics looks for its lines in the working folder, wherever the set is."""
+def test_a_split_that_is_a_list_is_written_with_absolute_paths(tmp_path: Path) -> None:
+    """Ultralytics takes its lines relative to the current folder, wherever the data set is."""
     root = tmp_path / "set"
     for name in ("images/train/a.png", "images/val/b.png"):
         (root / name).parent.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""Real trainings on a dozen pictures, from backbones of random numbers; what is learnt is to tell red from blue."""
+"""Real trainings of the classifier on a dozen images, to tell red from blue.
+
+The backbones have random weights.
+"""
 
 import csv
 import json
@@ -27,11 +30,10 @@ from maskyolo.classifier_training import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ClassifierResult,
-    _crop_batches,
-    _Draw,
-    _draw_crops,
-    _list_faces,
-    load_settings,
+    Draw,
+    crop_batches,
+    draw_crops,
+    list_faces,
     train_classifier,
 )
 from maskyolo.cli import main
@@ -41,6 +43,7 @@ from maskyolo.detector_training import Progress, find_run
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
 from maskyolo.images import read_image
 from maskyolo.labels import read_yolo
+from maskyolo.training.classifier_settings import ClassifierSettings, load_settings
 
 TINY = {"imgsz": 64, "epochs": 8, "batch": 8, "device": "cpu"}
 SETTINGS = CropSettings("mobilenet_v2", 64, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
@@ -80,13 +83,16 @@ def own_set(faces_set: Path, tmp_path: Path) -> Path:
 
 
 def random_weights(arch: str, folder: Path) -> Path:
-    """A file in the format of torchvision's ImageNet weights; its normalisation is such that pictures still differ after all layers."""
+    """Write random weights in the format of torchvision's ImageNet weights.
+
+    Their normalization statistics are such that images still differ after all layers.
+    """
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = getattr(torchvision.models, arch)()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the plain mean of what it sees
+            module.momentum = None  # cumulative mean
     with torch.no_grad():
         network(torch.randn(8, 3, 64, 64))
     torch.save(network.state_dict(), folder / f"{arch}.pth")
@@ -102,7 +108,8 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
     path.write_text(
-        "crops: 48\nlr0: 0.001\nrotation: 0\nzoom: 0\nshift: 0\nshear: 0\nflip: 0\nsmall: 0\nblur: 0\njpeg: 0\n"
+        "crops: 48\nlr0: 0.001\nrotation: 0\nzoom: 0\nshift: 0\nshear: 0\nflip: 0\nsmall: 0\n"
+        "blur: 0\njpeg: 0\n"
     )
     return path
 
@@ -111,7 +118,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     faces_set: Path, mobilenet: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ClassifierResult, list[Progress], list[str]]:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     lines: list[str] = []
     folder = tmp_path_factory.mktemp("runs")
     result = train_classifier(
@@ -119,11 +126,11 @@ def run(
         model=mobilenet,
         recipe=recipe,
         project=folder,
-        on_progress=told.append,
+        on_progress=reported.append,
         on_warning=lines.append,
         **TINY,
     )
-    return result, told, lines
+    return result, reported, lines
 
 
 FILES = (
@@ -157,7 +164,7 @@ def test_a_run_leaves_a_classifier_report_and_plots(
     assert list(rows[0]) == ["epoch", "time", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
-def test_the_classes_are_learnt(
+def test_the_classes_are_learned(
     run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path
 ) -> None:
     assert run[0].reports["test"].accuracy == 1
@@ -171,7 +178,7 @@ def test_the_classes_are_learnt(
         )
 
 
-def test_progress_tells_of_the_crops_then_of_batches_and_epochs(
+def test_progress_reports_the_crops_then_batches_and_epochs(
     run: tuple[ClassifierResult, list[Progress], list[str]],
 ) -> None:
     crops = [now for now in run[1] if now.epoch == 0]
@@ -182,7 +189,7 @@ def test_progress_tells_of_the_crops_then_of_batches_and_epochs(
     assert [now.batch for now in run[1] if now.epoch == 1 and now.losses] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_file_names_no_place_of_this_machine(
+def test_the_file_contains_no_path_of_this_machine(
     run: tuple[ClassifierResult, list[Progress], list[str]],
 ) -> None:
     content = run[0].best.read_bytes()
@@ -199,10 +206,10 @@ def test_the_same_seed_gives_the_same_losses(
     recipe: Path,
     tmp_path: Path,
 ) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
     def stop(now: Progress) -> None:
-        told.append(now)
+        reported.append(now)
         if now.metrics:
             raise KeyboardInterrupt
 
@@ -211,14 +218,14 @@ def test_the_same_seed_gives_the_same_losses(
             faces_set, model=mobilenet, recipe=recipe, project=tmp_path, on_progress=stop, **TINY
         )
     first = next(now for now in run[1] if now.metrics)
-    assert told[-1].metrics == pytest.approx(first.metrics, rel=1e-3)
+    assert reported[-1].metrics == pytest.approx(first.metrics, rel=1e-3)
     assert (
         len((tmp_path / "train" / "results.csv").read_text().splitlines()) == 2
     )  # the epoch that was finished
     assert not (tmp_path / "train" / "report.json").exists()
     with pytest.raises(MaskyoloError, match="has no unfinished run"):
         find_run("latest", tmp_path)
-    with pytest.raises(MaskyoloError, match="classifier is not continued"):
+    with pytest.raises(MaskyoloError, match="classifier cannot be resumed"):
         find_run(tmp_path / "train")
 
 
@@ -226,11 +233,11 @@ def test_resnet50_trains_too(faces_set: Path, recipe: Path, tmp_path: Path) -> N
     weights = random_weights("resnet50", tmp_path)
     result = train_classifier(
         faces_set,
-        "resnet50",
-        weights,
-        recipe,
-        32,
-        1,
+        arch="resnet50",
+        model=weights,
+        recipe=recipe,
+        imgsz=32,
+        epochs=1,
         optimizer="rmsprop",
         unfreeze=2,
         device="cpu",
@@ -242,7 +249,7 @@ def test_resnet50_trains_too(faces_set: Path, recipe: Path, tmp_path: Path) -> N
     assert sum(scores.support for scores in result.reports["test"].classes.values()) == 4
 
 
-def test_only_unfrozen_blocks_learn(
+def test_only_unfrozen_blocks_are_trained(
     faces_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
 ) -> None:
     def weights_of(path: Path) -> list[Any]:
@@ -261,11 +268,11 @@ def test_only_unfrozen_blocks_learn(
         "project": tmp_path,
         "epochs": 1,
     }
-    frozen, learnt = (
+    frozen, trained = (
         weights_of(train_classifier(faces_set, unfreeze=number, **options).best)
         for number in (0, 2)
     )
-    same = [np.array_equal(first, second) for first, second in zip(frozen, learnt, strict=True)]
+    same = [np.array_equal(first, second) for first, second in zip(frozen, trained, strict=True)]
     assert (
         same == [True] * 48 + [False] * 4
     )  # the last block but one has three convolutions, the last one
@@ -300,7 +307,7 @@ def test_openvino_gives_the_probabilities_of_pytorch(
 
 
 def test_frozen_features_are_those_of_pytorch(mobilenet: Path) -> None:
-    frozen, learning = network_of(mobilenet, unfreeze=3)
+    frozen, trained = network_of(mobilenet, unfreeze=3)
     crops = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)
     run = load_runner(frozen, 64, torch.device("cpu"))
     found = compute_features(
@@ -308,46 +315,46 @@ def test_frozen_features_are_those_of_pytorch(mobilenet: Path) -> None:
     )
     with torch.inference_mode():
         expected = frozen.eval()(torch.from_numpy(crops))
-        assert learning.eval()(expected).shape == (5, 2)
+        assert trained.eval()(expected).shape == (5, 2)
     assert found.class_ids.tolist() == [0, 1, 0, 1, 1]
     np.testing.assert_allclose(found.values.float().numpy(), expected.numpy(), rtol=1e-2, atol=1e-3)
 
 
 def test_crops_are_those_of_detection(samples: Path, faces_set: Path) -> None:
-    """The same photo and box give the same tensor in training and when detecting."""
+    """The same photo and box give the same tensor in training and in detection."""
     dataset = load_dataset(faces_set)
-    faces = _list_faces(dataset, "val", pytest.fail)
-    plan = [(found, [_Draw(0, None)]) for found in faces]
-    [(tensor, class_ids)] = list(_crop_batches(plan, SETTINGS, Augmentation(), 2, pytest.fail))
+    faces = list_faces(dataset, "val", pytest.fail)
+    plan = [(found, [Draw(0, None)]) for found in faces]
+    [(tensor, class_ids)] = list(crop_batches(plan, SETTINGS, Augmentation(), 2, pytest.fail))
     assert class_ids == [0, 1, 0, 1]
     for place, found in enumerate(faces):
-        image = read_image(found.picture)
-        labels = read_yolo(dataset.label_of(found.picture), image.shape[1], image.shape[0])
+        image = read_image(found.path)
+        labels = read_yolo(dataset.label_of(found.path), image.shape[1], image.shape[0])
         np.testing.assert_array_equal(
             tensor[place : place + 1], preprocess(image, labels.boxes, SETTINGS)
         )
 
 
-def test_both_classes_are_drawn_evenly_and_all_pictures(own_set: Path) -> None:
-    for place in (1, 3, 5):  # one picture of without_mask is left, with two faces
+def test_crops_are_drawn_evenly_from_both_classes_and_their_images(own_set: Path) -> None:
+    for place in (1, 3, 5):  # one image of without_mask is left, with two faces
         (own_set / "labels" / "train" / f"{place}.txt").write_text("")
     label = own_set / "labels" / "train" / "7.txt"
     label.write_text(label.read_text() * 2)
-    plan = _draw_crops(_list_faces(load_dataset(own_set), "train", pytest.fail), 40, 0)
-    drawn = {faces.picture.stem: len(draws) for faces, draws in plan}
+    plan = draw_crops(list_faces(load_dataset(own_set), "train", pytest.fail), 40, 0)
+    drawn = {faces.path.stem: len(draws) for faces, draws in plan}
     assert drawn == {"0": 5, "2": 5, "4": 5, "6": 5, "7": 20}
-    assert {draw.face for faces, draws in plan for draw in draws if faces.picture.stem == "7"} == {
+    assert {draw.face for faces, draws in plan for draw in draws if faces.path.stem == "7"} == {
         0,
         1,
     }
     assert len({draw.seed for _, draws in plan for draw in draws}) == 40
 
 
-def test_what_cannot_be_used_is_told_and_left_out(
+def test_what_cannot_be_used_is_reported_and_skipped(
     own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    (own_set / "images" / "train" / "0.png").write_bytes(b"no picture")
-    (own_set / "images" / "test" / "0.png").write_bytes(b"no picture")
+    (own_set / "images" / "train" / "0.png").write_bytes(b"no image")
+    (own_set / "images" / "test" / "0.png").write_bytes(b"no image")
     with (own_set / "labels" / "train" / "1.txt").open("a") as file:
         file.write("0 1.5 0.5 0.2 0.2\n")
     lines: list[str] = []
@@ -359,10 +366,10 @@ def test_what_cannot_be_used_is_told_and_left_out(
         on_warning=lines.append,
         **TINY | {"epochs": 1},
     )
-    assert [line[:25] for line in lines] == [
-        "boxes that lie outside th",
-        "left out: 1 picture that ",
-        "left out of the test spli",
+    assert [line.split(", ")[0].split(": ")[:2] for line in lines] == [
+        ["skipped", "boxes outside the image in 1 train image"],
+        ["skipped", "1 image that cannot be read"],
+        ["skipped in the test split", f"cannot decode {own_set}/images/test/0.png"],
     ]
     assert str(own_set / "labels" / "train" / "1.txt") in lines[0]
     assert str(own_set / "images" / "train" / "0.png") in lines[1]
@@ -396,7 +403,7 @@ def test_a_set_of_one_class_is_refused(own_set: Path, mobilenet: Path) -> None:
         train_classifier(own_set, model=mobilenet, device="cpu")
 
 
-def test_missing_weights_are_said_with_every_place(
+def test_missing_weights_are_reported_with_every_place(
     faces_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -409,7 +416,7 @@ def test_missing_weights_are_said_with_every_place(
     ):
         train_classifier(faces_set, device="cpu")
     with pytest.raises(WeightsError, match=r"no resnet50-0676ba61\.pth"):
-        train_classifier(faces_set, "resnet50", model=tmp_path, device="cpu")
+        train_classifier(faces_set, arch="resnet50", model=tmp_path, device="cpu")
     assert not (tmp_path / "runs").exists()
 
 
@@ -419,9 +426,9 @@ def test_weights_of_another_architecture_are_refused(
     with pytest.raises(
         WeightsError, match=r"not those of resnet50; give torchvision's ImageNet weights"
     ):
-        train_classifier(faces_set, "resnet50", model=mobilenet, device="cpu")
+        train_classifier(faces_set, arch="resnet50", model=mobilenet, device="cpu")
     torch.save([1, 2], tmp_path / "list.pth")
-    (tmp_path / "text.pth").write_text("nothing of the kind")
+    (tmp_path / "text.pth").write_text("no weights")
     for name, found in (
         ("list.pth", "not those of mobilenet_v2"),
         ("text.pth", "not a file of PyTorch weights"),
@@ -442,7 +449,7 @@ def test_code_in_a_file_of_weights_is_not_run(faces_set: Path, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_torchvision_the_mend_is_said(
+def test_without_torchvision_the_error_says_how_to_install_it(
     faces_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
@@ -453,15 +460,18 @@ def test_without_torchvision_the_mend_is_said(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("arch: vgg16", "unknown arch 'vgg16'; choose from mobilenet_v2, resnet50"),
-        ("optimizer: sgd", "choose from adam, rmsprop"),
-        ("epochs: 0", "epochs 0 is not a whole number of at least 1"),
-        ("crops: many", "crops many is not a whole number"),
-        ("dropout: 2", "dropout 2 is not a number from 0 to 1"),
-        ("quality: 80", "quality 80 is not a list of two numbers"),
-        ("face_size: [100, 16]", "two rising numbers"),
-        ("half: 1", "half 1 is neither true nor false"),
-        ("imgsize: 224", "imgsize cannot be set there"),
+        ("arch: vgg16", "unknown arch 'vgg16'; choose one of mobilenet_v2, resnet50"),
+        ("optimizer: sgd", "choose one of adam, rmsprop"),
+        ("epochs: 0", "epochs must be at least 1, got 0"),
+        ("crops: many", "crops must be a whole number, got many"),
+        ("dropout: 2", "dropout must be between 0 and 1, got 2"),
+        ("quality: 80", "quality must be a list of two numbers, got 80"),
+        (
+            "face_size: [100, 16]",
+            r"face_size must be two ascending numbers from 1 to 10000, got \[100, 16\]",
+        ),
+        ("half: 1", "half must be true or false, got 1"),
+        ("imgsize: 224", "imgsize cannot be set in a recipe"),
     ],
 )
 def test_wrong_settings_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -479,7 +489,8 @@ def test_settings_come_from_the_options_then_the_recipe_then_the_defaults(recipe
         "mobilenet_v2",
     )
     assert augmentation.rotation == 0
-    assert load_settings()[1] == Augmentation()  # the recipe's figures are those of the code
+    # The defaults of the code are those of the recipe.
+    assert load_settings() == (ClassifierSettings(), Augmentation())
 
 
 def test_too_many_blocks_to_unfreeze_are_refused(faces_set: Path, mobilenet: Path) -> None:
@@ -519,7 +530,7 @@ def test_the_command_trains_and_prints_the_report(
         "weights: runs/train/train/weights/best.onnx",
         "runs/train/train",
     ]
-    assert "first the frozen layers' pass over 64 crops" in err
+    assert "first, 64 crops pass through the frozen layers" in err
     assert err.splitlines()[-1].startswith("epoch 1/1  loss ")
 
 
@@ -528,15 +539,11 @@ def test_the_command_trains_and_prints_the_report(
     [
         (
             ["--pipeline", "two-stage", "--resume", "latest"],
-            "cannot use --resume with --pipeline two-stage: of yolo only",
+            "--resume cannot be used with --pipeline two-stage",
         ),
         (
             ["--arch", "resnet50", "--unfreeze", "0"],
-            "cannot use --arch, --unfreeze with --pipeline yolo: of two-stage only",
-        ),
-        (
-            ["--pipeline", "three-stage"],
-            "unknown pipeline 'three-stage'; choose from yolo, two-stage",
+            "--arch, --unfreeze cannot be used with --pipeline yolo",
         ),
         (["--pipeline", "two-stage"], "no data set given"),
     ],
@@ -550,6 +557,13 @@ def test_settings_of_the_other_pipeline_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_an_unknown_pipeline_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--pipeline", "three-stage"])
+    assert caught.value.code == 2
+    assert "'three-stage' is not one of 'yolo', 'two-stage'" in capsys.readouterr().err
+
+
 def test_ctrl_c_exits_with_130(
     faces_set: Path,
     mobilenet: Path,
@@ -557,7 +571,7 @@ def test_ctrl_c_exits_with_130(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def stopped(on_progress: Any, **_: Any) -> None:
+    def stopped(*_: Any, on_progress: Any, **__: Any) -> None:
         on_progress(Progress(tmp_path / "runs" / "train", 1, 2, 1, 2, {}))
         raise KeyboardInterrupt
 
@@ -567,6 +581,6 @@ def test_ctrl_c_exits_with_130(
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130
     assert (
-        "runs/train/results.csv has the epochs so far; a classifier's training is not continued"
-        in capsys.readouterr().err
+        "runs/train/results.csv has the epochs so far; the training of a classifier cannot be "
+        "resumed" in capsys.readouterr().err
     )

@@ -1,4 +1,4 @@
-"""`maskyolo train`: train the detector, or the two-stage path's classifier, on a YOLO data set."""
+"""`maskyolo train`: train the detector, or the two-stage pipeline's classifier."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskyolo._text import counted
-from maskyolo.cli.options import Device, ExistOk, Name, Project, Trust, examples
+from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.choices import Pipeline
+from maskyolo.training.options import ClassifierTrainOptions, DetectorTrainOptions, TrainOptions
 
 if TYPE_CHECKING:
     from maskyolo.detector_training import Progress
@@ -25,148 +27,36 @@ EXAMPLES = examples(
 )
 
 
+@with_options(TrainOptions)
 def train(
+    *,
     data: Annotated[
         Path | None, typer.Option(help="The data set's data.yaml, or its folder.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Start weights: yolov8n (the default), maskyolo-n, a .pt file, or yolov8n.yaml for a random start; with two "
-            "stages a file of torchvision's ImageNet weights."
-        ),
-    ] = None,
-    pipeline: Annotated[
-        str,
-        typer.Option(
-            help="What to train: yolo (the detector), or two-stage (a classifier of face crops, as in 2020)."
-        ),
-    ] = "yolo",
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            help="Backbone of that classifier: mobilenet_v2 (the default) or resnet50, learnt on ImageNet."
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="Settings: a name in configs/ (the default is detector, or classifier) or a YAML file."
-        ),
-    ] = None,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            help="Longer side in pixels that pictures are scaled to; a multiple of 32 (recipe: 416; crops: 224).",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Passes over the training pictures (recipe: 12; crops: 20)."),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Pictures in a step (16, unless the recipe says otherwise; crops: 32)."
-        ),
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="Of the classifier: adam (the default) or rmsprop.")
-    ] = None,
-    unfreeze: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="How many of the last blocks of the classifier's backbone learn as well (0: only the head).",
-        ),
-    ] = None,
-    device: Device = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Processes that load pictures beside the training (recipe: 1; threads for crops: 2).",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Seed of everything random (0, unless the recipe says otherwise)."
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=0, help="Stop after so many epochs without improvement (100).")
-    ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(help="Where decoded pictures are kept: ram, disk or none (recipe: ram)."),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            help="Continue an unfinished run: its folder, its last.pt, or latest for the newest one."
-        ),
-    ] = None,
-    trust: Trust = False,
-    project: Project = Path("runs/train"),
-    name: Name = "train",
-    exist_ok: ExistOk = False,
+    options: TrainOptions,
 ) -> None:
-    """Train a YOLOv8 detector; Ctrl-C or a kill leaves a run that --resume continues. Or, in minutes, a classifier of face crops."""
-    from maskyolo.errors import MaskyoloError
+    """Train a YOLOv8 detector or, within minutes, a classifier of face crops.
 
-    both = {
-        "data": data,
-        "model": model,
-        "recipe": recipe,
-        "imgsz": imgsz,
-        "epochs": epochs,
-        "batch": batch,
-        "device": device,
-    }
-    both |= {
-        "workers": workers,
-        "seed": seed,
-        "project": project,
-        "name": name,
-        "exist_ok": exist_ok,
-    }
-    only = {
-        "yolo": {"patience": patience, "cache": cache, "resume": resume, "trust": trust},
-        "two-stage": {"arch": arch, "optimizer": optimizer, "unfreeze": unfreeze},
-    }
-    if pipeline not in only:
-        raise MaskyoloError(f"unknown pipeline '{pipeline}'; choose from {', '.join(only)}")
-    own = only.pop(pipeline)
-    for other, settings in only.items():
-        wrong = [
-            f"--{key}"
-            for key, value in settings.items()
-            if value is not None and value is not False
-        ]
-        if wrong:
-            raise MaskyoloError(
-                f"cannot use {', '.join(wrong)} with --pipeline {pipeline}: of {other} only; leave it out"
-            )
+    After Ctrl-C or a kill, --resume continues the training of a detector.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
-    if pipeline == "yolo":
-        _train_detector(both | own)
+    if options.pipeline is Pipeline.YOLO:
+        _train_detector(data, options.part(DetectorTrainOptions))
     else:
-        _train_classifier(both | own)
+        _train_classifier(data, options.part(ClassifierTrainOptions))
 
 
-def _train_detector(settings: dict[str, Any]) -> None:
+def _train_detector(data: Path | None, options: DetectorTrainOptions) -> None:
     from maskyolo.detector_training import train_detector
 
     with progress_bar("batches") as bar:
-        report = _Lines(bar)
+        reporter = _Reporter(bar)
         try:
-            result = train_detector(**settings, on_progress=report, on_warning=_warn)
+            result = train_detector(data, options, on_progress=reporter, on_warning=_warn)
         except KeyboardInterrupt:
             where = (
-                f"; continue with: maskyolo train --resume {_relative(report.folder)}"
-                if report.folder
+                f"; continue with: maskyolo train --resume {_relative(reporter.folder)}"
+                if reporter.folder
                 else ""
             )
             typer.echo(f"maskyolo: stopped{where}", err=True)
@@ -176,86 +66,91 @@ def _train_detector(settings: dict[str, Any]) -> None:
     print(_relative(result.folder))
 
 
-def _train_classifier(settings: dict[str, Any]) -> None:
+def _train_classifier(data: Path | None, options: ClassifierTrainOptions) -> None:
     from maskyolo.classifier_training import train_classifier
     from maskyolo.errors import MaskyoloError
 
-    if settings["data"] is None:
-        raise MaskyoloError("no data set given; give --data DIR/data.yaml")
+    if data is None:
+        raise MaskyoloError("no data set given", "give --data DIR/data.yaml")
     with progress_bar("batches") as bar:
-        report = _Lines(bar)
+        reporter = _Reporter(bar)
         try:
-            result = train_classifier(**settings, on_progress=report, on_warning=_warn)
+            result = train_classifier(data, options, on_progress=reporter, on_warning=_warn)
         except KeyboardInterrupt:
             where = (
-                f"; {_relative(report.folder)}/results.csv has the epochs so far"
-                if report.folder and report.begun
+                f"; {_relative(reporter.folder)}/results.csv has the epochs so far"
+                if reporter.folder and reporter.started
                 else ""
             )
             typer.echo(
-                f"maskyolo: stopped{where}; a classifier's training is not continued, start it again",
+                f"maskyolo: stopped{where}; the training of a classifier cannot be resumed, so "
+                "start it again",
                 err=True,
             )
             raise typer.Exit(130) from None
-    for table in result.reports.values():
-        print(table.table())
+    for report in result.reports.values():
+        print(report.table())
     print(f"weights: {_relative(result.best)}")
     print(_relative(result.folder))
 
 
-class _Lines:
-    """Shows the batches on the bar, and a line for each epoch on stderr."""
+class _Reporter:
+    """Shows the batches on the progress bar, and prints a line per epoch on stderr."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar
         self.folder: Path | None = None
-        self.begun = 0.0
-        self.first = 0
-        self.seconds = 0.0
+        self.started = 0.0
+        self.first_epoch = 0
+        self.batch_seconds = 0.0  # time of the epoch's batches, without its validation
 
     def __call__(self, now: Progress) -> None:
         if now.epoch == 0:
-            if self.folder is None:
-                self.folder = now.folder
-                typer.echo(
-                    f"training in {_relative(now.folder)}; first the frozen layers' pass over {counted(now.batches, 'crop')}",
-                    err=True,
-                )
-            self.bar(now.batch, now.batches)
+            self._show_crops(now)
             return
-        if not self.begun:
-            self.folder, self.begun, self.first = now.folder, time.monotonic(), now.epoch
+        if not self.started:
+            self.folder, self.started, self.first_epoch = now.folder, time.monotonic(), now.epoch
             length = f"{counted(now.epochs, 'epoch')} of {counted(now.batches, 'batch', 'batches')}"
             typer.echo(f"training in {_relative(now.folder)}, {length}", err=True)
         self.bar((now.epoch - 1) * now.batches + now.batch, now.epochs * now.batches)
-        if not now.metrics:
-            self.seconds = now.seconds
+        if now.metrics:
+            self._print_epoch(now)
         else:
-            values = [f"{name} {value:.3f}" for name, value in (now.losses | now.metrics).items()]
-            left = (
-                (time.monotonic() - self.begun)
-                / (now.epoch - self.first + 1)
-                * (now.epochs - now.epoch)
+            self.batch_seconds = now.seconds
+
+    def _show_crops(self, now: Progress) -> None:
+        if self.folder is None:
+            self.folder = now.folder
+            typer.echo(
+                f"training in {_relative(now.folder)}; first, {counted(now.batches, 'crop')} pass "
+                "through the frozen layers",
+                err=True,
             )
-            rate = f"{now.batches / self.seconds:.2f} batches/s" if self.seconds else ""
-            print(
-                f"epoch {now.epoch}/{now.epochs}  {'  '.join(values)}  {rate}  {_clock(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+        self.bar(now.batch, now.batches)
+
+    def _print_epoch(self, now: Progress) -> None:
+        values = [f"{name} {value:.3f}" for name, value in (now.losses | now.metrics).items()]
+        per_epoch = (time.monotonic() - self.started) / (now.epoch - self.first_epoch + 1)
+        left = _format_duration(per_epoch * (now.epochs - now.epoch))
+        rate = f"{now.batches / self.batch_seconds:.2f} batches/s" if self.batch_seconds else ""
+        print(
+            f"epoch {now.epoch}/{now.epochs}  {'  '.join(values)}  {rate}  {left} left",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _warn(line: str) -> None:
     typer.echo(f"maskyolo: {line}", err=True)
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _relative(path: Path) -> Path:
-    """Return the path as seen from the working folder, where it is below it."""
+    """Return the path relative to the current folder, if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -1,4 +1,4 @@
-"""Review of a data set: find its likely errors, look at them in FiftyOne, and take what people correct back into labels and ledger."""
+"""Review of a data set: find likely errors, inspect them in FiftyOne, and apply the corrections."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package offers when it is first used."""
+    """Import a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'maskyolo.review' has no attribute '{name}'")
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before they are imported."""
+    return sorted({*globals(), *__all__})

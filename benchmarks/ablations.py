@@ -59,7 +59,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         folder = Path(text)
         trained = train_detector(
             sample(args.data, folder, args.pictures, args.seed),
-            args.model,
+            model=args.model,
             recipe="folders",
             epochs=1,
             imgsz=args.imgsz,

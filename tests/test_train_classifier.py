@@ -164,6 +164,36 @@ def test_a_run_leaves_a_classifier_report_and_plots(
     assert list(rows[0]) == ["epoch", "time", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
+def test_args_yaml_records_every_setting(
+    run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path, mobilenet: Path
+) -> None:
+    assert yaml.safe_load((run[0].folder / "args.yaml").read_text()) == {
+        "pipeline": "two-stage",
+        "data": str(faces_set / "data.yaml"),
+        "model": str(mobilenet),
+        "device": "cpu",
+        "arch": "mobilenet_v2",
+        "imgsz": 64,
+        "margin": 0,
+        "crops": 48,
+        "epochs": 8,
+        "batch": 8,
+        "optimizer": "adam",
+        "lr0": 0.001,
+        "decay": 0.000005,
+        "dropout": 0.5,
+        "unfreeze": 0,
+        "seed": 0,
+        "workers": 2,
+        "half": True,
+        **dict.fromkeys(("rotation", "zoom", "shift", "shear", "flip", "small"), 0),
+        "face_size": [16, 100],
+        "blur": 0,
+        "jpeg": 0,
+        "quality": [40, 95],
+    }
+
+
 def test_the_classes_are_learned(
     run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path
 ) -> None:

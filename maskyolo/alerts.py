@@ -1,4 +1,4 @@
-"""Call a command or post to an address when an alert comes, without ever holding up the frames."""
+"""Runs a command or posts to an address at each alert, without ever delaying the frames."""
 
 from __future__ import annotations
 
@@ -23,40 +23,45 @@ from maskyolo.sources import http_request
 
 __all__ = ["Alerts", "display_command", "display_host"]
 
-#: Seconds after which a command is ended, and an address that does not answer given up.
+#: Maximum number of seconds that a command may run, and that an address may take to answer.
 COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
 
-#: Seconds that the end of a source waits for alerts that are under way, and the end of a run that is cut short.
+#: Seconds to wait for alerts in progress: at the end of a source, and when a run is stopped early.
 PATIENCE, SHORT_PATIENCE = 15.0, 0.3
 
-#: Most alerts under way at once; those above are dropped.
-MOST = 16
+#: Maximum number of alerts in progress at once; further ones are dropped.
+MAX_ALERTS = 16
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Leaves redirects alone: urllib would go to whatever host with a GET that has no event in it, and call that a success."""
+    """Does not follow redirects.
+
+    urllib would follow them to any host, with a GET without the event, and report success.
+    """
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
+        """Refuse the redirect."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Alerts(NullSink):
-    """A listener that hands alerts on, each in a thread of its own, as JSON.
+    """A listener that forwards alerts as JSON, each in its own thread.
 
     Args:
-        command: a program with its arguments, as in a shell but run without one; it has the event on its standard input.
-        url: an http(s) address that the event is posted to.
-        on_warning: told in one line of the first alert that does not arrive, when it is next called.
+        command: a program with its arguments, quoted as in a shell but run without one; it gets
+            the event on its standard input.
+        url: an HTTP(S) address that the event is posted to.
+        on_failure: called with an error for the first alert that cannot be delivered, in the thread
+            that calls the sink's methods.
 
     Raises:
-        MaskyoloError: no such program, or no http(s) address.
+        MaskyoloError: no such program, or not an HTTP(S) address.
     """
 
     def __init__(
-        self, command: str | None, url: str | None, on_warning: Callable[[str], None]
+        self, command: str | None, url: str | None, on_failure: Callable[[MaskyoloError], None]
     ) -> None:
         self._command = _parse_command(command) if command is not None else []
         self._url = url
@@ -64,15 +69,15 @@ class Alerts(NullSink):
             url.lower().startswith(("http://", "https://")) and display_host(url)
         ):
             raise MaskyoloError(
-                "cannot post alerts: --alert-url is no address; give http://… or https://…"
+                "cannot post alerts: --alert-url is not an address", "use http://… or https://…"
             )
-        self._on_warning = on_warning
+        self._on_failure = on_failure
         self._threads: list[threading.Thread] = []
         self._failures: deque[str] = deque(maxlen=1)
-        self._told = False
+        self._reported = False
 
     def __call__(self, event: Event) -> None:
-        """Hand on an event if it is an alert."""
+        """Forward an event if it is an alert."""
         if event.event != "alert":
             return
         data = json.dumps(event.record(), ensure_ascii=False).encode()
@@ -80,9 +85,9 @@ class Alerts(NullSink):
             if not wanted:
                 continue
             self._threads = [thread for thread in self._threads if thread.is_alive()]
-            if len(self._threads) >= MOST:
+            if len(self._threads) >= MAX_ALERTS:
                 self._failures.append(
-                    f"{MOST} alerts are still under way, further ones are dropped"
+                    f"{MAX_ALERTS} alerts are still in progress, further ones are dropped"
                 )
                 continue
             self._threads.append(
@@ -91,29 +96,32 @@ class Alerts(NullSink):
             self._threads[-1].start()
 
     def write(self, result: Result) -> None:
-        """Tell of an alert that did not arrive; see `Sink`."""
+        """Report an alert that could not be delivered; see `Sink`."""
         del result
-        self._tell()
+        self._report()
 
     def finish(self) -> None:
-        """Wait some seconds for the alerts that are under way."""
+        """Wait up to `PATIENCE` seconds for the alerts in progress; see `Sink`."""
         self._wait(PATIENCE)
 
     def close(self) -> None:
-        """Leave alerts that are under way after a moment; commands go on by themselves."""
+        """Abandon the alerts in progress after `SHORT_PATIENCE` seconds; commands keep running."""
         self._wait(SHORT_PATIENCE)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0))
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
-        if self._failures and not self._told:
-            self._told = True
-            self._on_warning(
-                f"an alert did not arrive: {self._failures[0]}; further failures are not told"
+    def _report(self) -> None:
+        if self._failures and not self._reported:
+            self._reported = True
+            self._on_failure(
+                MaskyoloError(
+                    f"an alert was not delivered: {self._failures[0]}",
+                    "further failures are not reported",
+                )
             )
 
     def _run(self, data: bytes) -> None:
@@ -125,11 +133,11 @@ class Alerts(NullSink):
                 stderr=subprocess.PIPE,
                 timeout=COMMAND_TIMEOUT,
                 check=False,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C is not meant for it
             )
         except subprocess.TimeoutExpired:
             self._failures.append(
-                f"--alert-cmd {self._command[0]} took more than {COMMAND_TIMEOUT:g} s and was ended"
+                f"--alert-cmd {self._command[0]} ran for {COMMAND_TIMEOUT:g} s and was killed"
             )
         except OSError as error:
             self._failures.append(
@@ -137,10 +145,10 @@ class Alerts(NullSink):
             )
         else:
             if done.returncode:
-                said = " ".join(done.stderr.decode(errors="replace").split())[:120]
+                output = " ".join(done.stderr.decode(errors="replace").split())[:120]
                 self._failures.append(
-                    f"--alert-cmd {self._command[0]} ended with {done.returncode}"
-                    + (f" ({said})" if said else "")
+                    f"--alert-cmd {self._command[0]} exited with {done.returncode}"
+                    + (f" ({output})" if output else "")
                 )
 
     def _post(self, data: bytes) -> None:
@@ -148,23 +156,27 @@ class Alerts(NullSink):
             request = http_request(self._url or "", data, {"Content-Type": "application/json"})
             with _OPENER.open(request, timeout=URL_TIMEOUT):
                 pass
-        except (ValueError, InvalidURL):  # whose text has a part of the address
-            self._failures.append(f"--alert-url {display_host(self._url or '')}: no valid address")
+        except (ValueError, InvalidURL):  # its text contains part of the address
+            self._undelivered("not a valid address")
         except urllib.error.HTTPError as error:
             error.close()
-            told = (
-                f"it redirects ({error.code}), give the address it leads to"
-                if 300 <= error.code < 400
+            redirects = 300 <= error.code < 400
+            self._undelivered(
+                f"it redirects ({error.code}), use the address that it redirects to"
+                if redirects
                 else str(error).lower()
             )
-            self._failures.append(f"--alert-url {display_host(self._url or '')}: {told}")
-        except Exception as error:  # noqa: BLE001  whatever goes wrong there must not end the run
-            reason = " ".join(str(getattr(error, "reason", None) or error).split()).lower()
-            self._failures.append(f"--alert-url {display_host(self._url or '')}: {reason}")
+        except Exception as error:  # noqa: BLE001  no failure of an alert may end the run
+            self._undelivered(
+                " ".join(str(getattr(error, "reason", None) or error).split()).lower()
+            )
+
+    def _undelivered(self, reason: str) -> None:
+        self._failures.append(f"--alert-url {display_host(self._url or '')}: {reason}")
 
 
 def display_host(url: str) -> str:
-    """Return the host of an address: the rest of a webhook's address is often its password."""
+    """Return the host of an address, as the rest of a webhook's address is often a secret."""
     try:
         return urllib.parse.urlsplit(url).hostname or ""
     except ValueError:
@@ -172,7 +184,7 @@ def display_host(url: str) -> str:
 
 
 def display_command(text: str) -> str:
-    """Return a command as it may be stored: its program alone, as there may be passwords among its arguments."""
+    """Return a command as it may be stored: without its arguments, which may contain passwords."""
     program, *arguments = _parse_command(text)
     return f"{program} ***" if arguments else program
 
@@ -182,11 +194,12 @@ def _parse_command(text: str) -> list[str]:
         command = shlex.split(text)
     except ValueError as error:
         raise MaskyoloError(
-            f"cannot read --alert-cmd: {str(error).lower()}; write it as in a shell"
+            f"cannot read --alert-cmd: {str(error).lower()}", "quote it as in a shell"
         ) from error
     if not command or shutil.which(command[0]) is None:
         program = command[0] if command else ""
         raise MaskyoloError(
-            f"cannot run --alert-cmd: no such program '{program}'; give a program that is on PATH or its path"
+            f"cannot run --alert-cmd: no such program '{program}'",
+            "use a program on PATH, or its path",
         )
     return command

@@ -1,4 +1,4 @@
-"""Make faces unrecognisable in what is shown and stored."""
+"""Makes faces unrecognizable in everything that is shown and stored."""
 
 from __future__ import annotations
 
@@ -18,52 +18,55 @@ if TYPE_CHECKING:
 
 __all__ = ["BLUR_CONF", "Blur", "pixelate"]
 
-#: Least confidence of a detection that is made unrecognisable: rather a wall than one face too few.
+#: Minimum confidence of a detection that is blurred. Low, because it is better to blur a wall than
+#: to miss a face.
 BLUR_CONF = 0.1
 
-#: Cells of one colour that a face is left with along each side, of `SMALLEST` pixels or more. Networks recognise faces of
-#: 14 x 14 cells (McPherson, Shokri, Shmatikov 2016); 5 x 5 mean colours tell no more than skin, hair and mask.
+#: Number of single-colored cells along each side of a blurred face, each of at least `SMALLEST`
+#: pixels. Networks recognize faces of 14 x 14 cells (McPherson, Shokri, Shmatikov 2016); 5 x 5 mean
+#: colors show no more than skin, hair and mask.
 CELLS = 5
 SMALLEST = 4
 
-#: Added on each side of a box, as a share of its width and height.
+#: Margin added on each side of a box, as a fraction of its width and height.
 MARGIN = 0.2
 
-#: Seconds for which a place in a video stays hidden after its face was found last, as a detector misses faces in single frames.
+#: Seconds for which a location in a video stays hidden after its face was last found, because a
+#: detector misses faces in single frames.
 HOLD = 0.5
 
 
 def pixelate(image: ImageArray, boxes: npt.ArrayLike) -> ImageArray:
-    """Return a copy of a picture in which each box, with a margin, is a few cells of one colour; the pixels in it are gone.
+    """Return a copy of an image in which each box, with a margin, is reduced to a few color cells.
 
     Args:
         image: BGR uint8 (H, W, 3).
-        boxes: xyxy pixels (n, 4); what lies outside the picture is cut off.
+        boxes: xyxy pixels (n, 4); they are clipped to the image.
     """
     hidden: ImageArray = image.copy()
     height, width = image.shape[:2]
     for x1, y1, x2, y2 in as_boxes(boxes).tolist():
-        aside, above = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
-        left, top = max(int(x1 - aside), 0), max(int(y1 - above), 0)
-        right, bottom = min(int(np.ceil(x2 + aside)), width), min(int(np.ceil(y2 + above)), height)
+        dx, dy = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+        left, top = max(int(x1 - dx), 0), max(int(y1 - dy), 0)
+        right, bottom = min(int(np.ceil(x2 + dx)), width), min(int(np.ceil(y2 + dy)), height)
         if right <= left or bottom <= top:
             continue
         face = hidden[top:bottom, left:right]
         cells = tuple(max(min(CELLS, side // SMALLEST), 1) for side in (right - left, bottom - top))
-        colours = cv2.resize(face, cells, interpolation=cv2.INTER_AREA)
-        cv2.resize(colours, (right - left, bottom - top), dst=face, interpolation=cv2.INTER_NEAREST)
+        colors = cv2.resize(face, cells, interpolation=cv2.INTER_AREA)
+        cv2.resize(colors, (right - left, bottom - top), dst=face, interpolation=cv2.INTER_NEAREST)
     return hidden
 
 
 class Blur:
-    """Hides the faces of each frame, in a video also where a face was a moment ago."""
+    """Hides the faces of each frame; in a video also where a face was a moment ago."""
 
     def __init__(self) -> None:
         self._source = ""
         self._held: list[tuple[float, Boxes]] = []
 
     def __call__(self, frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
-        """Return the frame with its faces hidden, and the detections as they are."""
+        """Return the frame with its faces hidden, and the detections unchanged."""
         boxes = as_boxes(detections.xyxy)
         if frame.kind == "image":
             return replace(frame, image=pixelate(frame.image, boxes)), detections
@@ -73,9 +76,8 @@ class Blur:
             (time, box)
             for time, box in self._held
             if 0 <= frame.time - time <= HOLD
-            and not (box_iou(box, boxes) > 0.5).any()  # else found anew
+            and not (box_iou(box, boxes) > 0.5).any()  # else it was found again
         ]
         self._held += [(frame.time, box[None]) for box in boxes]
-        return replace(
-            frame, image=pixelate(frame.image, [box[0] for _, box in self._held])
-        ), detections
+        hidden = pixelate(frame.image, [box[0] for _, box in self._held])
+        return replace(frame, image=hidden), detections

@@ -1,6 +1,6 @@
-"""Count the people that are tracked: who wears a mask, who puts one on or takes it off, who is in a zone or crosses a line.
+"""Counts tracked people: who wears a mask, who puts one on or takes it off, who crosses a line.
 
-People are tracks: someone who leaves the picture and comes back counts again.
+People are tracks: someone who leaves the image and comes back is counted again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from maskyolo._text import counted
@@ -22,24 +21,28 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray
+from maskyolo.runtime.areas import Areas
 from maskyolo.sinks import LineFile, NullSink, Result
 from maskyolo.tracking import LOST
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["STATES", "Counting", "Event", "EventFile", "SourceCounts", "Timeline", "parse_points"]
+    from maskyolo.sources import Frame
 
-#: What a person is counted as: with a mask or without one all the time, or by the last change.
+__all__ = ["STATES", "Counting", "Event", "EventFile", "Person", "SourceCounts", "Timeline"]
+
+#: How a person is counted: with or without a mask all the time, or by their last change.
 STATES = ("with_mask", "without_mask", "put_on", "took_off")
 
-#: Seconds that a face must be seen before it counts as a person: its class has settled, and most false alarms are gone.
+#: Seconds for which a face must be visible before it counts as a person. By then its class has
+#: settled, and most false detections have gone.
 SETTLED = 0.5
 
-#: Most entries of a timeline; then two become one, each of twice the length.
+#: Maximum number of entries of a timeline; beyond it, pairs of entries are merged.
 ENTRIES = 600
 
-#: Seconds between two copies of the counts on the disk while a run goes on.
+#: Seconds between two copies of the counts on disk during a run.
 SAVE_EVERY = 60.0
 
 WITHOUT = CLASS_NAMES.index("without_mask")
@@ -50,14 +53,15 @@ class Event:
     """Something that happened to a person.
 
     Attributes:
-        event: `appears`, `changes` (its class), `enters` or `leaves` (the zone), `crosses_in` or `crosses_out` (the line),
-            `alert` (has had no mask for too long), `ends` (not seen any more; frame and time are those of the last sight).
+        event: `appears`, `changes` (the class), `enters` or `leaves` (the zone), `crosses_in` or
+            `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (not seen
+            any more; frame and time are those of the last detection).
         source: the file, address or camera.
-        frame: place of the frame in its source, from 0.
+        frame: index of the frame in its source, from 0.
         time: seconds since the source's first frame.
         track_id: number of the person in this source, from 1.
-        class_name: what the person wears from this moment on.
-        confidence: of the detection in this frame.
+        class_name: the person's class from this moment on.
+        confidence: confidence of the detection in this frame.
     """
 
     event: str
@@ -69,7 +73,7 @@ class Event:
     confidence: float
 
     def record(self) -> dict[str, Any]:
-        """Return the event as files and alerts have it."""
+        """Return the event as it is written to files and sent in alerts."""
         fields = asdict(self) | {
             "time": round(self.time, 3),
             "confidence": round(self.confidence, 4),
@@ -78,10 +82,12 @@ class Event:
 
 
 class Timeline:
-    """How many people with and without a mask are seen over time, in at most `ENTRIES` entries of equal length.
+    """How many people with and without a mask are visible over time.
+
+    It has at most `ENTRIES` entries, of equal length.
 
     Attributes:
-        step: seconds of an entry.
+        step: seconds per entry.
     """
 
     def __init__(self) -> None:
@@ -90,7 +96,12 @@ class Timeline:
         self._seen: list[list[int]] = []
 
     def add(self, time: float, seen: Sequence[int]) -> None:
-        """Add a frame, in which so many people of each class are seen."""
+        """Add a frame.
+
+        Args:
+            time: time of the frame in seconds.
+            seen: number of visible people of each class.
+        """
         while time >= ENTRIES * self.step:
             self.step *= 2
             self._frames = [
@@ -108,7 +119,11 @@ class Timeline:
         ]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return an entry for each step with frames: its time, the mean number of people of each class, the share with a mask."""
+        """Return one record per entry that has frames.
+
+        It contains the time in seconds, the mean number of people of each class, and the fraction
+        with a mask.
+        """
         return [
             {"time": round(place * self.step, 3)}
             | {
@@ -127,11 +142,11 @@ class SourceCounts:
 
     Attributes:
         source: the file, address or camera.
-        frames: frames that were looked at.
+        frames: number of processed frames.
         seconds: time of the last one.
-        people: number of people of each of `STATES`; with a zone, of those that were in it.
-        crossed: number of people of each class that crossed the line, by direction.
-        seen: sum over the frames of the people of each class.
+        people: number of people in each of `STATES`; with a zone, of those who were in it.
+        crossed: number of people of each class who crossed the line, by direction.
+        seen: sum over the frames of the visible people of each class.
         timeline: the same over time.
     """
 
@@ -145,10 +160,31 @@ class SourceCounts:
     seen: list[int] = field(default_factory=lambda: [0] * len(CLASS_NAMES))
     timeline: Timeline = field(default_factory=Timeline)
 
+    def add(self, time: float, seen: Sequence[int]) -> None:
+        """Add a frame, in which so many people of each class are visible."""
+        self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
+        self.timeline.add(time, seen)
+
 
 @dataclass
-class _Person:
-    """A track as it was seen last."""
+class Person:
+    """A track: its last detection, and what is known about it.
+
+    Attributes:
+        first: time of the first detection.
+        frame: index of the frame of the last detection.
+        time: time of the last detection.
+        box: xyxy pixels of the last detection, (4,).
+        class_id: class of the last detection.
+        confidence: confidence of the last detection.
+        appeared: whether it counts as a person, see `SETTLED`.
+        reported_class: class in the last event.
+        inside: whether it is in the zone.
+        state: how it is counted, one of `STATES`, or empty if it is not counted yet.
+        counted_class: class when it was counted.
+        bare_since: time since which it has had no mask in the zone, or None.
+        alerted: whether there was an alert since then.
+    """
 
     first: float
     frame: int
@@ -157,27 +193,81 @@ class _Person:
     class_id: int
     confidence: float
     appeared: bool = False
-    told: int = 0
+    reported_class: int = 0
     inside: bool = False
     state: str = ""
-    counted: int = 0
+    counted_class: int = 0
     bare_since: float | None = None
     alerted: bool = False
 
+    def see(self, frame: Frame, box: Any, class_id: int, confidence: float) -> None:
+        """Take over a detection in a new frame."""
+        self.frame, self.time, self.box = frame.index, frame.time, box
+        self.class_id, self.confidence = class_id, confidence
+
+    def follow(
+        self, inside: bool, has_zone: bool, people: Counter[str], alert_after: float | None
+    ) -> list[str]:
+        """Bring the person's state up to date with the last detection.
+
+        Args:
+            inside: whether the person is in the zone; True if there is none.
+            has_zone: whether there is a zone.
+            people: number of people in each of `STATES`; it is updated.
+            alert_after: seconds without a mask after which there is an alert.
+
+        Returns:
+            The events that follow, see `Event`.
+        """
+        events = []
+        if not self.appeared:
+            self.appeared = True
+            events.append("appears")
+        elif self.reported_class != self.class_id:
+            events.append("changes")
+        self.reported_class = self.class_id
+        if has_zone and inside != self.inside:
+            events.append("enters" if inside else "leaves")
+        self.inside = inside
+        if inside and (not self.state or self.counted_class != self.class_id):
+            self._count(people)
+        if not inside or self.class_id != WITHOUT:
+            self.bare_since, self.alerted = None, False
+            return events
+        self.bare_since = self.time if self.bare_since is None else self.bare_since
+        overdue = alert_after is not None and self.time - self.bare_since >= alert_after
+        if overdue and not self.alerted:
+            self.alerted = True
+            events.append("alert")
+        return events
+
+    def _count(self, people: Counter[str]) -> None:
+        if self.state:
+            people[self.state] -= 1
+            self.state = "took_off" if self.class_id == WITHOUT else "put_on"
+        else:
+            self.state = CLASS_NAMES[self.class_id]
+        people[self.state] += 1
+        self.counted_class = self.class_id
+
 
 class Counting(NullSink):
-    """A sink that counts people and tells what happens to them.
+    """A sink that counts people and reports what happens to them.
 
     Args:
-        zone: corners of a polygon as x, y, x, y, …; only people whose face's middle is in it are counted. Numbers that are all
-            from 0 to 1 are shares of the picture's width and height, others pixels.
-        line: x1, y1, x2, y2 in the same way; who crosses it is counted.
-        alert_after: seconds without a mask (in the zone, if there is one) after which there is an alert.
+        zone: corners of a polygon, see `areas.Areas`; only people whose face's center is in it are
+            counted.
+        line: start and end of a line, see `areas.Areas`; people who cross it are counted.
+        alert_after: seconds without a mask (in the zone, if there is one) after which there is an
+            alert.
 
     Attributes:
-        listeners: told of each event.
+        listeners: called with each event.
         path: the file that the counts are written to, if any.
         counts: what was counted, by source.
+
+    Raises:
+        MaskyoloError: the zone or the line cannot be parsed.
     """
 
     def __init__(
@@ -186,46 +276,41 @@ class Counting(NullSink):
         self.listeners: list[Callable[[Event], None]] = []
         self.path: Path | None = None
         self.counts: list[SourceCounts] = []
-        self._zone_points = parse_points(zone, "zone", least=3) if zone is not None else None
-        self._line_points = (
-            parse_points(line, "line", least=2, most=2) if line is not None else None
-        )
-        if alert_after is not None and alert_after < 0:
-            raise MaskyoloError(
-                f"cannot alert after {alert_after:g} seconds; give a number of 0 or more"
-            )
+        self._areas = Areas(zone, line)
         self._alert_after = alert_after
-        self._size = (0, 0)
-        self._zone: sv.PolygonZone | None = None
-        self._line: sv.LineZone | None = None
-        self._people: dict[int, _Person] = {}
+        self._people: dict[int, Person] = {}
         self._frames, self._found = 0, Counter[str]()
         self._saved = 0.0
 
     def people(self) -> Counter[str]:
-        """Return the number of people of each of `STATES` in all sources together."""
+        """Return the number of people in each of `STATES`, in all sources together."""
         return sum((counts.people for counts in self.counts), Counter())
 
     def crossed(self, direction: str) -> Counter[str]:
-        """Return the number of people of each class that crossed the line `in` or `out`, in all sources together."""
+        """Return the number of people of each class who crossed the line, in all sources together.
+
+        Args:
+            direction: `in` or `out`.
+        """
         return sum((counts.crossed[direction] for counts in self.counts), Counter())
 
     def share_with_mask(self) -> float | None:
-        """Return the share of the people seen, over all frames, that wear a mask; None where nobody was seen."""
+        """Return the fraction of visible people, over all frames, who wear a mask; None if none."""
         return _share(
             [sum(numbers) for numbers in zip(*(counts.seen for counts in self.counts), strict=True)]
         )
 
     def summary(self) -> str:
-        """Return the counts as lines for people."""
+        """Return the counts as lines of text."""
         people = self.people()
         share = self.share_with_mask()
         lines = [
-            f"{counted(sum(people.values()), 'person', 'people')}: {people['with_mask']} with a mask, {people['without_mask']} without, "
+            f"{counted(sum(people.values()), 'person', 'people')}: "
+            f"{people['with_mask']} with a mask, {people['without_mask']} without, "
             f"{people['put_on']} put one on, {people['took_off']} took one off"
             + (f"; {share:.0%} of the time with a mask" if share is not None else "")
         ]
-        if self._line_points:
+        if self._areas.has_line:
             crossings = [
                 f"{direction} "
                 + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in CLASS_NAMES)
@@ -235,80 +320,54 @@ class Counting(NullSink):
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """Return the counts as `counts.json` has them; people only where something was tracked."""
-
-        def counted(
-            people: Counter[str], crossed: Callable[[str], Counter[str]], share: float | None
-        ) -> dict[str, Any]:
-            found: dict[str, Any] = {"people": sum(people.values())} | {
-                state: people[state] for state in STATES
-            }
-            found["share_with_mask"] = share
-            if self._line_points:
-                found["line"] = {
-                    way: {name: crossed(way)[name] for name in CLASS_NAMES} for way in ("in", "out")
-                }
-            return found
-
-        detections = {
+        """Return the counts as `counts.json` has them; people only if something was tracked."""
+        record: dict[str, Any] = {
             "frames": self._frames,
             "detections": {name: self._found[name] for name in CLASS_NAMES},
         }
         if not self.counts:
-            return detections
-        return (
-            detections
-            | counted(self.people(), self.crossed, self.share_with_mask())
-            | {
-                "sources": [
-                    {
-                        "source": counts.source,
-                        "frames": counts.frames,
-                        "seconds": round(counts.seconds, 3),
-                    }
-                    | counted(counts.people, counts.crossed.__getitem__, _share(counts.seen))
-                    | {"step": counts.timeline.step, "timeline": counts.timeline.records()}
-                    for counts in self.counts
-                ]
+            return record
+        crossed = {way: self.crossed(way) for way in ("in", "out")}
+        record |= self._people_record(self.people(), crossed, self.share_with_mask())
+        record["sources"] = [
+            {
+                "source": counts.source,
+                "frames": counts.frames,
+                "seconds": round(counts.seconds, 3),
             }
-        )
+            | self._people_record(counts.people, counts.crossed, _share(counts.seen))
+            | {"step": counts.timeline.step, "timeline": counts.timeline.records()}
+            for counts in self.counts
+        ]
+        return record
 
     def write(self, result: Result) -> None:
-        """Count a frame's detections and, where they are tracked, people; see `Sink`."""
+        """Count a frame's detections and, if they are tracked, people; see `Sink`."""
         frame, found = result.frame, result.detections
         self._frames += 1
         self._found.update(map(str, found.data["class_name"]))
-        tracks = found.tracker_id
-        if tracks is None:
+        if found.tracker_id is None:
             return
         if not self.counts or self.counts[-1].source != frame.source:
             self.finish()
             self.counts.append(SourceCounts(frame.source))
-        self._fit(frame.image.shape[1], frame.image.shape[0])
+        self._areas.fit(frame.image.shape[1], frame.image.shape[0])
         here = self.counts[-1]
         here.frames, here.seconds = here.frames + 1, frame.time
-        rows: Any = zip(tracks, found.xyxy, found.class_id, found.confidence, strict=True)  # type: ignore[arg-type]
-        now = []
-        for track, box, class_id, confidence in rows:
-            if track < 1:
-                continue
-            person = self._people.setdefault(
-                int(track), _Person(frame.time, 0, 0.0, box, int(class_id), 0.0)
-            )
-            person.frame, person.time, person.box = frame.index, frame.time, box
-            person.class_id, person.confidence = int(class_id), float(confidence)
-            if frame.time - person.first >= SETTLED:
-                now.append(int(track))
-        inside = self._inside(now)
-        for track in now:
-            self._follow(track, self._people[track], track in inside)
+        settled = self._see(frame, found)
+        inside = self._inside(settled)
+        for track in settled:
+            person = self._people[track]
+            for event in person.follow(
+                track in inside, self._areas.has_zone, here.people, self._alert_after
+            ):
+                self._report(event, track)
         self._cross()
         seen = [
             sum(self._people[track].class_id == class_id for track in inside)
             for class_id in range(len(CLASS_NAMES))
         ]
-        here.seen = [before + more for before, more in zip(here.seen, seen, strict=True)]
-        here.timeline.add(frame.time, seen)
+        here.add(frame.time, seen)
         self._end(
             track
             for track, person in self._people.items()
@@ -321,7 +380,8 @@ class Counting(NullSink):
     def finish(self) -> None:
         """End every track of the source; see `Sink`."""
         self._end(self._people)
-        self._line, self._size, self._saved = None, (0, 0), 0.0
+        self._areas.reset()
+        self._saved = 0.0
 
     def close(self) -> None:
         """End every track and write the counts; see `Sink`."""
@@ -330,71 +390,44 @@ class Counting(NullSink):
             self._save()
 
     def draw_overlay(self, image: ImageArray) -> None:
-        """Draw the zone and the line with its counts into a picture, BGR uint8 (H, W, 3)."""
-        import supervision as sv
+        """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3)."""
+        self._areas.draw(image)
 
-        height, width = image.shape[:2]
-        thickness = max(round(min(width, height) / 300), 1)
-        if self._zone:
-            sv.draw_polygon(image, self._zone.polygon, sv.Color.WHITE, thickness)
-        if self._line and self._line_points:
-            start, end = self._fitted(self._line_points, width, height).tolist()
-            cv2.line(image, start, end, (255, 255, 255), thickness, cv2.LINE_AA)
-            text = f"in {self._line.in_count} out {self._line.out_count}"
-            scale = sv.calculate_optimal_text_scale((width, height))
-            middle = ((start[0] + end[0]) // 2, (start[1] + end[1]) // 2)
-            cv2.putText(
-                image,
-                text,
-                middle,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                scale,
-                (0, 0, 0),
-                3 * thickness,
-                cv2.LINE_AA,
-            )
-            cv2.putText(
-                image,
-                text,
-                middle,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                scale,
-                (255, 255, 255),
-                thickness,
-                cv2.LINE_AA,
-            )
+    def _people_record(
+        self, people: Counter[str], crossed: dict[str, Counter[str]], share: float | None
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = {"people": sum(people.values())}
+        record |= {state: people[state] for state in STATES}
+        record["share_with_mask"] = share
+        if self._areas.has_line:
+            record["line"] = {
+                way: {name: counts[name] for name in CLASS_NAMES} for way, counts in crossed.items()
+            }
+        return record
 
-    def _fit(self, width: int, height: int) -> None:
-        """Lay zone and line over pictures of this size."""
-        import supervision as sv
-
-        if self._size == (width, height):
-            return
-        self._size = (width, height)
-        if self._zone_points:
-            polygon = self._fitted(self._zone_points, width, height).clip(0, (width, height))
-            if not _crosses(polygon, width, height):
-                raise MaskyoloError(
-                    f"the --zone lies outside of the picture, which has {width} x {height} pixels; correct its corners"
-                )
-            self._zone = sv.PolygonZone(polygon, triggering_anchors=[sv.Position.CENTER])
-        if self._line_points:
-            start, end = (
-                sv.Point(*point)
-                for point in self._fitted(self._line_points, width, height).tolist()
+    def _see(self, frame: Frame, found: sv.Detections) -> list[int]:
+        """Update the tracks that were detected in a frame; return those that count as people."""
+        rows: Any = zip(
+            found.tracker_id,  # type: ignore[arg-type]
+            found.xyxy,
+            found.class_id,  # type: ignore[arg-type]
+            found.confidence,  # type: ignore[arg-type]
+            strict=True,
+        )
+        settled = []
+        for track, box, class_id, confidence in rows:
+            if track < 1:
+                continue
+            person = self._people.setdefault(
+                int(track), Person(frame.time, 0, 0.0, box, int(class_id), 0.0)
             )
-            if start == end:
-                raise MaskyoloError("the --line has no length; give two different points")
-            self._line = sv.LineZone(
-                start, end, triggering_anchors=[sv.Position.CENTER], minimum_crossing_threshold=2
-            )
-
-    @staticmethod
-    def _fitted(points: Sequence[tuple[float, float]], width: int, height: int) -> Any:
-        shares = all(0 <= value <= 1 for point in points for value in point)
-        return np.rint(np.array(points) * ((width, height) if shares else 1)).astype(np.int64)
+            person.see(frame, box, int(class_id), float(confidence))
+            if frame.time - person.first >= SETTLED:
+                settled.append(int(track))
+        return settled
 
     def _detections(self, tracks: Sequence[int]) -> sv.Detections:
+        """Return the last detections of these tracks."""
         import supervision as sv
 
         people = [self._people[track] for track in tracks]
@@ -405,71 +438,34 @@ class Counting(NullSink):
         )
 
     def _inside(self, tracks: Sequence[int]) -> set[int]:
-        if self._zone is None:
+        """Return those of the tracks that are in the zone; all of them if there is none."""
+        if not self._areas.has_zone:
             return set(tracks)
-        return {
-            track
-            for track, inside in zip(
-                tracks, self._zone.trigger(self._detections(tracks)), strict=True
-            )
-            if inside
-        }
+        inside = self._areas.inside(self._detections(tracks))
+        return {track for track, is_inside in zip(tracks, inside, strict=True) if is_inside}
 
     def _cross(self) -> None:
-        """Count who crosses the line; one that is not seen just now stays where it was seen last."""
-        if self._line is None:
+        """Count who crosses the line; anyone not visible now stays where they were last seen."""
+        if not self._areas.has_line:
             return
         tracks = [track for track, person in self._people.items() if person.appeared]
-        for direction, crossed in zip(
-            ("in", "out"), self._line.trigger(self._detections(tracks)), strict=True
-        ):
+        crossings = self._areas.crossings(self._detections(tracks))
+        for direction, crossed in zip(("in", "out"), crossings, strict=True):
             for track in np.array(tracks, np.int64)[crossed].tolist():
                 self.counts[-1].crossed[direction][CLASS_NAMES[self._people[track].class_id]] += 1
-                self._tell(f"crosses_{direction}", track)
-
-    def _follow(self, track: int, person: _Person, inside: bool) -> None:
-        """Tell what is new about a person who is seen, and count them."""
-        if not person.appeared:
-            person.appeared = True
-            self._tell("appears", track)
-        elif person.told != person.class_id:
-            self._tell("changes", track)
-        person.told = person.class_id
-        if self._zone and inside != person.inside:
-            self._tell("enters" if inside else "leaves", track)
-        person.inside = inside
-        if inside and (not person.state or person.counted != person.class_id):
-            people = self.counts[-1].people
-            if person.state:
-                people[person.state] -= 1
-                person.state = "took_off" if person.class_id == WITHOUT else "put_on"
-            else:
-                person.state = CLASS_NAMES[person.class_id]
-            people[person.state] += 1
-            person.counted = person.class_id
-        if not inside or person.class_id != WITHOUT:
-            person.bare_since, person.alerted = None, False
-            return
-        person.bare_since = person.time if person.bare_since is None else person.bare_since
-        if (
-            self._alert_after is not None
-            and not person.alerted
-            and person.time - person.bare_since >= self._alert_after
-        ):
-            person.alerted = True
-            self._tell("alert", track)
+                self._report(f"crosses_{direction}", track)
 
     def _end(self, tracks: Iterable[int]) -> None:
-        """Tell of people who are not seen any more, in the order of their last sights, and forget them."""
+        """Report and forget people who are no longer seen, in the order they were last seen."""
         for track in sorted(tracks, key=lambda track: self._people[track].time):
             if self._people[track].appeared:
-                self._tell("ends", track)
+                self._report("ends", track)
             del self._people[track]
 
-    def _tell(self, event: str, track: int) -> None:
+    def _report(self, name: str, track: int) -> None:
         person = self._people[track]
-        told = Event(
-            event,
+        event = Event(
+            name,
             self.counts[-1].source,
             person.frame,
             person.time,
@@ -478,7 +474,7 @@ class Counting(NullSink):
             person.confidence,
         )
         for listener in self.listeners:
-            listener(told)
+            listener(event)
 
     def _save(self) -> None:
         if self.path:
@@ -486,13 +482,13 @@ class Counting(NullSink):
 
 
 class EventFile(LineFile):
-    """Writes one line per event, as CSV with a head or as JSON, by the suffix of the file.
+    """Writes one line per event, as CSV with a header or as JSON, by the file's suffix.
 
     Args:
         path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
 
     Raises:
-        OutputError: no space left, no permission, no such folder.
+        OutputError: no space left, no permission, or no such folder.
         MaskyoloError: another suffix.
     """
 
@@ -507,10 +503,15 @@ class EventFile(LineFile):
 
     @staticmethod
     def check(path: Path) -> None:
-        """Check that the suffix says how to write."""
+        """Check the suffix, which determines the format.
+
+        Raises:
+            MaskyoloError: an unknown suffix.
+        """
         if path.suffix.lower() not in (".csv", ".jsonl", ".json"):
             raise MaskyoloError(
-                f"cannot write events to {path}: '{path.suffix}' is no known kind; give a .csv or .jsonl file"
+                f"cannot write events to {path}: unknown suffix '{path.suffix}'",
+                "use a .csv or .jsonl file",
             )
 
     def __call__(self, event: Event) -> None:
@@ -522,39 +523,8 @@ class EventFile(LineFile):
             self.line(json.dumps({key: record[key] for key in self.FIELDS}, ensure_ascii=False))
 
 
-def parse_points(
-    text: str, name: str, least: int, most: int | None = None
-) -> list[tuple[float, float]]:
-    """Parse points written as x1,y1,x2,y2 and so on.
-
-    Raises:
-        MaskyoloError: no numbers, an odd number of them, negative ones, or too few or too many points.
-    """
-    wanted = f"give {'x1,y1,x2,y2' if most == 2 else 'x1,y1,x2,y2,x3,y3,… with three corners or more'}, in pixels or in shares from 0 to 1"
-    try:
-        values = [float(part) for part in text.replace(" ", "").split(",")]
-    except ValueError as error:
-        raise MaskyoloError(
-            f"cannot read --{name} '{text}': these are not numbers with commas; {wanted}"
-        ) from error
-    if len(values) % 2 or len(values) < 2 * least or (most and len(values) > 2 * most):
-        raise MaskyoloError(f"cannot read --{name} '{text}': {len(values)} numbers; {wanted}")
-    if not all(0 <= value < 1e6 for value in values):
-        raise MaskyoloError(
-            f"cannot read --{name} '{text}': a number is outside of every picture; {wanted}"
-        )
-    return list(zip(values[::2], values[1::2], strict=True))
-
-
-def _crosses(polygon: Any, width: int, height: int) -> bool:
-    """Tell whether any pixel of a picture lies in a polygon."""
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [polygon.astype(np.int32)], 1)
-    return bool(mask.any())
-
-
 def _share(seen: Sequence[int]) -> float | None:
-    """Return the share of the class with_mask, or None where nobody was seen."""
+    """Return the fraction of people with a mask, or None if nobody was seen."""
     return round(seen[1 - WITHOUT] / sum(seen), 4) if sum(seen) else None
 
 

@@ -1,6 +1,8 @@
-"""Reading, inference and writing at the same time: frames are read ahead in one thread, looked at in a few, and come out in order.
+"""Reads, detects and writes at the same time.
 
-Files give every frame once. Of a camera or stream only the newest frame counts: whoever is slower than it never lags behind.
+One thread reads frames ahead, a few threads detect in them, and results come out in order. Files
+yield every frame once. Of a camera or stream only the newest frame counts, so that a slow detector
+never lags behind.
 """
 
 from __future__ import annotations
@@ -26,20 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Detected", "Ended", "Failed", "Interrupted", "Outcome", "results"]
 
-#: Frames read ahead, and the bytes of pixels from which fewer are.
+#: Number of frames read ahead, and the number of bytes above which fewer are.
 AHEAD = 4
-MOST_BYTES = 96 << 20
+MAX_BYTES = 96 << 20
 
-#: Seconds without a new frame after which `on_idle` is called, again and again.
+#: Seconds without a new frame after which `on_idle` is called, repeatedly.
 IDLE = 0.1
 
-#: Seconds between two tries to reach a camera or stream again: the first, and the most; each wait is twice the one before.
+#: Seconds between two attempts to reconnect to a camera or stream: the first wait, and the longest.
+#: Each wait is twice as long as the previous one.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 
 
 @dataclass(frozen=True)
 class Detected:
-    """A frame and what is in it."""
+    """A frame and its detections."""
 
     source: Source
     frame: Frame
@@ -48,7 +51,7 @@ class Detected:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A camera or stream broke off and is tried again."""
+    """A camera or stream broke off; reconnecting to it is being tried."""
 
     source: Source
     error: SourceError
@@ -56,7 +59,7 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Failed:
-    """A source could not be read, or not from frame `index` on."""
+    """A source could not be read from frame `index` on."""
 
     source: Source
     index: int
@@ -81,19 +84,21 @@ def results(
     on_dropped: Callable[[int], None] | None = None,
     on_idle: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome, None, None]:
-    """Yield what is found in every frame of every source, in order, and how each source ends.
+    """Yield the detections of every frame of every source, in order, and how each source ends.
 
-    Frames of files go to as many threads at once as the detector says that it takes (`detector.workers`; without that it is
-    called in this thread only). Close the iterator to stop early: the thread that reads is gone within a second, unless a
-    camera's driver holds it.
+    Frames of files are processed in as many threads at once as the detector's `workers` attribute
+    says; a detector without it is only called in this thread. Close the iterator to stop early: the
+    reading thread then ends within a second, unless a camera's driver blocks it.
 
     Args:
         sources: what to read, one after the other.
-        detector: finds faces in a picture.
-        vid_stride: look at every n-th frame of a video.
-        reconnect: seconds for which a camera or stream that broke off is tried again before it counts as failed.
-        on_dropped: told how many frames of a camera or stream were passed over, each time some were.
-        on_idle: called in the caller's thread, some times a second, while there is no frame.
+        detector: finds faces in an image.
+        vid_stride: process every n-th frame of a video.
+        reconnect: how long to try to reconnect to a camera or stream before it counts as failed,
+            in seconds.
+        on_dropped: called with the number of frames of a camera or stream that were skipped, each
+            time some were.
+        on_idle: called in the caller's thread, several times per second, while there is no frame.
     """
     workers = getattr(detector, "workers", 1)
     stop = threading.Event()
@@ -101,32 +106,26 @@ def results(
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     opencv_threads = cv2.getNumThreads()
     if pool:
-        cv2.setNumThreads(
-            1
-        )  # every core has a frame; OpenCV's own threads would spin for their share of it
+        # every core has its own frame; OpenCV's threads would only compete for the cores
+        cv2.setNumThreads(1)
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
     def first() -> Outcome:
         item, future = pending.popleft()
         if not isinstance(item, _Read):
             return item
-        return Detected(
-            item.source, item.frame, future.result() if future else detector(item.frame.image)
-        )
+        detections = future.result() if future else detector(item.frame.image)
+        return Detected(item.source, item.frame, detections)
 
     try:
         for item in ahead:
-            pending.append(
-                (
-                    item,
-                    pool.submit(detector, item.frame.image)
-                    if pool and isinstance(item, _Read)
-                    else None,
-                )
-            )
+            future = None
+            if pool and isinstance(item, _Read):
+                future = pool.submit(detector, item.frame.image)
+            pending.append((item, future))
             room = 0 if pool is None or _is_live(item) else workers
             while len(pending) > room or (
-                len(pending) > 1 and _bytes(item for item, _ in pending) > MOST_BYTES
+                len(pending) > 1 and _bytes(item for item, _ in pending) > MAX_BYTES
             ):
                 yield first()
         while pending:
@@ -154,7 +153,7 @@ def _read(
     for source in sources:
         index = 0
         try:
-            for item in _again(source, vid_stride, reconnect, stop):
+            for item in _reconnected(source, vid_stride, reconnect, stop):
                 if isinstance(item, _Read):
                     index = item.frame.index + 1
                 yield item
@@ -164,10 +163,13 @@ def _read(
             yield Ended(source)
 
 
-def _again(
+def _reconnected(
     source: Source, vid_stride: int, reconnect: float, stop: threading.Event
 ) -> Iterator[_Read | Interrupted]:
-    """Yield a source's frames; a camera or stream that breaks off is opened anew, its frames numbered and timed on."""
+    """Yield a source's frames; reopen a camera or stream that breaks off.
+
+    The numbers and times of its frames continue.
+    """
     index, begun, wait = 0, 0.0, FIRST_WAIT
     lost: float | None = None
     while True:
@@ -188,17 +190,23 @@ def _again(
                 raise error
             return
         if wait == FIRST_WAIT:
-            patience = f"for {reconnect:g} s" if math.isfinite(reconnect) else "until it is back"
-            yield Interrupted(
-                source, SourceError(f"{error or source.name + ' ended'}; trying again {patience}")
-            )
+            yield Interrupted(source, _reconnecting(source, error, reconnect))
         if stop.wait(min(wait, reconnect)):
             return
         wait = min(2 * wait, LONGEST_WAIT)
 
 
+def _reconnecting(source: Source, error: SourceError | None, reconnect: float) -> SourceError:
+    """Return the error of an interruption, whose remedy says that reconnecting is being tried."""
+    duration = f"for {reconnect:g} s" if math.isfinite(reconnect) else "until it is back"
+    remedy = f"trying to reconnect {duration}"
+    if error is None:
+        return SourceError(f"{source.name} ended", remedy)
+    return SourceError(error.problem, f"{error.remedy}; {remedy}" if error.remedy else remedy)
+
+
 class _ReadAhead:
-    """Iterates over items that a thread of its own takes from `items`, some ahead; frames of live sources only while they are new."""
+    """Iterates over `items`, which its own thread reads ahead; drops outdated live frames."""
 
     def __init__(
         self,
@@ -218,10 +226,10 @@ class _ReadAhead:
     def __iter__(self) -> Iterator[_Item]:
         while True:
             with self._changed:
-                there = self._changed.wait_for(lambda: self._ready or self._over, timeout=IDLE)
-                if there and not self._ready:
+                changed = self._changed.wait_for(lambda: self._ready or self._over, timeout=IDLE)
+                if changed and not self._ready:
                     break
-                item = self._ready.popleft() if there else None
+                item = self._ready.popleft() if changed else None
                 self._changed.notify_all()
             if item is None:
                 self._on_idle()
@@ -231,7 +239,7 @@ class _ReadAhead:
             raise self._error
 
     def close(self) -> None:
-        """Stop the thread; one that a driver holds ends with the process."""
+        """Stop the thread; one that a driver blocks ends with the process."""
         self._stop.set()
         with self._changed:
             self._ready.clear()
@@ -240,14 +248,13 @@ class _ReadAhead:
 
     def _fill(self) -> None:
         try:
-            with closing(
-                self._items
-            ):  # here, as a camera's driver may want the thread that opened it
+            # closed here, as a camera's driver may need the thread that opened it
+            with closing(self._items):
                 for item in self._items:
                     if self._stop.is_set():
                         break
                     self._put(item)
-        except BaseException as error:  # noqa: BLE001  raised where the items are taken
+        except BaseException as error:  # noqa: BLE001  raised where the items are consumed
             self._error = error
         finally:
             with self._changed:
@@ -270,7 +277,7 @@ class _ReadAhead:
 
     def _has_room(self) -> bool:
         return len(self._ready) < AHEAD and (
-            len(self._ready) < 2 or _bytes(self._ready) < MOST_BYTES
+            len(self._ready) < 2 or _bytes(self._ready) < MAX_BYTES
         )
 
 

@@ -1,4 +1,4 @@
-"""Where results go: drawn pictures and videos, JSONL, YOLO label files, crops, a window."""
+"""Outputs: annotated images and videos, JSONL, YOLO label files, crops, a window."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ __all__ = [
     "json_record",
 ]
 
-#: Colours of the classes, as hex: green with a mask, red without; dark enough for white text.
+#: Colors of the classes, as hex: green with a mask, red without; dark enough for white text.
 COLORS = ("#008c3a", "#d0021b")
 
-#: How x264 encodes: as good a picture as `veryfast` with 23 in two thirds of its time, in a file a quarter larger; with hardly any
-#: frames kept to look ahead at it takes half the memory.
+#: Settings of x264. The quality is that of `veryfast` with 23, in two thirds of the time and a file
+#: that is a quarter larger; a short lookahead halves the memory.
 _ENCODING = {"preset": "superfast", "crf": "27", "rc-lookahead": "2", "bf": "1"}
 
-#: Formats that drawn pictures are written in; any other becomes JPEG.
+#: Suffixes of the formats that annotated images are written in; any other becomes JPEG.
 WRITABLE = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
@@ -65,7 +65,11 @@ class Quit(Exception):  # noqa: N818  not an error
 
 @dataclass(frozen=True)
 class Result:
-    """A frame and what was found in it."""
+    """A frame and its detections.
+
+    Attributes:
+        overlay: draws what the run adds to an annotated frame, such as a zone.
+    """
 
     frame: Frame
     detections: sv.Detections
@@ -73,7 +77,7 @@ class Result:
 
     @cached_property
     def drawn(self) -> ImageArray:
-        """A copy of the frame with the detections and what the run lays over it drawn, made once for all sinks."""
+        """A copy of the frame with detections and overlay drawn, made once for all sinks."""
         drawn = draw_detections(self.frame.image, self.detections)
         if self.overlay:
             self.overlay(drawn)
@@ -81,47 +85,49 @@ class Result:
 
 
 class Sink(Protocol):
-    """Takes the results of one run in their order."""
+    """Receives the results of one run, in order."""
 
     def write(self, result: Result) -> None:
-        """Take one result.
+        """Write one result.
 
         Raises:
-            OutputError: no space left, no permission.
+            OutputError: no space left, or no permission.
         """
         ...
 
     def fail(self, source: str, index: int, error: str) -> None:
-        """Take note that `source` could not be read from frame `index` on."""
+        """Record that `source` could not be read from frame `index` on."""
         ...
 
     def finish(self) -> None:
-        """Complete what belongs to the source that has just ended."""
+        """Complete the outputs of the source that has just ended."""
         ...
 
     def close(self) -> None:
-        """Complete everything; what was taken is on disk and whole afterwards."""
+        """Complete everything, so that all results are on disk and every file is whole."""
         ...
 
 
 class NullSink:
-    """Takes no note of anything; sinks that need only a part of the protocol start from it."""
+    """Ignores everything; base of sinks that need only part of the protocol."""
 
     def write(self, result: Result) -> None:
-        """Take no note; see `Sink`."""
+        """Ignore it; see `Sink`."""
 
     def fail(self, source: str, index: int, error: str) -> None:
-        """Take no note; see `Sink`."""
+        """Ignore it; see `Sink`."""
 
     def finish(self) -> None:
-        """Have nothing to complete; see `Sink`."""
+        """Do nothing; see `Sink`."""
 
     def close(self) -> None:
-        """Have nothing to complete; see `Sink`."""
+        """Do nothing; see `Sink`."""
 
 
 class Sinks:
-    """Several sinks as one, opened when the first result comes, so that a run that finds nothing to read leaves nothing behind.
+    """Several sinks as one, opened at the first result.
+
+    A run that finds nothing to read therefore leaves no files.
 
     Args:
         make: opens the sinks one by one.
@@ -133,22 +139,22 @@ class Sinks:
         self._closing = ExitStack()
 
     def write(self, result: Result) -> None:
-        """Hand a result to each sink; see `Sink`."""
+        """Pass a result to each sink; see `Sink`."""
         for sink in self._open():
             sink.write(result)
 
     def fail(self, source: str, index: int, error: str) -> None:
-        """Tell each sink; see `Sink`."""
+        """Inform each sink; see `Sink`."""
         for sink in self._open():
             sink.fail(source, index, error)
 
     def finish(self) -> None:
-        """Tell each sink; see `Sink`."""
+        """Inform each sink; see `Sink`."""
         for sink in self._sinks or []:
             sink.finish()
 
     def close(self) -> None:
-        """Close every sink, also when one of them cannot be, and to the end, however often Ctrl-C is pressed; see `Sink`."""
+        """Close every sink, even if one fails, and however often Ctrl-C is pressed; see `Sink`."""
         with uninterrupted():
             self._closing.close()
 
@@ -162,15 +168,16 @@ class Sinks:
 
 
 class _Names:
-    """Gives each source a name of its own in one folder: its stem, or `stem_2`, … where another source has it.
+    """Gives each source a unique name in one folder: its stem, or `stem_2`, … if that is taken.
 
-    A picture `clip_0` is in the way of a video `clip`, too, whose first frame's files are called so.
+    An image `clip_0` also blocks the name of a video `clip`, whose first frame's files would have
+    the same name.
     """
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, bool], str] = {}
         self._taken: set[tuple[str, bool]] = set()
-        self._videos: set[str] = set()  # that pictures are in the way of
+        self._videos: set[str] = set()  # names that images block
 
     def __call__(self, frame: Frame) -> str:
         still = frame.kind == "image"
@@ -192,7 +199,7 @@ class _Names:
 
 
 class Drawings(NullSink):
-    """Writes what is drawn: pictures under their own name, videos as `.mp4`, into `folder`.
+    """Writes annotated images, under their own names, and videos, as `.mp4`, into `folder`.
 
     Args:
         folder: an existing folder.
@@ -204,18 +211,17 @@ class Drawings(NullSink):
         self._video: VideoWriter | None = None
 
     def write(self, result: Result) -> None:
-        """Write a picture or a video's next frame; see `Sink`."""
+        """Write an image or a video's next frame; see `Sink`."""
         frame = result.frame
         if frame.kind == "image":
             suffix = Path(frame.source).suffix
-            path = self._folder / (
-                self._name(frame) + (suffix if suffix.lower() in WRITABLE else ".jpg")
-            )
-            if path.exists() and path.samefile(
-                frame.source if Path(frame.source).exists() else self._folder
-            ):
+            suffix = suffix if suffix.lower() in WRITABLE else ".jpg"
+            path = self._folder / (self._name(frame) + suffix)
+            source = Path(frame.source)
+            if path.exists() and source.exists() and path.samefile(source):
                 raise OutputError(
-                    f"cannot write {path}: it is the source itself; choose another --project or --name"
+                    f"cannot write {path}: it is the source itself",
+                    "choose another --project or --name",
                 )
             write_image(path, result.drawn)
             return
@@ -232,22 +238,24 @@ class Drawings(NullSink):
             video.close()
 
     def close(self) -> None:
-        """Close the video that is open; see `Sink`."""
+        """Close the open video; see `Sink`."""
         self.finish()
 
 
 class VideoWriter:
-    """Writes an H.264 MP4 that any player shows, by way of a temporary file that is moved into place by `close`.
+    """Writes an H.264 MP4 that any player supports.
 
-    Should it never come to that, as the process is killed or the disk full, the temporary file can be played up to its last second.
+    It is written to a temporary file, which `close` moves into place. If the process is killed or
+    the disk is full, the temporary file can be played up to its last second.
 
     Args:
         path: the `.mp4` to write.
-        rate: frames a second.
-        timed: give each frame the time it is written with, as a camera's frames come unevenly, instead of its place.
+        rate: frames per second.
+        timed: give each frame the time passed to `write`, as a camera's frames are unevenly spaced,
+            instead of a time by its index.
 
     Raises:
-        OutputError: no space left, no permission.
+        OutputError: no space left, or no permission.
     """
 
     def __init__(self, path: Path, rate: Fraction, timed: bool = False) -> None:
@@ -273,7 +281,13 @@ class VideoWriter:
             self._stream.codec_context.time_base = self._base
 
     def write(self, image: ImageArray, time: float = 0.0) -> None:
-        """Write one picture, BGR uint8 (H, W, 3); later ones are scaled to the first one's size, odd sides padded by a pixel."""
+        """Write one frame.
+
+        Args:
+            image: BGR uint8 (H, W, 3). It is scaled to the size of the first one; odd sides are
+                padded by a pixel.
+            time: time of the frame in seconds, if the video is `timed`.
+        """
         import av
 
         height, width = image.shape[:2]
@@ -288,14 +302,13 @@ class VideoWriter:
                 cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE),
                 np.uint8,
             )
-        picture = av.VideoFrame.from_numpy_buffer(
-            np.ascontiguousarray(image), format="bgr24"
-        )  # not copied, unlike by from_ndarray
+        # from_ndarray would copy the image
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")
         self._pts = max(self._pts + 1, round(time / self._base)) if self._timed else self._count
-        picture.pts, picture.time_base = self._pts, self._base
+        frame.pts, frame.time_base = self._pts, self._base
         self._count += 1
         with output_errors(self._path):
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Complete the file and move it into place."""
@@ -313,28 +326,27 @@ class VideoWriter:
 
 
 class LineFile(NullSink):
-    """Writes lines of text, each at once and whole, to `path + ".part"`; `close` moves that into place.
+    """Writes whole lines of text at once to `path + ".part"`, which `close` moves into place.
 
-    So the file of the final name is never half, and the temporary one is valid up to its last line at any moment, also
-    after a crash. A pipe or device (`/dev/stdout`) is written to as it is.
+    The final file is therefore never incomplete, and the temporary one is always valid up to its
+    last line, even after a crash. A pipe or device (`/dev/stdout`) is written to directly.
 
     Args:
-        path: the file to write; one that exists is replaced by `close`.
+        path: the file to write; `close` replaces an existing one.
 
     Raises:
-        OutputError: no space left, no permission, no such folder.
+        OutputError: no space left, no permission, or no such folder.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(
-            str(path)
-        )  # may lead to a plain file
+        # our own standard output may be a plain file, which must not be replaced
+        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))
         special = own is not None or (path.exists() and not path.is_file() and not path.is_dir())
         self._part = path if special else path.with_name(path.name + ".part")
         with output_errors(path):
             if path.is_dir():
-                raise OutputError(f"cannot write {path}: it is a folder; give a file's name")
+                raise OutputError(f"cannot write {path}: it is a folder", "use the name of a file")
             if not special:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._file = (
@@ -353,7 +365,7 @@ class LineFile(NullSink):
 
     def line(self, text: str) -> None:
         """Write a line."""
-        line = (text + "\n").encode(errors="backslashreplace")  # a name may be no valid Unicode
+        line = (text + "\n").encode(errors="backslashreplace")  # a file name may be invalid Unicode
         with output_errors(self._path):
             try:
                 written = 0
@@ -382,7 +394,9 @@ class JsonLines(LineFile):
 
 
 class LabelFiles(NullSink):
-    """Writes YOLO label files: `stem.txt` of a picture, `stem_FRAME.txt` of a video's frame; an empty one where nothing was found.
+    """Writes YOLO label files: `stem.txt` per image, `stem_FRAME.txt` per frame of a video.
+
+    A file is empty if nothing was found.
 
     Args:
         folder: an existing folder.
@@ -407,7 +421,9 @@ class LabelFiles(NullSink):
 
 
 class Crops(NullSink):
-    """Writes each detection as a picture of its own: `folder/CLASS/stem_NUMBER.jpg`, of a video `stem_FRAME_NUMBER.jpg`.
+    """Writes an image of each detection: `folder/CLASS/stem_NUMBER.jpg`.
+
+    For a frame of a video, it is `stem_FRAME_NUMBER.jpg`.
 
     Args:
         folder: an existing folder.
@@ -437,12 +453,13 @@ class Crops(NullSink):
 
 
 class Window:
-    """Shows what is drawn; `q` or Esc quits, any other key goes on from a still picture.
+    """Shows annotated frames; `q` or Esc quits, any other key continues after a still image.
 
-    A frame of a camera or stream says how long ago it was taken.
+    Frames of a camera or stream are labeled with the time since they were taken.
 
     Raises:
-        OutputError: no window can be opened here. A child process tries it first, as OpenCV ends the process that fails.
+        OutputError: no window can be opened here. A child process tries it first, because OpenCV
+            aborts the process in which it fails.
     """
 
     TITLE = "maskyolo (q quits)"
@@ -450,7 +467,7 @@ class Window:
     def __init__(self) -> None:
         if reason := _no_window():
             raise OutputError(
-                f"cannot show a window: {reason}; run without --show and look at the saved pictures"
+                f"cannot show a window: {reason}", "run without --show and open the saved images"
             )
         self._shape: tuple[int, ...] = ()
 
@@ -458,7 +475,7 @@ class Window:
         """Show a frame.
 
         Raises:
-            Quit: the user has had enough.
+            Quit: the user closed the window.
         """
         image = result.drawn
         if not self._shape:
@@ -473,28 +490,20 @@ class Window:
             )
         if result.frame.kind == "live":
             latency = f"{1000 * (time.monotonic() - result.frame.taken):.0f} ms"
-            image = cv2.putText(
-                image.copy(),
-                latency,
-                (8, 24),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.7,
-                (255, 255, 255),
-                2,
-                cv2.LINE_AA,
-            )
+            font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
+            image = cv2.putText(image.copy(), latency, (8, 24), font, 0.7, white, 2, cv2.LINE_AA)
         cv2.imshow(self.TITLE, image)
-        while (
-            not self._pressed(50 if result.frame.kind == "image" else 1)
-            and result.frame.kind == "image"
-        ):
-            pass
+        if result.frame.kind == "image":
+            while not self._pressed(50):
+                pass
+        else:
+            self._pressed(1)
 
     def idle(self) -> None:
-        """Listen to the user while no frame comes.
+        """Respond to the user while there is no frame.
 
         Raises:
-            Quit: the user has had enough.
+            Quit: the user closed the window.
         """
         if self._shape:
             self._pressed(1)
@@ -505,7 +514,7 @@ class Window:
             cv2.destroyAllWindows()
 
     def _pressed(self, wait: int) -> bool:
-        """Wait some milliseconds for a key and tell whether one was pressed."""
+        """Wait up to `wait` milliseconds for a key; return whether one was pressed."""
         key = cv2.waitKey(wait)
         if key in (ord("q"), 27) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
             raise Quit
@@ -513,14 +522,14 @@ class Window:
 
 
 def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
-    """Return a copy of a picture with the detections drawn: green with a mask, red without, labelled with the confidence.
+    """Return a copy of an image with boxes and labels: green with a mask, red without.
 
-    Lines and text grow with the picture; a label stays inside it, and is only the confidence where the
-    whole would not fit; a picture too small for that has boxes only.
+    Line width and text size follow the image size. A label stays inside the image. It is shortened
+    to the confidence if the full text does not fit; very small images only get boxes.
 
     Args:
         image: BGR uint8 (H, W, 3).
-        detections: as a `Detector` gives them.
+        detections: as a `Detector` returns them.
     """
     import supervision as sv
 
@@ -541,7 +550,7 @@ def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
     def fits(text: str, width: float) -> bool:
         return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, text_thickness)[0][0] <= width
 
-    if not fits("0.00", size[0] / 2):  # a label would hide the face
+    if not fits("0.00", size[0] / 2):  # any label would hide the face
         return drawn
     labels = []
     tracks = (
@@ -570,7 +579,7 @@ def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
 
 
 def json_record(result: Result) -> dict[str, Any]:
-    """Return a result as the JSONL line holds it: box in pixels xyxy, `track_id` null where nothing is tracked."""
+    """Return a result as a line of JSONL: boxes in pixels xyxy; `track_id` None if not tracked."""
     frame, found = result.frame, result.detections
     tracks = (
         [None] * len(found)
@@ -607,7 +616,7 @@ def _confidences(detections: sv.Detections) -> Any:
 
 
 def _video_of(name: str) -> str:
-    """Return the name of the video whose frames have files of this name, or nothing."""
+    """Return the name of the video whose frames' files could have this name, or an empty string."""
     found = re.fullmatch(r"(.+)_\d+", name)
     return found[1] if found else ""
 
@@ -617,7 +626,7 @@ def _place(frame: Frame) -> str:
 
 
 def _stem(frame: Frame) -> str:
-    """Return a name for a frame's source that every file system takes."""
+    """Return a name for a frame's source that is valid in every file system."""
     if "://" in frame.source:
         tail = frame.source.partition("://")[2].partition("?")[0].rstrip("/").rpartition("/")[2]
         stem = "".join(
@@ -628,7 +637,7 @@ def _stem(frame: Frame) -> str:
 
 
 def _no_window() -> str:
-    """Return why no window can be opened here, or nothing."""
+    """Return why no window can be opened here, or an empty string."""
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
@@ -639,9 +648,9 @@ def _no_window() -> str:
             [sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "the display does not answer"
+        return "the display does not respond"
     return (
         ""
         if done.returncode == 0
-        else "OpenCV has no window system here or cannot reach the display"
+        else "OpenCV has no window system here, or cannot reach the display"
     )

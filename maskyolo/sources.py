@@ -1,4 +1,4 @@
-"""Frames from anywhere: pictures, folders, globs, list files, videos, cameras, network streams."""
+"""Frames from any source: images, folders, globs, lists, videos, cameras, network streams."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
     "open_sources",
 ]
 
-#: File name endings that are taken for videos when a folder is listed; what a file really is, its content decides.
+#: Suffixes of the files of a folder that are read as videos. A file's content decides its format.
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4",
@@ -64,37 +64,41 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 
-#: Seconds after which an address that does not answer, or a stream that gives nothing more, is given up.
+#: Seconds to wait for an address to answer, or for more data from a stream.
 TIMEOUT = 10.0
 
-#: Most frames a second that a camera or stream is believed to have.
-MOST_RATE = 240
+#: Maximum credible frame rate of a camera or stream, in frames per second.
+MAX_RATE = 240
 
-#: Most packets of a stream that wait to be decoded; if there is no keyframe in so many, decoding goes on at the next one.
-MOST_PACKETS = 100
+#: Maximum number of a stream's packets that wait to be decoded. If there is no keyframe among
+#: that many, decoding resumes at the next one.
+MAX_PACKETS = 100
 
-#: Most bytes of a picture that is fetched from an address.
+#: Maximum size in bytes of an image that is downloaded.
 MAX_DOWNLOAD = 256 << 20
 
 _SILENT = "no answer within {:g} s"
+
+_SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or address"
 
 Kind = Literal["image", "video", "live"]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture to look at.
+    """One image to detect in.
 
     Attributes:
         image: BGR uint8 (H, W, 3).
-        source: the file, address or camera it is from, without any password.
-        index: its place in its source, counted from 0; frames that `vid_stride` leaves out are counted.
+        source: the file, address or camera it comes from, without any password.
+        index: its position in its source, from 0, including frames that `vid_stride` skips.
         time: seconds since the source's first frame.
-        kind: a still picture, a frame of a video with an end, or of a camera or stream.
-        rate: frames a second that are yielded (so `vid_stride` lowers it); 0 for a still picture.
-        total: frames that its source will yield, where that is known.
-        taken: `time.monotonic()` when a camera or stream gave it.
-        skipped: frames of a stream between the one before and this that were not decoded, as newer ones were there.
+        kind: `image`, `video` (a file or download with an end) or `live` (a camera or stream).
+        rate: yielded frames per second, so `vid_stride` lowers it; 0 for an image.
+        total: number of frames that its source will yield, if known.
+        taken: `time.monotonic()` when a camera or stream delivered it.
+        skipped: frames of a stream since the previous one that were not decoded because newer
+            ones had arrived.
     """
 
     image: ImageArray
@@ -109,65 +113,66 @@ class Frame:
 
 
 class Source(Protocol):
-    """One thing that frames come from, opened anew by each call of `frames`."""
+    """Something that frames come from; each call of `frames` opens it again."""
 
     @property
     def name(self) -> str:
-        """What messages and results call it."""
+        """Name in messages and results."""
         ...
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield its frames, of a video every `vid_stride`-th.
+        """Yield its frames, or every `vid_stride`-th frame of a video or stream.
 
         Raises:
-            ImageError: a picture that cannot be decoded.
-            SourceError: what cannot be opened, or broke off; everything before the break has been yielded.
+            ImageError: an image cannot be decoded.
+            SourceError: the source cannot be opened or broke off; every frame before that has
+                been yielded.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A picture file."""
+    """An image file."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The path as it was given."""
+        """The path, as given."""
         return str(self.path)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the picture; see `Source`."""
+        """Yield the image; see `Source`."""
         del vid_stride
         yield Frame(read_image(self.path), self.name, total=1)
 
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video file; any that FFmpeg reads."""
+    """A video file, in any format that FFmpeg reads."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The path as it was given."""
+        """The path, as given."""
         return str(self.path)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield the video's frames, upright; see `Source`."""
         if not self.path.is_file():
-            raise SourceError(f"cannot read {self.path}: no such file; check the path")
+            raise SourceError(f"cannot read {self.path}: no such file", "check the path")
         if not os.access(self.path, os.R_OK):
             raise SourceError(
-                f"cannot read {self.path}: permission denied; change the file's permissions"
+                f"cannot read {self.path}: permission denied", "change the file's permissions"
             )
         yield from _decode(f"file:{self.path}", self.name, vid_stride)
 
 
 @dataclass(frozen=True)
 class CameraSource:
-    """A camera of this machine by its index."""
+    """A camera of this machine, by its index."""
 
     index: int
 
@@ -177,28 +182,25 @@ class CameraSource:
         return str(self.index)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield frames until the camera is gone; see `Source`."""
+        """Yield frames until the camera is disconnected; see `Source`."""
         with _quiet_opencv():
             camera = cv2.VideoCapture(self.index)
         try:
             if not camera.isOpened():
                 raise SourceError(
-                    f"cannot open camera {self.index}: none is there, it is in use, or not permitted; plug it in, or try another index"
+                    f"cannot open camera {self.index}: not found, in use, or not permitted",
+                    "connect it, or try another index",
                 )
             rate = Fraction(camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
-            rate = rate if 1 <= rate <= MOST_RATE else Fraction(30)
+            rate = rate if 1 <= rate <= MAX_RATE else Fraction(30)
             start, index = time.monotonic(), 0
             while True:
                 with _quiet_opencv():
-                    there, image = camera.read()
-                if not there:
-                    found = (
-                        f"it broke off after {counted(index, 'frame')}"
-                        if index
-                        else "it gives no picture"
-                    )
+                    success, image = camera.read()
+                if not success:
                     raise SourceError(
-                        f"cannot read camera {self.index}: {found}; check its cable and whether another program uses it"
+                        f"cannot read camera {self.index}: {_broke_off(index)}",
+                        "check its cable and whether another program is using it",
                     )
                 if index % vid_stride == 0:
                     now = time.monotonic()
@@ -218,7 +220,7 @@ class CameraSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """An address: a picture or video over HTTP(S), or a stream such as RTSP."""
+    """An address: an image or video over HTTP(S), or a stream such as RTSP."""
 
     url: str
 
@@ -228,13 +230,13 @@ class StreamSource:
         return display_name(self.url)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the picture or the frames behind the address; see `Source`."""
+        """Yield the image or the frames at the address; see `Source`."""
         if self.url.lower().startswith(("http:", "https:")):
-            data = self._picture()
+            data = self._download_image()
             if data is not None:
                 yield Frame(decode_image(data, self.name), self.name, total=1)
                 return
-        # the rate is not worth waiting for
+        # fpsprobesize 0: do not wait for frames just to measure the rate
         options = (
             {"rtsp_transport": "tcp", "fpsprobesize": "0"}
             if self.url.lower().startswith("rtsp")
@@ -242,8 +244,8 @@ class StreamSource:
         )
         yield from _decode(self.url, self.name, vid_stride, options)
 
-    def _picture(self) -> bytes | None:
-        """Return the bytes if the server says that it is a picture."""
+    def _download_image(self) -> bytes | None:
+        """Return the bytes if the server declares an image, else None."""
         try:
             with urllib.request.urlopen(http_request(self.url), timeout=TIMEOUT) as answer:  # noqa: S310
                 if answer.headers.get_content_maintype() != "image":
@@ -255,46 +257,46 @@ class StreamSource:
                 error.code == HTTPStatus.UNAUTHORIZED
                 and "@" in urllib.parse.urlsplit(self.url).netloc
             ):
-                return None  # FFmpeg knows more ways to log in
+                return None  # FFmpeg supports more authentication methods
             raise self._unreachable(error) from error
-        except (ValueError, InvalidURL) as error:  # whose text may be a part of a password
-            mend = "write / and @ in a password as %2F and %40"
+        except (ValueError, InvalidURL) as error:  # its text may contain part of a password
             raise SourceError(
-                f"cannot read {self.name}: no valid address; check it, and {mend}"
+                f"cannot read {self.name}: not a valid address",
+                "check it, and write / and @ in a password as %2F and %40",
             ) from error
-        except OSError as error:  # URLError, timeouts
-            raise self._unreachable(error) from error
-        except HTTPException as error:
+        except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
             raise self._unreachable(error) from error
         if len(data) > MAX_DOWNLOAD:
             raise SourceError(
-                f"cannot read {self.name}: more than {MAX_DOWNLOAD >> 20} MB; download it first"
+                f"cannot read {self.name}: larger than {MAX_DOWNLOAD >> 20} MB", "download it first"
             )
         return bytes(data)
 
     def _unreachable(self, error: Exception) -> SourceError:
         reason = getattr(error, "reason", None) or error
         return SourceError(
-            f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}; check the address and the network"
+            f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}",
+            "check the address and the network",
         )
 
 
 def open_sources(source: str | int | Path) -> list[Source]:
-    """Find what `source` means; nothing is opened yet.
+    """Find out what `source` refers to, without opening anything.
 
-    A path that exists is that file or folder, whatever characters are in its name. A folder gives the pictures and videos
-    directly in it, by name. A number is a camera, `scheme://…` an address, a `.txt` file a list of any of these (one a line; a
-    relative path is looked for in the working folder, then beside the list), and anything else with `*`, `?` or `[` a glob
-    (`**` for folders in folders).
+    - An existing path is that file or folder, whatever characters its name contains. A folder
+      stands for the images and videos directly in it, sorted by name.
+    - A number is a camera, and `scheme://…` an address.
+    - A `.txt` file is a list of any of these, one per line. A relative path is looked up in the
+      working folder, then next to the list.
+    - Anything else that contains `*`, `?` or `[` is a glob (`**` includes subfolders).
 
     Raises:
-        SourceError: nothing there, an empty folder, a glob without a match, or an empty or unreadable list.
+        SourceError: the file does not exist, the folder is empty, the glob has no match, or the
+            list is empty or unreadable.
     """
     text = str(source)
     if not text:
-        raise SourceError(
-            "no source given: the name is empty; give a picture, video, folder, glob, list (.txt), camera number or address"
-        )
+        raise SourceError("no source given: the name is empty", _SUPPORTED)
     path = Path(text)
     if isinstance(source, int) or (text.isascii() and text.isdigit()):
         return [CameraSource(int(text))]
@@ -310,21 +312,21 @@ def open_sources(source: str | int | Path) -> list[Source]:
         matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  Path.glob refuses absolute patterns
         found = [_file(match) for match in matches if match.is_file() and _wanted(match)]
         if not found:
-            raise SourceError(f"no picture or video matches {text}; check the pattern")
+            raise SourceError(f"no image or video matches {text}", "check the pattern")
         return found
-    raise SourceError(
-        f"no source '{text}': no such file or folder; give a picture, video, folder, glob, list (.txt), camera number or address"
-    )
+    raise SourceError(f"no source '{text}': no such file or folder", _SUPPORTED)
 
 
 def display_name(source: str | int | Path) -> str:
-    """Return a source as it may be shown and stored: in an address each password, also one in the query, becomes `***`."""
+    """Return a source as it may be shown and stored.
+
+    In an address, every password becomes `***`, including those in the query.
+    """
     text = str(source)
     if "://" not in text:
         return text
-    text = re.sub(
-        r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text
-    )  # also of passwords with a / that is not written as %2F
+    # also catches passwords with a / that is not written as %2F
+    text = re.sub(r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text)
     return re.sub(
         r"([?&;][^=&;#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&;#]*=)[^&;#]+",
         r"\1***",
@@ -335,7 +337,7 @@ def display_name(source: str | int | Path) -> str:
 
 def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_picture(path)):
+    if suffix in IMAGE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_image(path)):
         return ImageSource(path)
     return VideoSource(path)
 
@@ -343,15 +345,15 @@ def _file(path: Path) -> Source:
 def _wanted(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_picture(path)
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_image(path)
 
 
-def _is_picture(path: Path) -> bool:
-    """Tell whether a file of an unknown name ending, such as `.jpg_640x480`, begins like a picture."""
+def _is_image(path: Path) -> bool:
+    """Return whether a file with an odd suffix, such as `.jpg_640x480`, starts like an image."""
     try:
         with open_image(path):
             return True
-    except Exception:  # noqa: BLE001  Pillow's plugins raise anything on what is no picture
+    except Exception:  # noqa: BLE001  Pillow's plugins raise anything on other files
         return False
 
 
@@ -362,16 +364,17 @@ def _in_folder(folder: Path) -> list[Source]:
         ]
     except OSError as error:
         raise SourceError(
-            f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}; check its permissions"
+            f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}",
+            "check its permissions",
         ) from error
     if not found:
         inside = any(path.is_dir() for path in folder.iterdir())
-        mend = (
-            f"for those in its folders give the glob '{folder / '**' / '*'}'"
+        remedy = (
+            f"to include its subfolders, use the glob '{folder / '**' / '*'}'"
             if inside
             else "check the path"
         )
-        raise SourceError(f"no picture or video in {folder}; {mend}")
+        raise SourceError(f"no image or video in {folder}", remedy)
     return found
 
 
@@ -381,31 +384,32 @@ def _in_list(path: Path) -> list[Source]:
         beside = path.parent / line
         entry = beside if not Path(line).exists() and beside.exists() else Path(line)
         try:
-            is_list = (
-                entry.suffix.lower() == ".txt" and "://" not in line
-            )  # a list in a list could hold itself
-            found += (
-                [VideoSource(entry)]
-                if is_list
-                else open_sources(line if "://" in line else str(entry))
-            )
-        except SourceError:
-            found.append(
-                _file(entry)
-            )  # reported when its turn comes, as other bad files of a batch
+            if "://" in line:
+                found += open_sources(line)
+            elif entry.suffix.lower() == ".txt":  # no nested lists: one could contain itself
+                found.append(VideoSource(entry))
+            else:
+                found += open_sources(str(entry))
+        except SourceError:  # reported in its turn, like other bad files of a batch
+            found.append(_file(entry))
     if not found:
-        raise SourceError(f"the list {path} is empty; write a path on each line")
+        raise SourceError(f"the list {path} is empty", "write one path per line")
     return found
 
 
 def http_request(
     url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> urllib.request.Request:
-    """Return a request for an http(s) address, with `data` to post; a name and password in it are sent as HTTP has them.
+    """Return a request for an HTTP(S) address, which posts `data` if given.
+
+    A user name and password in the address are sent as basic authentication, but not to where the
+    server redirects.
 
     Raises:
-        ValueError: no valid address; the text may have a part of a password.
+        ValueError: not a valid address; its text may contain part of a password.
     """
+    # urllib, not requests: it trusts the system's certificates, as cameras of an organization
+    # need it, reads no .netrc, and its errors do not contain the address with its secrets.
     parts = urllib.parse.urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     place = parts._replace(netloc=host).geturl()
@@ -420,7 +424,7 @@ def http_request(
 def _decode(
     url: str, name: str, vid_stride: int, options: dict[str, str] | None = None
 ) -> Iterator[Frame]:
-    """Yield the frames of whatever FFmpeg opens."""
+    """Yield the frames of anything that FFmpeg opens."""
     import av
 
     begun = time.monotonic()
@@ -429,27 +433,88 @@ def _decode(
             url, timeout=(TIMEOUT, TIMEOUT), options=options or {}, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = (
-            _reason(error) if time.monotonic() - begun < TIMEOUT else _SILENT.format(TIMEOUT)
-        )  # RTSP calls that invalid data
+        # RTSP reports a timeout as invalid data
+        timed_out = time.monotonic() - begun >= TIMEOUT
+        reason = _SILENT.format(TIMEOUT) if timed_out else _reason(error)
         raise SourceError(
-            f"cannot read {name}: {reason}; check that it is a video and can be reached"
+            f"cannot read {name}: {reason}", "check that it is a video and can be reached"
         ) from error
     with ExitStack() as closing:
         closing.enter_context(container)
         if not container.streams.video:
             raise SourceError(
-                f"cannot read {name}: there is no picture in it, only {_contents(container)}; give a video"
+                f"cannot read {name}: it contains no images, only {_contents(container)}",
+                "use a video",
             )
         if container.duration is None and "://" in url:
-            closing.pop_all()
+            closing.pop_all()  # _follow closes it
             yield from _follow(container, name, vid_stride)
         else:
             yield from _whole(container, name, vid_stride)
 
 
+@dataclass
+class _VideoReader:
+    """Decodes a video with an end, and keeps track of what was damaged or missing.
+
+    Attributes:
+        frames: number of decoded frames.
+        packets: number of packets with data.
+        damaged: number of packets that are damaged or cannot be decoded.
+        time: seconds of the last frame since the first one.
+        error: why reading stopped early, or empty.
+    """
+
+    container: Any
+    stream: Any
+    frames: int = 0
+    packets: int = 0
+    damaged: int = 0
+    time: float = 0.0
+    error: str = ""
+
+    def decode(self) -> Iterator[Any]:
+        """Yield every frame that can be decoded, as PyAV has it."""
+        import av
+
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError) as error:
+                self.error = _reason(error)
+                return
+            self.packets += packet.size > 0
+            self.damaged += packet.is_corrupt
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:
+                self.damaged += 1
+                continue
+            yield from decoded
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that the file declares was decoded."""
+        import av
+
+        duration = self.container.duration
+        # Only a video without sound is known to last as long as the file.
+        alone = len(self.container.streams) == 1 and duration is not None
+        short = self.packets < self.stream.frames or (
+            alone and self.time + 2 < (duration or 0) / av.time_base
+        )
+        return not (self.error or self.damaged or short or not self.frames)
+
+
 def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
-    """Yield every frame of a video with an end; raise a SourceError there if any of it was damaged or missing."""
+    """Yield every frame of a video with an end.
+
+    Raises:
+        SourceError: after the last frame, if the video was damaged or incomplete.
+    """
     import av
     from av.video.reformatter import VideoReformatter
 
@@ -458,69 +523,41 @@ def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     known = stream.frames or round((container.duration or 0) / av.time_base * rate)
     total = -(-known // vid_stride) if known else None
-    reformatter = VideoReformatter()
-    index = packets = damaged = 0
+    reformatter, reader = VideoReformatter(), _VideoReader(container, stream)
     start: float | None = None
-    moment, error_text = 0.0, ""
-    packets_left = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets_left)
-        except StopIteration:
-            break
-        except (av.FFmpegError, OSError) as error:
-            error_text = _reason(error)
-            break
-        packets += packet.size > 0
-        damaged += packet.is_corrupt
-        try:
-            decoded = packet.decode()
-        except av.FFmpegError:
-            damaged += 1
-            continue
-        for picture in decoded:
-            now = picture.time
-            start = now if start is None else start
-            moment = index / float(rate) if now is None or start is None else now - start
-            if index % vid_stride == 0:
-                yield Frame(
-                    _upright(reformatter, picture),
-                    name,
-                    index,
-                    moment,
-                    "video",
-                    rate / vid_stride,
-                    total,
-                )
-            index += 1
-    alone = len(container.streams) == 1 and container.duration is not None
-    short = packets < stream.frames or (
-        alone and moment + 2 < (container.duration or 0) / av.time_base
-    )
-    if error_text or damaged or short or not index:
+    for decoded in reader.decode():
+        now, index = decoded.time, reader.frames
+        start = now if start is None else start
+        reader.time = index / float(rate) if now is None or start is None else now - start
+        if index % vid_stride == 0:
+            image = _upright(reformatter, decoded)
+            yield Frame(image, name, index, reader.time, "video", rate / vid_stride, total)
+        reader.frames += 1
+    if not reader.is_complete:
         found = (
-            "it has no frame that can be decoded"
-            if not index
-            else f"it is damaged or breaks off: {counted(index, 'frame')} of {known or 'it'} is all that can be read"
+            f"it is damaged or breaks off: only {counted(reader.frames, 'frame')} of "
+            f"{known or 'it'} can be read"
+            if reader.frames
+            else "no frame can be decoded"
         )
-        raise SourceError(
-            f"cannot read all of {name}: {found}{f' ({error_text})' if error_text else ''}; copy or record it again"
-        )
+        reason = f" ({reader.error})" if reader.error else ""
+        raise SourceError(f"cannot read all of {name}: {found}{reason}", "copy or record it again")
 
 
 def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
-    """Yield the frames of a live stream while they are new, timed by their arrival, and close the container.
+    """Yield the newest frames of a live stream, timed by their arrival, and close the container.
 
-    What a stream says of its own time can be anything: FFmpeg counts MJPEG over HTTP as 25 frames a second.
+    A stream's own timestamps cannot be trusted: FFmpeg counts MJPEG over HTTP as 25 frames per
+    second.
     """
     import av
     from av.video.reformatter import VideoReformatter
 
     stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # threads that take a frame each would hold back as many
+    stream.thread_type = "SLICE"  # frame threads would delay each frame by their number
     decoder, reformatter = stream.codec_context, VideoReformatter()
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= MOST_RATE else Fraction(25)
+    rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= MAX_RATE else Fraction(25)
     index = wanted = skipped = 0
     start: float | None = None
     packets = _Packets(container, stream)
@@ -530,11 +567,11 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
             start = taken if start is None else start
             try:
                 decoded = decoder.decode(packet)
-            except av.FFmpegError:  # lost on the way; the next keyframe mends it
+            except av.FFmpegError:  # lost on the way; the next keyframe repairs it
                 continue
-            for picture in decoded if not packet.is_corrupt else ():
+            for video_frame in decoded if not packet.is_corrupt else ():
                 if index >= wanted:
-                    image = _upright(reformatter, picture)
+                    image = _upright(reformatter, video_frame)
                     yield Frame(
                         image,
                         name,
@@ -550,15 +587,17 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
     finally:
         packets.close()
     if packets.error or not index:
-        found = f"it broke off after {counted(index, 'frame')}" if index else "it gives no picture"
         reason = f" ({_reason(packets.error)})" if packets.error else ""
-        raise SourceError(f"cannot read {name}: {found}{reason}; check the camera and the network")
+        raise SourceError(
+            f"cannot read {name}: {_broke_off(index)}{reason}", "check the camera and the network"
+        )
 
 
 class _Packets:
-    """Takes a live stream's packets from the network at once, in a thread of its own, and iterates over those that are not too old.
+    """Reads a live stream's packets from the network in its own thread, and yields recent ones.
 
-    So nothing piles up in front of a slow decoder: a keyframe makes all packets before it needless. The thread closes the container.
+    Nothing piles up in front of a slow decoder, because a keyframe makes all packets before it
+    unnecessary. The thread closes the container.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -571,7 +610,7 @@ class _Packets:
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[Any, float, int]]:
-        """Yield each packet, when it came, and how many before it were left out."""
+        """Yield each packet, its arrival time, and how many packets before it were left out."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._over)
@@ -582,7 +621,7 @@ class _Packets:
             yield packet, taken, left_out
 
     def close(self) -> None:
-        """End the thread; while the server is silent that takes up to `TIMEOUT`, which is not waited for."""
+        """End the thread, without waiting for it if the server is silent (up to `TIMEOUT`)."""
         self._closed.set()
         self._thread.join(timeout=0.2)
 
@@ -593,17 +632,17 @@ class _Packets:
                     if self._closed.is_set():
                         break
                     self._put(packet)
-            except Exception as error:  # noqa: BLE001  told where the packets are taken
+            except Exception as error:  # noqa: BLE001  reported where the packets are consumed
                 self.error = error
             with self._changed:
                 self._over = True
                 self._changed.notify_all()
-            self._closed.wait()  # the decoder may still be at work
+            self._closed.wait()  # the decoder may still be using the container
 
     def _put(self, packet: Any) -> None:
         taken = time.monotonic()
         with self._changed:
-            if packet.is_keyframe or len(self._waiting) >= MOST_PACKETS:
+            if packet.is_keyframe or len(self._waiting) >= MAX_PACKETS:
                 self._left_out += len(self._waiting)
                 self._waiting.clear()
                 self._until_keyframe = not packet.is_keyframe
@@ -614,29 +653,29 @@ class _Packets:
             self._changed.notify_all()
 
 
-def _upright(reformatter: Any, picture: Any) -> ImageArray:
-    """Return a decoded picture as BGR, turned as the camera was held."""
-    made = reformatter.reformat(picture, format="bgr24")
-    if made is picture:  # which the decoder may still need
+def _upright(reformatter: Any, decoded: Any) -> ImageArray:
+    """Return a decoded frame as BGR uint8 (H, W, 3), rotated as its metadata says."""
+    made = reformatter.reformat(decoded, format="bgr24")
+    if made is decoded:  # the decoder may still need its buffer
         image: ImageArray = made.to_ndarray()
     else:
         rows = np.frombuffer(made.planes[0], np.uint8).reshape(
             made.height, made.planes[0].line_size
         )
-        image = np.ascontiguousarray(rows[:, : 3 * made.width]).reshape(
-            made.height, made.width, 3
-        )  # copied only if rows are padded
-    return (
-        np.ascontiguousarray(np.rot90(image, k=picture.rotation // 90))
-        if picture.rotation % 360
-        else image
-    )
+        # copied only if rows are padded
+        image = np.ascontiguousarray(rows[:, : 3 * made.width]).reshape(made.height, made.width, 3)
+    if decoded.rotation % 360:
+        return np.ascontiguousarray(np.rot90(image, k=decoded.rotation // 90))
+    return image
+
+
+def _broke_off(frames: int) -> str:
+    return f"it broke off after {counted(frames, 'frame')}" if frames else "it delivers no images"
 
 
 def _reason(error: BaseException) -> str:
-    if (
-        type(error).__name__ == "ExitError"
-    ):  # FFmpeg's "immediate exit requested": PyAV stopped waiting
+    # FFmpeg's "immediate exit requested": PyAV stopped waiting
+    if type(error).__name__ == "ExitError":
         return _SILENT.format(TIMEOUT)
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).lower()

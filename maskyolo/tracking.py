@@ -1,4 +1,4 @@
-"""Follow faces from frame to frame, and vote each one's class over time, so that a label does not flicker."""
+"""Tracks faces from frame to frame and votes on each class, so that labels do not flicker."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ if TYPE_CHECKING:
 
 __all__ = ["LOST", "LOW_CONF", "Tracker", "Tracking", "Vote"]
 
-#: Least confidence of a detection that keeps up a track which began with better ones (ByteTrack's second association).
+#: Minimum confidence of a detection that continues a track which began with better ones
+#: (ByteTrack's second association).
 LOW_CONF = 0.1
 
-#: Least confidence of a detection that begins a track.
+#: Minimum confidence of a detection that begins a track.
 START_CONF = 0.5
 
-#: Frames in a row that a face must be found in before it is a track.
+#: Number of consecutive frames in which a face must be found to become a track.
 START_FRAMES = 3
 
-#: Seconds after which a track that is not found any more has ended.
+#: Seconds without a detection after which a track has ended.
 LOST = 2.0
 
-#: Seconds in which the weight of a vote falls to 1/e: a new class has a majority after half of it, a single frame never has.
+#: Seconds in which the weight of a vote falls to 1/e. A new class has a majority after half of
+#: that; a single frame never has.
 MEMORY = 0.5
 
-#: Most seconds that votes age from one frame to the next: at a low frame rate no single frame decides.
+#: Maximum number of seconds by which votes age from one frame to the next, so that at a low frame
+#: rate no single frame decides.
 OLDEST_STEP = 0.2
 
-#: Share of the votes that another class needs before it is taken.
+#: Fraction of the votes that another class needs to replace the current one.
 MAJORITY = 0.6
 
-
-#: Side in pixels of the square that boxes are scaled to for the tracker, which compares boxes only with one another.
+#: Side in pixels of the square that boxes are scaled to for the tracker, which only compares them
+#: with one another.
 SIDE = 1000
 
-#: Frames a second that a source may truly have; what a stream says of itself can be anything.
+#: Credible frame rates, in frames per second; what a stream says of itself can be anything.
 RATES = (1.0, 120.0)
 
 
 @dataclass
 class Vote:
-    """The class of a face over time: a sum of confidences that fade, and a class that changes only with a clear majority.
+    """The class of a face over time; it only changes when another class has a clear majority.
 
-    At 10 frames a second or more, a face that is found in its new class from one frame on changes within half a second.
+    Each class has a weight: the sum of its confidences, which fade. At 10 frames per second or
+    more, a face changes its class within half a second.
     """
 
     class_id: int
@@ -57,7 +61,7 @@ class Vote:
     weights: list[float] = field(default_factory=lambda: [0.0] * len(CLASS_NAMES))
 
     def add(self, class_id: int, confidence: float, time: float) -> int:
-        """Count a detection, and return the class that the face has now."""
+        """Count a detection and return the current class of the face."""
         fade = math.exp(-min(max(time - self.time, 0.0), OLDEST_STEP) / MEMORY)
         self.weights = [weight * fade for weight in self.weights]
         self.weights[class_id] += confidence
@@ -69,20 +73,21 @@ class Vote:
 
 
 class Tracker:
-    """Gives the faces of one video or stream their track, with ByteTrack (Zhang et al. 2022, as in Roboflow's `trackers`).
+    """Assigns tracks to the faces of one video or stream.
+
+    The method is ByteTrack (Zhang et al. 2022), as implemented in Roboflow's `trackers`.
 
     Args:
-        rate: frames a second.
-        conf: least confidence of a detection that counts as sure.
+        rate: frames per second.
+        conf: minimum confidence of a detection that counts as certain.
     """
 
     def __init__(self, rate: float, conf: float = 0.25) -> None:
         from trackers import ByteTrackTracker
 
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=round(
-                LOST * 30
-            ),  # in frames of a thirtieth of a second, whatever the rate is
+            # in frames of 1/30 s, whatever the rate is
+            lost_track_buffer=round(LOST * 30),
             frame_rate=min(max(rate, RATES[0]), RATES[1]),
             track_activation_threshold=max(conf, START_CONF),
             minimum_consecutive_frames=START_FRAMES,
@@ -94,21 +99,25 @@ class Tracker:
     def update(
         self, detections: sv.Detections, time: float, size: tuple[int, int] = (SIDE, SIDE)
     ) -> sv.Detections:
-        """Return the detections in their order with `tracker_id`, from 1 on, or -1 without a track; a track's have its voted class.
+        """Return the detections, in their order, with tracks and voted classes.
 
         Args:
-            detections: what was found in the next frame; those of low confidence help to keep up a track.
-            time: of the frame in seconds.
+            detections: the detections of the next frame; those of low confidence help to continue
+                a track.
+            time: time of the frame in seconds.
             size: width and height of the frame; a stream that changes it keeps its tracks.
+
+        Returns:
+            The detections with `tracker_id`, from 1 on, or -1 without a track. A detection with a
+            track has the track's voted class.
         """
         import supervision as sv
 
-        self._time = max(
-            time, self._time + 1e-3
-        )  # a clock that stands still would count as no new frame
+        # a clock that stands still would count as no new frame
+        self._time = max(time, self._time + 1e-3)
         rows = np.arange(len(detections))
         boxes = detections.xyxy * (SIDE / np.array([*size, *size], np.float32))
-        sure: Any = detections.confidence
+        confidence: Any = detections.confidence
         found: Any = self._tracker.update(
             sv.Detections(boxes, confidence=detections.confidence, data={"row": rows}),
             timestamp=self._time,
@@ -119,7 +128,7 @@ class Tracker:
         class_ids = np.array(detections.class_id, dtype=np.int64)
         for row in np.flatnonzero(tracks > 0):
             vote = self._votes.setdefault(int(tracks[row]), Vote(int(class_ids[row]), self._time))
-            class_ids[row] = vote.add(int(class_ids[row]), float(sure[row]), self._time)
+            class_ids[row] = vote.add(int(class_ids[row]), float(confidence[row]), self._time)
         self._votes = {
             track: vote for track, vote in self._votes.items() if self._time - vote.time <= 2 * LOST
         }
@@ -134,10 +143,10 @@ class Tracker:
 
 
 class Tracking:
-    """Tracks each video and stream of a run by itself, and leaves still pictures as they are.
+    """Tracks each video and stream of a run separately, and leaves still images unchanged.
 
     Args:
-        conf: least confidence of a detection without a track.
+        conf: minimum confidence of a detection without a track.
     """
 
     def __init__(self, conf: float = 0.25) -> None:
@@ -146,7 +155,10 @@ class Tracking:
         self._tracker: Tracker | None = None
 
     def __call__(self, frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
-        """Return the frame, and its detections with their tracks; those of low confidence without a track are dropped."""
+        """Return the frame and its detections with their tracks.
+
+        Detections of low confidence without a track are dropped.
+        """
         found: Any = detections
         if frame.kind == "image":
             return frame, found[found.confidence > self._conf]

@@ -32,12 +32,14 @@ def keep(path: Path) -> str:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def failures() -> list[MaskyoloError]:
     return []
 
 
-def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str]) -> None:
-    alerts = Alerts(keep(tmp_path / "it; $HOME 'is' no shell"), None, told.append)
+def test_the_command_has_the_event_on_its_input(
+    tmp_path: Path, failures: list[MaskyoloError]
+) -> None:
+    alerts = Alerts(keep(tmp_path / "it; $HOME 'is' no shell"), None, failures.append)
     alerts(ALERT)
     alerts(Event("changes", "0", 8, 1.6, 3, "with_mask", 0.9))
     alerts.finish()
@@ -54,10 +56,10 @@ def test_the_command_has_the_event_on_its_input(tmp_path: Path, told: list[str])
         "confidence": 0.9,
     }
     assert json.loads(line) == expected
-    assert told == []
+    assert failures == []
 
 
-def test_frames_go_on_while_a_command_runs(tmp_path: Path, told: list[str]) -> None:
+def test_frames_go_on_while_a_command_runs(tmp_path: Path, failures: list[MaskyoloError]) -> None:
     """The command reads a pipe that this test writes to only after the alert was handed on."""
     os.mkfifo(tmp_path / "pipe")
     copy = python(
@@ -65,52 +67,56 @@ def test_frames_go_on_while_a_command_runs(tmp_path: Path, told: list[str]) -> N
         str(tmp_path / "pipe"),
         str(tmp_path / "done"),
     )
-    alerts = Alerts(copy, None, told.append)
+    alerts = Alerts(copy, None, failures.append)
     alerts(ALERT)
     (tmp_path / "pipe").write_text("go on")
     alerts.finish()
     assert (tmp_path / "done").read_text() == "go on"
 
 
-def test_a_failing_command_is_told_once(told: list[str]) -> None:
-    alerts = Alerts(python("import sys; sys.exit('the bell is broken')"), None, told.append)
+def test_a_failing_command_is_told_once(failures: list[MaskyoloError]) -> None:
+    alerts = Alerts(python("import sys; sys.exit('the bell is broken')"), None, failures.append)
     for _ in range(3):
         alerts(ALERT)
         alerts.finish()
-    assert len(told) == 1
-    assert "ended with 1 (the bell is broken)" in told[0]
-    assert "\n" not in told[0]
+    assert len(failures) == 1
+    assert "exited with 1 (the bell is broken)" in str(failures[0])
+    assert "\n" not in str(failures[0])
 
 
 def test_no_more_than_some_at_once(
-    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskyolo.alerts.MOST", 1)
+    monkeypatch.setattr("maskyolo.alerts.MAX_ALERTS", 1)
     os.mkfifo(tmp_path / "pipe")
     alerts = Alerts(
-        python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")), None, told.append
+        python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")),
+        None,
+        failures.append,
     )
     for _ in range(3):
         alerts(ALERT)
     (tmp_path / "pipe").write_text("go on")  # would wait for ever if nothing were running
     alerts.finish()
-    assert len(told) == 1
-    assert "still under way" in told[0]
+    assert len(failures) == 1
+    assert "still in progress" in str(failures[0])
 
 
 @pytest.mark.parametrize("command", ["", "no-such-program-here --x", "'unclosed"])
-def test_a_command_that_cannot_run_is_told_before_the_run(command: str, told: list[str]) -> None:
+def test_a_command_that_cannot_run_is_told_before_the_run(
+    command: str, failures: list[MaskyoloError]
+) -> None:
     with pytest.raises(MaskyoloError, match="--alert-cmd"):
-        Alerts(command, None, told.append)
+        Alerts(command, None, failures.append)
 
 
-def test_of_a_command_only_the_program_is_stored_and_told(told: list[str]) -> None:
+def test_of_a_command_only_the_program_is_stored_and_told(failures: list[MaskyoloError]) -> None:
     assert (
         display_command(f"{sys.executable} -H 'Authorization: secret'") == f"{sys.executable} ***"
     )
     assert display_command(sys.executable) == sys.executable
     with pytest.raises(MaskyoloError, match="no such program 'no-such-program-here'") as error:
-        Alerts("no-such-program-here secret", None, told.append)
+        Alerts("no-such-program-here secret", None, failures.append)
     assert "secret" not in str(error.value)
 
 
@@ -142,55 +148,57 @@ def hook() -> Iterator[tuple[type[Hook], str]]:
     server.server_close()
 
 
-def test_the_event_is_posted(hook: tuple[type[Hook], str], told: list[str]) -> None:
+def test_the_event_is_posted(hook: tuple[type[Hook], str], failures: list[MaskyoloError]) -> None:
     handler, url = hook
-    alerts = Alerts(None, url, told.append)
+    alerts = Alerts(None, url, failures.append)
     alerts(ALERT)
     alerts.finish()
     assert handler.seen == [("/hook/secret", "application/json", ALERT.record())]
-    assert told == []
+    assert failures == []
 
 
 def test_a_name_and_password_in_the_address_log_in(
-    hook: tuple[type[Hook], str], told: list[str]
+    hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
-    alerts = Alerts(None, url.replace("//", "//me:s%40cret@"), told.append)
+    alerts = Alerts(None, url.replace("//", "//me:s%40cret@"), failures.append)
     alerts(ALERT)
     alerts.finish()
     assert handler.seen == [("/hook/secret", "application/json", ALERT.record())]
     assert handler.logins == ["Basic " + b64encode(b"me:s@cret").decode()]
-    assert told == []
+    assert failures == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook/sec ret", "http://127.0.0.1:secret/hook"])
-def test_an_address_that_cannot_be_is_told_without_its_secret(url: str, told: list[str]) -> None:
-    alerts = Alerts(None, url, told.append)
+def test_an_address_that_cannot_be_is_told_without_its_secret(
+    url: str, failures: list[MaskyoloError]
+) -> None:
+    alerts = Alerts(None, url, failures.append)
     alerts(ALERT)
     alerts.finish()
-    assert told == [
-        "an alert did not arrive: --alert-url 127.0.0.1: no valid address; further failures are not told"
+    assert [str(failure) for failure in failures] == [
+        "an alert was not delivered: --alert-url 127.0.0.1: not a valid address; further failures are not reported"
     ]
 
 
 def test_an_address_that_refuses_is_told_once_without_its_secret(
-    hook: tuple[type[Hook], str], told: list[str]
+    hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
     handler.answer = 500
-    alerts = Alerts(None, url, told.append)
+    alerts = Alerts(None, url, failures.append)
     for _ in range(3):
         alerts(ALERT)
         alerts.finish()
     assert len(handler.seen) == 3
-    assert len(told) == 1
-    assert "--alert-url 127.0.0.1" in told[0]
-    assert "secret" not in told[0]
+    assert len(failures) == 1
+    assert "--alert-url 127.0.0.1" in str(failures[0])
+    assert "secret" not in str(failures[0])
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_is_told_and_not_followed(
-    code: int, hook: tuple[type[Hook], str], told: list[str]
+    code: int, hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
     gone: list[str] = []
@@ -203,31 +211,31 @@ def test_a_redirect_is_told_and_not_followed(
 
     handler.do_POST = answer  # type: ignore[method-assign]
     handler.do_GET = lambda self: gone.append(self.path)  # type: ignore[attr-defined]
-    alerts = Alerts(None, url, told.append)
+    alerts = Alerts(None, url, failures.append)
     alerts(ALERT)
     alerts.finish()
     assert gone == handler.seen == []
-    reason = f"it redirects ({code}), give the address it leads to"
-    assert told == [
-        f"an alert did not arrive: --alert-url 127.0.0.1: {reason}; further failures are not told"
+    reason = f"it redirects ({code}), use the address that it redirects to"
+    assert [str(failure) for failure in failures] == [
+        f"an alert was not delivered: --alert-url 127.0.0.1: {reason}; further failures are not reported"
     ]
 
 
-def test_an_address_where_nobody_listens_is_told(told: list[str]) -> None:
+def test_an_address_where_nobody_listens_is_told(failures: list[MaskyoloError]) -> None:
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
         port = server.server_port
-    alerts = Alerts(None, f"http://127.0.0.1:{port}/", told.append)
+    alerts = Alerts(None, f"http://127.0.0.1:{port}/", failures.append)
     alerts(ALERT)
     alerts.finish()
-    assert "refused" in told[0]
+    assert "refused" in str(failures[0])
 
 
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "hooks.example.org", "ftp://example.org/x", "http://"]
 )
-def test_only_web_addresses_are_posted_to(url: str, told: list[str]) -> None:
+def test_only_web_addresses_are_posted_to(url: str, failures: list[MaskyoloError]) -> None:
     with pytest.raises(MaskyoloError, match="--alert-url"):
-        Alerts(None, url, told.append)
+        Alerts(None, url, failures.append)
 
 
 def test_of_an_address_only_the_host_is_shown() -> None:

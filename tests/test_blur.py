@@ -15,6 +15,7 @@ from maskyolo import detection
 from maskyolo.blur import CELLS, HOLD, Blur, pixelate
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detection import detect
+from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import ImageArray, read_image, write_image
 from maskyolo.sinks import VideoWriter
@@ -148,9 +149,11 @@ def test_what_is_not_reported_is_hidden_all_the_same(samples: Path) -> None:
 def test_two_stages_hide_faces_of_a_low_score_and_do_not_report_them(
     noise: ImageArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(*settings: object) -> Callable[[ImageArray], sv.Detections]:
-        face_conf = settings[9]
-        assert isinstance(face_conf, float)
+    def load(
+        model: str, options: InferenceOptions, streams: int
+    ) -> Callable[[ImageArray], sv.Detections]:
+        face_conf = options.face_conf
+        assert face_conf is not None
 
         def look(image: ImageArray) -> sv.Detections:
             one = found(image)

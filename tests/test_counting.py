@@ -14,8 +14,9 @@ import pytest
 import supervision as sv
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.counting import ENTRIES, SETTLED, Counting, Event, EventFile, Timeline, parse_points
+from maskyolo.counting import ENTRIES, SETTLED, Counting, Event, EventFile, Timeline
 from maskyolo.errors import MaskyoloError, OutputError
+from maskyolo.runtime.areas import parse_points
 from maskyolo.sinks import Result
 from maskyolo.sources import Frame
 from maskyolo.tracking import LOST
@@ -288,15 +289,15 @@ def test_events_as_json_lines(tmp_path: Path) -> None:
 
 
 def test_events_of_an_unknown_kind_or_in_no_folder_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(MaskyoloError, match=r"'\.txt' is no known kind"):
+    with pytest.raises(MaskyoloError, match=r"unknown suffix '\.txt'"):
         EventFile(tmp_path / "events.txt")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="stands where a folder is needed"):
+    with pytest.raises(OutputError, match="file where a folder is needed"):
         EventFile(tmp_path / "file" / "events.csv")
 
 
 @pytest.mark.parametrize(
-    ("text", "most", "reason"),
+    ("text", "maximum", "reason"),
     [
         ("1,2,x,4,5,6", None, "not numbers"),
         ("", None, "not numbers"),
@@ -307,9 +308,9 @@ def test_events_of_an_unknown_kind_or_in_no_folder_are_one_line(tmp_path: Path) 
         ("1,2,3,4,5,nan", None, "outside"),
     ],
 )
-def test_wrong_points_are_one_line(text: str, most: int | None, reason: str) -> None:
+def test_wrong_points_are_one_line(text: str, maximum: int | None, reason: str) -> None:
     with pytest.raises(MaskyoloError, match=reason) as caught:
-        parse_points(text, "zone", least=2 if most else 3, most=most)
+        parse_points(text, "zone", minimum=2 if maximum else 3, maximum=maximum)
     assert "\n" not in str(caught.value)
 
 

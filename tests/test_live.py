@@ -144,7 +144,7 @@ def test_one_that_dies_and_returns_goes_on(camera: LiveCamera, tmp_path: Path) -
     assert frames == sorted(set(frames))  # type: ignore[type-var]
     assert times == sorted(times)  # type: ignore[type-var]
     assert (summary.interruptions, len(told)) == (1, 1)
-    assert "trying again until it is back" in told[0]
+    assert "trying to reconnect until it is back" in told[0]
     assert "\n" not in told[0]
 
 

@@ -52,7 +52,7 @@ class Eye:
         )
 
 
-def greys(events: list[pipeline.Event]) -> list[int]:
+def greys(events: list[pipeline.Outcome]) -> list[int]:
     assert all(
         event.detections.confidence[0] == event.frame.image[0, 0, 0]
         for event in events
@@ -150,8 +150,8 @@ def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPat
     assert [frame.index for frame in found] == [*range(9)]
     assert [frame.time for frame in found[3:]] == sorted(frame.time for frame in found[3:])
     told = [str(event.error) for event in events if isinstance(event, Interrupted)]
-    assert told == ["camera made broke off; trying again for 60 s"] * 2 + [
-        "made ended; trying again for 60 s"
+    assert told == ["camera made broke off; trying to reconnect for 60 s"] * 2 + [
+        "made ended; trying to reconnect for 60 s"
     ]
 
 

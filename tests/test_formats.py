@@ -46,8 +46,8 @@ def boxes_of(folder: Path) -> dict[str, list[tuple[str, list[float]]]]:
     """Return class and box as the XML files have them, by picture."""
     found = {}
     for path in folder.rglob("*.xml"):
-        _, _, names, boxes = parse_voc(path.read_bytes())
-        found[path.stem] = list(zip(names, boxes, strict=True))
+        read = parse_voc(path.read_bytes())
+        found[path.stem] = list(zip(read.names, read.boxes.tolist(), strict=True))
     return found
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_exported_is_told(third: Path, tmp_path: Path) -> None:
         export_dataset(third, tmp_path / "set", to="tfrecord")
     with pytest.raises(DatasetError, match="give drop"):
         export_dataset(third, tmp_path / "set", class_map={"mask_weared_incorrect": "ignore"})
-    with pytest.raises(DatasetError, match="no annotations that are known"):
+    with pytest.raises(DatasetError, match="no annotations in a known format"):
         export_dataset(third / "images", tmp_path / "set")
     write(tmp_path / "set" / "precious.txt", "")
     with pytest.raises(OutputError, match="it exists"):
@@ -255,7 +255,7 @@ def test_each_format_is_recognised(third: Path, samples: Path, tmp_path: Path) -
         assert find_format(export_dataset(third, tmp_path / to, to=to).folder) == to
     assert find_format(tmp_path / "yolo" / "data.yaml") == "yolo"
     assert find_format(tmp_path / "coco" / "annotations" / "instances_train.json") == "coco"
-    with pytest.raises(DatasetError, match="is no data set"):
+    with pytest.raises(DatasetError, match="is not a data set"):
         find_format(samples / "street.jpg")
     with pytest.raises(DatasetError, match="no folder"):
         find_format(tmp_path / "gone")
@@ -274,14 +274,16 @@ def voc(
 
 
 def test_boxes_of_voc_are_taken_and_written_as_they_stand() -> None:
-    *_, boxes = parse_voc(voc((1, 1, 400, 300), (5, 5, 6, 6), (50.5, 20, 10, 40)).encode())
-    assert boxes == [[1, 1, 400, 300], [5, 5, 6, 6], [50.5, 20, 10, 40]]
-    *_, again = parse_voc(
+    read = parse_voc(voc((1, 1, 400, 300), (5, 5, 6, 6), (50.5, 20, 10, 40)).encode())
+    assert read.boxes.tolist() == [[1, 1, 400, 300], [5, 5, 6, 6], [50.5, 20, 10, 40]]
+    again = parse_voc(
         format_voc(
             "a & b.jpg", 400, 300, ["a<b"] * 2, [[0, 0, 400, 300], [10.2, 10, 10.4, 20]]
         ).encode()
     )
-    assert again == [[0, 0, 400, 300], [10, 10, 11, 20]], "a box is at least a pixel wide"
+    assert again.boxes.tolist() == [[0, 0, 400, 300], [10, 10, 11, 20]], (
+        "a box is at least a pixel wide"
+    )
 
 
 def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third: Path) -> None:
@@ -362,7 +364,7 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
     assert photos["images/empty.jpg"].size is None
     assert "DOCTYPE" in photos["images/bomb.jpg"].reason
     assert "it has no <annotation>" in photos["images/xmp.jpg"].reason
-    assert "gone.jpg is not there" in photos["annotations/gone.xml"].reason
+    assert "gone.jpg is missing" in photos["annotations/gone.xml"].reason
 
 
 def test_a_second_annotation_of_a_picture_does_not_replace_the_first(tmp_path: Path) -> None:
@@ -413,7 +415,7 @@ def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path:
     assert found.ignored.tolist() == [False, True, False, False]
     assert found.split == "val"
     assert photos["images/b.jpg"].status == "excluded"
-    assert "gone.jpg is not there" in photos["annotations/instances_val.json#x"].reason
+    assert "gone.jpg is missing" in photos["annotations/instances_val.json#x"].reason
     problems = photos["annotations/instances_val.json"]
     assert (
         problems.reason
@@ -450,7 +452,7 @@ def test_a_coco_file_that_is_none_is_one_line(
     tmp_path: Path, parts: dict[str, list[object]]
 ) -> None:
     picture(tmp_path / "a.jpg")
-    with pytest.raises(DatasetError, match="is no COCO file") as caught:
+    with pytest.raises(DatasetError, match="is not a COCO file") as caught:
         read_annotations(coco(tmp_path, **parts))
     assert "\n" not in str(caught.value)
 
@@ -542,7 +544,7 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
     assert photos["images/unknown.jpg"].names == ("class 5",)
     assert (
         photos["images/link.jpg"].reason
-        == "its label link.txt is not a file; put it right, or remove it if no face is to be seen"
+        == "its label link.txt is not a file; fix it, or remove it if there are no faces"
     )
     assert photos["images/latin.jpg"].reason.startswith("cannot read latin.txt: 'utf-8'"), (
         "the folder it is in on this machine is nobody's"
@@ -554,13 +556,13 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
     [
         ("train: images\n", "names no classes"),
         ("names: {a: b}\ntrain: images\n", "number its classes"),
-        ("names: [a]\ntrain: elsewhere\n", "pictures are not at elsewhere"),
-        ("names: [a]\n", "no pictures"),
+        ("names: [a]\ntrain: elsewhere\n", "images are not at elsewhere"),
+        ("names: [a]\n", "no images"),
         ("names: [a\n", "cannot read"),
         ('names: [a]\ntrain: "C:\\Users\\me\\images"\n', "cannot read .* escape sequence"),
         ("names: [a]\ntrain: {a: images}\n", "`train` must be a path or a list of paths"),
         ("names: [a]\ntrain: [[images]]\n", "`train` must be a path or a list of paths"),
-        (f"names: [a]\ntrain: {'n' * 300}\n", "pictures are not at nnn"),
+        (f"names: [a]\ntrain: {'n' * 300}\n", "images are not at nnn"),
     ],
 )
 def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
@@ -605,7 +607,7 @@ def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> 
     assert found.index.tolist() == [0, 1, 5]
     assert (
         found.reason
-        == "1 box with swapped corners put right; 1 box clipped to the picture; 3 boxes removed: no area in the picture"
+        == "1 box with swapped corners reordered; 1 box clipped to the image; 3 boxes removed: no area in the image"
     )
     assert check_boxes(photo([90, 70, 101, 80]), 100, 80, overhang=1).boxes.tolist() == [
         [90, 70, 101, 80]
@@ -623,9 +625,9 @@ def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> 
             (80, 100),
             [],
             "ambiguous",
-            "annotated as 80 x 100, but the upright picture is 100 x 80: turned since",
+            "annotated as 80 x 100, but the upright image is 100 x 80: rotated",
         ),
-        ((300, 80), [[10, 20, 30, 40]], "", "annotated as 300 x 80, which it is not"),
+        ((300, 80), [[10, 20, 30, 40]], "", "annotated with the wrong size 300 x 80"),
     ],
 )
 def test_sizes_that_the_picture_does_not_have(
@@ -672,10 +674,10 @@ def test_what_classes_become(found: list[str], said: dict[str, str], targets: li
 def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
     with pytest.raises(
         DatasetError,
-        match=r"'odd one' of set .* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); .*--map \"odd one\"=CLASS",
+        match=r"'odd one' in set.* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); .*--map \"odd one\"=CLASS",
     ):
         map_classes({"odd one": 3, "Mask": 2}, {}, "set")
-    with pytest.raises(DatasetError, match="'face' of set"):
+    with pytest.raises(DatasetError, match="'face' in set"):
         map_classes({"face": 3}, {}, "set")
     with pytest.raises(DatasetError, match="unknown class 'helmet' in the class map"):
         map_classes({"face": 3}, {"face": "helmet"}, "set")
@@ -699,7 +701,7 @@ def test_of_pictures_of_one_name_the_nearest_is_meant(tmp_path: Path) -> None:
         == tmp_path / "images" / "train" / "1.jpg"
     )
     assert index.by_name("2.jpg", tmp_path / "a.json") is None
-    with pytest.raises(DatasetError, match=r"several pictures are called 1"):
+    with pytest.raises(DatasetError, match=r"several images are named 1"):
         index.by_stem("1", tmp_path / "1.xml")
 
 
@@ -744,19 +746,19 @@ def test_labels_beside_a_link_belong_to_it(tmp_path: Path) -> None:
 
 def test_numbers_that_are_none(tmp_path: Path) -> None:
     for line in ("nan 0.5 0.5 0.1 0.1", "inf 0.5 0.5 0.1 0.1"):
-        with pytest.raises(DatasetError, match=r"line 1: (nan|inf) is no class"):
+        with pytest.raises(DatasetError, match=r"line 1: (nan|inf) is not a class id"):
             parse_shares(line)
     for width in ("inf", "nan"):
         assert (
             parse_voc(
                 f"<annotation><size><width>{width}</width><height>9</height></size></annotation>".encode()
-            )[1]
+            ).size
             is None
         )
     image = {"id": 0, "file_name": "a.jpg", "width": float("inf"), "height": 9}
     write(tmp_path / "a.json", json.dumps({"images": [image], "annotations": [], "categories": []}))
     picture(tmp_path / "a.jpg")
-    with pytest.raises(DatasetError, match="is no COCO file"):
+    with pytest.raises(DatasetError, match="is not a COCO file"):
         read_annotations(tmp_path / "a.json")
 
 

@@ -1,4 +1,4 @@
-"""Annotated sets of other makers: Pascal VOC, COCO and YOLO, read into one form and written from it."""
+"""Annotated sets in Pascal VOC, COCO and YOLO format, read into one form and written from it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from maskyolo.formats.base import (
     CLASS_CHOICES,
     REST,
     AnnotatedPhoto,
+    Checked,
     ExportedPhoto,
+    FloatBoxes,
     check_boxes,
     list_files,
     map_classes,
 )
-from maskyolo.images import decode_image, is_plain_rgb, write_image
+from maskyolo.images import ImageArray, decode_image, is_plain_rgb, write_image
 from maskyolo.labels import IGNORE_CLASS
 from maskyolo.workfolder import MARKER, claim, locked, working_folder
 
@@ -40,13 +42,17 @@ __all__ = [
 
 
 class Format(Protocol):
-    """A format of annotated sets: how to know it, and how to read it."""
+    """A format of annotated sets: how to recognize it, and how to read it."""
 
     def knows(self, source: Path, files: Sequence[Path]) -> bool:
-        """Tell whether `source` is a set in this format; `files` are all files below it, if it is a folder."""
+        """Return whether `source` is a set in this format; `files` are all files in the folder."""
 
     def read(self, source: Path) -> list[AnnotatedPhoto]:
-        """Read all pictures with their boxes, and what cannot be used with a reason. Raises DatasetError."""
+        """Read all images with their boxes, and a reason for each that cannot be used.
+
+        Raises:
+            DatasetError: not a set in this format.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,10 @@ class Export:
 
     Attributes:
         folder: the new set.
-        photos: number of pictures by split; the split is empty for those in none.
+        photos: number of images by split; the split is empty for those in none.
         boxes: number of boxes by class.
-        skipped: source and reason of what could not be used.
-        changed: source and reason of pictures whose boxes had to be changed.
+        skipped: source and reason of each image that could not be used.
+        changed: source and reason of each image whose boxes had to be changed.
     """
 
     folder: Path
@@ -83,23 +89,24 @@ class Export:
 
 
 def find_format(source: Path | str) -> str:
-    """Return the format of an annotated set, a name in `FORMATS`, or `folders` if it has no annotations.
+    """Return the format of an annotated set, a name in `FORMATS`, or `folders` without annotations.
 
     Raises:
-        DatasetError: nothing there, or a file that is no annotation.
+        DatasetError: `source` does not exist, or is a file that is not an annotation.
     """
     source = Path(source)
     if not source.exists():
         raise DatasetError(
-            f"no folder {source}; give a folder with with_mask and without_mask in it, or an annotated set"
+            f"no folder {source}",
+            "give a folder that contains with_mask and without_mask, or an annotated set",
         )
-    files = (
-        list_files(source, lambda *_: None) if source.is_dir() else []
-    )  # who reads the set says what cannot be read
+    # Folders that cannot be read are reported by the format's reader.
+    files = list_files(source, lambda *_: None) if source.is_dir() else []
     found = next((name for name, form in FORMATS.items() if form.knows(source, files)), None)
     if found is None and source.is_file():
         raise DatasetError(
-            f"{source} is no data set: expected a folder, a data.yaml or a COCO .json; give the folder it is in"
+            f"{source} is not a data set: expected a folder, a data.yaml or a COCO .json",
+            "give the folder it is in",
         )
     return found or "folders"
 
@@ -113,7 +120,8 @@ def read_annotations(source: Path | str, format: str = "auto") -> list[Annotated
     name = find_format(source) if format == "auto" else format
     if name not in FORMATS:
         raise DatasetError(
-            f"{source} has no annotations that are known (format '{name}'); the formats are {', '.join(FORMATS)}"
+            f"{source} has no annotations in a known format (found '{name}')",
+            f"the formats are {', '.join(FORMATS)}",
         )
     return FORMATS[name].read(Path(source))
 
@@ -127,62 +135,50 @@ def export_dataset(
     class_map: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Export:
-    """Write an annotated set once more in another format: every picture, box, class and split as it is.
+    """Write an annotated set in another format: every image, box, class and split as it is.
 
-    Pictures are copied byte for byte, but for those that not every program reads alike (turned by EXIF, with transparency, of
-    16 bits, …): these are written upright as JPEG. A picture keeps its name unless two have the same. Boxes that stick out of the
-    picture by more than a pixel are clipped, and those without area in it are left out, as are COCO's `iscrowd` regions. Work goes to
-    `OUT.part`, which becomes `out` when all is done.
+    Images are copied byte for byte, except those that not every program reads alike (rotated by
+    EXIF, with transparency, 16-bit, ...): these are written upright as JPEG. An image keeps its
+    name unless two have the same. Boxes that stick out of the image by more than a pixel are
+    clipped, and those without area in it are left out, as are COCO's `iscrowd` regions. Work goes
+    to `OUT.part`, which becomes `out` when everything is done.
 
     Args:
         source: a Pascal VOC folder, a COCO file or folder, a `data.yaml` or its folder.
         out: folder to make; it must not exist or be empty.
-        to: voc, coco or yolo.
-        format: that of the source; auto finds out.
-        class_map: classes to rename or leave out, by name: with_mask, without_mask, drop or keep; all others stay as they are.
-        on_progress: called with the number of pictures done and of all.
+        to: format to write: voc, coco or yolo.
+        format: format of the source; auto detects it.
+        class_map: classes to rename or leave out, by name: with_mask, without_mask, drop or keep;
+            all others stay as they are.
+        on_progress: called with the number of images done and of all.
 
     Raises:
-        DatasetError: no annotated set, no usable picture, or an unknown format.
-        OutputError: `out` exists, or cannot be written, or `OUT.part` is not of an interrupted export.
+        DatasetError: no annotated set, no usable image, or an unknown format.
+        OutputError: `out` exists or cannot be written, or `OUT.part` is not from an interrupted
+            export.
     """
     out, part = working_folder(out)
     if to not in FORMATS:
-        raise DatasetError(f"unknown format '{to}' to write; choose from {', '.join(FORMATS)}")
+        raise DatasetError(f"unknown format '{to}' to write", f"choose one of {', '.join(FORMATS)}")
     photos = read_annotations(source, format)
     targets = _targets(photos, class_map or {}, str(source))
-    names = list(dict.fromkeys(target for target in targets.values() if target != "drop"))
-    if set(names) & set(CLASS_NAMES):
-        names = [*CLASS_NAMES, *(name for name in names if name not in CLASS_NAMES)]
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(
-            f"cannot write the data set to {out}: it exists; choose another folder or remove it"
+            f"cannot write the data set to {out}: it exists", "choose another folder or remove it"
         )
-    made = Export(out)
-    exported: list[ExportedPhoto] = []
     with output_errors(part), locked(part):
         claim(part, "convert --to")
-        for path in part.iterdir():  # of an interrupted export
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != MARKER:
-                path.unlink()
-        any_split = any(photo.split for photo in photos)
-        taken: set[str] = set()
+        _clear(part)
+        exporter = _Exporter(part, to, targets, "" if any(p.split for p in photos) else "train")
+        made = Export(out)
         for number, photo in enumerate(photos, 1):
-            _export_one(
-                photo, part, to, targets, names, made, exported, taken, "" if any_split else "train"
-            )
+            exporter.add(photo, made)
             if on_progress:
                 on_progress(number, len(photos))
-        if not exported:
-            raise DatasetError(
-                f"no picture of {source} can be used: {made.skipped[0][0]}: {made.skipped[0][1]}"
-            )
-        if to == "yolo":
-            yolo.write_yolo(exported, names, part, out)
-        else:
-            {"voc": voc.write_voc, "coco": coco.write_coco}[to](exported, names, part)
+        if not exporter.exported:
+            name, reason = made.skipped[0]
+            raise DatasetError(f"no image of {source} can be used: {name}: {reason}")
+        exporter.write(out)
         if out.is_dir():
             out.rmdir()
         part.replace(out)
@@ -190,72 +186,104 @@ def export_dataset(
     return made
 
 
+def _clear(part: Path) -> None:
+    """Remove what an interrupted export left in the working folder."""
+    for path in part.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
+
+
 def _targets(
     photos: Sequence[AnnotatedPhoto], class_map: Mapping[str, str], where: str
 ) -> dict[str, str]:
-    """Return the new name of each class, in the order of the old ones; `drop` for those to leave out."""
+    """Return the new name of each class, in the order of the old ones; `drop` for removed ones."""
     if IGNORE_CLASS in class_map.values():
         raise DatasetError(
-            "class map: faces are blanked (ignore) only when a data set is made; give drop, or convert without --to"
+            "the class map blanks out faces (ignore), which only works when a data set is made",
+            "give drop, or convert without --to",
         )
     found = Counter(name for photo in photos for name in photo.names)
     return map_classes(found, dict.fromkeys(found, "keep") | dict(class_map), where)
 
 
-def _export_one(
-    photo: AnnotatedPhoto,
-    part: Path,
-    to: str,
-    targets: Mapping[str, str],
-    names: Sequence[str],
-    made: Export,
-    exported: list[ExportedPhoto],
-    taken: set[str],
-    no_split: str,
-) -> None:
-    """Copy one picture into the new set and add its boxes to what is to be written, or its reason to what is skipped."""
-    if photo.status:
-        made.skipped.append((photo.source, photo.reason))
-        return
-    try:
-        data = photo.path.read_bytes()
-        image = decode_image(
-            data, photo.source
-        )  # all of it: a picture that is cut short has a whole head
-    except OSError as error:
-        made.skipped.append((photo.source, (error.strerror or str(error)).lower()))
-        return
-    except ImageError as error:
-        made.skipped.append((photo.source, str(error)))
-        return
-    height, width = image.shape[:2]
-    checked = check_boxes(photo, width, height, overhang=1.0)
-    if checked.status:
-        made.skipped.append((photo.source, checked.reason))
-        return
-    keep = [
-        place
-        for place, index in enumerate(checked.index)
-        if targets[photo.names[index]] != "drop"
-        and not (len(photo.ignored) and photo.ignored[index])
-    ]
-    class_ids = tuple(names.index(targets[photo.names[checked.index[place]]]) for place in keep)
-    split = photo.split or no_split
-    folder = Path("JPEGImages") if to == "voc" else Path("images", split or REST)
-    stem, number = photo.path.stem, 1
-    while stem.casefold() in taken:
-        number += 1
-        stem = f"{photo.path.stem}-{number}"
-    taken.add(stem.casefold())
-    (part / folder).mkdir(parents=True, exist_ok=True)
-    if is_plain_rgb(data):
-        file = folder / f"{stem}{photo.path.suffix}"
-        write_atomic(part / file, data)
-    else:
-        file = folder / f"{stem}.jpg"
-        write_image(part / file, image)
-    exported.append(ExportedPhoto(file, split, width, height, checked.boxes[keep], class_ids))
-    made.photos[split] += 1
-    made.boxes.update(names[class_id] for class_id in class_ids)
-    if checked.reason:
-        made.changed.append((photo.source, checked.reason))
+class _Exporter:
+    """Writes images to the working folder one by one, and the annotations of all at the end."""
+
+    def __init__(self, part: Path, to: str, targets: Mapping[str, str], no_split: str) -> None:
+        self.part = part
+        self.to = to
+        self.targets = targets
+        self.no_split = no_split
+        self.exported: list[ExportedPhoto] = []
+        names = list(dict.fromkeys(target for target in targets.values() if target != "drop"))
+        if set(names) & set(CLASS_NAMES):
+            names = [*CLASS_NAMES, *(name for name in names if name not in CLASS_NAMES)]
+        self.names = names
+        self._stems: set[str] = set()
+
+    def add(self, photo: AnnotatedPhoto, made: Export) -> None:
+        """Copy an image, and count it and its boxes in `made`, or note why it cannot be used."""
+        if photo.status:
+            made.skipped.append((photo.source, photo.reason))
+            return
+        try:
+            data = photo.path.read_bytes()
+            image = decode_image(data, photo.source)  # fully: a truncated image has a whole header
+        except OSError as error:
+            made.skipped.append((photo.source, (error.strerror or str(error)).lower()))
+            return
+        except ImageError as error:
+            made.skipped.append((photo.source, str(error)))
+            return
+        height, width = image.shape[:2]
+        checked = check_boxes(photo, width, height, overhang=1.0)
+        if checked.status:
+            made.skipped.append((photo.source, checked.reason))
+            return
+        split = photo.split or self.no_split
+        boxes, class_ids = self._labels(photo, checked)
+        file = self._copy(photo.path, split, data, image)
+        self.exported.append(ExportedPhoto(file, split, width, height, boxes, class_ids))
+        made.photos[split] += 1
+        made.boxes.update(self.names[class_id] for class_id in class_ids)
+        if checked.reason:
+            made.changed.append((photo.source, checked.reason))
+
+    def write(self, home: Path) -> None:
+        """Write the annotations of a set that will be at `home`."""
+        if self.to == "yolo":
+            yolo.write_yolo(self.exported, self.names, self.part, home)
+        else:
+            writer = {"voc": voc.write_voc, "coco": coco.write_coco}[self.to]
+            writer(self.exported, self.names, self.part)
+
+    def _labels(
+        self, photo: AnnotatedPhoto, checked: Checked
+    ) -> tuple[FloatBoxes, tuple[int, ...]]:
+        """Return the boxes to write, without dropped classes and ignored regions, and class ids."""
+        kept, class_ids = [], []
+        for place, index in enumerate(checked.index):
+            target = self.targets[photo.names[index]]
+            if target != "drop" and not (len(photo.ignored) and photo.ignored[index]):
+                kept.append(place)
+                class_ids.append(self.names.index(target))
+        return checked.boxes[kept], tuple(class_ids)
+
+    def _copy(self, path: Path, split: str, data: bytes, image: ImageArray) -> Path:
+        """Write the image under a name of its own; return its path relative to the set."""
+        folder = Path("JPEGImages") if self.to == "voc" else Path("images", split or REST)
+        stem, number = path.stem, 1
+        while stem.casefold() in self._stems:
+            number += 1
+            stem = f"{path.stem}-{number}"
+        self._stems.add(stem.casefold())
+        (self.part / folder).mkdir(parents=True, exist_ok=True)
+        if is_plain_rgb(data):
+            file = folder / f"{stem}{path.suffix}"
+            write_atomic(self.part / file, data)
+        else:
+            file = folder / f"{stem}.jpg"
+            write_image(self.part / file, image)
+        return file

@@ -1,4 +1,4 @@
-"""What all formats of annotated sets share: pictures with boxes as a file gives them, and the way to boxes one can rely on."""
+"""What all formats of annotated sets share: images with boxes as read, and boxes checked."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ __all__ = [
     "ImageIndex",
     "check_boxes",
     "find_repeated",
+    "image_size",
     "list_files",
     "map_classes",
-    "image_size",
     "split_of",
     "stem_of",
 ]
 
 FloatBoxes = npt.NDArray[np.float64]
 
-#: What `--map NAME=` may say about the boxes of a class.
+#: What `--map NAME=` may do with the boxes of a class.
 CLASS_CHOICES = (*CLASS_NAMES, "drop", IGNORE_CLASS, "keep")
 
-#: Why a picture that its set says nothing of is left out: it may show any number of faces.
+#: Why an image that its set does not mention is left out: it may show any number of faces.
 NO_ANNOTATION = "no annotation"
 
-#: Folder or file of the pictures that are in no split, where a set has splits.
+#: Folder or file of the images that are in no split, if a set has splits.
 REST = "rest"
 
 _SPLIT_WORDS = {
@@ -61,19 +61,21 @@ _SPLIT_WORDS |= {"test": "test", "testing": "test", REST: ""}
 
 @dataclass(frozen=True)
 class AnnotatedPhoto:
-    """A picture of an annotated set with its boxes as the set's files give them, unchecked.
+    """An image of an annotated set with its boxes as the set's files give them, unchecked.
 
     Attributes:
-        path: the picture, or the annotation where there is no picture.
+        path: the image, or the annotation if there is no image.
         source: its path relative to the set's folder, with forward slashes.
         names: class of each box (n).
-        boxes: float64 (n, 4) xyxy, pixels counted from 0, or shares of the picture's width and height.
-        shares: whether the boxes are shares.
-        ignored: bool (n), regions that hold any number of faces (COCO's `iscrowd`); of length 0 if the format has none.
+        boxes: float64 (n, 4) xyxy, pixels from 0, or fractions of the image's width and height.
+        shares: whether the boxes are fractions.
+        ignored: bool (n), regions with any number of faces (COCO's `iscrowd`); length 0 if the
+            format has none.
         size: width and height that the annotation gives, None if it gives none.
-        split: train, val, test, or empty if the set says nothing.
-        status: a status of the ledger other than `kept` if the annotation or the picture cannot be used, else empty.
-        reason: why, or what was mended.
+        split: train, val, test, or empty if the set does not say.
+        status: a status of the ledger other than `kept` if the annotation or the image cannot be
+            used, else empty.
+        reason: why, or what was corrected.
         annotated: whether the set has an annotation of the image; without one it may show any
             number of faces, and is left out.
     """
@@ -93,13 +95,13 @@ class AnnotatedPhoto:
 
 @dataclass(frozen=True)
 class Checked:
-    """Boxes that lie in their picture.
+    """Boxes that lie in their image.
 
     Attributes:
-        boxes: float64 (k, 4) xyxy pixels of the upright picture.
-        index: int64 (k,), the place of each in the annotation.
+        boxes: float64 (k, 4) xyxy pixels of the upright image.
+        index: int64 (k,), the index of each in the annotation.
         status: `ambiguous` if the boxes cannot be trusted, else empty.
-        reason: what was mended or removed, in words; empty for a plain case.
+        reason: what was corrected or removed, in words; empty if nothing was.
     """
 
     boxes: FloatBoxes
@@ -110,14 +112,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class ExportedPhoto:
-    """A picture of a set that is being written.
+    """An image of a set that is being written.
 
     Attributes:
         file: its path relative to the new set's folder.
         split: train, val, test, or empty.
-        width, height: of the upright picture, in pixels.
+        width: width of the upright image in pixels.
+        height: height of the upright image in pixels.
         boxes: float64 (n, 4) xyxy pixels.
-        class_ids: of the boxes (n).
+        class_ids: class ids of the boxes (n).
     """
 
     file: Path
@@ -129,32 +132,34 @@ class ExportedPhoto:
 
 
 def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float = 0.0) -> Checked:
-    """Bring a photo's boxes into its picture of `width` x `height`.
+    """Return a photo's boxes as pixels of its image of `width` x `height`.
 
-    Shares become pixels; boxes drawn on the same picture in another size are scaled; swapped corners are put in order; boxes are
-    clipped to the picture, and those that have no area in it are removed. A picture that was turned after it was annotated is
-    `ambiguous`: nobody knows which way.
+    Fractions become pixels; boxes drawn on another size of the same image are scaled; swapped
+    corners are put in order; boxes are clipped to the image, and those without area in it are
+    removed. An image that was rotated after it was annotated is `ambiguous`: the direction is
+    unknown.
 
     Args:
-        photo: the picture's annotation.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
-        overhang: pixels that a box may stick out by without being clipped.
+        photo: the image's annotation.
+        width: width of the upright image in pixels.
+        height: height of the upright image in pixels.
+        overhang: how far in pixels a box may stick out without being clipped.
     """
-    boxes, notes = photo.boxes.astype(np.float64).reshape(-1, 4).copy(), []
+    boxes = photo.boxes.astype(np.float64).reshape(-1, 4).copy()
+    notes: list[str] = []
     if photo.shares:
         boxes *= [width, height, width, height]
     elif photo.size and min(photo.size) > 0 and photo.size != (width, height):
         claimed = f"{photo.size[0]} x {photo.size[1]}"
         across, down = width / photo.size[0], height / photo.size[1]
         if photo.size == (height, width):
-            reason = f"annotated as {claimed}, but the upright picture is {width} x {height}: turned since"
+            reason = f"annotated as {claimed}, but the upright image is {width} x {height}: rotated"
             return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
         if abs(across / down - 1) < 0.01:
             boxes *= [across, down, across, down]
             notes.append(f"boxes scaled from {claimed}")
         else:
-            notes.append(f"annotated as {claimed}, which it is not")
+            notes.append(f"annotated with the wrong size {claimed}")
     ordered = np.concatenate(
         [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1
     )
@@ -162,24 +167,22 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
     usable = np.isfinite(boxes).all(axis=1) & (clipped[:, :2] < clipped[:, 2:]).all(axis=1)
     outside = np.abs(ordered - clipped).max(axis=1, initial=0)
     for which, what in (
-        (usable & (ordered != boxes).any(axis=1), "with swapped corners put right"),
-        (
-            usable & (outside > 1),
-            "clipped to the picture",
-        ),  # a pixel is no more than where a count begins
-        (~usable, "removed: no area in the picture"),
+        (usable & (ordered != boxes).any(axis=1), "with swapped corners reordered"),
+        # Up to a pixel is only a matter of whether the annotator counted from 0 or from 1.
+        (usable & (outside > 1), "clipped to the image"),
+        (~usable, "removed: no area in the image"),
     ):
         if which.any():
-            notes.append(f"{which.sum()} box{'es' if which.sum() > 1 else ''} {what}")
+            notes.append(f"{counted(int(which.sum()), 'box', 'boxes')} {what}")
     result = np.where((outside > overhang)[:, None], clipped, ordered)
     return Checked(result[usable], np.flatnonzero(usable), "", "; ".join(notes))
 
 
 def find_repeated(names: Sequence[str], boxes: FloatBoxes) -> tuple[list[int], bool]:
-    """Find faces that were boxed more than once: boxes of an IoU of 0.9 and more with an earlier one.
+    """Find faces that have several boxes: boxes with an IoU of at least 0.9 with an earlier one.
 
     Returns:
-        The places of the boxes to keep, and whether boxes of different classes lie on each other.
+        The indices of the boxes to keep, and whether such boxes have different classes.
     """
     overlaps = box_iou(boxes, boxes) >= 0.9
     kept: list[int] = []
@@ -199,41 +202,48 @@ def map_classes(
 
     Args:
         found: number of boxes by class name.
-        class_map: what the user said: by name (case, spaces and signs do not matter) one of `CLASS_CHOICES`.
+        class_map: the user's choices by class name (case, spaces and punctuation do not matter),
+            each one of `CLASS_CHOICES`.
         where: the set, for the message.
 
     Raises:
-        DatasetError: a class that neither the user nor `dataset.class_of` explains; the message lists all, and what to give.
+        DatasetError: a class that neither the user nor `core.classes.class_of` explains; the
+            message lists all classes and what to give.
     """
     said = {plain_name(name): choice for name, choice in class_map.items()}
     wrong = sorted({choice for choice in said.values() if choice not in CLASS_CHOICES})
     if wrong:
         raise DatasetError(
-            f"unknown class '{wrong[0]}' in the class map; choose from {', '.join(CLASS_CHOICES)}"
+            f"unknown class '{wrong[0]}' in the class map",
+            f"choose one of {', '.join(CLASS_CHOICES)}",
         )
     targets = {name: said.get(plain_name(name)) or class_of(name) for name in found}
-    if (
-        "with_mask" in targets.values()
-    ):  # a lone class 'face' says nothing about masks; beside a class of masked faces it is the other
+    # A class 'face' alone does not say whether there is a mask; next to a class with masks it does.
+    if "with_mask" in targets.values():
         targets = {
             name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "")
             for name, target in targets.items()
         }
     unknown = [name for name, target in targets.items() if not target]
     if unknown:
-        listed = ", ".join(
-            f"{name} ({counted(count, 'box', 'boxes')}{'' if targets[name] in ('', name) else f', {targets[name]}'})"
-            for name, count in found.items()
-        )
+        listed = []
+        for name, count in found.items():
+            meaning = "" if targets[name] in ("", name) else f", {targets[name]}"
+            listed.append(f"{name} ({counted(count, 'box', 'boxes')}{meaning})")
         raise DatasetError(
-            f"cannot tell what class '{unknown[0]}' of {where} means; it has: {listed}; say it with --map {_quoted(unknown[0])}=CLASS, "
-            "where CLASS is with_mask, without_mask, drop (remove the boxes), ignore (blank them) or keep (a class of its own)"
+            f"unknown class '{unknown[0]}' in {where}, which has {', '.join(listed)}",
+            f"say what it means with --map {_quoted(unknown[0])}=CLASS, where CLASS is with_mask, "
+            "without_mask, drop (remove the boxes), ignore (blank them out) or keep (a class of "
+            "its own)",
         )
     return {name: name if target == "keep" else target for name, target in targets.items()}
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height of a picture file, upright by its EXIF orientation, from its head; None if that cannot be read."""
+    """Return width and height of an image file from its header, upright by its EXIF orientation.
+
+    None if the header cannot be read.
+    """
     try:
         with open_image(path) as image:
             width, height = image.size
@@ -242,14 +252,16 @@ def image_size(path: Path) -> tuple[int, int] | None:
                 if image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
                 else (width, height)
             )
-    except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; the photo's own row in the ledger will say why
+    except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; the ledger will say why
         return None
 
 
 def split_of(path: str) -> str:
-    """Return the split that a path's folders or file name speak of, the innermost; empty if none.
+    """Return the split that the folders or the file name of a path name; empty if none.
 
-    >>> split_of("images/train/1.jpg"), split_of("annotations/instances_val2017.json"), split_of("images/1.jpg")
+    The innermost wins.
+
+    >>> split_of("images/train/1.jpg"), split_of("instances_val2017.json"), split_of("images/1.jpg")
     ('train', 'val', '')
     """
     *folders, name = PurePosixPath(path).parts
@@ -262,7 +274,12 @@ def split_of(path: str) -> str:
 def list_files(
     folder: Path, unreadable: Callable[[Path, OSError], None] | None = None
 ) -> list[Path]:
-    """Return all files below a folder, sorted, without hidden ones; folders that cannot be read are as for `dataset.walk_files`."""
+    """Return all files below a folder, sorted, without hidden ones.
+
+    Args:
+        folder: where to start.
+        unreadable: called for each folder that cannot be read; see `core.files.walk_files`.
+    """
     files = (path for path in walk_files(folder, unreadable) if path.is_file())
     return sorted(
         path
@@ -272,7 +289,7 @@ def list_files(
 
 
 def stem_of(name: str) -> str:
-    """Return a file name as lists give it, with any or no folders and with or without a picture's suffix, without all these.
+    """Return a file name as in lists of images, without its folders and its image suffix, if any.
 
     >>> stem_of("images/a.b.jpg"), stem_of("a.b")
     ('a.b', 'a.b')
@@ -282,10 +299,10 @@ def stem_of(name: str) -> str:
 
 
 class ImageIndex:
-    """Finds the picture that an annotation speaks of, wherever the set was copied to.
+    """Finds the image that an annotation belongs to, wherever the set was copied to.
 
-    Names are compared without case and in Unicode's composed form. Of several pictures of one name it takes the one whose folders
-    have most names in common with the annotation's.
+    Names are compared without case and in Unicode's composed form. Of several images with one name,
+    it takes the one whose folders have the most names in common with the annotation's.
     """
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
@@ -298,17 +315,17 @@ class ImageIndex:
             self._by_stem[_folded(path.stem)].append(path)
 
     def by_name(self, name: str, annotation: Path) -> Path | None:
-        """Return the picture of this file name, given with any or no folders, with slashes or backslashes.
+        """Return the image with this file name, which may include folders (slashes or backslashes).
 
         Raises:
-            DatasetError: several pictures have that name and none is nearer.
+            DatasetError: several images have that name and none is nearer.
         """
         parts = PureWindowsPath(name).parts  # splits at both kinds of slash
         found = self._by_name.get(_folded(parts[-1]), []) if parts else []
         return self._nearest(found, (*annotation.parent.parts, *parts[:-1]), name)
 
     def by_stem(self, stem: str, annotation: Path) -> Path | None:
-        """Return the picture of this name without suffix. Raises as `by_name`."""
+        """Return the image with this name without suffix; raises as `by_name`."""
         return self._nearest(self._by_stem.get(_folded(stem), []), annotation.parent.parts, stem)
 
     def _nearest(self, found: list[Path], folders: tuple[str, ...], name: str) -> Path | None:
@@ -322,7 +339,7 @@ class ImageIndex:
         best = [path for path, score in zip(found, shared, strict=True) if score == max(shared)]
         if len(best) > 1:
             listed = " and ".join(path.relative_to(self.root).as_posix() for path in best[:2])
-            raise DatasetError(f"several pictures are called {name}: {listed}")
+            raise DatasetError(f"several images are named {name}: {listed}")
         return best[0]
 
 

@@ -1,4 +1,4 @@
-"""COCO: one JSON file for many pictures, with boxes as x, y, width, height in pixels counted from 0."""
+"""COCO: one JSON file for many images, with boxes as x, y, width, height in pixels from 0."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["format_coco", "is_coco", "read_coco", "write_coco"]
 
 
 def is_coco(source: Path, files: Sequence[Path]) -> bool:
-    """Tell whether a file or folder is a COCO set: whether there is a JSON file with images and annotations."""
+    """Return whether a file or folder is a COCO set: a JSON file with images and annotations."""
     candidates = (
         [source]
         if source.is_file()
@@ -39,11 +39,13 @@ def is_coco(source: Path, files: Sequence[Path]) -> bool:
 
 
 def read_coco(source: Path) -> list[AnnotatedPhoto]:
-    """Read a COCO JSON file, or all of a folder; pictures are looked for below its folder, or the one above it.
+    """Read a COCO JSON file, or all of a folder.
 
-    Category ids may be any numbers. A box that is missing is taken from the segmentation's polygons. `iscrowd` marks a region that
-    holds any number of faces. A picture that no file lists is `excluded`; one that two files list has the boxes of both. Splits are
-    those that the file names, or else the folders, speak of.
+    Images are looked for below the file's folder, or below the one above it if that is
+    `annotations` or `labels`. Category ids may be any numbers. A missing box is taken from the
+    polygons of the segmentation. `iscrowd` marks a region with any number of faces. An image that
+    no file lists is `excluded`; one that two files list gets the boxes of both. Splits come from
+    the names of the files, or else of the folders.
 
     Raises:
         DatasetError: no COCO file.
@@ -76,13 +78,14 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
                 photos[photo.path] = photo
     if not found:
         raise DatasetError(
-            f"no COCO annotations in {source}: found no .json file with images, annotations and categories"
+            f"no COCO annotations in {source}",
+            "it needs a .json file with images, annotations and categories",
         )
-    for picture in index.images:
-        if picture not in photos and source.is_dir():
-            name = picture.relative_to(root).as_posix()
-            photos[picture] = AnnotatedPhoto(
-                picture,
+    for image in index.images:
+        if image not in photos and source.is_dir():
+            name = image.relative_to(root).as_posix()
+            photos[image] = AnnotatedPhoto(
+                image,
                 name,
                 split=split_of(name),
                 status="excluded",
@@ -93,7 +96,10 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
 
 
 def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: Path) -> str:
-    """Return the text of a COCO file; file names in it are relative to `folder`, and categories are counted from 1."""
+    """Return the text of a COCO file.
+
+    File names in it are relative to `folder`; categories are numbered from 1.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
@@ -118,7 +124,7 @@ def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: P
 
 
 def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) -> None:
-    """Write `annotations/instances_SPLIT.json` for pictures that are in `images/SPLIT`."""
+    """Write `annotations/instances_SPLIT.json` for images that are in `images/SPLIT`."""
     (out / "annotations").mkdir()
     for split in sorted({photo.split for photo in photos}):
         chosen = [photo for photo in photos if photo.split == split]
@@ -130,7 +136,7 @@ def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """Return a COCO file's content, or None if it is none."""
+    """Return the content of a COCO file, or None if it is not one."""
     try:
         content = json.loads(path.read_bytes())  # in any UTF
     except (OSError, ValueError, RecursionError):
@@ -144,10 +150,9 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _read_one(path: Path, content: Mapping[str, Any], index: ImageIndex) -> list[AnnotatedPhoto]:
-    """Return the pictures of one file, and what is wrong in it under the file's own path."""
+    """Return the images of one file, and under the file's own path what is wrong in it."""
     name = path.relative_to(index.root).as_posix()
-    split = split_of(name)
-    photos, problems = [], Counter[str]()
+    problems = Counter[str]()
     try:
         categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
         listed = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
@@ -157,55 +162,58 @@ def _read_one(path: Path, content: Mapping[str, Any], index: ImageIndex) -> list
                 by_image[entry["image_id"]].append(entry)
             else:
                 problems["annotations of images that are not listed"] += 1
-        for image in content["images"]:
-            try:
-                picture = index.by_name(listed[image["id"]], path)
-            except DatasetError as error:
-                photos.append(
-                    AnnotatedPhoto(
-                        path, f"{name}#{image['id']}", status="unreadable", reason=str(error)
-                    )
-                )
-                continue
-            if not picture:
-                reason = f"its picture {image['file_name']} is not there; copy it to the others"
-                photos.append(
-                    AnnotatedPhoto(
-                        path, f"{name}#{image['id']}", status="unreadable", reason=reason
-                    )
-                )
-                continue
-            names, boxes, crowds = [], [], []
-            for entry in by_image[image["id"]]:
-                box = _box(entry)
-                if box is None:
-                    problems["annotations without a box"] += 1
-                    continue
-                names.append(
-                    categories.get(entry.get("category_id"), f"category {entry.get('category_id')}")
-                )
-                boxes.append(box)
-                crowds.append(bool(entry.get("iscrowd")))
-            source = picture.relative_to(index.root).as_posix()
-            photos.append(
-                AnnotatedPhoto(
-                    picture,
-                    source,
-                    tuple(names),
-                    np.array(boxes, dtype=np.float64).reshape(-1, 4),
-                    ignored=np.array(crowds, dtype=bool),
-                    size=(int(image.get("width") or 0), int(image.get("height") or 0)),
-                    split=split or split_of(source),
-                )
-            )
+        photos = [
+            _read_image(path, image, by_image[image["id"]], categories, index, problems)
+            for image in content["images"]
+        ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
-            f"{path} is no COCO file: {type(error).__name__}: {error}; correct the file"
+            f"{path} is not a COCO file: {type(error).__name__}: {error}", "correct the file"
         ) from error
     if problems:
         reason = ", ".join(f"{count} {what}" for what, count in problems.items())
         photos.append(AnnotatedPhoto(path, name, status="unreadable", reason=reason))
     return photos
+
+
+def _read_image(
+    path: Path,
+    entry: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[Any, str],
+    index: ImageIndex,
+    problems: Counter[str],
+) -> AnnotatedPhoto:
+    """Return one of the `images` of the file `path` with its annotations; count the problems."""
+    name = path.relative_to(index.root).as_posix()
+    file_name = str(entry["file_name"])
+    reason = f"its image {file_name} is missing; add it to the set"
+    try:
+        image = index.by_name(file_name, path)
+    except DatasetError as error:
+        image, reason = None, str(error)
+    if not image:
+        return AnnotatedPhoto(path, f"{name}#{entry['id']}", status="unreadable", reason=reason)
+    names, boxes, crowds = [], [], []
+    for annotation in annotations:
+        box = _box(annotation)
+        if box is None:
+            problems["annotations without a box"] += 1
+            continue
+        category = annotation.get("category_id")
+        names.append(categories.get(category, f"category {category}"))
+        boxes.append(box)
+        crowds.append(bool(annotation.get("iscrowd")))
+    source = image.relative_to(index.root).as_posix()
+    return AnnotatedPhoto(
+        image,
+        source,
+        tuple(names),
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        ignored=np.array(crowds, dtype=bool),
+        size=(int(entry.get("width") or 0), int(entry.get("height") or 0)),
+        split=split_of(name) or split_of(source),
+    )
 
 
 def _box(entry: Mapping[str, Any]) -> list[float] | None:
@@ -223,7 +231,7 @@ def _box(entry: Mapping[str, Any]) -> list[float] | None:
 
 
 def _joined(one: AnnotatedPhoto, two: AnnotatedPhoto) -> AnnotatedPhoto:
-    """Return a picture that two files list, with the boxes of both, each box once."""
+    """Return an image that two files list, with the boxes of both, each box once."""
     known = list(zip(one.names, one.boxes.tolist(), strict=True))
     new = [
         place

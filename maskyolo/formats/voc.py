@@ -1,13 +1,14 @@
-"""Pascal VOC: an XML file a picture, with boxes in whole pixels.
+"""Pascal VOC: one XML file per image, with boxes in whole pixels.
 
-Boxes are taken and written as they stand, as xyxy in coordinates of edges; so does `maskyolo val --labels`. docs/formats.md says why.
+Boxes are read and written unchanged, as xyxy edge coordinates; so does `maskyolo val --labels`.
+docs/formats.md says why.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -20,6 +21,7 @@ from maskyolo.errors import DatasetError
 from maskyolo.formats.base import (
     NO_ANNOTATION,
     AnnotatedPhoto,
+    FloatBoxes,
     ImageIndex,
     list_files,
     split_of,
@@ -31,21 +33,39 @@ if TYPE_CHECKING:
 
     from maskyolo.formats.base import ExportedPhoto
 
-__all__ = ["format_voc", "is_voc", "parse_voc", "read_voc", "write_voc"]
+__all__ = ["VocAnnotation", "format_voc", "is_voc", "parse_voc", "read_voc", "write_voc"]
+
+
+@dataclass(frozen=True)
+class VocAnnotation:
+    """What an annotation file says, unchecked.
+
+    Attributes:
+        filename: file name of the image; empty if not given.
+        size: width and height of the image in pixels, None if not given.
+        names: class name of each box (n).
+        boxes: float64 (n, 4) xmin, ymin, xmax, ymax in pixels; may be swapped or not finite.
+    """
+
+    filename: str
+    size: tuple[int, int] | None
+    names: tuple[str, ...]
+    boxes: FloatBoxes
 
 
 def is_voc(source: Path, files: Sequence[Path]) -> bool:
-    """Tell whether a folder is a Pascal VOC set: whether one of its first XML files is an annotation."""
+    """Return whether a folder is a Pascal VOC set: one of its first XML files is an annotation."""
     annotations = [path for path in files if path.suffix.lower() == ".xml"][:20]
     return source.is_dir() and any(b"<annotation" in _head(path) for path in annotations)
 
 
 def read_voc(source: Path) -> list[AnnotatedPhoto]:
-    """Read a folder that has pictures and XML files in it, anywhere.
+    """Read a folder with images and XML files anywhere in it.
 
-    An annotation belongs to the picture of its own name, and where there is none to the one that its `filename` names. A picture
-    without annotation is `excluded`: it may show any number of faces. Splits are those of `ImageSets/Main/{train,val,test}.txt` or
-    of such files beside the pictures' folder, or else of folders of these names.
+    An annotation belongs to the image with the same name or, if there is none, to the one that its
+    `filename` gives. An image without annotation is `excluded`: it may show any number of faces.
+    Splits come from `ImageSets/Main/{train,val,test}.txt`, or from such files in the set's folder,
+    or else from the names of folders.
 
     Raises:
         DatasetError: no annotation in the folder.
@@ -64,37 +84,41 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
         annotations += 1
         photo = _read_one(path, index)
         if photo.path in photos:
-            reason = f"a second annotation of {photo.source}, which has {photos[photo.path].reason or 'one'}"
+            first = photos[photo.path].reason or "one"
+            reason = f"a second annotation of {photo.source}, which has {first}"
             photo = AnnotatedPhoto(
                 path, path.relative_to(source).as_posix(), status="unreadable", reason=reason
             )
         photos[photo.path] = photo
     if not annotations:
         raise DatasetError(
-            f"no Pascal VOC annotations in {source}: found no .xml file with <annotation>; give the folder that has them"
+            f"no Pascal VOC annotations in {source}: found no .xml file with <annotation>",
+            "give the folder that contains them",
         )
     for path in index.images:
         if path not in photos:
-            name = path.relative_to(source).as_posix()
             photos[path] = AnnotatedPhoto(
-                path, name, status="excluded", reason=NO_ANNOTATION, annotated=False
+                path,
+                path.relative_to(source).as_posix(),
+                status="excluded",
+                reason=NO_ANNOTATION,
+                annotated=False,
             )
     return sorted(
         (_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source
     )
 
 
-def parse_voc(
-    data: bytes, name: str = "annotation"
-) -> tuple[str, tuple[int, int] | None, list[str], list[list[float]]]:
+def parse_voc(data: bytes, name: str = "annotation") -> VocAnnotation:
     """Parse the bytes of an annotation.
 
-    Returns:
-        The picture's file name, its width and height if given, the class of each box, and the boxes xmin, ymin, xmax, ymax.
+    Args:
+        data: the XML.
+        name: the file, for error messages.
 
     Raises:
-        DatasetError: no XML, an XML with a DOCTYPE (which can be made to unpack to gigabytes) or of another kind, or an object without
-            name or box.
+        DatasetError: not XML, XML with a DOCTYPE (which can be made to unpack to gigabytes), XML of
+            another kind, or an object without a name or a complete box.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
@@ -103,28 +127,34 @@ def parse_voc(
         root = fromstring(data.removeprefix(b"\xef\xbb\xbf").lstrip(), forbid_dtd=True)
     except DefusedXmlException:
         raise DatasetError(
-            f"{name}: it has a DOCTYPE, which no annotation needs; remove it"
+            f"{name}: it has a DOCTYPE, which no annotation needs", "remove it"
         ) from None
     except (ParseError, ValueError, LookupError) as error:
-        raise DatasetError(f"{name}: damaged XML: {error}; mend it") from None
+        raise DatasetError(f"{name}: damaged XML: {error}", "correct the file") from None
     if root.tag != "annotation":
-        raise DatasetError(f"{name}: it has no <annotation>; replace it")
-    names, boxes = [], []
-    for number, thing in enumerate(root.iter("object"), 1):
-        class_name, box = (thing.findtext("name") or "").strip(), thing.find("bndbox")
+        raise DatasetError(f"{name}: it has no <annotation>", "replace the file")
+    names: list[str] = []
+    boxes: list[list[float]] = []
+    for number, item in enumerate(root.iter("object"), 1):
+        class_name, box = (item.findtext("name") or "").strip(), item.find("bndbox")
         sides = [_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax")]
         if not class_name or None in sides:
             raise DatasetError(
-                f"{name}: object {number} lacks a name or one of xmin, ymin, xmax, ymax; correct it"
+                f"{name}: object {number} lacks a name or one of xmin, ymin, xmax, ymax",
+                "correct the file",
             )
         names.append(class_name)
         boxes.append([float(side or 0) for side in sides])
     size = root.find("size")
     width, height = _number(size, "width"), _number(size, "height")
-    given = (
-        (int(width), int(height)) if width and height and math.isfinite(width + height) else None
+    return VocAnnotation(
+        filename=(root.findtext("filename") or "").strip(),
+        size=(int(width), int(height))
+        if width and height and math.isfinite(width + height)
+        else None,
+        names=tuple(names),
+        boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
     )
-    return (root.findtext("filename") or "").strip(), given, names, boxes
 
 
 def format_voc(
@@ -135,25 +165,38 @@ def format_voc(
     boxes: Sequence[Sequence[float]],
     folder: str = "JPEGImages",
 ) -> str:
-    """Return the text of an annotation; xyxy boxes are rounded to whole pixels, at least one wide."""
+    """Return the text of an annotation; xyxy boxes are rounded to whole pixels, at least one wide.
+
+    Args:
+        filename: file name of the image.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        names: class name of each box (n).
+        boxes: (n, 4) xyxy pixels.
+        folder: folder of the image.
+    """
     objects = []
     for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
         left, top = round(x1), round(y1)
+        right, bottom = max(round(x2), left + 1), max(round(y2), top + 1)
         objects.append(
             f"\t<object>\n\t\t<name>{escape(name)}</name>\n\t\t<pose>Unspecified</pose>\n"
             "\t\t<truncated>0</truncated>\n\t\t<difficult>0</difficult>\n"
             f"\t\t<bndbox>\n\t\t\t<xmin>{left}</xmin>\n\t\t\t<ymin>{top}</ymin>\n"
-            f"\t\t\t<xmax>{max(round(x2), left + 1)}</xmax>\n\t\t\t<ymax>{max(round(y2), top + 1)}</ymax>\n\t\t</bndbox>\n\t</object>\n"
+            f"\t\t\t<xmax>{right}</xmax>\n\t\t\t<ymax>{bottom}</ymax>\n\t\t</bndbox>\n"
+            "\t</object>\n"
         )
     return (
-        f"<annotation>\n\t<folder>{escape(folder)}</folder>\n\t<filename>{escape(filename)}</filename>\n"
-        f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n\t\t<depth>3</depth>\n\t</size>\n"
+        f"<annotation>\n\t<folder>{escape(folder)}</folder>\n"
+        f"\t<filename>{escape(filename)}</filename>\n"
+        f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
+        "\t\t<depth>3</depth>\n\t</size>\n"
         f"\t<segmented>0</segmented>\n{''.join(objects)}</annotation>\n"
     )
 
 
 def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) -> None:
-    """Write `Annotations/*.xml` and `ImageSets/Main/*.txt` for pictures that are in `JPEGImages`."""
+    """Write `Annotations/*.xml` and `ImageSets/Main/*.txt` for images that are in `JPEGImages`."""
     for folder in ("Annotations", "ImageSets/Main"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for photo in photos:
@@ -175,33 +218,34 @@ def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) 
 def _read_one(path: Path, index: ImageIndex) -> AnnotatedPhoto:
     source = path.relative_to(index.root).as_posix()
     try:
-        picture = index.by_stem(path.stem, path)
+        image = index.by_stem(path.stem, path)
     except DatasetError as error:
         return AnnotatedPhoto(path, source, status="unreadable", reason=str(error))
     photo = AnnotatedPhoto(
-        picture or path, picture.relative_to(index.root).as_posix() if picture else source
+        image or path, image.relative_to(index.root).as_posix() if image else source
     )
     try:
-        filename, size, names, boxes = parse_voc(path.read_bytes(), source)
-        picture = picture or (index.by_name(filename, path) if filename else None)
+        annotation = parse_voc(path.read_bytes(), source)
+        if not image and annotation.filename:
+            image = index.by_name(annotation.filename, path)
     except OSError as error:
         return replace(photo, status="unreadable", reason=(error.strerror or str(error)).lower())
     except DatasetError as error:
         return replace(photo, status="unreadable", reason=str(error))
-    if not picture:
-        return replace(
-            photo,
-            status="unreadable",
-            reason=f"its picture {filename or path.stem} is not there; copy it to the others",
-        )
-    array = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    if not image:
+        reason = f"its image {annotation.filename or path.stem} is missing; add it to the set"
+        return replace(photo, status="unreadable", reason=reason)
     return AnnotatedPhoto(
-        picture, picture.relative_to(index.root).as_posix(), tuple(names), array, size=size
+        image,
+        image.relative_to(index.root).as_posix(),
+        annotation.names,
+        annotation.boxes,
+        size=annotation.size,
     )
 
 
 def _read_splits(source: Path) -> dict[str, str]:
-    """Return the split by picture's stem, from the lists that a set has."""
+    """Return the split of each image, by its stem, from the lists of the set."""
     for folder in (source / "ImageSets" / "Main", *sorted(source.glob("*/ImageSets/Main")), source):
         lists = {
             split: folder / f"{split}.txt"
@@ -231,7 +275,7 @@ def _number(element: Element | None, name: str) -> float | None:
 
 
 def _head(path: Path) -> bytes:
-    """Return how a file begins, in UTF-16 without the zeros."""
+    """Return the first bytes of a file, without the zeros of UTF-16."""
     try:
         with path.open("rb") as file:
             return file.read(4096).replace(b"\0", b"")

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
 from maskyolo.bystanders import decide_faces
-from maskyolo.convert import _Judge
+from maskyolo.convert import MaskJudge
 from maskyolo.dataset import list_images
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.images import ImageArray, read_image
@@ -190,7 +190,7 @@ def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
 
 
 def find(
-    detector: FaceDetector, made: list[Picture], judge: _Judge | None = None
+    detector: FaceDetector, made: list[Picture], judge: MaskJudge | None = None
 ) -> tuple[list[Faces], float]:
     """Run a detector on all pictures; return its faces, with a judge those that are labelled, and the mean processor time in ms."""
     found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
@@ -298,7 +298,7 @@ def main() -> None:
         f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n"
     )
     for name in options.detectors:
-        judge = _Judge() if name == CONVERTED else None
+        judge = MaskJudge() if name == CONVERTED else None
         faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made, judge)
         found = [one.boxes for one in faces]
         print(f"### {name}: {milliseconds:.0f} ms of one core a picture\n")

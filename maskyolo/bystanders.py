@@ -1,8 +1,9 @@
-"""The faces of a photo with their classes, and the faces beside them that its face detector does not count.
+"""The faces of a photo with their classes, including bystanders that its face detector misses.
 
-Small, blurred and half hidden faces, such as those of passers-by, are in many photos of one person. A face that is in a training
-picture and has no label teaches a detector that it is none. So our own detector of masks looks at photos that have room for further
-faces: those that both see get its class, doubtful ones are painted over.
+Many photos of one person also show small, blurred and half-hidden faces, such as those of
+passers-by. An unlabeled face in a training image teaches a detector that it is not a face. So our
+own mask detector also examines photos that may show further faces: those that both detectors see
+get its class, and doubtful ones are blanked out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage
+from maskyolo.core.choices import Bystanders
 from maskyolo.faces import Faces, join_faces, leaves_room
 from maskyolo.images import ImageArray
 from maskyolo.labels import IGNORE
@@ -25,17 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["decide_faces", "find_bystanders", "has_room"]
 
-#: The class of the detector of masks is believed from this score on, if the face detector sees the face too: among 338 street photos
-#: with boxes that people drew 98 % of what both see are faces; from 0.35 to 0.6 the class of 190 in 197 is right. What the detector of
-#: masks sees alone below 0.6 is a face once in five times.
-_SURE = 0.35
-#: It may be a face from this score of the detector of masks alone on, or from this of the face detector alone.
+#: Minimum confidence at which the mask detector's class counts, if the face detector sees the face
+#: too. In 338 street photos with boxes drawn by people, 98 % of what both see are faces; from 0.35
+#: to 0.6, the class of 190 in 197 is right. Of what the mask detector sees alone below 0.6, only
+#: one in five is a face.
+_CONFIDENT = 0.35
+#: What only one of the two sees may be a face from these scores on: of the mask detector, and of
+#: the face detector.
 _DOUBTFUL, _DOUBTFUL_FACE = 0.35, 0.5
-#: Nobody can tell the class of a smaller face, in pixels.
-_SMALLEST = 8.0
-#: Boxes are of one face if this much of the smaller one is shared.
-_SAME = 0.3
-#: One that is less prominent than this share of the most prominent face is not the photo's subject.
+#: Side of the smallest face whose class can be recognized at all, in pixels.
+_MIN_SIDE = 8.0
+#: Two boxes are of one face if they share more than this part of the smaller one.
+_SAME_COVERAGE = 0.3
+#: A face that is less prominent than this share of the most prominent one is not the subject.
 _MAY_BE_SUBJECT = 0.5
 
 
@@ -43,27 +47,25 @@ def decide_faces(
     image: ImageArray,
     faces: Faces,
     class_id: int,
-    others: str = "detector",
+    bystanders: Bystanders = Bystanders.DETECTOR,
     detector: Callable[[ImageArray], sv.Detections] | None = None,
 ) -> tuple[Faces, Decision]:
-    """Decide the class of each face of a photo out of the folder of `class_id`, and add those beside them.
+    """Decide the class of each face of a photo in the folder of `class_id`, and add bystanders.
 
     Args:
         image: BGR uint8 (H, W, 3).
-        faces: its faces.
-        class_id: what the folder stands for.
-        others: one of `subject.OTHERS`. Faces are added with a class for `detector` only; what is doubtful is painted over for all.
-        detector: detector of masks, asked for `detector` only; its `conf` must be low (0.1).
+        faces: the faces that the face detector found.
+        class_id: the class that the folder stands for.
+        bystanders: how bystanders get their class. Only `DETECTOR` adds faces with a class;
+            doubtful ones are always blanked out.
+        detector: a mask detector, used only for `DETECTOR`; its `conf` must be low (0.1).
 
     Returns:
-        The faces, those beside them last, and the decision about all of them.
+        The faces, added ones last, and the decision about all of them.
     """
     height, width = image.shape[:2]
-    found = (
-        detector(image)
-        if detector and others == "detector" and has_room(faces, width, height)
-        else None
-    )
+    asked = bystanders is Bystanders.DETECTOR and has_room(faces, width, height)
+    found = detector(image) if detector and asked else None
     name = getattr(detector, "name", "detector")
     beside, class_ids = find_bystanders(faces, found, name)
     rank = prominence(beside.boxes, width, height)
@@ -71,20 +73,19 @@ def decide_faces(
         rank >= _MAY_BE_SUBJECT * prominence(faces.boxes, width, height).max(initial=0)
     )
     known = join_faces(faces, beside[rivals])
-    decision = decide_classes(known.boxes, class_id, width, height, others, found, name)
+    decision = decide_classes(known.boxes, class_id, width, height, bystanders, found, name)
     if decision.ambiguous or not len(faces):
         return known, decision
     beside, class_ids = beside[~rivals], class_ids[~rivals]
     doubtful = class_ids == IGNORE
-    told = [
-        (int((~doubtful).sum()), f"of {name}'s class"),
-        (int(doubtful.sum()), "doubtful and painted over"),
+    parts = [
+        (int((~doubtful).sum()), f"labeled by {name}"),
+        (int(doubtful.sum()), "doubtful and blanked out"),
     ]
     reasons = [decision.reason] if decision.reason else []
     if len(beside):
-        reasons.append(
-            "beside: " + ", ".join(f"{number} {what}" for number, what in told if number)
-        )
+        report = ", ".join(f"{number} {what}" for number, what in parts if number)
+        reasons.append(f"bystanders: {report}")
     return join_faces(known, beside), replace(
         decision,
         class_ids=np.concatenate([decision.class_ids, class_ids]),
@@ -94,7 +95,10 @@ def decide_faces(
 
 
 def has_room(faces: Faces, width: int, height: int) -> bool:
-    """Tell whether a photo may show further faces: there are several, more are suspected, or the largest is small."""
+    """Return whether a photo may show further faces.
+
+    That is so if it shows several, if more are suspected, or if the largest is small.
+    """
     if not len(faces):
         return False
     return (
@@ -107,22 +111,23 @@ def has_room(faces: Faces, width: int, height: int) -> bool:
 def find_bystanders(
     faces: Faces, found: sv.Detections | None, name: str = "detector"
 ) -> tuple[Faces, npt.NDArray[np.int64]]:
-    """Find what is beside the known faces of a photo.
+    """Find faces in a photo in addition to the known ones.
 
     Args:
-        faces: what the face detector counts, and, in `doubtful`, what else it sees.
-        found: what the detector of masks sees, from low confidences on; None if it was not asked.
+        faces: the known faces, and in `doubtful` what else the face detector sees.
+        found: what the mask detector sees, from low confidences on; None if it was not asked.
         name: that detector's name.
 
     Returns:
-        The faces beside, best first, those of the detector of masks before those of the face detector; `agreed` if both see them. And
-        the class of each, int64 (n,): `labels.IGNORE` for a doubtful one, which is to be painted over.
+        The additional faces: first those of the mask detector, then those of the face detector,
+        best first; `agreed` if both see them. And the class of each, int64 (n,): `IGNORE` for a
+        doubtful one, which is to be blanked out.
     """
     doubtful = faces.doubtful or Faces.none()
     doubtful = replace(doubtful, origins=doubtful.origins or ("",) * len(doubtful))
     seen = doubtful[doubtful.scores >= _DOUBTFUL_FACE]
     boxes: list[Boxes] = []
-    rows: list[tuple[float, str, bool, int]] = []
+    rows: list[tuple[float, str, bool, int]] = []  # score, origin, agreed, class id
     if found is not None and found.confidence is not None and found.class_id is not None:
         for place in np.argsort(-found.confidence, kind="stable"):
             box, score = as_boxes(found.xyxy[place]), float(found.confidence[place])
@@ -130,8 +135,10 @@ def find_bystanders(
             if (agreed or score >= _DOUBTFUL) and not _lies_on(
                 box, np.concatenate([faces.boxes, *boxes])
             ):
-                sure = agreed and score >= _SURE and np.sqrt(box_area(box)[0]) >= _SMALLEST
-                rows.append((score, name, agreed, int(found.class_id[place]) if sure else IGNORE))
+                large = np.sqrt(box_area(box)[0]) >= _MIN_SIDE
+                confident = agreed and score >= _CONFIDENT and large
+                class_id = int(found.class_id[place]) if confident else IGNORE
+                rows.append((score, name, agreed, class_id))
                 boxes.append(box)
     for box, face, origin in zip(seen.boxes[:, None], seen.scores, seen.origins, strict=True):
         if not _lies_on(box, np.concatenate([faces.boxes, *boxes])):
@@ -146,4 +153,4 @@ def find_bystanders(
 
 
 def _lies_on(box: Boxes, known: Boxes) -> bool:
-    return bool(box_coverage(box, known).max(initial=0) > _SAME)
+    return bool(box_coverage(box, known).max(initial=0) > _SAME_COVERAGE)

@@ -1,4 +1,4 @@
-"""Gather the photos of one or several sources, class folders and annotated sets alike, for `convert`."""
+"""Gather the photos of one or several sources for `convert`: class folders and annotated sets."""
 
 from __future__ import annotations
 
@@ -13,165 +13,182 @@ import numpy.typing as npt
 
 from maskyolo.boxes import as_boxes, box_area
 from maskyolo.convert import Photo, find_photos
+from maskyolo.core.choices import SourceFormat
 from maskyolo.core.classes import CLASS_NAMES, SPLITS
 from maskyolo.core.files import read_image_list, written_name
 from maskyolo.errors import DatasetError
-from maskyolo.formats import FORMATS, AnnotatedPhoto, find_format, map_classes, read_annotations
-from maskyolo.formats.base import check_boxes, find_repeated, image_size, stem_of
+from maskyolo.formats import AnnotatedPhoto, find_format, map_classes, read_annotations
+from maskyolo.formats.base import Checked, check_boxes, find_repeated, image_size, stem_of
 from maskyolo.labels import IGNORE, IGNORE_CLASS, Labels
 
 __all__ = ["gather_photos", "own_splits"]
 
-#: What stands before the names of a source's photos, and these.
+#: What a class map gives for classes whose boxes are left out.
+_DROP = "drop"
+
+#: The prefix of the names of a source's photos, and the photos.
 _Source = tuple[str, Sequence[Photo | AnnotatedPhoto]]
 
 
 def gather_photos(
     sources: Sequence[Path | str],
-    format: str = "auto",  # noqa: A002  # the command's option
+    format: SourceFormat | str = SourceFormat.AUTO,  # noqa: A002  # the option's name
     class_map: Mapping[str, str] | None = None,
     image_list: Path | str | None = None,
     keep_splits: bool = False,
 ) -> tuple[list[Photo], tuple[str, ...]]:
     """List the photos of all sources, in their order.
 
-    In the ledger the photos of the first source have their own names, which stay when a source is added; those of each further one
-    have its name before theirs.
+    In the ledger, the photos of the first source have their own names, which stay the same when a
+    source is added. The names of the photos of any further source start with the source's name.
 
     Args:
-        sources: folders with class folders, or annotated sets.
-        format: auto, folders, or one of `formats.FORMATS`; holds for all sources.
-        class_map: what folders and classes mean.
-        image_list: a file with the names of the photos to take, one a line, with any or no folders; also looked for in the sources.
-        keep_splits: whether photos of annotated sets keep their splits; those that have none are `excluded`.
+        sources: folders that contain class folders, or annotated sets.
+        format: of all sources.
+        class_map: what folders and classes stand for.
+        image_list: a file with the names of the photos to use, one per line, with any or no
+            folders. It is searched for here and in the sources.
+        keep_splits: whether photos of annotated sets keep their splits; those that have none are
+            `excluded`.
 
     Returns:
-        The photos, and the class names of their labels by id: the two, and those that are kept as classes of their own.
+        The photos, and the class names of their labels by id: the usual two, then those that are
+        kept as classes of their own.
 
     Raises:
-        DatasetError: a source that is none, an unknown format or class, a name of `image_list` that no source has.
+        DatasetError: a source is neither, a class is unknown, or `image_list` contains a name that
+            no source has.
+        MaskyoloError: the format is unknown.
     """
-    if format not in ("auto", "folders", *FORMATS):
-        raise DatasetError(
-            f"unknown format '{format}'; choose from auto, folders, {', '.join(FORMATS)}"
-        )
+    format = SourceFormat.parse(format, "format")  # noqa: A001
     class_map = class_map or {}
     read: list[_Source] = []
     for source in map(Path, sources):
         prefix = _prefix(source, read) if read else ""
-        kind = find_format(source) if format == "auto" else format
-        if kind == "folders":
+        kind = find_format(source) if format is SourceFormat.AUTO else format
+        if kind == SourceFormat.FOLDERS:
             read.append((prefix, find_photos(source, class_map, both=len(sources) == 1)))
         else:
             read.append((prefix, read_annotations(source, kind)))
     if image_list is not None:
         read = _chosen(read, _read_list(image_list, sources))
-    annotated = [
-        photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)
-    ]
-    found = Counter(
-        name
-        for photo in annotated
-        for place, name in enumerate(photo.names)
-        if not _is_ignored(photo, place)
-    )
-    targets = (
-        map_classes(dict(sorted(found.items())), class_map, ", ".join(map(str, sources)))
-        if annotated
-        else {}
-    )
-    names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, "drop", IGNORE_CLASS}))
-    return [
-        replace(made, source=written_name(prefix + made.source))
-        for prefix, photos in read
-        for photo in photos
-        for made in [
-            _labelled(photo, targets, names, keep_splits)
-            if isinstance(photo, AnnotatedPhoto)
-            else photo
-        ]
-    ], names
+    targets = _map_classes(read, class_map, ", ".join(map(str, sources)))
+    names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, _DROP, IGNORE_CLASS}))
+    photos = []
+    for prefix, found in read:
+        for one in found:
+            photo = (
+                _labeled(one, targets, names, keep_splits)
+                if isinstance(one, AnnotatedPhoto)
+                else one
+            )
+            photos.append(replace(photo, source=written_name(prefix + photo.source)))
+    return photos, names
 
 
 def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
     """Return the shares of train, val and test among photos that keep their splits.
 
     Raises:
-        DatasetError: none is in train, or none in val.
+        DatasetError: no photo is in train, or none in val.
     """
     counts = Counter(photo.split for photo in photos if not photo.status)
     total = sum(counts[split] for split in SPLITS)
     if not (counts["train"] and counts["val"]):
-        found = (
-            ", ".join(f"{split} ({counts[split]})" for split in SPLITS if counts[split]) or "none"
-        )
+        found = ", ".join(f"{split} ({counts[split]})" for split in SPLITS if counts[split])
         raise DatasetError(
-            f"cannot keep the splits: the sources have no train or no val photos; found {found}; give shares with --splits"
+            "cannot keep the splits: the sources have no train or no val photos; "
+            f"found {found or 'none'}",
+            "give shares with --splits",
         )
     return tuple(counts[split] / total for split in SPLITS)
 
 
-def _labelled(
+def _map_classes(
+    read: Sequence[_Source], class_map: Mapping[str, str], where: str
+) -> dict[str, str]:
+    """Return what each class of the annotated sets stands for; empty if there are no such sets."""
+    annotated = [
+        photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)
+    ]
+    if not annotated:
+        return {}
+    found = Counter(
+        name
+        for photo in annotated
+        for place, name in enumerate(photo.names)
+        if not _is_ignored(photo, place)
+    )
+    return map_classes(dict(sorted(found.items())), class_map, where)
+
+
+def _labeled(
     photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...], keep_split: bool
 ) -> Photo:
-    """Return a photo of an annotated set with boxes that can be relied on, or with the reason why there are none."""
+    """Return a photo of an annotated set with reliable boxes, or the reason for having none."""
     if not keep_split:
         photo = replace(photo, split="")
     elif not photo.split and not photo.status:
         photo = replace(photo, status="excluded", reason="in no split of its set")
     size = None if photo.status else image_size(photo.path)
-    if size is None:  # a picture that cannot be read gets its reason when it is decoded
-        return Photo(
-            photo.path,
-            photo.source,
-            "",
-            _labels([], []),
-            split=photo.split,
-            status=photo.status,
-            reason=photo.reason,
-        )
+    made = Photo(
+        photo.path,
+        photo.source,
+        "",
+        _labels([], []),
+        split=photo.split,
+        status=photo.status,
+        reason=photo.reason,
+        annotated=photo.annotated,
+    )
+    if size is None:  # an unreadable image gets its reason when it is decoded
+        return made
     checked = check_boxes(photo, *size)
     targeted = [
         IGNORE_CLASS if _is_ignored(photo, place) else targets[photo.names[place]]
         for place in checked.index
     ]
-    faces = [place for place, name in enumerate(targeted) if name not in ("drop", IGNORE_CLASS)]
-    single, clash = find_repeated([targeted[place] for place in faces], checked.boxes[faces])
-    status, reason = checked.status, checked.reason
-    if clash:
-        status, reason = "ambiguous", "two boxes of different classes lie on each other"
-    if len(single) < len(faces):
-        reason = "; ".join(
-            filter(
-                None,
-                (
-                    reason,
-                    f"{len(faces) - len(single)} repeated box{'es' if len(faces) - len(single) > 1 else ''} removed",
-                ),
-            )
-        )
-    chosen = sorted(
-        [faces[place] for place in single]
-        + [place for place, name in enumerate(targeted) if name == IGNORE_CLASS]
-    )
-    if targeted and set(targeted) == {"drop"} and not status:
-        status, reason = "excluded", "all its boxes are of dropped classes"
+    chosen, status, reason = _choose_boxes(checked, targeted)
     class_ids = [
         IGNORE if targeted[place] == IGNORE_CLASS else names.index(targeted[place])
         for place in chosen
     ]
     boxes = checked.boxes[chosen]
-    areas = np.where(np.array(class_ids) == IGNORE, -1, box_area(boxes)) if chosen else np.zeros(0)
-    largest = names[class_ids[int(areas.argmax())]] if len(areas) and areas.max() >= 0 else ""
-    return Photo(
-        photo.path,
-        photo.source,
-        largest,
-        _labels(boxes, class_ids),
-        split=photo.split,
+    return replace(
+        made,
+        class_name=_largest(boxes, class_ids, names),
+        labels=_labels(boxes, class_ids),
         status=status,
         reason=reason,
     )
+
+
+def _choose_boxes(checked: Checked, targeted: Sequence[str]) -> tuple[list[int], str, str]:
+    """Choose the boxes of a photo to use, given what the class of each stands for.
+
+    Returns:
+        The places of the boxes, in order; the status, empty if the photo can be used; the reason.
+    """
+    faces = [place for place, name in enumerate(targeted) if name not in (_DROP, IGNORE_CLASS)]
+    single, clash = find_repeated([targeted[place] for place in faces], checked.boxes[faces])
+    status, reason = checked.status, checked.reason
+    if clash:
+        status, reason = "ambiguous", "two boxes of different classes lie on each other"
+    if repeated := len(faces) - len(single):
+        note = f"{repeated} repeated box{'es' if repeated > 1 else ''} removed"
+        reason = f"{reason}; {note}" if reason else note
+    if targeted and set(targeted) == {_DROP} and not status:
+        status, reason = "excluded", "all its boxes are of dropped classes"
+    ignored = [place for place, name in enumerate(targeted) if name == IGNORE_CLASS]
+    return sorted([*(faces[place] for place in single), *ignored]), status, reason
+
+
+def _largest(boxes: npt.ArrayLike, class_ids: Sequence[int], names: Sequence[str]) -> str:
+    """Return the class of the largest face; empty if there is none."""
+    if not class_ids:
+        return ""
+    areas = np.where(np.array(class_ids) == IGNORE, -1, box_area(boxes))
+    return names[class_ids[int(areas.argmax())]] if areas.max() >= 0 else ""
 
 
 def _labels(boxes: npt.ArrayLike, class_ids: Sequence[int]) -> Labels:
@@ -183,17 +200,18 @@ def _is_ignored(photo: AnnotatedPhoto, place: int) -> bool:
 
 
 def _prefix(source: Path, earlier: Sequence[_Source]) -> str:
-    """Return what stands before the names of a further source's photos: its own name, numbered where earlier names begin so."""
+    """Return the prefix of the names of a further source's photos.
+
+    It is the source's own name, with a number if earlier names start with it.
+    """
     path = source.absolute()
     name = path.parent.name if path.is_file() else path.name
     taken = {
         (prefix + photo.source).split("/")[0] for prefix, photos in earlier for photo in photos
     }
     numbered = (f"{name}~{number}" for number in itertools.count(2))
-    return (
-        next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
-        + "/"
-    )
+    free = (candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
+    return next(free) + "/"
 
 
 def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[str]:
@@ -201,13 +219,17 @@ def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[st
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DatasetError(
-            f"no list {image_list}: neither here nor in {', '.join(map(str, sources))}; give a file with a photo's name a line"
+            f"no list {image_list}: neither here nor in {', '.join(map(str, sources))}",
+            "give a file with the name of one photo per line",
         )
     return read_image_list(path)
 
 
 def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
-    """Keep the photos that are listed; of several of one name those whose folders fit a line best."""
+    """Keep the photos that are listed.
+
+    Of several photos with the name in a line, those whose folders match the line best are kept.
+    """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for prefix, photos in read:
         for photo in photos:
@@ -227,7 +249,9 @@ def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
             missing.append(line)
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(listed)} photos of the list are in no source, such as {missing[0]}; correct the list"
+            f"{len(missing)} of {len(listed)} photos of the list are in no source, such as "
+            f"{missing[0]}",
+            "correct the list",
         )
     return [
         (prefix, [photo for photo in photos if prefix + photo.source in chosen])
@@ -236,7 +260,7 @@ def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
 
 
 def _common(one: Sequence[str], two: Sequence[str]) -> int:
-    """Count how many folders, from the innermost, two paths share."""
+    """Count how many folders two paths share, from the innermost outwards."""
     return next(
         (
             count

@@ -8,6 +8,7 @@ import supervision as sv
 
 from maskyolo.boxes import as_boxes
 from maskyolo.bystanders import decide_faces, find_bystanders, has_room
+from maskyolo.core.choices import Bystanders
 from maskyolo.faces import Faces
 from maskyolo.images import ImageArray
 from maskyolo.labels import IGNORE
@@ -60,14 +61,16 @@ def test_a_photo_has_room_if_its_face_is_small_or_another_is_suspected() -> None
 
 def test_a_face_that_both_see_gets_the_class_of_the_detector_of_masks() -> None:
     opinion = Opinion((SUBJECT, 0, 0.9), (SMALL, 1, 0.5))
-    faces, decided = decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, "detector", opinion)
+    faces, decided = decide_faces(
+        PICTURE, with_doubts((SMALL, 0.6)), 0, Bystanders.DETECTOR, opinion
+    )
     assert faces.boxes.tolist() == [list(SUBJECT), list(SMALL)]
     assert (decided.class_ids.tolist(), decided.deciders) == ([0, 1], ("folder", "opinion"))
     assert (faces.origins, faces.agreed is not None and faces.agreed.tolist()) == (
         ("ssd", "opinion"),
         [True, True],
     )
-    assert decided.reason == "beside: 1 of opinion's class"
+    assert decided.reason == "bystanders: 1 labeled by opinion"
 
 
 @pytest.mark.parametrize(
@@ -80,12 +83,12 @@ def test_a_face_that_both_see_gets_the_class_of_the_detector_of_masks() -> None:
     ],
     ids=["of the detector of masks only", "of unsure class", "of the face detector only", "tiny"],
 )
-def test_doubtful_ones_are_painted_over(found: Found, doubt: float) -> None:
+def test_doubtful_ones_are_blanked_out(found: Found, doubt: float) -> None:
     faces, decided = decide_faces(
-        PICTURE, with_doubts((SMALL, doubt)), 0, "detector", Opinion(found)
+        PICTURE, with_doubts((SMALL, doubt)), 0, Bystanders.DETECTOR, Opinion(found)
     )
     assert (decided.class_ids.tolist(), decided.deciders) == ([0, IGNORE], ("folder", "nobody"))
-    assert decided.reason == "beside: 1 doubtful and painted over"
+    assert decided.reason == "bystanders: 1 doubtful and blanked out"
     assert faces.origins[1] == ("yunet" if found[0] == FAR else "opinion")
 
 
@@ -93,15 +96,15 @@ def test_what_is_seen_too_weakly_or_on_a_known_face_is_left() -> None:
     nose = (80.0, 80.0, 100.0, 100.0)
     opinion = Opinion((SUBJECT, 1, 0.9), (nose, 1, 0.9), (SMALL, 0, 0.3))
     faces, decided = decide_faces(
-        PICTURE, with_doubts((nose, 0.9), (SMALL, 0.45)), 0, "detector", opinion
+        PICTURE, with_doubts((nose, 0.9), (SMALL, 0.45)), 0, Bystanders.DETECTOR, opinion
     )
     assert (len(faces), decided.class_ids.tolist(), decided.reason) == (1, [0], "")
 
 
-@pytest.mark.parametrize("others", ["paint", "folder", "set-aside"])
-def test_the_other_ways_ask_nobody_and_paint_over_what_is_doubtful(others: str) -> None:
+@pytest.mark.parametrize("bystanders", [Bystanders.BLANK, Bystanders.FOLDER, Bystanders.SET_ASIDE])
+def test_the_other_ways_ask_nobody_and_blank_out_what_is_doubtful(bystanders: Bystanders) -> None:
     opinion = Opinion((FAR, 1, 0.9))
-    faces, decided = decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, others, opinion)
+    faces, decided = decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, bystanders, opinion)
     assert (opinion.asked, len(faces), decided.class_ids.tolist(), decided.ambiguous) == (
         0,
         2,
@@ -112,11 +115,13 @@ def test_the_other_ways_ask_nobody_and_paint_over_what_is_doubtful(others: str) 
 
 def test_a_face_as_large_as_the_one_that_was_found_may_be_the_subject() -> None:
     opinion = Opinion((SUBJECT, 1, 0.9), (BIG, 0, 0.8))
-    faces, decided = decide_faces(PICTURE, with_doubts((BIG, 0.6)), 0, "detector", opinion)
+    faces, decided = decide_faces(PICTURE, with_doubts((BIG, 0.6)), 0, Bystanders.DETECTOR, opinion)
     assert faces.boxes.tolist() == [list(SUBJECT), list(BIG)]
     assert (decided.class_ids.tolist(), decided.deciders) == ([1, 0], ("opinion", "folder"))
     small = Opinion((SUBJECT, 1, 0.9), (SMALL, 0, 0.8))
-    assert decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, "detector", small)[1].deciders == (
+    assert decide_faces(PICTURE, with_doubts((SMALL, 0.6)), 0, Bystanders.DETECTOR, small)[
+        1
+    ].deciders == (
         "folder",
         "opinion",
     ), "a passer-by is not"
@@ -125,13 +130,13 @@ def test_a_face_as_large_as_the_one_that_was_found_may_be_the_subject() -> None:
 def test_nothing_is_added_to_photos_without_a_face_or_of_unknown_class() -> None:
     opinion = Opinion((SMALL, 0, 0.9))
     faces, _ = decide_faces(
-        PICTURE, replace(Faces.none(), doubtful=Faces.none()), 0, "detector", opinion
+        PICTURE, replace(Faces.none(), doubtful=Faces.none()), 0, Bystanders.DETECTOR, opinion
     )
     assert (len(faces), opinion.asked) == (0, 0)
     two = Faces(
         as_boxes([SUBJECT, BIG]), np.float32([0.9, 0.8]), ("ssd", "ssd"), np.array([True, True])
     )
-    faces, decided = decide_faces(PICTURE, two, 0, "detector", Opinion((SMALL, 1, 0.9)))
+    faces, decided = decide_faces(PICTURE, two, 0, Bystanders.DETECTOR, Opinion((SMALL, 1, 0.9)))
     assert (len(faces), decided.ambiguous) == (2, True)
 
 

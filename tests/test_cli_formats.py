@@ -62,7 +62,7 @@ def test_an_annotated_set_and_folders_and_then_another_format(
     printed = capsys.readouterr().out
     assert "boxes: " in printed
     assert printed.splitlines()[-2:] == [
-        "left out: 0 pictures; boxes changed in 0",
+        "left out: 0 images; boxes changed in 0",
         str(tmp_path / "coco"),
     ]
 
@@ -96,7 +96,7 @@ def test_strict_exits_with_1_for_an_annotation_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--format", "tfrecord"], 1, "unknown format 'tfrecord'"),
+        (["--format", "tfrecord"], 2, "--format"),
         (["--format", "coco"], 1, "no COCO annotations"),
         (["--splits", "keep"], 1, "cannot keep the splits"),
         (["--splits", "kept"], 2, "or keep"),
@@ -109,7 +109,7 @@ def test_strict_exits_with_1_for_an_annotation_that_cannot_be_used(
         (
             ["--to", "yolo", "--update", "--scenes", "0", "--no-sheets"],
             1,
-            "no use for --scenes, --update, --sheets",
+            "cannot be used with --scenes, --update, --sheets",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from maskyolo import convert
 from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.convert import Conversion, Photo, convert_dataset, convert_photos, find_photos
+from maskyolo.core.choices import Bystanders
 from maskyolo.dataset import list_images, load_dataset
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.faces import Faces
@@ -46,7 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFaces]:
     FakeFaces.seen = 0
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: FakeFaces())
     monkeypatch.setattr(
-        convert._Judge, "__call__", lambda *_: sv.Detections.empty()
+        convert.MaskJudge, "__call__", lambda *_: sv.Detections.empty()
     )  # it would see faces in large noise
     return FakeFaces
 
@@ -259,7 +260,7 @@ def test_the_weights_that_moved_the_boxes_are_among_the_settings(
     kept: bool,
 ) -> None:
     monkeypatch.setattr(fake, "name", name)
-    convert_dataset(photos, tmp_path / "set", others="folder")
+    convert_dataset(photos, tmp_path / "set", bystanders="folder")
     settings = yaml.safe_load((tmp_path / "set" / "convert.yaml").read_text())["settings"]
     assert (settings["detector"], len(settings["judge"])) == (name, 64 * kept)
 
@@ -367,7 +368,7 @@ def test_folder_names_in_other_spellings_and_the_map(tmp_path: Path) -> None:
     [(0.5, 0.5), (0.9, 0.2, 0.1), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)],
 )
 def test_splits_that_are_no_shares(photos: Path, tmp_path: Path, splits: tuple[float, ...]) -> None:
-    with pytest.raises(DatasetError, match="give the shares"):
+    with pytest.raises(DatasetError, match="give three shares"):
         convert_dataset(photos, tmp_path / "set", splits=splits)
 
 
@@ -410,7 +411,7 @@ def test_a_benchmark_stays_out_mirrored_and_saved_anew_as_it_may_be(
 def test_a_benchmark_that_cannot_be_read_is_told(
     photos: Path, tmp_path: Path, fake: type[FakeFaces]
 ) -> None:
-    with pytest.raises(DatasetError, match="no pictures to exclude"):
+    with pytest.raises(DatasetError, match="no images to exclude"):
         convert_dataset(photos, tmp_path / "set", exclude=[tmp_path / "gone"])
     (tmp_path / "benchmark").mkdir()
     (tmp_path / "benchmark" / "cut.jpg").write_bytes(
@@ -547,14 +548,14 @@ def wide(photos: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     photo.save(photos / "with_mask" / "wide.jpg")
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: SeesBoth())
     monkeypatch.setattr(
-        convert._Judge,
+        convert.MaskJudge,
         "__call__",
         lambda *_: sv.Detections(as_boxes([FACE]), None, np.float32([0.8]), np.array([0])),
     )
     return "with_mask/wide.jpg"
 
 
-def test_a_face_whose_class_is_not_known_is_painted_over(
+def test_a_face_whose_class_is_not_known_is_blanked_out(
     photos: Path, tmp_path: Path, wide: str
 ) -> None:
     made = convert_dataset(photos, tmp_path / "set")
@@ -565,7 +566,7 @@ def test_a_face_whose_class_is_not_known_is_painted_over(
         ("folder", "nobody"),
     )
     assert (row.origins, row.agreed, row.size) == (("ssd", "yunet"), (True, False), "large")
-    assert row.reason == "2 faces: the subject, 1 painted over"
+    assert row.reason == "2 faces: the subject, 1 blanked out"
     image = read_image(made.folder / row.image)
     assert image[15:55, 55:90, 0].min() > 120, "no yellow is left of the face"
     assert image[10, 5].tolist() == pytest.approx([254, 0, 0], abs=4)
@@ -574,12 +575,12 @@ def test_a_face_whose_class_is_not_known_is_painted_over(
 
 
 def test_set_aside_photos_and_the_sheet_of_them(photos: Path, tmp_path: Path, wide: str) -> None:
-    made = convert_dataset(photos, tmp_path / "set", others="set-aside")
+    made = convert_dataset(photos, tmp_path / "set", bystanders="set-aside")
     row = by_source(made)[wide]
     assert (row.status, row.image, len(row.boxes)) == ("ambiguous", "", 2)
     assert (made.folder / "sheets" / "ambiguous.png").is_file()
-    with pytest.raises(MaskyoloError, match="unknown way 'guess'"):
-        convert_dataset(photos, tmp_path / "other", others="guess")
+    with pytest.raises(MaskyoloError, match="unknown bystanders 'guess'"):
+        convert_dataset(photos, tmp_path / "other", bystanders="guess")
 
 
 def test_our_detector_is_shown_few_shapes_and_two_photos_at_once(
@@ -596,7 +597,7 @@ def test_our_detector_is_shown_few_shapes_and_two_photos_at_once(
         )
 
     monkeypatch.setattr("maskyolo.yolo.load_detector", lambda *_, **__: white)
-    judge = convert._Judge()
+    judge = convert.MaskJudge()
     sizes = [(90, 80), (333, 500), (335, 500), (500, 333), (720, 100), (6, 640)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda size: judge(np.full((*size, 3), 255, np.uint8)).xyxy, sizes))
@@ -665,7 +666,9 @@ def test_what_another_map_says_is_not_taken_over(
     assert {row.classes for row in made.rows if row.source.startswith("covered")} == {
         ("without_mask",)
     }
-    work = convert._Work(tmp_path, {}, convert._OldSet(), "folder", ("with_mask", "without_mask"))
+    work = convert.Labeler(
+        tmp_path, {}, convert.PreviousSet(), Bystanders.FOLDER, ("with_mask", "without_mask")
+    )
     work._done = {row.source: replace(row, class_name="with_mask", image="") for row in made.rows}
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()

@@ -104,7 +104,7 @@ def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(
         assert set(row.deciders) == {"given"}
 
 
-def test_an_ignored_class_is_painted_over_and_not_labelled(
+def test_an_ignored_class_is_blanked_out_and_not_labelled(
     street: Path, tmp_path: Path, fake: type[FakeFaces]
 ) -> None:
     made = convert_dataset(
@@ -173,7 +173,7 @@ def test_several_sources_become_one_set_whose_names_never_clash(
         tmp_path / "set",
         class_map={"mask_weared_incorrect": "drop"},
         splits=(0.5, 0.5, 0),
-        others="folder",
+        bystanders="folder",
         sheets=False,
     )
     rows = rows_of(made)
@@ -222,7 +222,7 @@ def test_own_splits_are_kept_and_photos_in_none_are_left_out(
         tmp_path / "set",
         splits="keep",
         class_map=class_map,
-        others="folder",
+        bystanders="folder",
         sheets=False,
     )
     splits = {

@@ -8,9 +8,10 @@ import pytest
 import supervision as sv
 
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.choices import Bystanders
 from maskyolo.images import read_image
 from maskyolo.labels import IGNORE
-from maskyolo.subject import Decision, decide_classes, paint_over, prominence
+from maskyolo.subject import Decision, blank_out, decide_classes, prominence
 
 SUBJECT, BESIDE, FAR = (
     (60.0, 20.0, 120.0, 80.0),
@@ -23,7 +24,7 @@ FACES = as_boxes([FAR, SUBJECT, BESIDE])
 def decide(
     boxes: Boxes,
     class_id: int,
-    others: str = "detector",
+    bystanders: Bystanders = Bystanders.DETECTOR,
     *found: tuple[tuple[float, ...], int, float],
 ) -> Decision:
     """Decide with a detector of masks that says what it is told, a (box, class id, confidence) each."""
@@ -31,11 +32,11 @@ def decide(
     detections = sv.Detections(
         as_boxes(places), None, np.float32(confidences), np.array(class_ids, dtype=int)
     )
-    return decide_classes(boxes, class_id, 200, 100, others, detections, "opinion")
+    return decide_classes(boxes, class_id, 200, 100, bystanders, detections, "opinion")
 
 
 def test_a_lone_face_has_the_folders_class() -> None:
-    decided = decide(as_boxes([SUBJECT]), 1, "detector", (SUBJECT, 0, 0.9))
+    decided = decide(as_boxes([SUBJECT]), 1, Bystanders.DETECTOR, (SUBJECT, 0, 0.9))
     assert (decided.class_ids.tolist(), decided.deciders, decided.reason) == ([1], ("folder",), "")
     assert decide(as_boxes([]), 0).class_ids.tolist() == []
 
@@ -47,17 +48,19 @@ def test_the_largest_face_is_the_subject_unless_it_stands_at_the_edge() -> None:
     assert prominence([middle, (0.0, 0.0, 95.0, 95.0)], 200, 100).argmax() == 1
 
 
-def test_others_get_the_class_that_the_detector_is_sure_of_or_are_painted() -> None:
-    decided = decide(FACES, 0, "detector", (SUBJECT, 0, 0.4), (BESIDE, 1, 0.7), (FAR, 1, 0.5))
+def test_others_get_the_class_that_the_detector_is_sure_of_or_are_blanked_out() -> None:
+    decided = decide(
+        FACES, 0, Bystanders.DETECTOR, (SUBJECT, 0, 0.4), (BESIDE, 1, 0.7), (FAR, 1, 0.5)
+    )
     assert decided.class_ids.tolist() == [IGNORE, 0, 1]
     assert decided.deciders == ("nobody", "folder", "opinion")
-    assert decided.reason == "3 faces: the subject, 1 of opinion's class, 1 painted over"
+    assert decided.reason == "3 faces: the subject, 1 labeled by opinion, 1 blanked out"
     assert not decided.ambiguous
 
 
 def test_a_face_that_may_be_either_is_not_sure() -> None:
     assert decide(
-        FACES, 0, "detector", (SUBJECT, 0, 0.9), (BESIDE, 1, 0.7), (BESIDE, 0, 0.5)
+        FACES, 0, Bystanders.DETECTOR, (SUBJECT, 0, 0.9), (BESIDE, 1, 0.7), (BESIDE, 0, 0.5)
     ).class_ids.tolist() == [IGNORE, 0, IGNORE]
 
 
@@ -67,28 +70,30 @@ def test_the_subject_is_a_face_of_which_the_folders_class_is_suspected() -> None
         (SUBJECT, 0, 0.25),
         (BESIDE, 0, 0.3),
     )  # the masked one stands beside a larger bare face
-    decided = decide(FACES, 0, "detector", *found)
+    decided = decide(FACES, 0, Bystanders.DETECTOR, *found)
     assert decided.class_ids.tolist() == [IGNORE, 1, 0]
     assert decided.deciders == ("nobody", "opinion", "folder")
 
 
 def test_a_photo_in_which_no_face_is_of_the_folders_class_is_ambiguous() -> None:
     for found in ([(SUBJECT, 1, 0.9)], []):
-        decided = decide(FACES, 0, "detector", *found)
+        decided = decide(FACES, 0, Bystanders.DETECTOR, *found)
         assert decided.ambiguous
-        assert decided.reason == "3 faces, none of which clearly is of the folder's class"
+        assert decided.reason == "3 faces, none of which is clearly of the folder's class"
 
 
 @pytest.mark.parametrize(
-    ("others", "class_ids", "ambiguous"),
+    ("bystanders", "class_ids", "ambiguous"),
     [
-        ("paint", [IGNORE, 0, IGNORE], False),
-        ("set-aside", [0, 0, 0], True),
-        ("folder", [0, 0, 0], False),
+        (Bystanders.BLANK, [IGNORE, 0, IGNORE], False),
+        (Bystanders.SET_ASIDE, [0, 0, 0], True),
+        (Bystanders.FOLDER, [0, 0, 0], False),
     ],
 )
-def test_the_other_ways_ask_nobody(others: str, class_ids: list[int], ambiguous: bool) -> None:
-    decided = decide(FACES, 0, others, (BESIDE, 0, 0.9))
+def test_the_other_ways_ask_nobody(
+    bystanders: Bystanders, class_ids: list[int], ambiguous: bool
+) -> None:
+    decided = decide(FACES, 0, bystanders, (BESIDE, 0, 0.9))
     assert (decided.class_ids.tolist(), decided.ambiguous) == (class_ids, ambiguous)
     assert decided.reason.startswith("3 faces")
 
@@ -97,7 +102,7 @@ def test_painting_leaves_nothing_of_a_face_and_spares_those_that_are_learnt() ->
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (100, 200, 3), dtype=np.uint8)
     before = picture.copy()
-    painted = paint_over(picture, [SUBJECT], [(100.0, 50.0, 110.0, 60.0)])
+    painted = blank_out(picture, [SUBJECT], [(100.0, 50.0, 110.0, 60.0)])
     assert (
         painted[20:80, 60:99].std(axis=(0, 1)).max()
         < 15
@@ -106,17 +111,23 @@ def test_painting_leaves_nothing_of_a_face_and_spares_those_that_are_learnt() ->
     assert (painted[50:61, 100:111] == picture[50:61, 100:111]).all()
     assert (painted[:, 136:] == picture[:, 136:]).all()
     assert (picture == before).all(), "the picture itself is left alone"
-    assert (paint_over(picture, [], [SUBJECT]) == picture).all()
-    assert paint_over(picture, [(-50.0, -50.0, 500.0, 500.0)], []).std() < 15
+    assert (blank_out(picture, [], [SUBJECT]) == picture).all()
+    assert blank_out(picture, [(-50.0, -50.0, 500.0, 500.0)], []).std() < 15
 
 
 def test_our_detector_tells_bare_from_masked_in_a_street(samples: Path) -> None:
-    from maskyolo.convert import _Judge
+    from maskyolo.convert import MaskJudge
 
     image = read_image(samples / "street.jpg")
     boxes = as_boxes(_drawn(samples, "street"))
     decided = decide_classes(
-        boxes, 0, image.shape[1], image.shape[0], "detector", _Judge()(image), _Judge.name
+        boxes,
+        0,
+        image.shape[1],
+        image.shape[0],
+        Bystanders.DETECTOR,
+        MaskJudge()(image),
+        MaskJudge.name,
     )
     truth = _classes(samples, "street")
     told = [

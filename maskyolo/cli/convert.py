@@ -1,17 +1,23 @@
-"""`maskyolo convert`: class folders and annotated sets to a YOLO data set; annotated sets to another format."""
+"""`maskyolo convert`: class folders and annotated sets to a YOLO data set, or to another format."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskyolo._text import counted
-from maskyolo.cli.options import ImageList, Seed, Strict, examples
+from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.conversion.options import ConvertOptions
 from maskyolo.errors import MaskyoloError
+
+if TYPE_CHECKING:
+    from maskyolo.convert import Conversion
+    from maskyolo.formats import Export
 
 EXAMPLES = examples(
     "maskyolo convert data/samples/folders --out data/mask",
@@ -22,233 +28,165 @@ EXAMPLES = examples(
     "maskyolo convert data/mask/data.yaml --to coco --out data/mask-coco",
 )
 
-
-#: What says something with --to, too; --list has an error of its own.
+#: Options that also apply with --to; --list has an error of its own.
 _OF_EXPORTS = {"source", "out", "format", "to", "class_map", "strict", "image_list"}
+#: Maximum number of lines per kind of report.
+_MAX_LINES = 20
 
 
+@with_options(ConvertOptions)
 def convert(
     context: typer.Context,
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders with with_mask and without_mask in them; Pascal VOC, COCO or YOLO sets; all become one set."
+            help="Folders that contain with_mask and without_mask; Pascal VOC, COCO or YOLO sets. "
+            "All become one data set."
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Folder of the data set to make; must not exist yet, but for --update."),
+        typer.Option(help="Output folder. Must not exist yet, unless --update is given."),
     ],
-    format: Annotated[
-        str, typer.Option(help="What the sources are: auto, folders, voc, coco or yolo.")
-    ] = "auto",  # noqa: A002
-    image_list: ImageList = None,
+    options: ConvertOptions,
     to: Annotated[
         str | None,
         typer.Option(
-            help="Only write an annotated set once more, as voc, coco or yolo: every box and split as it is."
+            help="Only write an annotated set in another format, voc, coco or yolo, with every box "
+            "and split unchanged."
         ),
-    ] = None,
-    detector: Annotated[
-        str,
-        typer.Option(
-            help="Face detector: ssd (several looks, for reliable boxes), ssd-plain (one pass), yunet or haar."
-        ),
-    ] = "ssd",
-    weights: Annotated[
-        Path | None, typer.Option(help="The face detector's caffemodel, or the folder that has it.")
-    ] = None,
-    conf: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Least score of a sure face; where none is, ssd's best weak one counts from 0.12 if two looks or both detectors see it.",
-        ),
-    ] = 0.5,
-    others: Annotated[
-        str,
-        typer.Option(
-            help="Class of the faces beside a photo's subject: detector (where maskyolo-n-folders is sure, else painted over), paint (all "
-            "painted over), set-aside (such photos are left out), folder (the folder's)."
-        ),
-    ] = "detector",
-    second_opinion: Annotated[
-        str,
-        typer.Option(
-            help="Who checks and completes the faces of ssd: yunet, both (YuNet and, for better boxes and missed faces, "
-            "maskyolo-n-folders) or none; other detectors stand alone."
-        ),
-    ] = "both",
-    splits: Annotated[
-        str,
-        typer.Option(
-            help="Shares of train, val and test, or keep: those that annotated sets have."
-        ),
-    ] = "0.8,0.1,0.1",
-    seed: Seed = 0,
-    class_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            help="NAME=CLASS: what a folder or class means: with_mask, without_mask, drop, ignore or keep. Repeatable.",
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder of pictures, such as a benchmark, whose near-copies are left out. Repeatable."
-        ),
-    ] = None,
-    scenes: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Training pictures to compose of many of the photos' faces, for streets and crowds.",
-        ),
-    ] = 0,
-    update: Annotated[
-        bool,
-        typer.Option(
-            "--update", help="Bring the set in --out up to date; corrections made by hand stay."
-        ),
-    ] = False,
-    sheets: Annotated[
-        bool,
-        typer.Option(
-            "--sheets/--no-sheets", help="Draw contact sheets of the photos of each status."
-        ),
-    ] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Photos worked on at once (else one more than there are cores)."),
     ] = None,
     strict: Strict = False,
 ) -> None:
-    """Turn two folders of photos into a YOLO data set: face boxes, a ledger of every photo, splits without near-copies."""
+    """Turn folders of photos into a YOLO data set.
+
+    It has face boxes, a ledger of every photo, and splits without near-copies of one another.
+    """
     if to is not None:
         _refuse_unused(context)
-        _export(source, out, to, format, _pairs(class_map or []), image_list, strict)
+        _export(source, out, to, options, strict)
         return
     from maskyolo.convert import convert_dataset
-    from maskyolo.formats.base import NO_ANNOTATION
-    from maskyolo.ledger import STATUSES
 
     try:
         with progress_bar("photos") as on_progress:
-            made = convert_dataset(
-                source,
-                out,
-                format=format,
-                image_list=image_list,
-                detector=detector,
-                weights=weights,
-                conf=conf,
-                second_opinion=second_opinion,
-                others=others,
-                splits=_numbers(splits),
-                seed=seed,
-                class_map=_pairs(class_map or []),
-                exclude=exclude or [],
-                scenes=scenes,
-                update=update,
-                sheets=sheets,
-                workers=workers,
-                on_progress=on_progress,
-            )
+            made = convert_dataset(source, out, options, on_progress=on_progress)
     except KeyboardInterrupt:
         typer.echo(
-            f"maskyolo: stopped; what is done is in {out}.part, and the same command goes on from there",
+            f"maskyolo: stopped; the work so far is in {out}.part; run the same command again to "
+            "continue",
             err=True,
         )
         raise
-    counts = made.counts()
-    if unannotated := Counter(row.status for row in made.rows if row.reason == NO_ANNOTATION):
-        counts[""] -= unannotated
-        counts = {name: found for name, found in counts.items() if name or found} | {
-            NO_ANNOTATION: unannotated
-        }
-    shown = [
-        status
-        for status in STATUSES
-        if status == "kept" or any(counts[name][status] for name in counts)
-    ]
-    print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
-    for name, found in counts.items():
-        print(
-            f"{name or 'no faces':13}"
-            + "".join(f"{found[status]:12}" for status in shown)
-            + f"{found.total():12}"
-        )
-    by_chance = f"a plain random split would have had {made.random_leaks:.0f}"
-    print(
-        f"near-copies in different splits: {made.leaks} of {counted(made.pairs, 'pair')}; {by_chance}"
-    )
-    sources = ", ".join(map(str, source))
-    for row in made.gone[:20]:
-        print(
-            f"no longer in {sources}, and so left the set: {row.source}{' (corrected)' if row.status == 'corrected' else ''}"
-        )
-    if len(made.gone) > 20:
-        print(f"… and {len(made.gone) - 20} more")
-    if uneven := made.uneven_loss():
-        typer.echo(f"maskyolo: warning: {uneven}", err=True)
-    unreadable = [row for row in made.rows if row.status == "unreadable"]
-    for row in unreadable[:20]:
-        typer.echo(f"maskyolo: unreadable: {row.source}: {row.reason}", err=True)
-    if len(unreadable) > 20:
-        typer.echo(f"maskyolo: … and {len(unreadable) - 20} more; see the ledger", err=True)
+    _print_counts(made)
+    _print_splits(made)
+    _print_gone(made, source)
+    unreadable = _warn(made)
     if made.scenes:
         print(f"and {counted(made.scenes, 'scene')} composed of the training photos")
-    print(f"ledger: {made.folder / 'ledger.csv'}{', contact sheets beside it' if sheets else ''}")
+    sheets = ", contact sheets next to it" if options.sheets else ""
+    print(f"ledger: {made.folder / 'ledger.csv'}{sheets}")
     print(made.folder)
     if strict and unreadable:
         raise typer.Exit(1)
 
 
+def _print_counts(made: Conversion) -> None:
+    """Print the number of photos of each class by status."""
+    from maskyolo.formats.base import NO_ANNOTATION
+    from maskyolo.ledger import STATUSES
+
+    counts = made.counts()
+    unannotated = Counter(row.status for row in made.rows if row.source in made.unannotated)
+    if unannotated:
+        counts[""] -= unannotated
+        counts = {name: found for name, found in counts.items() if name or found}
+        counts[NO_ANNOTATION] = unannotated
+    shown = [
+        status
+        for status in STATUSES
+        if status == "kept" or any(found[status] for found in counts.values())
+    ]
+    print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
+    for name, found in counts.items():
+        numbers = "".join(f"{found[status]:12}" for status in shown)
+        print(f"{name or 'no faces':13}{numbers}{found.total():12}")
+
+
+def _print_splits(made: Conversion) -> None:
+    print(
+        f"near-copies in different splits: {made.leaks} of {counted(made.pairs, 'pair')}; "
+        f"a plain random split would have had {made.random_leaks:.0f}"
+    )
+
+
+def _print_gone(made: Conversion, sources: Sequence[Path]) -> None:
+    """Print which photos of the previous set are no longer in the sources."""
+    for row in made.gone[:_MAX_LINES]:
+        corrected = " (corrected)" if row.status == "corrected" else ""
+        print(
+            f"removed from the set, as no longer in {', '.join(map(str, sources))}: "
+            f"{row.source}{corrected}"
+        )
+    if len(made.gone) > _MAX_LINES:
+        print(f"… and {len(made.gone) - _MAX_LINES} more")
+
+
+def _warn(made: Conversion) -> int:
+    """Report what may be wrong with the photos; return how many could not be read."""
+    if uneven := made.uneven_loss():
+        typer.echo(f"maskyolo: warning: {uneven}", err=True)
+    unreadable = [row for row in made.rows if row.status == "unreadable"]
+    for row in unreadable[:_MAX_LINES]:
+        typer.echo(f"maskyolo: unreadable: {row.source}: {row.reason}", err=True)
+    if len(unreadable) > _MAX_LINES:
+        more = len(unreadable) - _MAX_LINES
+        typer.echo(f"maskyolo: … and {more} more; see the ledger", err=True)
+    return len(unreadable)
+
+
 def _export(
-    source: list[Path],
-    out: Path,
-    to: str,
-    source_format: str,
-    class_map: dict[str, str],
-    image_list: Path | None,
-    strict: bool,
+    source: Sequence[Path], out: Path, to: str, options: ConvertOptions, strict: bool
 ) -> None:
+    """Write one annotated set in another format."""
     from maskyolo.formats import export_dataset
 
-    if len(source) > 1 or image_list is not None:
+    if len(source) > 1 or options.image_list is not None:
         raise typer.BadParameter(
             "writes one set as it is: give one source and no --list", param_hint="--to"
         )
-    with progress_bar("pictures") as on_progress:
+    with progress_bar("images") as on_progress:
         made = export_dataset(
             source[0],
             out,
             to=to,
-            format=source_format,
-            class_map=class_map,
+            format=options.format,
+            class_map=options.class_map,
             on_progress=on_progress,
         )
-    for name, reason in (made.skipped + made.changed)[:20]:
-        typer.echo(f"maskyolo: {name}: {reason}", err=True)
-    if len(made.skipped + made.changed) > 20:
-        typer.echo(f"maskyolo: … and {len(made.skipped + made.changed) - 20} more", err=True)
-    print(
-        "pictures: "
-        + ", ".join(
-            f"{split or 'in no split'} {count}" for split, count in sorted(made.photos.items())
-        )
-    )
-    print("boxes: " + ", ".join(f"{name} {count}" for name, count in made.boxes.items()))
-    print(f"left out: {counted(len(made.skipped), 'picture')}; boxes changed in {len(made.changed)}")
-    print(made.folder)
+    _print_export(made)
     if strict and made.skipped:
         raise typer.Exit(1)
 
 
+def _print_export(made: Export) -> None:
+    problems = made.skipped + made.changed
+    for name, reason in problems[:_MAX_LINES]:
+        typer.echo(f"maskyolo: {name}: {reason}", err=True)
+    if len(problems) > _MAX_LINES:
+        typer.echo(f"maskyolo: … and {len(problems) - _MAX_LINES} more", err=True)
+    print(f"images: {_listed(dict(sorted(made.photos.items())), 'in no split')}")
+    print(f"boxes: {_listed(made.boxes)}")
+    print(f"left out: {counted(len(made.skipped), 'image')}; boxes changed in {len(made.changed)}")
+    print(made.folder)
+
+
+def _listed(numbers: Mapping[str, int], empty: str = "") -> str:
+    return ", ".join(f"{name or empty} {number}" for name, number in numbers.items())
+
+
 def _refuse_unused(context: typer.Context) -> None:
-    """Raise MaskyoloError if options were given that an export has no use for."""
+    """Raise MaskyoloError if options were given that have no effect on an export."""
     given = [
         option.opts[0]
         for option in context.command.params
@@ -257,26 +195,6 @@ def _refuse_unused(context: typer.Context) -> None:
     ]
     if given:
         raise MaskyoloError(
-            f"--to writes a set as it is and has no use for {', '.join(given)}; leave out one or the other"
+            f"--to writes a set as it is and cannot be used with {', '.join(given)}",
+            "leave out one or the other",
         )
-
-
-def _numbers(text: str) -> list[float] | str:
-    if text == "keep":
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(
-            f"'{text}' is not a list of numbers such as 0.8,0.1,0.1, or keep", param_hint="--splits"
-        ) from None
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (name and separator and value):
-            raise typer.BadParameter(f"'{text}' is not NAME=CLASS", param_hint="--map")
-        pairs[name] = value
-    return pairs

@@ -15,6 +15,7 @@ __all__ = [
     "Optimizer",
     "Pipeline",
     "Precision",
+    "SourceFormat",
     "Split",
 ]
 
@@ -83,6 +84,24 @@ class Split(Choice):
     TEST = "test"
 
 
+class SourceFormat(Choice):
+    """The format of photos to convert.
+
+    Attributes:
+        AUTO: found out for each source.
+        FOLDERS: one folder per class.
+        VOC: Pascal VOC annotations.
+        COCO: a COCO `.json` file.
+        YOLO: a `data.yaml` with its folders.
+    """
+
+    AUTO = "auto"
+    FOLDERS = "folders"
+    VOC = "voc"
+    COCO = "coco"
+    YOLO = "yolo"
+
+
 class CrossCheck(Choice):
     """Which models check and complete the faces that SSD finds while a data set is labelled.
 
@@ -101,7 +120,7 @@ class Bystanders(Choice):
     """How the faces beside a photo's subject get their class.
 
     Attributes:
-        DETECTOR: maskyolo-n-folders decides; where it is unsure, the face is blanked out.
+        DETECTOR: maskyolo-n-folders decides; if it is unsure, the face is blanked out.
         BLANK: all are blanked out.
         SET_ASIDE: photos with bystanders are left out.
         FOLDER: they get the folder's class.

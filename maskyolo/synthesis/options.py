@@ -31,9 +31,7 @@ class SynthesizeOptions(Options):
     weights: Path | str | None = option(
         None, help="YuNet's weights, or the folder that contains them.", cli_type=Path | None
     )
-    seed: int = option(
-        0, help="Seed of everything random; the same seed gives the same result.", minimum=0
-    )
+    seed: int = option(0, help="Seed of all random choices.", minimum=0)
     workers: int = option(
-        2, help="Number of photos to process at the same time.", minimum=1, recorded=False
+        2, help="Number of photos to process in parallel.", minimum=1, recorded=False
     )

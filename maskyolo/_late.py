@@ -1,4 +1,4 @@
-"""Import a package without the modules that it imports at its top, takes long over, and hardly ever needs."""
+"""Import a package without the slow modules that it imports at the top but hardly ever needs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["late"]
 
 @contextmanager
 def late(*modules: str) -> Iterator[None]:
-    """Let what is imported from `modules` meanwhile be functions that import their module when they are called.
+    """Replace `modules`, while the block runs, by stand-ins that are imported at the first call.
 
-    For packages that write `from module import function`; modules that are imported already are left alone.
+    For packages that write `from module import function`: each such function imports its module
+    when it is called. Modules that are already imported are left alone.
     """
     standing_in = [name for name in modules if name not in sys.modules]
     for name in standing_in:

@@ -1,4 +1,4 @@
-"""Keep what is not Python from writing to the terminal."""
+"""Keep code that is not Python from writing to the terminal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet(*descriptors: int) -> Iterator[None]:
-    """Send what is written to these descriptors meanwhile nowhere, also by libraries in C and by child processes: 1 stdout, 2 stderr."""
+    """Discard what is written to these descriptors while the block runs: 1 stdout, 2 stderr.
+
+    That includes output of C libraries and of child processes.
+    """
     with ExitStack() as stack:
         nothing = stack.enter_context(Path(os.devnull).open("wb"))
         for number in descriptors:
             try:
                 kept = os.dup(number)
-            except OSError:  # it is closed
+            except OSError:  # the descriptor is closed
                 continue
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)

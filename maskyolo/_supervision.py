@@ -1,6 +1,7 @@
-"""supervision as `sv`, imported in half the time: it imports SciPy for smoothed traces and for polygons, which few ever draw.
+"""supervision as `sv`, imported in half the time.
 
-Import it from here where it is imported first; afterwards `import supervision` is the same.
+It imports SciPy for smoothed traces and for polygons, which are rarely drawn. Import it from here
+where it is imported first; afterwards `import supervision` is the same.
 """
 
 from maskyolo._late import late

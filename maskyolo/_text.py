@@ -1,4 +1,4 @@
-"""Words of messages and reports."""
+"""Helpers for the wording of messages and reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["counted"]
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, whose plural is made with an s unless it is given.
+    """Return a number with its noun; the plural gets an s unless `many` is given.
 
     >>> counted(1, "frame"), counted(2, "frame"), counted(0, "box", "boxes")
     ('1 frame', '2 frames', '0 boxes')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,7 @@ __all__ = [
     "box_area",
     "box_coverage",
     "box_iou",
+    "box_iou_double",
     "clip_boxes",
     "from_normalized",
     "to_normalized",
@@ -25,7 +28,7 @@ def as_boxes(boxes: npt.ArrayLike) -> Boxes:
 
 
 def clip_boxes(boxes: npt.ArrayLike, width: int, height: int) -> Boxes:
-    """Clip xyxy pixel boxes (n, 4) to a picture of `width` x `height`."""
+    """Clip xyxy pixel boxes (n, 4) to an image of `width` x `height`."""
     clipped: Boxes = as_boxes(boxes).copy()
     clipped[:, 0::2] = clipped[:, 0::2].clip(0, width)
     clipped[:, 1::2] = clipped[:, 1::2].clip(0, height)
@@ -34,32 +37,38 @@ def clip_boxes(boxes: npt.ArrayLike, width: int, height: int) -> Boxes:
 
 def box_area(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Return the areas (n,) in square pixels of xyxy boxes (n, 4); an inverted box has area 0."""
-    x1, y1, x2, y2 = as_boxes(boxes).T
-    areas: npt.NDArray[np.float32] = (x2 - x1).clip(min=0) * (y2 - y1).clip(min=0)
+    areas: npt.NDArray[np.float32] = _areas(as_boxes(boxes))
     return areas
 
 
 def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4); 0 where both areas are 0.
+    """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4).
+
+    It is 0 where both areas are 0.
 
     >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1], [5, 5, 6, 6]]).tolist()
     [[0.5, 0.0]]
     """
-    intersection = _intersection(a, b)
-    union = box_area(a)[:, None] + box_area(b)[None] - intersection
-    iou: npt.NDArray[np.float32] = np.divide(
-        intersection, union, out=np.zeros_like(intersection), where=union > 0
-    )
+    iou: npt.NDArray[np.float32] = _iou(as_boxes(a), as_boxes(b))
+    return iou
+
+
+def box_iou_double(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return `box_iou` in double precision, which COCO's metrics are computed in."""
+    first, second = (np.asarray(boxes, dtype=np.float64).reshape(-1, 4) for boxes in (a, b))
+    iou: npt.NDArray[np.float64] = _iou(first, second)
     return iou
 
 
 def box_coverage(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return what share of the smaller box the boxes a (n, 4) and b (m, 4) have in common, as (n, m); 0 where an area is 0.
+    """Return the intersection of xyxy boxes a (n, 4) and b (m, 4) over the smaller area, (n, m).
+
+    It is 0 where an area is 0.
 
     >>> box_coverage([[0, 0, 2, 2]], [[0, 0, 1, 4], [5, 5, 6, 6]]).tolist()
     [[0.5, 0.0]]
     """
-    intersection = _intersection(a, b)
+    intersection = _intersection(as_boxes(a), as_boxes(b))
     smaller = np.minimum(box_area(a)[:, None], box_area(b)[None])
     coverage: npt.NDArray[np.float32] = np.divide(
         intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0
@@ -68,7 +77,7 @@ def box_coverage(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def to_normalized(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[np.float64]:
-    """Turn xyxy pixels (n, 4) into YOLO's xywh (n, 4): centre and size as shares of `width` and `height`.
+    """Convert xyxy pixels (n, 4) to YOLO's normalized xywh (n, 4): center and size, from 0 to 1.
 
     >>> to_normalized([[0, 0, 50, 20]], 100, 40).tolist()
     [[0.25, 0.25, 0.5, 0.5]]
@@ -81,7 +90,7 @@ def to_normalized(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[
 
 
 def from_normalized(xywh: npt.ArrayLike, width: int, height: int) -> Boxes:
-    """Turn YOLO's normalised xywh (n, 4) into xyxy pixels float32 (n, 4)."""
+    """Convert YOLO's normalized xywh (n, 4) to xyxy pixels, float32 (n, 4)."""
     cx, cy, w, h = np.asarray(xywh, dtype=np.float64).reshape(-1, 4).T
     return as_boxes(
         np.stack(
@@ -96,10 +105,25 @@ def from_normalized(xywh: npt.ArrayLike, width: int, height: int) -> Boxes:
     )
 
 
-def _intersection(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    first, second = as_boxes(a)[:, None], as_boxes(b)[None]
+def _areas(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    x1, y1, x2, y2 = boxes.T
+    areas: npt.NDArray[Any] = (x2 - x1).clip(min=0) * (y2 - y1).clip(min=0)
+    return areas
+
+
+def _iou(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    intersection = _intersection(a, b)
+    union = _areas(a)[:, None] + _areas(b)[None] - intersection
+    iou: npt.NDArray[Any] = np.divide(
+        intersection, union, out=np.zeros_like(intersection), where=union > 0
+    )
+    return iou
+
+
+def _intersection(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    first, second = a[:, None], b[None]
     sides = (
         np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     ).clip(min=0)
-    shared: npt.NDArray[np.float32] = sides[..., 0] * sides[..., 1]
+    shared: npt.NDArray[Any] = sides[..., 0] * sides[..., 1]
     return shared

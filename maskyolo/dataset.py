@@ -1,4 +1,4 @@
-"""What a data set is on disk: `images/{train,val,test}`, `labels/{train,val,test}`, `data.yaml`, `ledger.csv`."""
+"""A data set on disk: `data.yaml`, `ledger.csv`, `images/{train,val,test}`, `labels/...`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dataset:
         yaml: the `data.yaml` itself.
         root: the folder that `images` and `labels` are in.
         names: class names by id.
-        splits: the folder of pictures (or the list file) of each split that the set has.
+        splits: the folder of images (or the list file) of each split of the set.
     """
 
     yaml: Path
@@ -40,14 +40,14 @@ class Dataset:
     splits: dict[str, Path]
 
     def images(self, split: str) -> list[Path]:
-        """Return the pictures of a split, sorted.
+        """Return the images of a split: those of a folder sorted, those of a list in its order.
 
         Raises:
             DatasetError: the set has no such split, or its list cannot be read.
         """
         if split not in self.splits:
             raise DatasetError(
-                f"{self.yaml} has no split '{split}'; it has {', '.join(self.splits)}"
+                f"{self.yaml} has no split '{split}'", f"choose one of {', '.join(self.splits)}"
             )
         place = self.splits[split]
         if not place.is_file():
@@ -56,7 +56,10 @@ class Dataset:
 
     @staticmethod
     def label_of(image: Path) -> Path:
-        """Return the label file of a picture: its last folder `images` becomes `labels`, its suffix `.txt`."""
+        """Return the label file of an image.
+
+        Its last folder named `images` becomes `labels`, and its suffix `.txt`.
+        """
         parts = list(image.parts)
         for place in range(len(parts) - 2, -1, -1):
             if parts[place] == "images":
@@ -66,7 +69,7 @@ class Dataset:
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """Return the files below `folder` whose suffix is a picture's, sorted by path; linked folders count.
+    """Return the files below `folder` with an image suffix, sorted by path; links are followed.
 
     Raises:
         DatasetError: a folder that cannot be read.
@@ -79,7 +82,10 @@ def list_images(folder: Path | str) -> list[Path]:
 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:
-    """Return the text of the `data.yaml` of a set in the folder `root`; `path` is absolute, as Ultralytics reads a relative one wrongly."""
+    """Return the text of the `data.yaml` of a set in the folder `root`.
+
+    `path` is absolute, because Ultralytics does not resolve a relative one from the file's folder.
+    """
     content = (
         {"path": str(root.absolute())}
         | {split: f"images/{split}" for split in splits}
@@ -89,10 +95,11 @@ def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = C
 
 
 def load_dataset(data: Path | str) -> Dataset:
-    """Load a `data.yaml` (or the folder that has one) and check that the folders it names are there.
+    """Load a `data.yaml`, or that of a folder, and check that the folders it names exist.
 
     Raises:
-        DatasetError: no such file, no YAML, no `names` or `train`, classes not numbered from 0, or a named folder is missing.
+        DatasetError: no such file, not YAML, no `names` or `train`, classes not numbered from 0, or
+            a folder is missing.
     """
     path = Path(data)
     path = path / "data.yaml" if path.is_dir() else path
@@ -100,40 +107,48 @@ def load_dataset(data: Path | str) -> Dataset:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DatasetError(
-            f"no data set at {data}: {path} does not exist; make one with `maskyolo convert FOLDER --out DIR`"
+            f"no data set at {data}: {path} does not exist",
+            "make one with `maskyolo convert FOLDER --out DIR`",
         ) from None
-    except (OSError, yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+    except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
         raise DatasetError(
-            f"cannot read data set {path}: {' '.join(str(error).split())}; correct the file"
+            f"cannot read data set {path}: {' '.join(str(error).split())}", "correct the file"
         ) from error
     if not isinstance(content, dict) or not content.get("names"):
         raise DatasetError(
-            f"{path} is not a data set: it names no classes; it needs `names`, `train` and `val`"
+            f"{path} is not a data set: it names no classes",
+            "add `names`, `train` and `val` to it",
         )
     names = _class_names(content["names"], path)
     root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
-    if not root.is_dir():  # the set was moved or copied: its own folder is meant
+    if not root.is_dir():  # the set was moved or copied, so its own folder is meant
         root = path.parent.resolve()
-    splits = {}
-    for split in SPLITS:
-        if content.get(split):
-            if not isinstance(content[split], str):
-                raise DatasetError(
-                    f"{path}: `{split}` must be one folder or list file, found {content[split]}; correct it"
-                )
-            place = _joined(root, content[split])
-            if not place.exists():
-                raise DatasetError(
-                    f"{path}: the {split} pictures are not at {place}; correct `path` or `{split}` in it"
-                )
-            splits[split] = place
+    splits = {
+        split: _place_of(path, root, split, content[split])
+        for split in SPLITS
+        if content.get(split)
+    }
     if "train" not in splits:
-        raise DatasetError(f"{path} names no `train` pictures; add the line `train: images/train`")
+        raise DatasetError(f"{path} names no `train` images", "add the line `train: images/train`")
     return Dataset(yaml=path.absolute(), root=root, names=names, splits=splits)
 
 
+def _place_of(path: Path, root: Path, split: str, entry: Any) -> Path:
+    """Return the folder or list file of a split of the `data.yaml` at `path`."""
+    if not isinstance(entry, str):
+        raise DatasetError(
+            f"{path}: `{split}` must be one folder or list file, found {entry}", "correct it"
+        )
+    place = _joined(root, entry)
+    if not place.exists():
+        raise DatasetError(
+            f"{path}: the {split} images are not at {place}", f"correct `path` or `{split}` in it"
+        )
+    return place
+
+
 def _class_names(names: Any, path: Path) -> tuple[str, ...]:
-    """Return the classes of a `data.yaml`, a list or a mapping from their numbers, in the order of these."""
+    """Return the classes of a `data.yaml`, a list or a mapping by class id, in the order of ids."""
     try:
         numbered = {
             int(number): str(name)
@@ -145,11 +160,15 @@ def _class_names(names: Any, path: Path) -> tuple[str, ...]:
         numbered = {}
     if isinstance(names, str) or sorted(numbered) != list(range(len(numbered))) or not numbered:
         raise DatasetError(
-            f"{path}: `names` must be a list or number its classes from 0, found {names}; correct it"
+            f"{path}: `names` must be a list or number its classes from 0, found {names}",
+            "correct it",
         )
     return tuple(numbered[number] for number in range(len(numbered)))
 
 
 def _joined(root: Path, entry: str) -> Path:
-    """Return a path below `root`, or, with `..`, beside it; links are not followed: labels lie beside a link, not where it leads."""
+    """Return `root / entry` without `..`, and without following links.
+
+    Labels are next to a link, not next to its target.
+    """
     return Path(os.path.normpath(root / entry))

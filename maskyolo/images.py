@@ -1,4 +1,4 @@
-"""Decode any picture people have into BGR uint8 (H, W, 3), and write pictures so that no half file is ever seen."""
+"""Decode images of any common kind to BGR uint8 (H, W, 3), and write them atomically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 ImageArray = npt.NDArray[np.uint8]
 
-#: File name endings that are taken for pictures when a folder is listed; what a file really is, its content decides.
+#: File suffixes that count as images when a folder is listed. Decoding goes by the content.
 IMAGE_SUFFIXES = frozenset(
     {
         ".jpg",
@@ -48,76 +48,87 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 
-#: Pictures of more pixels are refused before they are decoded, as a 10 kB PNG can unpack to gigabytes. It is the size at which
-#: Pillow itself raises `DecompressionBombError`: twice its warning level, half a gigabyte as BGR.
+#: Images with more pixels are refused before they are decoded, as a 10 kB PNG can unpack to
+#: gigabytes. It is the size at which Pillow itself raises `DecompressionBombError`: twice its
+#: warning level, half a gigabyte as BGR.
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 
-#: Pillow's own `Image.open`, bound before Ultralytics puts a function of its own in its place, which may run pip.
+#: Pillow's own `Image.open`, bound before Ultralytics replaces it with a function that may run pip.
 open_image = Image.open
 
-warnings.filterwarnings(
-    "ignore", category=Image.DecompressionBombWarning
-)  # between one and two times that level is fine here
+# Between one and two times Pillow's warning level, no warning is needed.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def check_image(image: ImageArray) -> None:
-    """Check that an array is a picture as the library takes them.
+    """Check that an array is an image in the library's convention.
 
     Raises:
         ValueError: it is not BGR uint8 (H, W, 3), or it has no pixels.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"a picture is BGR uint8 (H, W, 3), found {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be BGR uint8 (H, W, 3), got {image.dtype} {image.shape}")
 
 
 def read_image(path: Path | str) -> ImageArray:
-    """Read a picture file as BGR uint8 (H, W, 3), upright by its EXIF orientation; see `decode_image`.
+    """Read an image file as BGR uint8 (H, W, 3), upright by its EXIF data; see `decode_image`.
 
     Raises:
-        ImageError: no such file, not readable, not a picture, truncated, or more than `MAX_PIXELS`.
+        ImageError: no such file, not readable, not an image, truncated, or over `MAX_PIXELS`.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ImageError(
-            f"cannot read picture {path}: {(error.strerror or str(error)).lower()}; check the path"
-        ) from error
+        reason = (error.strerror or str(error)).lower()
+        raise ImageError(f"cannot read image {path}: {reason}", "check the path") from error
     return decode_image(data, name=str(path))
 
 
-def decode_image(data: bytes, name: str = "picture") -> ImageArray:
-    """Decode the bytes of a picture file to BGR uint8 (H, W, 3), upright by its EXIF orientation.
+def decode_image(data: bytes, name: str = "image") -> ImageArray:
+    """Decode the bytes of an image file to BGR uint8 (H, W, 3), upright by its EXIF orientation.
 
-    Alpha is laid over white, grey and palette become three channels, 16-bit and float samples are scaled to 8 bits,
-    CMYK is converted; of an animation the first frame is taken.
+    Alpha is composited over white, gray and palette images get three channels, 16-bit and float
+    samples are scaled to 8 bits, CMYK is converted, and an animation gives its first frame.
+
+    Args:
+        data: the content of the file.
+        name: the file, for error messages.
 
     Raises:
-        ImageError: not a picture, truncated, damaged, or more than `MAX_PIXELS`; `name` tells the user which.
+        ImageError: not an image, truncated, damaged, or over `MAX_PIXELS`.
     """
     if not data:
-        raise ImageError(f"cannot decode {name}: the file is empty; remove it or copy it again")
+        raise ImageError(f"cannot decode {name}: the file is empty", "remove it or copy it again")
     try:
         with _open(data) as image:
             image.load()
             rgb = _to_rgb8(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"cannot decode {name}: not a picture in a known format; remove it or convert it to JPEG or PNG"
+            f"cannot decode {name}: not an image in a known format",
+            "remove it or convert it to JPEG or PNG",
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"cannot decode {name}: more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
+            f"cannot decode {name}: more than {MAX_PIXELS // 10**6} megapixels",
+            "scale it down first",
         ) from error
     except MemoryError as error:
-        raise ImageError(f"cannot decode {name}: not enough memory; scale it down first") from error
-    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, EOFError, … on damaged files
+        raise ImageError(
+            f"cannot decode {name}: not enough memory", "scale it down first"
+        ) from error
+    except Exception as error:
+        # Pillow's plugins raise OSError, SyntaxError, struct.error and others on damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot decode {name}: {reason}; remove it or copy it again") from error
+        raise ImageError(f"cannot decode {name}: {reason}", "remove it or copy it again") from error
     return np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
 
 
 def is_plain_rgb(data: bytes) -> bool:
-    """Tell whether any decoder reads these bytes as `decode_image` does: an upright 8-bit RGB or grey JPEG, or an RGB PNG."""
+    """Return whether every decoder reads these bytes as `decode_image` does.
+
+    That is an upright 8-bit RGB or gray JPEG, or an RGB PNG.
+    """
     with _open(data) as image:
         upright = image.getexif().get(0x0112, 1) in (0, 1)
         plain = (image.format == "JPEG" and image.mode in ("RGB", "L")) or (
@@ -132,9 +143,15 @@ def is_plain_rgb(data: bytes) -> bool:
 
 
 def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
-    """Write BGR uint8 (H, W, 3) to `path`, whose suffix gives the format, by way of a temporary file beside it.
+    """Write BGR uint8 (H, W, 3) atomically to `path`, whose suffix gives the format.
+
+    Args:
+        path: .png, .webp or .bmp; any other suffix gives a JPEG.
+        image: the image.
+        quality: JPEG quality, from 0 to 100.
 
     Raises:
+        ImageError: the image cannot be encoded in that format.
         OutputError: the file cannot be written.
     """
     path = Path(path)
@@ -144,7 +161,8 @@ def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
     )
     if not done:
         raise ImageError(
-            f"cannot encode a picture of shape {image.shape} as {suffix} for {path}; choose another format"
+            f"cannot encode an image of shape {image.shape} as {suffix} for {path}",
+            "choose another format",
         )
     write_atomic(path, encoded.tobytes())
 
@@ -154,9 +172,8 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _to_rgb8(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(
-        ("I", "F")
-    ):  # 16-bit, 32-bit and float grey: Pillow's own convert() would clip, not scale
+    # 16-bit, 32-bit and float gray: Pillow's own convert() would clip instead of scale.
+    if image.mode.startswith(("I", "F")):
         samples = np.asarray(image, dtype=np.float64)
         top = (
             65535.0

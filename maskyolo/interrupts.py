@@ -1,4 +1,4 @@
-"""Let what is being written be whole before Ctrl-C has its way."""
+"""Delay Ctrl-C and other signals until a short block, such as writing a file, has finished."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["uninterrupted"]
 
-#: Signals whose handlers wait, where this platform has them: Ctrl-C, the polite end, the closed terminal.
+#: Signals that are delayed, where the platform has them: Ctrl-C, termination, closed terminal.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -19,24 +19,24 @@ SIGNALS = tuple(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Run a short block to its end; the Python handlers of signals that come meanwhile are called after it.
+    """Run a short block to its end; signals that arrive meanwhile are handled after it.
 
-    Without effect in other threads than the main one, as no handler runs there.
+    Has no effect outside the main thread, because Python runs signal handlers only there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
+    arrived: list[tuple[int, FrameType | None]] = []
     handlers: dict[int, Any] = {}
     try:
         for number in SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler):
                 handlers[number] = handler
-                signal.signal(number, lambda *told: came.append(told))
+                signal.signal(number, lambda *signaled: arrived.append(signaled))
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number, frame in came[:1]:
+        for number, frame in arrived[:1]:
             handlers[number](number, frame)

@@ -1,4 +1,4 @@
-"""YOLO label files: one line per box, `class cx cy w h`, the last four as shares of the picture's width and height."""
+"""YOLO label files: one line per box, `class cx cy w h`, as fractions of the image's size."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ IGNORE = -1
 
 @dataclass(frozen=True)
 class Labels:
-    """The labelled boxes of one picture.
+    """The labeled boxes of one image.
 
     Attributes:
         boxes: xyxy pixels, float32 (n, 4).
-        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask; `IGNORE` for what is to be painted over.
+        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask; `IGNORE` for what is blanked out.
     """
 
     boxes: Boxes
@@ -40,7 +40,10 @@ class Labels:
 
 
 def format_yolo(labels: Labels, width: int, height: int) -> str:
-    """Return the text of a label file for a picture of `width` x `height`; boxes are clipped to it, none gives an empty text."""
+    """Return the text of a label file for an image of `width` x `height`.
+
+    Boxes are clipped to the image; without boxes the text is empty.
+    """
     rows = to_normalized(clip_boxes(labels.boxes, width, height), width, height)
     return "".join(
         f"{class_id} {' '.join(f'{value:.6f}' for value in row)}\n"
@@ -51,32 +54,42 @@ def format_yolo(labels: Labels, width: int, height: int) -> str:
 def parse_yolo(
     text: str, width: int, height: int, name: str = "labels", classes: int = 2
 ) -> Labels:
-    """Parse the text of a label file of a picture of `width` x `height`.
+    """Parse the text of a label file of an image of `width` x `height`.
+
+    Args:
+        text: the lines of the file.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        name: the file, for error messages.
+        classes: number of classes.
 
     Raises:
-        DatasetError: a line without five numbers, an unknown class, or a box without area; `name` and the line are in it.
+        DatasetError: a line without five numbers, an unknown class, or a box without area; the
+            message has `name` and the line's number.
     """
     class_ids, rows = [], []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
+        where, found = f"{name}, line {number}", line.strip()[:60]
         try:
             class_id, *xywh = (float(value) for value in line.split())
         except ValueError:
             raise DatasetError(
-                f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'; correct the line"
+                f"{where}: expected 'class cx cy w h', found '{found}'", "correct the line"
             ) from None
         if len(xywh) != 4 or not np.isfinite([class_id, *xywh]).all():
             raise DatasetError(
-                f"{name}, line {number}: expected five numbers, found '{line.strip()[:60]}'; correct the line"
+                f"{where}: expected five numbers, found '{found}'", "correct the line"
             )
         if class_id not in range(classes):
             raise DatasetError(
-                f"{name}, line {number}: class {class_id:g} is not one of 0 to {classes - 1}; correct the line"
+                f"{where}: class {class_id:g} is not one of 0 to {classes - 1}", "correct the line"
             )
         if min(xywh[2:]) <= 0:
             raise DatasetError(
-                f"{name}, line {number}: a box of no width or height ({xywh[2]:g} x {xywh[3]:g}); remove the line"
+                f"{where}: a box without width or height ({xywh[2]:g} x {xywh[3]:g})",
+                "remove the line",
             )
         class_ids.append(int(class_id))
         rows.append(xywh)
@@ -86,12 +99,16 @@ def parse_yolo(
 
 
 def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> Labels:
-    """Read a label file; a missing one means a picture without boxes, as for Ultralytics. Raises as `parse_yolo`."""
+    """Read a label file; a missing one means an image without boxes, as for Ultralytics.
+
+    Raises:
+        DatasetError: as for `parse_yolo`, or the file cannot be read.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read labels {path}: {error}; check the file") from error
+        raise DatasetError(f"cannot read labels {path}: {error}", "check the file") from error
     return parse_yolo(text, width, height, name=str(path), classes=classes)

@@ -1,4 +1,4 @@
-"""The ledger: one row for every source photo that says what became of it and why."""
+"""The ledger: one row per source photo that says what became of it, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 
 __all__ = [
-    "SIZES",
+    "LEDGER_SIZES",
     "STATUSES",
     "LedgerRow",
     "format_ledger",
@@ -39,52 +39,55 @@ STATUSES = (
     "unreadable",
 )
 
-#: Size classes of faces and the least side of each, in pixels of a picture scaled to a longer side of 640: COCO's bounds, at the size
-#: that the detector sees.
-SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
+#: Size classes of faces and the minimum side of each, in pixels of an image scaled to a longer side
+#: of 640: COCO's bounds, at the size that the detector sees.
+LEDGER_SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
 
 _JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
 
 
 def size_class(boxes: npt.ArrayLike, width: int, height: int) -> str:
-    """Return the size class of the largest of xyxy boxes (n, 4) in a picture of `width` x `height`; empty if there is none.
+    """Return the size class of the largest of xyxy boxes (n, 4), or an empty string if n = 0.
 
-    A face's side is the root of its box's area.
+    The side of a face is the square root of its box's area, in an image of `width` x `height`.
 
     >>> size_class([[0, 0, 50, 50]], 640, 480), size_class([[0, 0, 50, 50]], 100, 100)
     ('medium', 'large')
     """
     sides = np.sqrt(box_area(boxes)) * 640 / max(width, height, 1)
     return (
-        next(name for name in reversed(SIZES) if sides.max() >= SIZES[name]) if len(sides) else ""
+        next(name for name in reversed(LEDGER_SIZES) if sides.max() >= LEDGER_SIZES[name])
+        if len(sides)
+        else ""
     )
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What became of one source photo. The lists of boxes and what is known of them are all in the same order.
+    """What became of one source photo. All lists about its boxes have the same order.
 
     Attributes:
         source: its path relative to the converted folder, with forward slashes.
         class_name: the class its folder stands for (column `class` in the file).
         status: one of `STATUSES`.
         reason: why, in words; empty for a plain case.
-        image: its picture in the data set, relative to the set's folder; empty if it is not in the set.
-        split: train, val or test; empty if it is not in the set.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
-        sha256: of the source file; empty if it could not be read.
+        image: its image in the data set, relative to the set's folder; empty if not in the set.
+        split: train, val or test; empty if not in the set.
+        width: width of the upright image in pixels.
+        height: height of the upright image in pixels.
+        sha256: checksum of the source file; empty if it could not be read.
         phash: 64-bit perceptual hash as 16 hex digits (imagehash's `phash`).
-        group: number shared by all near-copies; a group is never split. -1 if the photo was not hashed.
-        detector: which face detector looked; `given` if the source has boxes.
-        boxes: xyxy pixels of the faces in the upright picture; also of photos that are not in the set.
+        group: number shared by all near-copies; a group is never split. -1 if not hashed.
+        detector: the face detector; `given` if the source has boxes.
+        boxes: xyxy pixels of the faces in the upright image; also of photos not in the set.
         scores: their confidences.
-        classes: the class of each box; `ignore` for a face that is painted over in the set's picture.
-        origins: who drew each box: the name of a face detector, `given`, or `human`.
-        deciders: who decided each class: `folder`, `given`, `human`, the name of a detector of masks, or `nobody`.
-        agreed: for each box whether the second opinion saw the face, too; empty where nobody was asked.
-        size: size class of the largest face, one of `SIZES`; empty if there is none.
-        phash_mirrored: perceptual hash of the mirrored picture.
+        classes: the class of each box; `ignore` for a face that is blanked out in the set's image.
+        origins: where each box comes from: the name of a face detector, `given`, or `human`.
+        deciders: who decided each class: `folder`, `given`, `human`, the name of a mask detector,
+            or `nobody`.
+        agreed: for each box, whether the cross-check found the face too; empty without one.
+        size: size class of the largest face, one of `LEDGER_SIZES`; empty if there is none.
+        phash_mirrored: perceptual hash of the mirrored image.
     """
 
     source: str
@@ -116,11 +119,12 @@ class LedgerRow:
     def corrected(
         self, boxes: npt.ArrayLike, classes: Sequence[str], reason: str = ""
     ) -> LedgerRow:
-        """Return the row as a person corrected it: status `corrected`, with these boxes (n, 4) in pixels and their classes (n).
+        """Return the row as a person corrected it, with boxes (n, 4) in pixels and classes (n).
 
-        A box that was there before (within half a pixel) keeps its score and origin, and its class's decider if the class is the same;
-        everything else is `human`. `convert --update` keeps such a row: its boxes, its classes, its picture and its split. The label
-        file in the set must be written with the same boxes; where both differ, the label file is believed.
+        A box that was there before (within half a pixel) keeps its score and origin, and the
+        decider of its class if the class is the same; everything else becomes `human`.
+        `convert --update` keeps such a row: its boxes, classes, image and split. The label file in
+        the set must be written with the same boxes; if they differ, the label file wins.
         """
         scores, origins, deciders, agreed = [], [], [], []
         old = as_boxes(self.boxes)
@@ -147,11 +151,11 @@ class LedgerRow:
         )
 
     def removed(self, reason: str = "taken out by hand") -> LedgerRow:
-        """Return the row of a photo that a person took out of the set: `corrected`, without a picture; it stays out."""
+        """Return the row of a photo that a person removed from the set: without an image."""
         return replace(self, status="corrected", reason=reason, image="", split="")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as plain values, the class under its column's name."""
+        """Return the row as plain values by column name."""
         return {
             ("class" if name == "class_name" else name): value
             for name, value in asdict(self).items()
@@ -159,7 +163,7 @@ class LedgerRow:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LedgerRow:
-        """Build a row from what `to_dict` returned, or from the strings of a CSV line."""
+        """Return the row for what `to_dict` returned, or for the strings of a CSV line."""
         row: dict[str, Any] = {
             ("class_name" if name == "class" else name): value for name, value in values.items()
         }
@@ -180,7 +184,7 @@ def _plain_boxes(boxes: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
 
 
 def format_ledger(rows: Sequence[LedgerRow]) -> str:
-    """Return the text of a `ledger.csv`: a header and one line per row; what there is once per box are JSON lists."""
+    """Return the text of a `ledger.csv`: a header and one line per row, with lists as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -191,7 +195,11 @@ def format_ledger(rows: Sequence[LedgerRow]) -> str:
 
 
 def write_ledger(path: Path | str, rows: Sequence[LedgerRow]) -> None:
-    """Write a `ledger.csv`. Raises OutputError."""
+    """Write a `ledger.csv`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_atomic(path, format_ledger(rows))
 
 
@@ -199,22 +207,23 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
     """Read a `ledger.csv`.
 
     Raises:
-        DatasetError: no such file, columns missing, or a value that does not parse; the line is in the message.
+        DatasetError: no such file, missing columns, or a value that does not parse; the message has
+            the line's number.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read ledger {path}: {error}; check the file") from error
+        raise DatasetError(f"cannot read ledger {path}: {error}", "check the file") from error
     lines = csv.DictReader(io.StringIO(text, newline=""))
     rows: list[LedgerRow] = []
     try:
         missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
         if missing:
-            raise DatasetError(f"{path} is not a ledger: it lacks the columns {', '.join(missing)}")
+            raise DatasetError(f"{path} is not a ledger: missing columns {', '.join(missing)}")
         rows.extend(LedgerRow.from_dict({name: line[name] for name in _COLUMNS}) for line in lines)
     except (TypeError, ValueError, csv.Error) as error:
         raise DatasetError(
-            f"{path}, line {lines.reader.line_num}: {error}; correct the line"
+            f"{path}, line {lines.reader.line_num}: {error}", "correct the line"
         ) from error
     return rows

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from maskyolo.boxes import box_iou_double
+
 __all__ = [
     "Case",
     "Matches",
@@ -112,17 +114,7 @@ class Rates(NamedTuple):
 
 def iou_matrix(a: Floats, b: Floats) -> Floats:
     """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4), in the double precision that COCO computes in."""
-    first, second = a[:, None], b[None]
-    sides = (
-        np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    ).clip(min=0)
-    intersection = sides[..., 0] * sides[..., 1]
-    areas = [
-        (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-        for boxes in (first, second)
-    ]
-    overlaps: Floats = intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-9)
-    return overlaps
+    return box_iou_double(a, b)
 
 
 def greedy(overlaps: Floats, iou: float) -> Ints:

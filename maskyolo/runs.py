@@ -1,4 +1,4 @@
-"""The folder of a run: `runs/<command>/<name>`, `<name>2`, … with the settings it was made with in `args.yaml`."""
+"""The folder of a run: `runs/<command>/<name>`, `<name>2`, ..., and its `args.yaml`."""
 
 from __future__ import annotations
 
@@ -37,17 +37,24 @@ class RunOptions(Options):
 
 
 def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
-    """Make the folder `project/name`, or `name2`, `name3`, … where that exists (numbered as Ultralytics does), and return it.
+    """Make the folder `project/name` and return it.
 
-    With `exist_ok` an existing folder of that name is used as it is.
+    If it exists, a number is added as Ultralytics does: `name2`, `name3`, ...
+
+    Args:
+        project: folder of all runs.
+        name: the run's name.
+        exist_ok: use an existing folder of that name as it is.
 
     Raises:
-        OutputError: the folder cannot be made: no permission, no space, a file in its place, or a name that leaves `project`.
+        OutputError: the folder cannot be made (no permission, no space, a file in its place), or
+            the name leaves `project`.
     """
     project = Path(project)
     if not name or Path(name).name != name:
         raise OutputError(
-            f"cannot make a run folder named '{name}': a name is one folder; give the folders before it with --project"
+            f"cannot make a run folder named '{name}': the name must be a single folder",
+            "give the folders above it with --project",
         )
     with output_errors(project / name):
         project.mkdir(parents=True, exist_ok=True)
@@ -57,7 +64,7 @@ def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
             try:
                 folder.mkdir(exist_ok=exist_ok)
             except FileExistsError:
-                if exist_ok:  # a file is in its place
+                if exist_ok:  # there is a file in its place
                     raise
                 number += 1
             else:
@@ -65,7 +72,7 @@ def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
 
 
 def save_args(folder: Path, args: Mapping[str, Any]) -> None:
-    """Write a run's settings to `folder/args.yaml`; what YAML has no type for, such as a path, is written as text.
+    """Write a run's settings to `folder/args.yaml`; values without a YAML type are written as text.
 
     Raises:
         OutputError: the file cannot be written.

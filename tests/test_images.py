@@ -91,7 +91,7 @@ def test_one_pixel() -> None:
     ("data", "found"),
     [
         (b"", "empty"),
-        (b"not a picture at all", "not a picture"),
+        (b"not a picture at all", "not an image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "x.png"),
     ],
 )

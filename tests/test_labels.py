@@ -29,7 +29,7 @@ def test_no_labels_are_an_empty_file_and_a_missing_file_is_no_labels(tmp_path: P
         ("0 0.5 0.5 0.1", "five numbers"),
         ("0 0.5 0.5 0.1 abc", "expected 'class cx cy w h'"),
         ("2 0.5 0.5 0.1 0.1", "class 2"),
-        ("0 0.5 0.5 0 0.1", "no width"),
+        ("0 0.5 0.5 0 0.1", "without width"),
         ("0 0.5 nan 0.1 0.1", "five numbers"),
     ],
 )

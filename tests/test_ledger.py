@@ -27,7 +27,7 @@ def test_rows_survive_the_file_with_commas_quotes_and_newlines_in_names(tmp_path
 def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     path.write_text("source,class\na,b\n")
-    with pytest.raises(DatasetError, match="lacks the columns status"):
+    with pytest.raises(DatasetError, match="missing columns status"):
         read_ledger(path)
     write_ledger(path, [LedgerRow("a", "with_mask", "kept")])
     path.write_text(path.read_text().replace(",0,0,", ",wide,0,"))

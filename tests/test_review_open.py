@@ -374,7 +374,7 @@ def test_a_data_set_of_the_users_own_stays_as_it_is(root: Path, fiftyone: Any) -
 
 def test_pictures_that_are_gone_are_told(root: Path) -> None:
     shutil.move(root / "images", root / "pictures")
-    with pytest.raises(DatasetError, match="the train pictures are not at"):
+    with pytest.raises(DatasetError, match="the train images are not at"):
         open_set(root)
 
 

@@ -15,7 +15,7 @@ from maskyolo._text import counted
 from maskyolo.boxes import box_iou
 from maskyolo.core.classes import SPLITS
 from maskyolo.errors import DatasetError
-from maskyolo.ledger import SIZES, size_class
+from maskyolo.ledger import LEDGER_SIZES, size_class
 from maskyolo.review.app.database import connect
 from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
 from maskyolo.review.review_set import ReviewPhoto, ReviewSet
@@ -39,7 +39,7 @@ _LEDGER_FIELDS = {
     "status": "what became of it: kept or corrected",
     "reason": "why, in words",
     "detector": "the face detector that looked",
-    "face_size": f"size of its largest face: {', '.join(SIZES)}",
+    "face_size": f"size of its largest face: {', '.join(LEDGER_SIZES)}",
     "group": "number that near-copies share",
 }
 

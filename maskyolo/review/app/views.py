@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from maskyolo.ledger import SIZES
+from maskyolo.ledger import LEDGER_SIZES
 from maskyolo.review.app.fiftyone_set import OpenedSet
 from maskyolo.review.suspicions import REASONS, TAGS
 
@@ -192,7 +192,7 @@ def _save_scenarios(shown: OpenedSet) -> None:
         "by face size": {
             "type": "label_attribute",
             "field": "ground_truth.detections.size",
-            "subsets": list(SIZES),
+            "subsets": list(LEDGER_SIZES),
         }
     }
     for name, path in {"by folder": "folder_class", "by status": "status"}.items():

@@ -1,13 +1,12 @@
-"""Measure one detector, end to end, on labelled pictures: the library of `maskyolo val`."""
+"""Measure one detector, end to end, on labeled images: the library of `maskyolo val`."""
 
 from __future__ import annotations
 
 import json
 import logging
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,16 @@ import numpy as np
 
 from maskyolo._text import counted
 from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.choices import Pipeline
 from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.core.detector import Detector
 from maskyolo.core.files import read_image_list, write_atomic
+from maskyolo.core.options import takes_options
 from maskyolo.dataset import list_images, load_dataset
+from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
+from maskyolo.evaluation.options import EvaluateOptions, LabeledDataOptions
+from maskyolo.formats.voc import parse_voc
 from maskyolo.images import ImageArray, read_image
 from maskyolo.labels import Labels, parse_yolo
 from maskyolo.metrics import (
@@ -54,24 +58,26 @@ __all__ = [
     "predict",
 ]
 
-#: Least confidence of the detections that average precision is computed from; the whole curve needs the unsure ones too.
+#: Minimum confidence of the detections that average precision is computed from: the curve needs
+#: the ones of low confidence, too.
 AP_FLOOR = 0.001
 
-#: Least score of a face in the two-stage path for the same purpose: every face below makes it slower and few are real.
+#: Minimum score of a face of the two-stage pipeline for the same purpose. Below it every face costs
+#: time, and few are real.
 FACE_FLOOR = 0.1
 
-#: Overlaps that mAP50-95 is the mean over.
+#: Overlaps that mAP50-95 averages over.
 IOUS = np.arange(0.5, 0.96, 0.05)
 
-#: Sizes of faces: side in pixels after scaling the picture's longer side to 640.
-SIZES = {
+#: Slices by size of the face: its side in pixels after the image's longer side is scaled to 640.
+SIZE_SLICES = {
     "<16": (0.0, 16.0),
     "16-32": (16.0, 32.0),
     "32-96": (32.0, 96.0),
     ">96": (96.0, float("inf")),
 }
 
-#: Numbers of faces in a picture, ignored ones counted.
+#: Slices by number of faces in the image, ignored ones included.
 CROWDS = {
     "0": (0, 1),
     "1": (1, 2),
@@ -81,19 +87,19 @@ CROWDS = {
     "20+": (20, 10**9),
 }
 
-#: Thirds of the faces by how much detail they show.
+#: Slices by sharpness: the thirds of the faces by how much detail they show.
 SHARPNESS = ("blurred", "medium", "sharp")
 
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A picture and what people drew in it.
+    """An image and its labels.
 
     Attributes:
-        path: the picture's file.
+        path: the image file.
         labels: the boxes of the two classes.
-        ignored: boxes of other classes, neither right nor wrong to find.
-        normalized: the boxes are shares of the picture's width and height, not pixels.
+        ignored: boxes (n, 4) of other classes; finding them is neither right nor wrong.
+        normalized: whether the boxes are fractions of the image's width and height, not pixels.
     """
 
     path: Path
@@ -102,7 +108,7 @@ class LabeledImage:
     normalized: bool
 
     def in_pixels(self, width: int, height: int) -> LabeledImage:
-        """Return the same with boxes in pixels of a picture of that size."""
+        """Return the same labels with boxes in pixels of an image of that size."""
         if not self.normalized:
             return self
         scale = np.array([width, height, width, height], dtype=np.float32)
@@ -116,14 +122,15 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the faces, or of the pictures.
+    """The scores of a part of the faces or of the images.
 
     Attributes:
-        support: number of labelled boxes.
-        found: share of them that was found, whatever class was told, at the evaluation's confidence.
+        support: number of labeled boxes.
+        found: share of them that was found, in whichever class, at the evaluation's confidence.
         right: share of them that was found in its class.
-        map50: mean of the classes' average precisions at IoU 0.5; None where it has no meaning or nothing is labelled.
-        pictures: number of pictures, where the slice is one of pictures.
+        map50: mean of the classes' average precisions at IoU 0.5; None if it is not defined for
+            this kind of slice or nothing is labeled.
+        pictures: number of images, if the slice is one of images.
     """
 
     support: int
@@ -135,23 +142,27 @@ class Slice:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a detector reaches on labelled pictures.
+    """The scores of a detector on labeled images.
 
     Attributes:
-        name: what the detector is called.
-        report: the scores of each class at the confidence asked for.
-        face: the scores of finding faces, whatever class is told.
-        best: of each class and of "face" the best F1 over all confidences, and the confidence it is reached at.
-        intervals: 95 % intervals over the pictures (bootstrap) by class name, "face" or "mean", and measure.
-        confusion: counts: a row for each labelled class and "nothing there", a column for each class found and "not found".
-        false_alarms: detections where nothing is, per picture.
+        name: the detector's name.
+        report: the scores of each class at the chosen confidence.
+        face: the scores of finding faces, in whichever class.
+        best: best F1 over all confidences and the confidence it is reached at, for each class and
+            for "face".
+        intervals: 95 % intervals over the images (bootstrap), by class name, "face" or "mean",
+            then by metric.
+        confusion: counts (3, 3): a row per labeled class and one for "nothing there", a column per
+            detected class and one for "not found".
+        false_alarms: detections per image where nothing is labeled.
         ignored: number of ignored boxes.
-        slices: by "size", "faces" (in the picture) and "sharpness", each by name.
-        unreadable: pictures that could not be read and are not counted.
+        slices: by "size", "faces" (in the image) and "sharpness", then by name.
+        unreadable: images that could not be read and are not counted.
         folder: the run's folder, if there is one.
-        cases: the pictures with their detections.
-        matches: of each class and of "face" the detections at IoU 0.5.
-        resampled: mAP50 of each resample of the pictures, the same ones for every detector (1000,).
+        cases: the images with their detections.
+        matches: the detections at IoU 0.5, for each class and for "face".
+        resampled: mAP50 of each resample of the images (1000,); the resamples are the same for
+            every detector.
     """
 
     name: str
@@ -180,7 +191,7 @@ class Evaluation:
         return self.report.macro().map50_95
 
     def json(self) -> dict[str, Any]:
-        """Return everything but the single detections as a mapping of plain values."""
+        """Return everything except the single detections as plain values."""
         return {
             "model": self.name,
             **self.report.json(),
@@ -207,263 +218,244 @@ class Evaluation:
 
     def table(self) -> str:
         """Return the evaluation as text."""
-        labelled, columns = [*CLASS_NAMES, "nothing there"], [*CLASS_NAMES, "not found"]
         lines = [*self.report.lines({"face (any class)": self.face}), ""]
         span = self.intervals["mean"]["map50"]
         if self.map50 is not None and self.map50_95 is not None and span:
             lines.append(
-                f"mAP50 {self.map50:.3f} (95 % interval {span[0]:.3f} to {span[1]:.3f}), mAP50-95 {self.map50_95:.3f}"
+                f"mAP50 {self.map50:.3f} (95 % interval {span[0]:.3f} to {span[1]:.3f}), "
+                f"mAP50-95 {self.map50_95:.3f}"
             )
         best = ", ".join(f"{name} {f1:.3f} at {conf:.2f}" for name, (f1, conf) in self.best.items())
-        lines += [f"best F1: {best}", "", f"at confidence {self.report.confidence:g}:", ""]
-        lines.append(f"{'labelled / found':16}" + "".join(f"{name:>14}" for name in columns))
-        for name, row in zip(labelled, self.confusion.tolist(), strict=True):
-            cells = [f"{count:14d}" for count in row[: None if name in CLASS_NAMES else -1]]
-            lines.append(f"{name:16}" + "".join(cells))
-        lines += ["", f"false alarms per picture: {self.false_alarms:.2f}"]
-        titles = {
-            "size": "face size (px at 640)",
-            "faces": "faces in the picture",
-            "sharpness": "sharpness of the face",
-        }
-        for kind, parts in self.slices.items():
-            lines += [
-                "",
-                f"{titles[kind]:24}{'labelled':>10}{'found':>10}{'right':>10}{'mAP50':>10}",
-            ]
-            for name, part in parts.items():
-                cells = [
-                    f"{part.support:10d}",
-                    *(
-                        "         -" if v is None else f"{v:10.3f}"
-                        for v in (part.found, part.right, part.map50)
-                    ),
-                ]
-                lines.append(f"{name:24}" + "".join(cells))
+        lines += [f"best F1: {best}", "", *self._confusion_lines(), *self._slice_lines()]
         split = f", split {self.report.split}" if self.report.split else ""
+        unreadable = counted(len(self.unreadable), "unreadable image")
         lines += [
             "",
-            f"{counted(self.report.images, 'picture')} of {self.report.data}{split}; not counted: "
+            f"{counted(self.report.images, 'image')} of {self.report.data}{split}; not counted: "
             f"{counted(self.ignored, 'box', 'boxes')} of other classes"
-            + (
-                f", {counted(len(self.unreadable), 'picture')} that cannot be read."
-                if self.unreadable
-                else "."
-            ),
-            f"A detection is right when it overlaps a labelled box of its class by an IoU of {self.report.iou:g} or more.",
+            + (f", {unreadable}." if self.unreadable else "."),
+            "A detection is right if its IoU with a labeled box of its class is "
+            f"{self.report.iou:g} or more.",
         ]
         return "\n".join(lines) + "\n"
 
+    def _confusion_lines(self) -> list[str]:
+        labeled, columns = [*CLASS_NAMES, "nothing there"], [*CLASS_NAMES, "not found"]
+        lines = [
+            f"at confidence {self.report.confidence:g}:",
+            "",
+            f"{'labeled / found':16}" + "".join(f"{name:>14}" for name in columns),
+        ]
+        for name, row in zip(labeled, self.confusion.tolist(), strict=True):
+            # "nothing there" that is "not found" has no meaning
+            cells = [f"{count:14d}" for count in row[: None if name in CLASS_NAMES else -1]]
+            lines.append(f"{name:16}" + "".join(cells))
+        return [*lines, "", f"false alarms per image: {self.false_alarms:.2f}"]
 
+    def _slice_lines(self) -> list[str]:
+        titles = {
+            "size": "face size (px at 640)",
+            "faces": "faces in the image",
+            "sharpness": "sharpness of the face",
+        }
+        lines = []
+        for kind, parts in self.slices.items():
+            head = f"{titles[kind]:24}{'labeled':>10}{'found':>10}{'right':>10}{'mAP50':>10}"
+            lines += ["", head]
+            for name, part in parts.items():
+                shares = "".join(
+                    f"{'-':>10}" if share is None else f"{share:10.3f}"
+                    for share in (part.found, part.right, part.map50)
+                )
+                lines.append(f"{name:24}{part.support:10d}{shares}")
+        return lines
+
+
+@takes_options(EvaluateOptions)
 def evaluate(
-    data: Path | str | None = None,
-    split: str = "val",
-    images: Path | str | None = None,
-    labels: Path | str | None = None,
-    image_list: Path | str | None = None,
-    model: Path | str | Detector | None = None,
-    pipeline: str = "yolo",
-    detector: str | None = None,
-    face: Path | str | None = None,
-    conf: float = 0.25,
-    iou: float = 0.5,
-    imgsz: int | None = None,
-    device: str = "auto",
-    max_det: int = 300,
-    backend: str = "auto",
-    precision: str = "auto",
-    trust: bool = False,
-    seed: int = 0,
-    project: Path | str | None = "runs/val",
-    name: str = "val",
-    exist_ok: bool = False,
+    *,
+    model: str | Path | Detector | None = None,
+    options: EvaluateOptions | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
+    **settings: Any,
 ) -> Evaluation:
-    """Run a detector over labelled pictures and measure it end to end: a face that is not found is an error.
+    """Measure a detector end to end on labeled images: a face that is not found is an error.
 
-    The run's folder gets `args.yaml`, `report.json`, `report.txt`, `report.html` and `predictions.jsonl`, the detections that the
-    figures come from, in the form of `detect --save-json`.
+    The run's folder gets `args.yaml`, `report.json`, `report.txt`, `report.html` and
+    `predictions.jsonl`: the detections that the figures come from, in the form of
+    `detect --save-json`.
 
     Args:
-        data: a data set's `data.yaml` or its folder; a picture without a label file has no faces.
-        split: which of its splits.
-        images: instead of `data`, a folder of pictures; what is directly in it.
-        labels: the folder of their labels: YOLO `.txt` or Pascal VOC `.xml` of the same names. Boxes of other classes than the
-            two (in any of their usual spellings, `dataset.class_of`) are ignored: a detection on one counts neither way.
-        image_list: a file that names the pictures to take of these, one a line.
-        model: a model's name or file, see `yolo.load_detector`, or a detector that is loaded, with a confidence of its own.
-        pipeline: `yolo`, one forward pass; or `two-stage`, a face detector and a classifier of each face.
-        detector: face detector of `two-stage`.
-        face: its weights, or the folder that has them.
-        conf: confidence from which detections count for precision, recall, F1 and the confusion matrix; average precision takes
-            those from 0.001 on, in two stages of faces with a score from 0.1 on.
-        iou: overlap above which the detector drops the less confident of two boxes.
-        imgsz: longer side in pixels that pictures are scaled to, by default the one that the weights say.
-        device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
-        max_det: most detections in a picture.
-        backend: what runs the network, one of `backends.BACKENDS`; `yolo` only.
-        precision: what it computes in, one of `backends.PRECISIONS`; `yolo` only.
-        trust: open a `.pt` file of unknown origin; see `yolo.load_detector`.
-        seed: of the resampling that the intervals come from.
-        project: folder the run's folder is made in; None writes nothing.
-        name: name of the run's folder; a number is added if it exists.
-        exist_ok: write into an existing folder of that name instead.
-        on_error: told of each picture that cannot be read, which is then left out; without it they are logged as warnings.
-        on_progress: told the number of pictures done, and of all.
+        model: name or file of a model, or a loaded detector, which keeps its own confidence,
+            overlap and size.
+        options: the options, see `EvaluateOptions`; a data set's image without a label file has no
+            faces. Boxes of other classes than the two (in any of their usual spellings,
+            `class_of`) are ignored: a detection on one counts neither way.
+        on_error: called with each image that cannot be read and the error; the image is left out.
+            Default: log a warning.
+        on_progress: called with the number of images done, and of all images.
+        settings: fields of `EvaluateOptions` as keywords, such as `images`, `labels` and `conf`.
+            Average precision takes detections from a confidence of 0.001, whatever `conf` is; with
+            two stages, faces from a score of 0.1. `project=None` writes no files.
 
     Raises:
-        DatasetError: no pictures, no labels, or labels that cannot be read.
+        DatasetError: no images, no labels, or labels that cannot be read.
         WeightsError: the model cannot be loaded.
         OutputError: a result cannot be written.
+
+    Example:
+        >>> samples = "data/samples"
+        >>> result = evaluate(images=samples, labels=f"{samples}/annotations", project=None)
+        >>> round(result.map50, 1)  # doctest: +SKIP
+        0.9
     """
-    from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
+    from maskyolo.yolo import YoloDetector
 
-    check_conf(conf)
-    pictures, where = find_images(data, split, images, labels, image_list)
-    model = DEFAULT_MODELS.get(pipeline, "") if model is None else model
-    settings = {
-        "data": data,
-        "split": split if data is not None else None,
-        "images": images,
-        "labels": labels,
-        "list": image_list,
-        "model": model if isinstance(model, (str, Path)) else type(model).__name__,
-        "pipeline": pipeline,
-        "detector": detector,
-        "face": face,
-        "conf": conf,
-        "iou": iou,
-        "imgsz": imgsz,
-        "device": device,
-        "max_det": max_det,
-        "backend": backend,
-        "precision": precision,
-        "seed": seed,
-    }
-    face_conf = FACE_FLOOR if pipeline == "two-stage" else None
-    loaded: Detector = (
-        load_detector(
-            model,
-            device=device,
-            imgsz=imgsz,
-            conf=AP_FLOOR,
-            iou=iou,
-            max_det=max_det,
-            pipeline=pipeline,
-            detector=detector,
-            face=face,
-            face_conf=face_conf,
-            backend=backend,
-            precision=precision,
-            trust=trust,
-        )
-        if isinstance(model, (str, Path))
-        else model
-    )
-    if isinstance(loaded, YoloDetector):
-        settings["imgsz"] = loaded.imgsz
-    title = str(settings["model"])
-    folder = None if project is None else new_run(project, name, exist_ok)
-    if folder:
-        save_args(folder, settings)
+    if isinstance(model, (str, Path)):
+        settings["model"] = model
+    chosen = EvaluateOptions.merge(options, settings)
+    images, where = find_images(chosen)
+    if model is None or isinstance(model, (str, Path)):
+        detector, title = _load(chosen)
+    else:
+        detector, title = model, type(model).__name__
+    split = str(chosen.split) if chosen.data is not None else None
+    folder = None
+    if chosen.project is not None:
+        folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
+        imgsz = detector.imgsz if isinstance(detector, YoloDetector) else chosen.imgsz
+        save_args(folder, {**chosen.recorded(), "split": split, "model": title, "imgsz": imgsz})
     save = {title: folder / "predictions.jsonl"} if folder else None
-    cases, sharpness, unreadable = predict(pictures, {title: loaded}, save, on_error, on_progress)
-    found = measure(
-        title, cases[title], sharpness, conf, seed, where, split if data is not None else ""
-    )
-    found = replace(found, unreadable=unreadable, folder=folder)
+    cases, sharpness, unreadable = predict(images, {title: detector}, save, on_error, on_progress)
+    result = measure(title, cases[title], sharpness, chosen.conf, chosen.seed, where, split or "")
+    result = replace(result, unreadable=unreadable, folder=folder)
     if folder:
-        write_atomic(folder / "report.txt", found.table())
-        write_atomic(folder / "report.html", page(f"{title} on {where}", scores_sections([found])))
-        write_atomic(folder / "report.json", json.dumps(found.json(), indent=2) + "\n")
-    return found
+        sections = scores_sections([result])
+        write_atomic(folder / "report.txt", result.table())
+        write_atomic(folder / "report.html", page(f"{title} on {where}", sections))
+        write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
+    return result
 
 
-def check_conf(conf: float) -> None:
-    """Raise a MaskyoloError if `conf` is not from 0 to 1."""
-    if not 0 <= conf <= 1:
-        raise MaskyoloError(
-            f"cannot evaluate at conf {conf:g}: it is a share; give a number from 0 to 1"
-        )
+def _load(chosen: EvaluateOptions) -> tuple[Detector, str]:
+    """Load the detector for average precision; return it and the name it is reported with."""
+    from maskyolo.yolo import DEFAULT_MODELS, load_detector
+
+    model = chosen.model or DEFAULT_MODELS[chosen.pipeline]
+    shared = chosen.part(InferenceOptions)
+    settings = {field.name: getattr(shared, field.name) for field in fields(shared)}
+    settings |= {"model": model, "conf": AP_FLOOR}
+    if chosen.pipeline is Pipeline.TWO_STAGE:
+        settings["face_conf"] = FACE_FLOOR
+    return load_detector(**settings), str(model)
 
 
+@takes_options(LabeledDataOptions)
 def find_images(
-    data: Path | str | None = None,
-    split: str = "val",
-    images: Path | str | None = None,
-    labels: Path | str | None = None,
-    image_list: Path | str | None = None,
+    options: LabeledDataOptions | None = None, **settings: Any
 ) -> tuple[list[LabeledImage], str]:
-    """Return the labelled pictures of a data set's split or of two folders, in the order of the list or by path, and their place.
+    """Return the labeled images, in the order of the list or by path, and the place they are in.
+
+    Args:
+        options: a data set and its split, or a folder of images and one of labels.
+        settings: fields of `LabeledDataOptions` as keywords.
 
     Raises:
-        DatasetError: neither or both are given, no pictures, no labels, labels that cannot be read, or a list that names
-            pictures which are not there.
+        DatasetError: neither or both are given, no images, no labels, labels that cannot be read,
+            or a list that names images which do not exist.
     """
-    if (data is None) == (images is None) or (images is None) != (labels is None):
-        raise DatasetError(
-            "no labelled pictures: give a data set with --data, or pictures with --images and their boxes with --labels"
-        )
-    if data is not None:
-        dataset = load_dataset(data)
-        paths, names, where = dataset.images(split), dataset.names, str(data)
-        root = dataset.splits[split]
-        if not any(map(class_of, names)):
-            raise DatasetError(
-                f"{dataset.yaml} has the classes {', '.join(names[:6])}; {' and '.join(CLASS_NAMES)} are needed"
-            )
+    chosen = LabeledDataOptions.merge(options, settings)
+    data, images, labels = chosen.data, chosen.images, chosen.labels
+    if data is not None and images is None and labels is None:
+        found, where = _in_dataset(data, chosen.split, chosen.image_list), str(data)
+    elif data is None and images is not None and labels is not None:
+        found, where = _in_folders(Path(images), Path(labels), chosen.image_list), str(images)
     else:
-        root, folder, names = Path(str(images)), Path(str(labels)), CLASS_NAMES
-        for place in (root, folder):
-            if not place.is_dir():
-                raise DatasetError(f"no folder {place}; check the path")
-        paths, where = [path for path in list_images(root) if path.parent == root], str(images)
+        raise DatasetError(
+            "no labeled images",
+            "give either a data set with --data, or images with --images and their boxes with "
+            "--labels",
+        )
+    if not any(len(image.labels) for image in found):
+        raise DatasetError(
+            f"no box of {' or '.join(CLASS_NAMES)} in the labels of all {len(found)} images of "
+            f"{where}",
+            "check the labels; `maskyolo convert` converts sets with other class names",
+        )
+    return found, where
+
+
+def _in_dataset(data: Path | str, split: str, image_list: Path | str | None) -> list[LabeledImage]:
+    dataset = load_dataset(data)
+    paths = dataset.images(split)
+    if not any(map(class_of, dataset.names)):
+        raise DatasetError(
+            f"{dataset.yaml} has the classes {', '.join(dataset.names[:6])}",
+            f"give a data set with the classes {' and '.join(CLASS_NAMES)}",
+        )
+    paths = _choose_images(paths, dataset.splits[split], image_list)
+    files = [dataset.label_of(path) for path in paths]
+    if not any(file.exists() for file in files):
+        raise DatasetError(
+            f"no labels for any of the {len(files)} images of {data}: {files[0]} would be the "
+            "first",
+            "check the data set",
+        )
+    return [
+        _read_labels(path, file, dataset.names) for path, file in zip(paths, files, strict=True)
+    ]
+
+
+def _in_folders(images: Path, labels: Path, image_list: Path | str | None) -> list[LabeledImage]:
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DatasetError(f"no folder {folder}", "check the path")
+    paths = [path for path in list_images(images) if path.parent == images]
+    paths = _choose_images(paths, images, image_list)
+    files = [_label_file(path, labels) for path in paths]
+    missing = [path for path, file in zip(paths, files, strict=True) if not file.exists()]
+    if missing:
+        name, stem = missing[0].name, missing[0].stem
+        raise DatasetError(
+            f"no labels for {len(missing)} of {len(paths)} images in {labels}: the first is "
+            f"{name}, with neither {stem}.xml nor {stem}.txt",
+            "add an empty .txt for an image without faces, or leave images out with --list",
+        )
+    return [_read_labels(path, file, CLASS_NAMES) for path, file in zip(paths, files, strict=True)]
+
+
+def _choose_images(paths: list[Path], root: Path, image_list: Path | str | None) -> list[Path]:
     if not paths:
-        raise DatasetError(f"no pictures in {root}; check the path")
-    if image_list is not None:
-        paths = _listed(Path(image_list), paths, root)
-    if data is not None:
-        files = [dataset.label_of(path) for path in paths]
-        if not any(file.exists() for file in files):
-            raise DatasetError(
-                f"no labels for any of the {len(files)} pictures of {where}: the first would be {files[0]}; check the set"
-            )
-    else:
-        files = [_label_file(path, folder) for path in paths]
-        missing = [path for path, file in zip(paths, files, strict=True) if not file.exists()]
-        if missing:
-            raise DatasetError(
-                f"no labels for {len(missing)} of {len(paths)} pictures in {folder}: the first is {missing[0].name}, with neither "
-                f"{missing[0].stem}.xml nor {missing[0].stem}.txt; an empty .txt says that there is no face, --list leaves pictures out"
-            )
-    pictures = [_read_labels(path, file, names) for path, file in zip(paths, files, strict=True)]
-    if not any(len(picture.labels) for picture in pictures):
-        raise DatasetError(
-            f"no box of {' or '.join(CLASS_NAMES)} in the labels of all {len(pictures)} pictures of {where}; check them, or bring a set of "
-            "other classes into form with `maskyolo convert`"
-        )
-    return pictures, where
+        raise DatasetError(f"no images in {root}", "check the path")
+    return paths if image_list is None else _listed(Path(image_list), paths, root)
 
 
 def predict(
-    pictures: Sequence[LabeledImage],
+    images: Sequence[LabeledImage],
     detectors: Mapping[str, Detector],
     save: Mapping[str, Path] | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
+    read: Callable[[Path], ImageArray] = read_image,
 ) -> tuple[dict[str, list[Case]], list[Floats], tuple[str, ...]]:
-    """Run detectors over pictures, each picture through all of them in turn.
+    """Run detectors over images; each image is decoded once and passed to all of them in turn.
 
     Args:
-        pictures: the pictures.
+        images: the images.
         detectors: by name.
-        save: where the detections of each are written, as lines of JSON.
-        on_error: told of each picture that cannot be read; without it they are logged as warnings.
-        on_progress: told the number of pictures done, and of all.
+        save: files that the detections of each detector are written to, as lines of JSON.
+        on_error: called with each image that cannot be read; default: log a warning.
+        on_progress: called with the number of images done, and of all images.
+        read: reads an image file: BGR uint8 (H, W, 3).
 
     Returns:
-        The cases of each detector; of each picture how much detail each labelled face shows; the pictures that could not be read.
+        The cases of each detector; how much detail each labeled face shows, for each image; the
+        images that could not be read.
+
+    Raises:
+        DatasetError: none of the images can be read.
+        OutputError: the detections cannot be written.
     """
     cases: dict[str, list[Case]] = {name: [] for name in detectors}
     sharpness, unreadable = [], []
@@ -471,27 +463,28 @@ def predict(
         files = {name: JsonLines(path) for name, path in (save or {}).items()}
         for file in files.values():
             closing.callback(file.close)
-        for number, picture in enumerate(pictures, 1):
+        for number, labeled in enumerate(images, 1):
             try:
-                image = read_image(picture.path)
+                image = read(labeled.path)
             except ImageError as error:
-                unreadable.append(str(picture.path))
+                unreadable.append(str(labeled.path))
                 for file in files.values():
-                    file.fail(str(picture.path), 0, str(error))
-                (on_error or _log)(str(picture.path), error)
+                    file.fail(str(labeled.path), 0, str(error))
+                (on_error or _log)(str(labeled.path), error)
                 continue
-            truth = picture.in_pixels(image.shape[1], image.shape[0])
+            truth = labeled.in_pixels(image.shape[1], image.shape[0])
             sharpness.append(_sharpness(image, truth.labels.boxes))
             for name, detector in detectors.items():
-                result = Result(Frame(image, str(picture.path)), detector(image))
+                result = Result(Frame(image, str(labeled.path)), detector(image))
                 cases[name].append(_case(truth, result))
                 if name in files:
                     files[name].write(result)
             if on_progress:
-                on_progress(number, len(pictures))
-    if len(unreadable) == len(pictures):
+                on_progress(number, len(images))
+    if len(unreadable) == len(images):
         raise DatasetError(
-            f"none of the {len(pictures)} pictures can be read; the first is {unreadable[0]}"
+            f"none of the {len(images)} images can be read; the first is {unreadable[0]}",
+            "check the files",
         )
     return cases, sharpness, tuple(unreadable)
 
@@ -505,15 +498,15 @@ def measure(
     data: str = "",
     split: str = "",
 ) -> Evaluation:
-    """Compute every figure from a detector's cases.
+    """Compute all scores from a detector's cases.
 
     Args:
-        name: what the detector is called.
-        cases: one for each picture.
-        sharpness: of each picture how much detail each labelled face shows.
-        conf: confidence from which detections count for precision, recall, F1 and the confusion matrix.
+        name: the detector's name.
+        cases: one per image.
+        sharpness: how much detail each labeled face shows, one array per image.
+        conf: confidence from which detections count for precision, recall, F1 and confusion.
         seed: of the resampling that the intervals come from.
-        data: where the pictures are, for the report.
+        data: where the images are, for the report.
         split: which split they are, for the report.
     """
     matches = {title: match(cases, class_id) for title, class_id in _kinds().items()}
@@ -525,7 +518,7 @@ def measure(
     counts, found_as = zip(
         *(confusion(case, conf, len(CLASS_NAMES)) for case in cases), strict=True
     )
-    table = np.sum(counts, axis=0)
+    total = np.sum(counts, axis=0)
     face = scores.pop("face")
     return Evaluation(
         name=name,
@@ -533,8 +526,8 @@ def measure(
         face=face,
         best={title: best_f1(found) for title, found in matches.items()},
         intervals=intervals,
-        confusion=table,
-        false_alarms=float(table[-1].sum() / len(cases)),
+        confusion=total,
+        false_alarms=float(total[-1].sum() / len(cases)),
         ignored=sum(len(case.ignored) for case in cases),
         slices={
             "size": _by_size(cases, found_as),
@@ -548,6 +541,7 @@ def measure(
 
 
 def _kinds() -> dict[str, int | None]:
+    """Return what is scored, by name: the class ids, and None for a face of any class."""
     return {**{name: number for number, name in enumerate(CLASS_NAMES)}, "face": None}
 
 
@@ -565,7 +559,7 @@ def _scores(
 def _intervals(
     matches: Mapping[str, Matches], conf: float, weights: Ints
 ) -> tuple[tuple[float | None, ...], dict[str, dict[str, tuple[float, float] | None]]]:
-    """Return mAP50 of every resample, and the intervals of each measure."""
+    """Return mAP50 of every resample, and the intervals of each metric."""
     averages = {
         title: [average_precision(found, row) for row in weights]
         for title, found in matches.items()
@@ -575,10 +569,11 @@ def _intervals(
     )
     spans: dict[str, dict[str, tuple[float, float] | None]] = {"mean": {"map50": interval(means)}}
     for title, found in matches.items():
-        at = [rates(found, conf, row) for row in weights]
+        resampled = [rates(found, conf, row) for row in weights]
         spans[title] = {"map50": interval(averages[title])}
         spans[title] |= {
-            key: interval(getattr(row, key) for row in at) for key in ("precision", "recall", "f1")
+            key: interval(getattr(row, key) for row in resampled)
+            for key in ("precision", "recall", "f1")
         }
     return means, spans
 
@@ -602,20 +597,20 @@ def _slice(
     found_as: Sequence[Ints],
     chosen: Sequence[Any],
     map50: float | None = None,
-    pictures: int | None = None,
+    images: int | None = None,
 ) -> Slice:
-    """Count the labelled boxes that `chosen`, bool (n,) for each picture, selects."""
+    """Count the labeled boxes that `chosen`, bool (n,) for each image, selects."""
     support = found = right = 0
-    for case, told, mask in zip(cases, found_as, chosen, strict=True):
+    for case, classes, mask in zip(cases, found_as, chosen, strict=True):
         support += int(mask.sum())
-        found += int((told[mask] >= 0).sum())
-        right += int((told[mask] == case.class_ids[mask]).sum())
+        found += int((classes[mask] >= 0).sum())
+        right += int((classes[mask] == case.class_ids[mask]).sum())
     return Slice(
         support,
         found / support if support else None,
         right / support if support else None,
         map50,
-        pictures,
+        images,
     )
 
 
@@ -627,7 +622,7 @@ def _by_size(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice
             [(low <= case.sides) & (case.sides < high) for case in cases],
             _map50(cases, (low, high)),
         )
-        for name, (low, high) in SIZES.items()
+        for name, (low, high) in SIZE_SLICES.items()
     }
 
 
@@ -661,20 +656,28 @@ def _by_sharpness(
 
 
 def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
-    """Return the variance of the Laplacian (Pech-Pacheco et al. 2000) of each face (n,), in grey and scaled to 64 x 64."""
+    """Return the variance of the Laplacian of each face (n,), in gray and scaled to 64 x 64.
+
+    A usual measure of focus: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
+    microscopy".
+    """
     values = np.zeros(len(boxes))
     for place, (x1, y1, x2, y2) in enumerate(boxes.round().astype(int).clip(min=0)):
         crop = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
         if crop.size:
-            grey = cv2.resize(
+            gray = cv2.resize(
                 cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA
             )
-            values[place] = cv2.Laplacian(grey, cv2.CV_64F).var()
+            values[place] = cv2.Laplacian(gray, cv2.CV_64F).var()
     return values
 
 
 def _case(truth: LabeledImage, result: Result) -> Case:
-    """Take the detections as the line of JSON has them, so that anybody who reads it comes to the same figures."""
+    """Return the case, with the detections as `predictions.jsonl` has them.
+
+    Coordinates and confidences are rounded there; anyone who computes scores from the file gets
+    the same ones.
+    """
     record = json_record(result)
     found = sorted(record["detections"], key=lambda detection: -detection["confidence"])
     return Case(
@@ -691,73 +694,72 @@ def _case(truth: LabeledImage, result: Result) -> Case:
 
 
 def _listed(file: Path, paths: Sequence[Path], root: Path) -> list[Path]:
-    """Return the pictures that a list names, by their path below the folder or by their name, in its order."""
+    """Return the images that a list names, in its order.
+
+    A line is the image's path below the folder, or its name with any folder in front.
+    """
     lines = read_image_list(file)
     if not lines:
-        raise DatasetError(f"the list {file} is empty; write a picture's name on each line")
+        raise DatasetError(f"the list {file} is empty", "write one image name per line")
     known = {path.name: path for path in paths} | {
         path.relative_to(root).as_posix(): path for path in paths if path.is_relative_to(root)
     }
     missing = [line for line in lines if line not in known and Path(line).name not in known]
     if missing:
         raise DatasetError(
-            f"{file} names {len(missing)} pictures that are not in {root}: the first is {missing[0]}; correct the list"
+            f"{file} lists {counted(len(missing), 'image')} missing from {root}: the first is "
+            f"{missing[0]}",
+            "correct the list",
         )
     return list(dict.fromkeys(known.get(line) or known[Path(line).name] for line in lines))
 
 
-def _label_file(picture: Path, folder: Path) -> Path:
-    files = [folder / f"{picture.stem}{suffix}" for suffix in (".xml", ".txt")]
+def _label_file(image: Path, folder: Path) -> Path:
+    files = [folder / f"{image.stem}{suffix}" for suffix in (".xml", ".txt")]
     return next((file for file in files if file.exists()), files[-1])
 
 
-def _read_labels(picture: Path, file: Path, names: Sequence[str]) -> LabeledImage:
-    if file.suffix == ".xml":
-        rows, normalized = _read_voc(file), False
-    else:
-        try:
+def _read_labels(image: Path, file: Path, names: Sequence[str]) -> LabeledImage:
+    """Read a label file; a YOLO file that does not exist has no boxes."""
+    is_voc = file.suffix == ".xml"
+    try:
+        if is_voc:
+            _, _, classes, boxes = parse_voc(file.read_bytes(), str(file))
+        else:
             text = file.read_text(encoding="utf-8") if file.exists() else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"cannot read labels {file}: {error}; check the file") from error
-        found = parse_yolo(text, 1, 1, name=str(file), classes=len(names))
-        rows, normalized = (
-            [
-                (names[number], *box)
-                for number, box in zip(found.class_ids, found.boxes.tolist(), strict=True)
-            ],
-            True,
-        )
-    known = [(CLASS_NAMES.index(class_of(name)), box) for name, *box in rows if class_of(name)]
+            parsed = parse_yolo(text, 1, 1, name=str(file), classes=len(names))
+            classes = [names[number] for number in parsed.class_ids]
+            boxes = parsed.boxes.tolist()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read labels {file}: {error}", "check the file") from error
+    if is_voc:
+        _check_voc(file, classes, boxes)
+    known = [
+        (CLASS_NAMES.index(class_of(name)), box)
+        for name, box in zip(classes, boxes, strict=True)
+        if class_of(name)
+    ]
     return LabeledImage(
-        path=picture,
+        path=image,
         labels=Labels(
             as_boxes([box for _, box in known]),
             np.asarray([number for number, _ in known], dtype=np.int64),
         ),
-        ignored=as_boxes([box for name, *box in rows if not class_of(name)]),
-        normalized=normalized,
+        ignored=as_boxes(
+            [box for name, box in zip(classes, boxes, strict=True) if not class_of(name)]
+        ),
+        normalized=not is_voc,
     )
 
 
-def _read_voc(file: Path) -> list[tuple[Any, ...]]:
-    """Read name, x1, y1, x2, y2 of each object of a Pascal VOC file, in pixels as they stand there."""
-    try:
-        objects = list(ET.parse(file).getroot().iter("object"))  # noqa: S314  expat refuses entities that unfold without end
-        names = [item.findtext("name", "").strip() for item in objects]
-        boxes = [
-            [float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
-            for item in objects
-        ]
-    except (OSError, ET.ParseError, ValueError) as error:
-        raise DatasetError(
-            f"cannot read labels {file}: {' '.join(str(error).split())}; correct the file"
-        ) from error
-    for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
+def _check_voc(file: Path, classes: Sequence[str], boxes: Sequence[Sequence[float]]) -> None:
+    """Raise a DatasetError at a box without area, which would count as a face nobody can find."""
+    for name, (x1, y1, x2, y2) in zip(classes, boxes, strict=True):
         if not (np.isfinite([x1, y1, x2, y2]).all() and x1 < x2 and y1 < y2):
             raise DatasetError(
-                f"cannot read labels {file}: {name} has the box {x1:g}, {y1:g}, {x2:g}, {y2:g}; correct the file"
+                f"cannot read labels {file}: {name} has the box {x1:g}, {y1:g}, {x2:g}, {y2:g}",
+                "correct the file",
             )
-    return [(name, *box) for name, box in zip(names, boxes, strict=True)]
 
 
 def _log(source: str, error: MaskyoloError) -> None:

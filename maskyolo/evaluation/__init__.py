@@ -1,0 +1,1 @@
+"""Measuring detectors: scores on labeled images, comparisons, speed, reports."""

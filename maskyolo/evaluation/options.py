@@ -1,0 +1,77 @@
+"""Which labeled images a detector is measured on, and how: options of `val` and `compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskyolo.core.choices import Split
+from maskyolo.core.options import Options, option, option_of
+from maskyolo.detectors.options import InferenceOptions
+from maskyolo.runs import RunOptions
+
+__all__ = ["CompareOptions", "EvaluateOptions", "LabeledDataOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledDataOptions(Options):
+    """Which labeled images to use: a split of a data set, or a folder of images and their labels."""
+
+    data: Path | str | None = option(
+        None, help="A data set's data.yaml, or its folder.", cli_type=Path | None
+    )
+    split: Split = option(Split.VAL, help="Split of the data set: train, val or test.")
+    images: Path | str | None = option(
+        None, help="Folder of images, instead of --data.", cli_type=Path | None
+    )
+    labels: Path | str | None = option(
+        None,
+        help="Folder of the labels of --images: YOLO .txt or Pascal VOC .xml files of the same "
+        "names.",
+        cli_type=Path | None,
+    )
+    image_list: Path | str | None = option(
+        None,
+        help="File with the names of the images to use, one per line. Default: all.",
+        flags=("--list",),
+        cli_type=Path | None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunOptions, InferenceOptions, LabeledDataOptions):
+    """Options of `evaluate` and `maskyolo val`."""
+
+    conf: float = option_of(
+        InferenceOptions,
+        "conf",
+        help="Confidence from which detections count for precision, recall and confusion.",
+    )
+    seed: int = option(
+        0, help="Random seed of the resampling that the intervals come from.", minimum=0
+    )
+    project: Path | str | None = option_of(  # type: ignore[assignment]  # None: nothing is written
+        RunOptions, "project", default="runs/val"
+    )
+    name: str = option_of(RunOptions, "name", default="val")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(RunOptions, LabeledDataOptions):
+    """Options of `compare`; each model says its own pipeline and face detector."""
+
+    conf: float = option_of(EvaluateOptions, "conf")
+    iou: float = option_of(InferenceOptions, "iou")
+    imgsz: int | None = option_of(InferenceOptions, "imgsz")
+    device: str = option_of(InferenceOptions, "device")
+    max_det: int = option_of(InferenceOptions, "max_det")
+    trust: bool = option_of(InferenceOptions, "trust")
+    seed: int = option_of(EvaluateOptions, "seed")
+    rounds: int = option(
+        15,
+        help="How often each detector sees each frame when speed is measured (0: do not measure "
+        "speed and memory).",
+        minimum=0,
+    )
+    project: Path | str = option_of(RunOptions, "project", default="runs/compare")
+    name: str = option_of(RunOptions, "name", default="compare")

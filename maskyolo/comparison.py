@@ -1,4 +1,4 @@
-"""Set detectors side by side: on the same labelled pictures, frames and video; the library of `maskyolo compare`."""
+"""Compare detectors on the same images, frames and video: the library of `maskyolo compare`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from maskyolo.core.choices import FaceDetectorName
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.detector import Detector
 from maskyolo.core.files import write_atomic
+from maskyolo.core.options import takes_options
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.evaluate import (
     AP_FLOOR,
     FACE_FLOOR,
     Evaluation,
     LabeledImage,
-    check_conf,
     find_images,
     measure,
     predict,
 )
+from maskyolo.evaluation.options import CompareOptions
 from maskyolo.images import ImageArray, read_image
 from maskyolo.metrics import Case, Floats, confusion, interval
 from maskyolo.page import embedded, legend, line_chart, number, page, scores_sections, table
@@ -49,30 +50,30 @@ from maskyolo.speed import (
 )
 from maskyolo.yolo import DEFAULT_MODELS, YoloDetector, load_detector
 
-__all__ = ["Comparison", "Contestant", "compare"]
+__all__ = ["DEFAULT_DETECTORS", "Comparison", "Contestant", "compare"]
 
-#: Times that each detector sees each frame when speed is measured.
-ROUNDS = 15
+#: The detectors that are compared by default.
+DEFAULT_DETECTORS = ("two-stage", "yolo")
 
-#: Pictures shown in which each detector does best against the others.
+#: Number of images shown for each detector, in which it does best against the others.
 SHOWN = 4
 
-#: Width in pixels of the side-by-side video, at most.
+#: Maximum width of the side-by-side video in pixels.
 VIDEO_WIDTH = 1920
 
-#: Faces that the frames for measuring speed are composed of.
+#: Number of faces that the frames for measuring speed are composed of.
 _FACES = 40
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One detector of a comparison, as `[PIPELINE:][MODEL][@DETECTOR]` says it.
+    """One detector of a comparison, given as `[PIPELINE:][MODEL][@DETECTOR]`.
 
     Attributes:
         text: as it was given.
         pipeline: `yolo` or `two-stage`.
-        model: a model's name or file.
-        detector: face detector of `two-stage`, None for the usual one.
+        model: name or file of a model.
+        detector: face detector of `two-stage`, None for the default.
     """
 
     text: str
@@ -82,13 +83,18 @@ class Contestant:
 
     @classmethod
     def parse(cls, text: str) -> Contestant:
-        """Parse `maskyolo-n`, `two-stage:mobilenet_v2`, `two-stage:seed.onnx@yunet`, or a pipeline alone for its usual model.
+        """Parse a model such as `maskyolo-n`, a pipeline for its default model, or both.
 
         Raises:
-            MaskyoloError: nothing is named, or a face detector with `yolo`.
+            MaskyoloError: no model is named, or a face detector with `yolo`.
+
+        Example:
+            >>> one = Contestant.parse("two-stage:seed.onnx@yunet")
+            >>> one.pipeline, one.model, one.detector
+            ('two-stage', 'seed.onnx', 'yunet')
         """
         pipeline, separator, rest = text.partition(":")
-        if text.partition("@")[0] in DEFAULT_MODELS:  # a pipeline with its usual model
+        if text.partition("@")[0] in DEFAULT_MODELS:  # a pipeline with its default model
             pipeline, at, detector = text.partition("@")
             rest = at + detector
         elif not separator or pipeline not in DEFAULT_MODELS:
@@ -98,18 +104,19 @@ class Contestant:
             model, detector = rest, ""
         if detector and pipeline != "two-stage":
             raise MaskyoloError(
-                f"cannot compare '{text}': a face detector belongs to two stages; write two-stage:{rest}"
+                f"cannot compare '{text}': yolo has no face detector", f"write two-stage:{rest}"
             )
         if not text:
             raise MaskyoloError(
-                "cannot compare '': it names no model; write for instance maskyolo-n or two-stage:mobilenet_v2"
+                "cannot compare '': no model is named",
+                "write for example maskyolo-n or two-stage:mobilenet_v2",
             )
         return cls(text, pipeline, model or DEFAULT_MODELS[pipeline], detector or None)
 
     def settings(
         self, conf: float, face_conf: float | None, shared: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the arguments of `yolo.load_detector`: these two, and what all detectors share."""
+        """Return the arguments of `load_detector`; `shared` are those common to all detectors."""
         face_conf = face_conf if self.pipeline == "two-stage" else None
         own = {"model": self.model, "pipeline": self.pipeline, "detector": self.detector}
         return {**own, "conf": conf, "face_conf": face_conf, **shared}
@@ -117,17 +124,19 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found; the first detector is the one that the others are measured against.
+    """The results of a comparison; the others are compared with the first detector.
 
     Attributes:
         names: of the detectors.
-        where: the pictures and the video.
-        evaluations: by name, empty without labelled pictures.
-        differences: of each but the first: its mAP50 less the first's, and the 95 % interval (paired bootstrap over the pictures).
-        speed: laps by name and number of faces in the frame.
-        verdicts: what the speed means, in words.
-        memory: peak of a process of its own in MB, by name; None where it is not known.
-        video: what the video showed by name: median milliseconds a frame, faces a frame.
+        where: the place of the images and the video.
+        evaluations: by name; empty without labeled images.
+        differences: mAP50 minus the first detector's and its 95 % interval (paired bootstrap over
+            the images), for each detector but the first.
+        speed: times by name and number of faces in the frame.
+        verdicts: the speed in words.
+        memory: peak memory in MB of a process that runs the detector, by name; None if unknown.
+        video: median milliseconds ("ms") and mean number of faces ("faces") per frame of the
+            video, by name.
         folder: the run's folder.
         video_file: the side-by-side video, if there is one.
     """
@@ -145,11 +154,11 @@ class Comparison:
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """Pictures that could not be read and are not counted."""
+        """Images that could not be read and are not counted."""
         return next(iter(self.evaluations.values())).unreadable if self.evaluations else ()
 
     def json(self) -> dict[str, Any]:
-        """Return everything but the single detections as a mapping of plain values."""
+        """Return everything except the single detections as plain values."""
         return {
             "detectors": list(self.names),
             "on": self.where,
@@ -168,209 +177,146 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """Return the figures that matter most as text."""
-        width = max(len(name) for name in self.names)
+        """Return the most important figures as text."""
         lines = []
         if self.evaluations:
-            lines += [
-                " " * width
-                + "     mAP50  95 % interval   mAP50-95  precision  recall    F1  false alarms",
-                "",
-            ]
-            for name, found in self.evaluations.items():
-                mean, span = found.report.macro(), found.intervals["mean"]["map50"] or (0.0, 0.0)
-                lines.append(
-                    f"{name:{width}}  {number(mean.map50):>8}  {span[0]:.3f} to {span[1]:.3f}  {number(mean.map50_95):>8}  "
-                    f"{number(mean.precision):>9}  {number(mean.recall):>6}  {number(mean.f1)}  {found.false_alarms:12.2f}"
-                )
-            lines += ["", *self.in_words(), ""]
+            lines += [*self._score_lines(), "", *self.in_words(), ""]
         if self.speed:
-            counts = list(next(iter(self.speed.values())))
-            lines += [f"ms a frame ({FRAME[0]}x{FRAME[1]}), median, with so many faces in it:", ""]
-            lines.append(" " * width + "".join(f"{count:>9}" for count in counts) + "   peak MB")
-            for name, rows in self.speed.items():
-                cells = "".join(f"{laps.median:9.1f}" for laps in rows.values())
-                lines.append(f"{name:{width}}{cells}{number(self.memory.get(name), 0):>10}")
-            lines += ["", *self.verdicts, ""]
+            lines += [*self._speed_lines(), "", *self.verdicts, ""]
         if self.video:
             lines += ["on the video:", ""]
             for name, row in self.video.items():
-                lines.append(
-                    f"{name:{width}}  {row['ms']:7.1f} ms a frame, {row['faces']:.1f} faces a frame"
-                )
+                figures = f"{row['ms']:7.1f} ms per frame, {row['faces']:.1f} faces per frame"
+                lines.append(f"{name:{self._width}}  {figures}")
         return "\n".join(lines).rstrip() + "\n"
 
+    @property
+    def _width(self) -> int:
+        return max(len(name) for name in self.names)
+
+    def _score_lines(self) -> list[str]:
+        head = "     mAP50  95 % interval   mAP50-95  precision  recall    F1  false alarms"
+        lines = [" " * self._width + head, ""]
+        for name, found in self.evaluations.items():
+            mean, span = found.report.macro(), found.intervals["mean"]["map50"] or (0.0, 0.0)
+            lines.append(
+                f"{name:{self._width}}  {number(mean.map50):>8}  {span[0]:.3f} to {span[1]:.3f}  "
+                f"{number(mean.map50_95):>8}  {number(mean.precision):>9}  "
+                f"{number(mean.recall):>6}  {number(mean.f1)}  {found.false_alarms:12.2f}"
+            )
+        return lines
+
+    def _speed_lines(self) -> list[str]:
+        counts = "".join(f"{count:>9}" for count in next(iter(self.speed.values())))
+        lines = [
+            f"median ms per frame ({FRAME[0]}x{FRAME[1]}), by number of faces in it:",
+            "",
+            f"{'':{self._width}}{counts}   peak MB",
+        ]
+        for name, rows in self.speed.items():
+            cells = "".join(f"{laps.median:9.1f}" for laps in rows.values())
+            lines.append(f"{name:{self._width}}{cells}{number(self.memory.get(name), 0):>10}")
+        return lines
+
     def in_words(self) -> list[str]:
-        """Say of each detector but the first how its mAP50 differs from the first's."""
-        told = []
+        """Return a sentence per detector but the first: how its mAP50 differs from the first's."""
+        sentences = []
         for name, (value, span) in self.differences.items():
-            sure = span is not None and (span[0] > 0 or span[1] < 0)
-            if not sure or span is None:
-                told.append(
-                    f"{name} and {self.names[0]} cannot be told apart by mAP50 on these pictures ({value:+.3f})."
+            if span is None or span[0] <= 0 <= span[1]:
+                sentences.append(
+                    f"{name} and {self.names[0]} cannot be told apart by mAP50 on these images "
+                    f"({value:+.3f})."
                 )
             else:
                 word = "better" if value > 0 else "worse"
-                told.append(
-                    f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} (95 % interval {span[0]:+.3f} to {span[1]:+.3f})."
+                sentences.append(
+                    f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} "
+                    f"(95 % interval {span[0]:+.3f} to {span[1]:+.3f})."
                 )
-        return told
+        return sentences
 
 
+@takes_options(CompareOptions)
 def compare(
-    model: Sequence[str | Path | Detector] | Mapping[str, Detector] = ("two-stage", "yolo"),
-    data: Path | str | None = None,
-    split: str = "val",
-    images: Path | str | None = None,
-    labels: Path | str | None = None,
-    image_list: Path | str | None = None,
+    model: Sequence[str | Path | Detector] | Mapping[str, Detector] = DEFAULT_DETECTORS,
     source: Path | str | None = None,
-    conf: float = 0.25,
-    iou: float = 0.5,
-    imgsz: int | None = None,
-    device: str = "auto",
-    max_det: int = 300,
-    trust: bool = False,
-    seed: int = 0,
-    rounds: int = ROUNDS,
-    project: Path | str = "runs/compare",
-    name: str = "compare",
-    exist_ok: bool = False,
+    *,
+    options: CompareOptions | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[str, int, int | None], None] | None = None,
+    **settings: Any,
 ) -> Comparison:
-    """Compare detectors on the same labelled pictures, on frames with 1 to 40 faces for speed, and on a video.
+    """Compare detectors on labeled images, on frames with 1 to 40 faces for speed, and on a video.
 
-    The run's folder gets `args.yaml`, `report.html` (self-contained), `report.json`, `report.txt`, `predictions/NAME.jsonl` in the
-    form of `detect --save-json`, and the video side by side.
+    The run's folder gets `args.yaml`, `report.html` (self-contained), `report.json`, `report.txt`,
+    `predictions/NAME.jsonl` in the form of `detect --save-json`, and the side-by-side video.
 
     Args:
-        model: two or more: `[PIPELINE:][MODEL][@DETECTOR]`, see `Contestant.parse`, or detectors that are loaded. The others are
-            measured against the first.
-        data: a data set's `data.yaml` or its folder.
-        split: which of its splits.
-        images: instead of `data`, a folder of pictures.
-        labels: the folder of their labels, YOLO `.txt` or Pascal VOC `.xml`; see `evaluate.evaluate`.
-        image_list: a file that names the pictures to take of these, one a line.
-        source: a video for the side-by-side video; alone, without labelled pictures, there are no figures but of speed.
-        conf: confidence of precision, recall, F1, confusion, speed, and everything drawn. Average precision takes detections from
-            0.001 on, in two stages of faces with a score from 0.1 on; a detector that is loaded keeps its own.
-        iou: overlap above which the less confident of two boxes is dropped; one forward pass only.
-        imgsz: longer side in pixels that pictures are scaled to, by default the one that each one's weights say; one forward pass only.
-        device: auto, cpu, 0 (first GPU, with a `.pt` file), mps.
-        max_det: most detections in a picture.
-        trust: open a `.pt` file of unknown origin; see `yolo.load_detector`.
-        seed: of the resampling that the intervals come from.
-        rounds: times that each detector sees each frame when speed is measured; 0 measures neither speed nor memory.
-        project: folder the run's folder is made in.
-        name: name of the run's folder; a number is added if it exists.
-        exist_ok: write into an existing folder of that name instead.
-        on_error: told of each picture that cannot be read, which is then left out; without it they are logged as warnings.
-        on_progress: told what is being counted, the number done, and of all.
+        model: two or more detectors: `[PIPELINE:][MODEL][@DETECTOR]` as in `Contestant.parse`, or
+            loaded ones, which keep their own confidence. The others are compared with the first.
+        source: a video file for the side-by-side video. Without labeled images, only speed is
+            measured.
+        options: the options, see `CompareOptions`. `iou` and `imgsz` apply to `yolo` only.
+        on_error: called with each image that cannot be read and the error; the image is left out.
+            Default: log a warning.
+        on_progress: called with what is counted ("images", "scores", "frames" or "rounds"), the
+            number done, and the total.
+        settings: fields of `CompareOptions` as keywords, such as `images`, `labels` and `rounds`.
+            Average precision takes detections from a confidence of 0.001, whatever `conf` is; with
+            two stages, faces from a score of 0.1.
 
     Raises:
-        MaskyoloError: fewer than two detectors, or one twice.
-        DatasetError: no pictures, no labels, or labels that cannot be read.
-        SourceError: the source is no video, or cannot be read.
+        MaskyoloError: fewer than two detectors, one of them twice, or nothing to compare them on.
+        DatasetError: no images, no labels, or labels that cannot be read.
+        SourceError: the source is not a video, or cannot be read.
         WeightsError: a model cannot be loaded.
         OutputError: a result cannot be written.
+
+    Example:
+        >>> compare(["two-stage", "yolo"], "street.mp4").table()  # doctest: +SKIP
     """
-    check_conf(conf)
+    chosen = CompareOptions.merge(options, settings)
     contestants = _contestants(model)
-    names = tuple(contestants)
-    if data is None and images is None and labels is None and source is None:
+    has_labels = any(place is not None for place in (chosen.data, chosen.images, chosen.labels))
+    if not has_labels and source is None:
         raise MaskyoloError(
-            "nothing to compare on: give labelled pictures (--data, or --images and --labels), a video (--source), or both"
+            "nothing to compare on",
+            "give labeled images (--data, or --images and --labels), a video (--source), or both",
         )
-    labelled = data is not None or images is not None or labels is not None
-    pictures, where = find_images(data, split, images, labels, image_list) if labelled else ([], "")
+    images, where = find_images(chosen) if has_labels else ([], "")
     video = None if source is None else _open_video(source)
-    shared = {"device": device, "max_det": max_det, "trust": trust}
-    one_pass = {"imgsz": imgsz, "iou": iou}
-    chosen = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
-    mixed = any(one.pipeline == "yolo" for one in chosen.values())
-    of = {
-        "yolo": shared | one_pass,
-        "two-stage": shared if mixed else shared | one_pass,
-    }  # two stages alone say that they use neither
-    usual = {title: one.settings(conf, None, of[one.pipeline]) for title, one in chosen.items()}
-    detectors = {
-        title: load_detector(**usual[title]) if isinstance(one, Contestant) else one
-        for title, one in contestants.items()
-    }
-    folder = new_run(project, name, exist_ok)
-    save_args(
-        folder,
-        {
-            "model": list(names),
-            "data": data,
-            "split": split if data is not None else None,
-            "images": images,
-            "labels": labels,
-        }
-        | {
-            "list": image_list,
-            "source": source,
-            "conf": conf,
-            "seed": seed,
-            "rounds": rounds,
-            **shared,
-            **one_pass,
-        }
-        | {
-            "imgsz": {
-                title: one.imgsz
-                for title, one in detectors.items()
-                if isinstance(one, YoloDetector)
-            }
-        },
-    )
+    loadable = _settings_of(contestants, chosen, chosen.conf)
+    detectors = _load(contestants, loadable)
+    folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
+    _save_args(folder, chosen, source, detectors)
 
     def progress(what: str) -> Callable[[int, int | None], None]:
         return lambda done, total: on_progress(what, done, total) if on_progress else None
 
     evaluations: dict[str, Evaluation] = {}
-    if pictures:
-        unsure = {
-            title: load_detector(**one.settings(AP_FLOOR, FACE_FLOOR, of[one.pipeline]))
-            if isinstance(one, Contestant)
-            else one
-            for title, one in contestants.items()
-        }
-        with output_errors(folder):
-            (folder / "predictions").mkdir(exist_ok=True)
-        files = {
-            title: folder / "predictions" / f"{stem}.jsonl"
-            for title, stem in zip(names, _file_names(names), strict=True)
-        }
-        cases, sharpness, unreadable = predict(
-            pictures, unsure, files, on_error, progress("pictures")
-        )
-        for done, title in enumerate(names):
-            found = measure(
-                title, cases[title], sharpness, conf, seed, where, split if data is not None else ""
-            )
-            evaluations[title] = replace(found, unreadable=unreadable)
-            progress("measures")(done + 1, len(names))
+    if images:
+        unsure = _load(contestants, _settings_of(contestants, chosen, AP_FLOOR, FACE_FLOOR))
+        predicted = _predict(images, unsure, folder, on_error, progress("images"))
+        evaluations = _measure(predicted, chosen, where, progress("scores"))
     shown: dict[str, dict[str, float]] = {}
     faces: list[ImageArray] = []
     video_file = None
     if video:
         video_file = folder / f"{Path(video.name).stem}.mp4"
         shown, faces = _side_by_side(video, detectors, video_file, progress("frames"), on_error)
-    if pictures:
-        faces = _labelled_faces(pictures) or faces
+    if images:
+        faces = _labeled_faces(images) or faces
     speed: dict[str, dict[int, Laps]] = {}
     memory: dict[str, float | None] = {}
-    if rounds and faces:
+    if chosen.rounds and faces:
         frames = {count: crowd_frame(faces, count) for count in COUNTS}
-        speed = measure_speed(detectors, frames, rounds, progress("rounds"))
+        speed = measure_speed(detectors, frames, chosen.rounds, progress("rounds"))
         memory = {
-            title: measure_memory(usual[title], frames[10]) if title in usual else None
-            for title in names
+            title: measure_memory(loadable[title], frames[10]) if title in loadable else None
+            for title in detectors
         }
     result = Comparison(
-        names=names,
+        names=tuple(detectors),
         where=" and ".join(str(place) for place in (where, source) if place),
         evaluations=evaluations,
         differences=_differences(list(evaluations.values())),
@@ -381,54 +327,145 @@ def compare(
         folder=folder,
         video_file=video_file,
     )
-    write_atomic(folder / "report.txt", result.table())
-    write_atomic(
-        folder / "report.html", page(f"Comparison on {result.where}", _sections(result, pictures))
-    )
-    write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
+    _write_reports(result, images, folder)
     return result
 
 
 def _contestants(
     model: Sequence[str | Path | Detector] | Mapping[str, Detector],
 ) -> dict[str, Contestant | Detector]:
-    """Return what is to be loaded, or is, by the name it is shown with: without its folders where that is clear."""
-    named: dict[str, Contestant | Detector] = dict(model) if isinstance(model, Mapping) else {}
-    if not isinstance(model, Mapping):
-        parsed = [
-            Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in model
-        ]
-        keys = [
-            (one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one)
-            for one in parsed
-        ]
-        titles = [
-            re.sub(r"[^:@]*[/\\]", "", one.text)
-            if isinstance(one, Contestant)
-            else type(one).__name__
-            for one in parsed
-        ]
-        for place, one in enumerate(parsed):
-            if keys.index(keys[place]) < place:
-                raise MaskyoloError(
-                    f"cannot compare '{titles[place]}' with itself: it is given twice; give two different models"
-                )
-            title = titles[place]
-            if titles.count(title) > 1:
-                title = one.text if isinstance(one, Contestant) else f"{title} {place + 1}"
-            named[title] = one
+    """Return the detectors, loaded or to be loaded, by the name they are shown with."""
+    named = dict(model) if isinstance(model, Mapping) else _name(model)
     if len(named) < 2:
         raise MaskyoloError(
-            f"cannot compare {len(named)} model: give two or more, for instance --model two-stage --model maskyolo-n"
+            f"cannot compare {len(named)} model",
+            "give two or more, for example --model two-stage --model maskyolo-n",
         )
     return named
+
+
+def _name(models: Sequence[str | Path | Detector]) -> dict[str, Contestant | Detector]:
+    """Name detectors: a model as it was given, without folders if that is unambiguous."""
+    parsed = [Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in models]
+    keys = [
+        (one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one)
+        for one in parsed
+    ]
+    titles = [
+        re.sub(r"[^:@]*[/\\]", "", one.text) if isinstance(one, Contestant) else type(one).__name__
+        for one in parsed
+    ]
+    named: dict[str, Contestant | Detector] = {}
+    for place, one in enumerate(parsed):
+        if keys.index(keys[place]) < place:
+            raise MaskyoloError(
+                f"cannot compare '{titles[place]}' with itself: it is given twice",
+                "give two different models",
+            )
+        title = titles[place]
+        if titles.count(title) > 1:
+            title = one.text if isinstance(one, Contestant) else f"{title} {place + 1}"
+        named[title] = one
+    return named
+
+
+def _settings_of(
+    contestants: Mapping[str, Contestant | Detector],
+    chosen: CompareOptions,
+    conf: float,
+    face_conf: float | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the arguments of `load_detector` by name, for the detectors that are to be loaded."""
+    to_load = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
+    shared = {"device": chosen.device, "max_det": chosen.max_det, "trust": chosen.trust}
+    one_pass = {**shared, "imgsz": chosen.imgsz, "iou": chosen.iou}
+    mixed = any(one.pipeline == "yolo" for one in to_load.values())
+    settings = {}
+    for title, one in to_load.items():
+        # only yolo uses size and overlap; if no detector does, `load_detector` rejects them
+        own = shared if mixed and one.pipeline == "two-stage" else one_pass
+        settings[title] = one.settings(conf, face_conf, own)
+    return settings
+
+
+def _load(
+    contestants: Mapping[str, Contestant | Detector], settings: Mapping[str, dict[str, Any]]
+) -> dict[str, Detector]:
+    return {
+        title: load_detector(**settings[title]) if isinstance(one, Contestant) else one
+        for title, one in contestants.items()
+    }
+
+
+def _save_args(
+    folder: Path,
+    chosen: CompareOptions,
+    source: Path | str | None,
+    detectors: Mapping[str, Detector],
+) -> None:
+    own = {
+        "model": list(detectors),
+        "source": source,
+        "split": str(chosen.split) if chosen.data is not None else None,
+        "imgsz": {
+            title: detector.imgsz
+            for title, detector in detectors.items()
+            if isinstance(detector, YoloDetector)
+        },
+    }
+    save_args(folder, {**chosen.recorded(), **own})
+
+
+#: The cases of each detector, how sharp the faces of each image are, and the unreadable images.
+_Predicted = tuple[dict[str, list[Case]], list[Floats], tuple[str, ...]]
+
+
+def _predict(
+    images: Sequence[LabeledImage],
+    detectors: Mapping[str, Detector],
+    folder: Path,
+    on_error: Callable[[str, MaskyoloError], None] | None,
+    on_progress: Callable[[int, int | None], None],
+) -> _Predicted:
+    """Run the detectors and write their detections below the run's folder."""
+    with output_errors(folder):
+        (folder / "predictions").mkdir(exist_ok=True)
+    files = {
+        title: folder / "predictions" / f"{stem}.jsonl"
+        for title, stem in zip(detectors, _file_names(list(detectors)), strict=True)
+    }
+    return predict(images, detectors, files, on_error, on_progress)
+
+
+def _measure(
+    predicted: _Predicted,
+    chosen: CompareOptions,
+    where: str,
+    on_progress: Callable[[int, int | None], None],
+) -> dict[str, Evaluation]:
+    cases, sharpness, unreadable = predicted
+    split = str(chosen.split) if chosen.data is not None else ""
+    evaluations = {}
+    for done, title in enumerate(cases, 1):
+        found = measure(title, cases[title], sharpness, chosen.conf, chosen.seed, where, split)
+        evaluations[title] = replace(found, unreadable=unreadable)
+        on_progress(done, len(cases))
+    return evaluations
+
+
+def _write_reports(result: Comparison, images: Sequence[LabeledImage], folder: Path) -> None:
+    title = f"Comparison on {result.where}"
+    write_atomic(folder / "report.txt", result.table())
+    write_atomic(folder / "report.html", page(title, _sections(result, images)))
+    write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
 
 
 def _open_video(source: Path | str) -> Any:
     sources = open_sources(source)
     if len(sources) > 1 or not isinstance(sources[0], VideoSource):
         raise SourceError(
-            f"cannot compare on {display_name(source)}: not a video file; for pictures give --images and --labels"
+            f"cannot compare on {display_name(source)}: not a video file",
+            "for images give --images and --labels",
         )
     return sources[0]
 
@@ -436,7 +473,7 @@ def _open_video(source: Path | str) -> Any:
 def _differences(
     evaluations: Sequence[Evaluation],
 ) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    """Return each mAP50 less the first's; both are taken from the same resamples of the pictures."""
+    """Return each mAP50 minus the first's; both are of the same resamples of the images."""
     found = {}
     for other in evaluations[1:]:
         first = evaluations[0]
@@ -446,22 +483,21 @@ def _differences(
     return found
 
 
-def _labelled_faces(pictures: Sequence[LabeledImage]) -> list[ImageArray]:
-    """Return the largest labelled faces, cut out with some of what is around them."""
+def _labeled_faces(images: Sequence[LabeledImage]) -> list[ImageArray]:
+    """Return the largest labeled faces, cropped with some of their surroundings."""
     sized: list[tuple[float, LabeledImage]] = []
-    for picture in pictures:
-        sides = picture.labels.boxes[:, 2:] - picture.labels.boxes[:, :2]
+    for labeled in images:
+        sides = labeled.labels.boxes[:, 2:] - labeled.labels.boxes[:, :2]
         if len(sides):
-            sized.append((float(sides.prod(axis=1).max()), picture))
+            sized.append((float(sides.prod(axis=1).max()), labeled))
     faces: list[ImageArray] = []
-    for _, picture in sorted(sized, key=lambda pair: -pair[0]):
+    for _, labeled in sorted(sized, key=lambda pair: -pair[0]):
         try:
-            image = read_image(picture.path)
+            image = read_image(labeled.path)
         except MaskyoloError:
             continue
-        faces += cut_faces(
-            image, picture.in_pixels(image.shape[1], image.shape[0]).labels.boxes.tolist()
-        )
+        height, width = image.shape[:2]
+        faces += cut_faces(image, labeled.in_pixels(width, height).labels.boxes.tolist())
         if len(faces) >= 4 * _FACES:
             break
     return sorted(faces, key=lambda face: -face.shape[0])[:_FACES]
@@ -474,7 +510,12 @@ def _side_by_side(
     on_progress: Callable[[int, int | None], None],
     on_error: Callable[[str, MaskyoloError], None] | None,
 ) -> tuple[dict[str, dict[str, float]], list[ImageArray]]:
-    """Write what each detector sees next to each other; return the figures of each, and faces cut out of the frames."""
+    """Write what each detector finds, side by side.
+
+    Returns:
+        Median milliseconds ("ms") and mean number of faces ("faces") per frame, by detector; the
+        largest faces, cropped from the frames.
+    """
     times: dict[str, list[float]] = {name: [] for name in detectors}
     counts = dict.fromkeys(detectors, 0)
     faces: list[ImageArray] = []
@@ -488,19 +529,14 @@ def _side_by_side(
                     writer = VideoWriter(path, frame.rate)
                     stack.callback(writer.close)
                     for run in runs.values():
-                        run(frame.image)  # the first time compiles
+                        run(frame.image)  # the first run compiles the network
                 panels = []
                 for name, run in runs.items():
                     detections, lap, _ = run(frame.image)
                     times[name].append(lap)
                     counts[name] += len(detections)
-                    panels.append(
-                        _panel(
-                            draw_detections(frame.image, detections),
-                            f"{name}  {lap:.0f} ms",
-                            len(detectors),
-                        )
-                    )
+                    drawn = draw_detections(frame.image, detections)
+                    panels.append(_panel(drawn, f"{name}  {lap:.0f} ms", len(detectors)))
                     if len(faces) < 4 * _FACES and name == next(iter(runs)):
                         faces += cut_faces(frame.image, detections.xyxy.tolist())
                 writer.write(np.concatenate(panels, axis=1))
@@ -518,17 +554,13 @@ def _side_by_side(
 
 
 def _panel(image: ImageArray, title: str, panels: int) -> ImageArray:
-    """Return a frame, made narrow enough for the video, below a bar with its title."""
+    """Return a frame, scaled down to its share of the video's width, under a bar with its title."""
     scale = min(VIDEO_WIDTH / panels / image.shape[1], 1)
     width, height = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
     panel = np.full((height + 28, width, 3), 32, np.uint8)
     cv2.resize(image, (width, height), dst=panel[28:], interpolation=cv2.INTER_AREA)
-    size = min(
-        0.55,
-        0.55
-        * (width - 12)
-        / max(cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)[0][0], 1),
-    )
+    (text_width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)
+    size = min(0.55, 0.55 * (width - 12) / max(text_width, 1))
     cv2.putText(
         panel, title, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA
     )
@@ -536,7 +568,7 @@ def _panel(image: ImageArray, title: str, panels: int) -> ImageArray:
 
 
 def _file_names(titles: Sequence[str]) -> list[str]:
-    """Return a name for the file of each detector that every file system takes and no other has."""
+    """Return a file name for each detector, unique and legal on every file system."""
     names: list[str] = []
     for title in titles:
         stem = name = re.sub(r"[^\w.-]+", "_", title).strip("._") or "detector"
@@ -549,13 +581,16 @@ def _file_names(titles: Sequence[str]) -> list[str]:
 
 
 def _errors(case: Case, conf: float) -> int:
-    """Return how often a detector is wrong in a picture: not found, of the wrong class, or nothing there."""
+    """Return a detector's number of errors in an image: missed, wrong class, or nothing there."""
     counts, _ = confusion(case, conf, len(CLASS_NAMES))
     return int(counts.sum() - np.trace(counts))
 
 
 def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
-    """Return the pictures in which the detectors differ most, those where each is best by turns, with the errors of each."""
+    """Return the images in which the detectors differ most, with the number of errors of each.
+
+    For each detector in turn, these are the images in which it does best against the others.
+    """
     conf = evaluations[0].report.confidence
     errors: Floats = np.array(
         [[_errors(case, conf) for case in found.cases] for found in evaluations], dtype=np.float64
@@ -573,92 +608,115 @@ def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
     return [(place, errors[:, place].astype(int).tolist()) for place in chosen]
 
 
-def _sections(result: Comparison, pictures: Sequence[LabeledImage]) -> list[str]:
+def _sections(result: Comparison, images: Sequence[LabeledImage]) -> list[str]:
     """Return the sections of the report's page."""
     sections = [
-        "<h2>In short</h2>",
+        "<h2>Summary</h2>",
         "".join(f"<p>{escape(line)}</p>" for line in (*result.in_words(), *result.verdicts)),
         _overview(result),
     ]
     evaluations = list(result.evaluations.values())
     if evaluations:
-        report = evaluations[0].report
-        sections.append(
-            f'<p class="note">{counted(report.images, "picture")}, {counted(evaluations[0].face.support, "labelled face")}; not counted: '
-            f"{counted(evaluations[0].ignored, 'box', 'boxes')} of other classes, {counted(len(result.unreadable), 'picture')} that cannot "
-            f"be read. A detection is right when it overlaps a "
-            f"labelled box of its class by an IoU of {report.iou:g} or more; a face that is not found is an error, whichever stage missed "
-            f"it. Average precision is COCO's (101 points), from detections at confidence {AP_FLOOR:g} and above, in two stages from faces "
-            f"of score {FACE_FLOOR:g} and above. In brackets: 95 % intervals over the pictures (1,000 resamples, the same for all).</p>"
-        )
-        sections += scores_sections(evaluations)
+        sections += [_scores_note(evaluations[0]), *scores_sections(evaluations)]
     if result.speed:
         sections += _speed_sections(result)
     if result.video:
         rows = [
             [name, f"{row['ms']:.1f}", f"{row['faces']:.1f}"] for name, row in result.video.items()
         ]
-        sections.append(
-            "<h2>On the video</h2>" + table(["", "median ms a frame", "faces a frame"], rows)
-        )
+        head = ["", "median ms per frame", "faces per frame"]
+        sections.append("<h2>On the video</h2>" + table(head, rows))
         if result.video_file:
-            sections.append(
-                f'<p class="note">Side by side: {escape(result.video_file.name)}, in the same folder.</p>'
-            )
+            file = escape(result.video_file.name)
+            sections.append(f'<p class="note">Side by side: {file}, in the same folder.</p>')
     if evaluations:
-        sections.append(_disagreements(evaluations, pictures))
+        sections.append(_disagreements(evaluations, images))
     return sections
 
 
+def _scores_note(first: Evaluation) -> str:
+    """Return how many images the scores are of, and how they are defined."""
+    report = first.report
+    images = counted(report.images, "image")
+    faces = counted(first.face.support, "labeled face")
+    ignored = counted(first.ignored, "box", "boxes")
+    unreadable = counted(len(first.unreadable), "unreadable image")
+    return (
+        f'<p class="note">{images}, {faces}; not counted: {ignored} of other classes, '
+        f"{unreadable}. A detection is right if it overlaps a labeled box of its class by an IoU "
+        f"of {report.iou:g} or more; a face that is not found is an error, whichever stage missed "
+        "it. Average precision is COCO's (101 points), from detections with a confidence of "
+        f"{AP_FLOOR:g} and above; with two stages, from faces with a score of {FACE_FLOOR:g} and "
+        "above. In brackets: 95 % intervals over the images (1,000 resamples, the same for all)."
+        "</p>"
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the overview: a cell per detector, and its rank, which is best if highest."""
+
+    title: str
+    cells: Sequence[str]
+    ranks: Sequence[float | None]
+
+    @property
+    def best(self) -> int:
+        """The row of the best cell."""
+        return int(np.argmax([-np.inf if rank is None else rank for rank in self.ranks]))
+
+
 def _overview(result: Comparison) -> str:
-    head, rows = [""], [[name] for name in result.names]
-    values: list[list[float]] = []
+    columns = [*_score_columns(list(result.evaluations.values())), *_cost_columns(result)]
+    rows = [
+        [name, *(column.cells[place] for column in columns)]
+        for place, name in enumerate(result.names)
+    ]
+    best = {place: column.best for place, column in enumerate(columns, 1)}
+    return table(["", *(column.title for column in columns)], rows, best)
 
-    def column(title: str, cells: Sequence[str], ranks: Sequence[float | None]) -> None:
-        head.append(title)
-        for row, cell in zip(rows, cells, strict=True):
-            row.append(cell)
-        values.append([-np.inf if rank is None else rank for rank in ranks])
 
-    found = list(result.evaluations.values())
-    if found:
-        spans = [one.intervals["mean"]["map50"] for one in found]
-        cells = [
-            number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "")
-            for one, span in zip(found, spans, strict=True)
-        ]
-        column("mAP50", cells, [one.map50 for one in found])
-        column("mAP50-95", [number(one.map50_95) for one in found], [one.map50_95 for one in found])
-        for name in CLASS_NAMES:
-            scores = [one.report.classes[name].map50 for one in found]
-            column(f"AP50 {name}", [number(value) for value in scores], scores)
-        column(
-            "mean F1",
-            [number(one.report.macro().f1) for one in found],
-            [one.report.macro().f1 for one in found],
-        )
-        column(
-            "false alarms a picture",
-            [f"{one.false_alarms:.2f}" for one in found],
-            [-one.false_alarms for one in found],
-        )
+def _score_columns(evaluations: Sequence[Evaluation]) -> list[_Column]:
+    if not evaluations:
+        return []
+
+    def column(title: str, values: Sequence[float | None]) -> _Column:
+        return _Column(title, [number(value) for value in values], values)
+
+    spans = [one.intervals["mean"]["map50"] for one in evaluations]
+    with_spans = [
+        number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "")
+        for one, span in zip(evaluations, spans, strict=True)
+    ]
+    alarms = [one.false_alarms for one in evaluations]
+    return [
+        _Column("mAP50", with_spans, [one.map50 for one in evaluations]),
+        column("mAP50-95", [one.map50_95 for one in evaluations]),
+        *(
+            column(f"AP50 {name}", [one.report.classes[name].map50 for one in evaluations])
+            for name in CLASS_NAMES
+        ),
+        column("mean F1", [one.report.macro().f1 for one in evaluations]),
+        _Column(
+            "false alarms per image",
+            [f"{value:.2f}" for value in alarms],
+            [-value for value in alarms],
+        ),
+    ]
+
+
+def _cost_columns(result: Comparison) -> list[_Column]:
+    columns = []
     for count in (1, 10, 40) if result.speed else ():
         laps = [result.speed[name][count].median for name in result.names]
-        column(
-            f"ms, {count} face{'s' if count > 1 else ''}",
-            [f"{lap:.1f}" for lap in laps],
-            [-lap for lap in laps],
-        )
+        cells = [f"{lap:.1f}" for lap in laps]
+        columns.append(_Column(f"ms, {counted(count, 'face')}", cells, [-lap for lap in laps]))
     if any(result.memory.values()):
         peaks = [result.memory.get(name) for name in result.names]
-        column(
-            "peak MB",
-            [number(peak, 0) for peak in peaks],
-            [None if peak is None else -peak for peak in peaks],
-        )
-    return table(
-        head, rows, {place + 1: int(np.argmax(ranks)) for place, ranks in enumerate(values)}
-    )
+        cells = [number(peak, 0) for peak in peaks]
+        ranks = [None if peak is None else -peak for peak in peaks]
+        columns.append(_Column("peak MB", cells, ranks))
+    return columns
 
 
 def _speed_sections(result: Comparison) -> list[str]:
@@ -675,44 +733,32 @@ def _speed_sections(result: Comparison) -> list[str]:
             rows.append(
                 [f"{count}: {name}", f"{laps['median']:.1f}", half, stages, str(laps["found"])]
             )
-    sections = [
+    head = ["faces: detector", "median ms", "middle half", "stages (medians)", "faces found"]
+    title, x_title = "milliseconds per frame", "faces in the frame"
+    rounds = len(next(iter(next(iter(result.speed.values())).values())).whole)
+    note = (
+        f"Frames of {FRAME[0]}x{FRAME[1]} pixels, composed of faces from these images, at the "
+        f"chosen confidence, without decoding. Medians of {counted(rounds, 'round')}; in each, all "
+        "detectors take turns. Only faces that the first stage finds reach the second. The times "
+        "are of this machine; ratios carry over to others better than milliseconds. Memory is the "
+        "peak of a separate process that only loads the detector and runs it on the frame with 10 "
+        "faces."
+    )
+    return [
         "<h2>Speed</h2>",
         "".join(f"<p>{escape(line)}</p>" for line in result.verdicts),
         legend(result.names),
+        line_chart(lines, title, x_title, "", max(COUNTS), top * 1.05, dots=True),
+        table(head, rows),
+        f'<p class="note">{note}</p>',
     ]
-    sections.append(
-        line_chart(
-            lines,
-            "milliseconds a frame",
-            "faces in the frame",
-            "",
-            max(COUNTS),
-            top * 1.05,
-            dots=True,
-        )
-    )
-    sections.append(
-        table(
-            ["faces: detector", "median ms", "middle half", "stages (medians)", "faces found"], rows
-        )
-    )
-    rounds = len(next(iter(next(iter(result.speed.values())).values())).whole)
-    sections.append(
-        f'<p class="note">Frames of {FRAME[0]}x{FRAME[1]}, composed of faces of these pictures, at the usual confidence; decoding is not '
-        f"counted. Medians of {counted(rounds, 'round')} in which all detectors took turns. Only faces that the first stage finds "
-        "reach the second. The figures are of this machine; the relations carry over better than the milliseconds. Memory is the peak of a "
-        "process of its own that does nothing but load the detector and look at the frame with 10 faces.</p>"
-    )
-    return sections
 
 
-def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[LabeledImage]) -> str:
-    """Return the pictures in which the detectors differ most, drawn with what each found."""
+def _disagreements(evaluations: Sequence[Evaluation], images: Sequence[LabeledImage]) -> str:
+    """Return the images in which the detectors differ most, with the detections of each drawn."""
     import supervision as sv
 
-    readable = [
-        picture for picture in pictures if str(picture.path) not in evaluations[0].unreadable
-    ]
+    readable = [image for image in images if str(image.path) not in evaluations[0].unreadable]
     conf = evaluations[0].report.confidence
     parts = []
     for place, errors in _worst(evaluations):
@@ -720,23 +766,24 @@ def _disagreements(evaluations: Sequence[Evaluation], pictures: Sequence[Labeled
         figures = []
         for found, count in zip(evaluations, errors, strict=True):
             case = found.cases[place]
-            sure = case.confidence >= conf
+            confident = case.confidence >= conf
+            class_ids = case.found_ids[confident]
             detections = sv.Detections(
-                xyxy=case.found[sure].astype(np.float32),
-                confidence=case.confidence[sure].astype(np.float32),
-                class_id=case.found_ids[sure],
-                data={"class_name": np.array(CLASS_NAMES)[case.found_ids[sure]]},
+                xyxy=case.found[confident].astype(np.float32),
+                confidence=case.confidence[confident].astype(np.float32),
+                class_id=class_ids,
+                data={"class_name": np.array(CLASS_NAMES)[class_ids]},
             )
-            figures.append(
-                embedded(
-                    draw_detections(image, detections),
-                    f"{found.name}: {count} error{'' if count == 1 else 's'}",
-                )
-            )
-        faces = len(evaluations[0].cases[place].boxes)
-        title = f"<h3>{escape(readable[place].path.name)}, {faces} labelled face{'' if faces == 1 else 's'}</h3>"
-        parts.append(f'{title}<div class="row">{"".join(figures)}</div>')
-    note = '<p class="note">The pictures in which each detector does best against the others, by the number of errors.</p>'
-    return "<h2>Where they differ most</h2>" + (
-        note + "".join(parts) if parts else "<p>Nowhere.</p>"
+            caption = f"{found.name}: {counted(count, 'error')}"
+            figures.append(embedded(draw_detections(image, detections), caption))
+        faces = counted(len(evaluations[0].cases[place].boxes), "labeled face")
+        parts.append(
+            f"<h3>{escape(readable[place].path.name)}, {faces}</h3>"
+            f'<div class="row">{"".join(figures)}</div>'
+        )
+    note = (
+        '<p class="note">The images in which each detector does best against the others, by '
+        "number of errors.</p>"
     )
+    title = "<h2>Where they differ most</h2>"
+    return title + (note + "".join(parts) if parts else "<p>Nowhere.</p>")

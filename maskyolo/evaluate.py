@@ -227,17 +227,19 @@ class Evaluation:
             )
         best = ", ".join(f"{name} {f1:.3f} at {conf:.2f}" for name, (f1, conf) in self.best.items())
         lines += [f"best F1: {best}", "", *self._confusion_lines(), *self._slice_lines()]
+        return "\n".join([*lines, "", *self._notes()]) + "\n"
+
+    def _notes(self) -> tuple[str, str]:
         split = f", split {self.report.split}" if self.report.split else ""
-        unreadable = counted(len(self.unreadable), "unreadable image")
-        lines += [
-            "",
-            f"{counted(self.report.images, 'image')} of {self.report.data}{split}; not counted: "
-            f"{counted(self.ignored, 'box', 'boxes')} of other classes"
-            + (f", {unreadable}." if self.unreadable else "."),
-            "A detection is right if its IoU with a labeled box of its class is "
-            f"{self.report.iou:g} or more.",
-        ]
-        return "\n".join(lines) + "\n"
+        ignored = f"{counted(self.ignored, 'box', 'boxes')} of other classes"
+        if self.unreadable:
+            ignored += f", {counted(len(self.unreadable), 'unreadable image')}"
+        images = counted(self.report.images, "image")
+        right = f"overlaps a labeled box of its class by an IoU of {self.report.iou:g} or more"
+        return (
+            f"{images} of {self.report.data}{split}; not counted: {ignored}.",
+            f"A detection is right if it {right}.",
+        )
 
     def _confusion_lines(self) -> list[str]:
         labeled, columns = [*CLASS_NAMES, "nothing there"], [*CLASS_NAMES, "not found"]
@@ -346,7 +348,7 @@ def _load(chosen: EvaluateOptions) -> tuple[Detector, str]:
     shared = chosen.part(InferenceOptions)
     settings = {field.name: getattr(shared, field.name) for field in fields(shared)}
     settings |= {"model": model, "conf": AP_FLOOR}
-    if chosen.pipeline is Pipeline.TWO_STAGE:
+    if chosen.pipeline is Pipeline.TWO_STAGE and chosen.face_conf is None:
         settings["face_conf"] = FACE_FLOOR
     return load_detector(**settings), str(model)
 

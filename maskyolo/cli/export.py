@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from maskyolo.cli.options import (
-    ExistOk,
-    ImageSize,
-    LabelledData,
-    Name,
-    Project,
-    Split,
-    Trust,
-    examples,
-)
+from maskyolo.cli.options import examples, with_options
+from maskyolo.export_options import ExportOptions
 
 EXAMPLES = examples(
     "maskyolo export --format openvino --precision fp16",
@@ -26,55 +15,12 @@ EXAMPLES = examples(
 )
 
 
-def export(
-    model: Annotated[
-        str | None, typer.Option(help="Name of a model (maskyolo-n), or its .onnx or .pt file.")
-    ] = None,
-    format: Annotated[str, typer.Option(help="openvino, onnx, ncnn or tflite.")] = "openvino",  # noqa: A002
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="What the weights are stored as: fp32, fp16 (half the size), int8 (a quarter)."
-        ),
-    ] = "fp32",
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of your own pictures that int8 is calibrated on (else the train split of --data)."
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of their labels, YOLO .txt or Pascal VOC .xml, to measure the accuracy on them."
-        ),
-    ] = None,
-    data: LabelledData = None,
-    split: Split = "val",
-    imgsz: ImageSize = None,
-    trust: Trust = False,
-    project: Project = Path("runs/export"),
-    name: Name = "export",
-    exist_ok: ExistOk = False,
-) -> None:
-    """Make a model for another runtime, and measure what that costs in accuracy and gains in speed."""
+@with_options(ExportOptions)
+def export(options: ExportOptions) -> None:
+    """Convert a model for another runtime, and measure the change in accuracy and speed."""
     from maskyolo.export import export_model
 
-    result = export_model(
-        model=model,
-        format=format,
-        precision=precision,
-        images=images,
-        labels=labels,
-        data=data,
-        split=split,
-        imgsz=imgsz,
-        trust=trust,
-        project=project,
-        name=name,
-        exist_ok=exist_ok,
-        on_step=lambda text: typer.echo(text, err=True),
-    )
+    result = export_model(options=options, on_step=lambda text: typer.echo(text, err=True))
     print(result.table())
     print(
         f"use it with: --model {result.path}"

@@ -10,6 +10,8 @@ __all__ = [
     "BackendName",
     "Bystanders",
     "CrossCheck",
+    "ExportFormat",
+    "ExportPrecision",
     "FaceDetectorName",
     "ImageCache",
     "Optimizer",
@@ -155,3 +157,20 @@ class ImageCache(Choice):
     RAM = "ram"
     DISK = "disk"
     NONE = "none"
+
+
+class ExportFormat(Choice):
+    """A file format that a detector can be exported to."""
+
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+    NCNN = "ncnn"
+    TFLITE = "tflite"
+
+
+class ExportPrecision(Choice):
+    """The number format of an exported model's weights."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"

@@ -15,7 +15,7 @@ __all__ = ["CompareOptions", "EvaluateOptions", "LabeledDataOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledDataOptions(Options):
-    """Which labeled images to use: a split of a data set, or a folder of images and their labels."""
+    """Which labeled images to use: a data set's split, or folders of images and of labels."""
 
     data: Path | str | None = option(
         None, help="A data set's data.yaml, or its folder.", cli_type=Path | None
@@ -46,6 +46,12 @@ class EvaluateOptions(RunOptions, InferenceOptions, LabeledDataOptions):
         InferenceOptions,
         "conf",
         help="Confidence from which detections count for precision, recall and confusion.",
+    )
+    face_conf: float | None = option_of(
+        InferenceOptions,
+        "face_conf",
+        help="Minimum score of a face in two-stage. Default: 0.1, as average precision needs faces "
+        "of low scores, too.",
     )
     seed: int = option(
         0, help="Random seed of the resampling that the intervals come from.", minimum=0

@@ -1,0 +1,82 @@
+"""What a model is exported to, and what the export is calibrated and measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskyolo.core.choices import ExportFormat, ExportPrecision, Split
+from maskyolo.core.options import option, option_of
+from maskyolo.detectors.options import InferenceOptions
+from maskyolo.errors import DatasetError, MaskyoloError
+from maskyolo.evaluation.options import LabeledDataOptions
+from maskyolo.runs import RunOptions
+
+__all__ = ["FORMATS", "ExportOptions"]
+
+#: The precisions that each format can store.
+FORMATS = {
+    ExportFormat.OPENVINO: (ExportPrecision.FP32, ExportPrecision.FP16, ExportPrecision.INT8),
+    ExportFormat.ONNX: (ExportPrecision.FP32, ExportPrecision.FP16, ExportPrecision.INT8),
+    ExportFormat.NCNN: (ExportPrecision.FP32, ExportPrecision.FP16),
+    ExportFormat.TFLITE: (ExportPrecision.FP32, ExportPrecision.INT8),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(RunOptions):
+    """Options of `export_model` and `maskyolo export`.
+
+    Raises:
+        MaskyoloError: the format cannot store the precision.
+        DatasetError: labels are given for both a data set and a folder of images.
+    """
+
+    model: Path | str | None = option_of(
+        InferenceOptions,
+        "model",
+        help="Name of a model (maskyolo-n), or its .onnx or .pt file.",
+    )
+    format: ExportFormat = option(
+        ExportFormat.OPENVINO, help="Format: openvino, onnx, ncnn or tflite."
+    )
+    precision: ExportPrecision = option(
+        ExportPrecision.FP32,
+        help="Number format of the stored weights: fp32, fp16 (half the size), int8 (a quarter).",
+    )
+    images: Path | str | None = option_of(
+        LabeledDataOptions,
+        "images",
+        help="Folder of your own images to calibrate int8 on. Default: the train split of --data.",
+    )
+    labels: Path | str | None = option_of(
+        LabeledDataOptions,
+        "labels",
+        help="Folder of the labels of --images, YOLO .txt or Pascal VOC .xml files, to measure "
+        "accuracy on them.",
+    )
+    data: Path | str | None = option_of(LabeledDataOptions, "data")
+    split: Split = option_of(LabeledDataOptions, "split")
+    imgsz: int | None = option_of(
+        InferenceOptions,
+        "imgsz",
+        help="Inference size in pixels (longer side), rounded up to a multiple of 32. Default: "
+        "the size the weights were trained at.",
+    )
+    trust: bool = option_of(InferenceOptions, "trust")
+    project: Path | str = option_of(RunOptions, "project", default="runs/export")
+    name: str = option_of(RunOptions, "name", default="export")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        possible = FORMATS[self.format]
+        if self.precision not in possible:
+            raise MaskyoloError(
+                f"cannot export {self.format} in {self.precision}",
+                f"choose one of {', '.join(possible)}",
+            )
+        if self.data is not None and self.labels is not None:
+            raise DatasetError(
+                "cannot measure accuracy on both --data and --labels",
+                "leave one out; --images alone is for int8",
+            )

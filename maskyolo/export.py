@@ -1,16 +1,17 @@
-"""Make a detector's file for another runtime, and measure what it costs in accuracy and gains in speed."""
+"""Convert a detector for another runtime, and measure the change in accuracy and speed."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
@@ -18,8 +19,10 @@ import yaml
 from maskyolo._quiet import quiet
 from maskyolo._text import counted
 from maskyolo.backends import Backend, Tensor, load_backend, to_tensor
+from maskyolo.core.choices import ExportFormat, ExportPrecision
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.options import takes_options
 from maskyolo.dataset import list_images, load_dataset
 from maskyolo.errors import (
     DatasetError,
@@ -29,8 +32,11 @@ from maskyolo.errors import (
     WeightsError,
     output_errors,
 )
+from maskyolo.evaluate import AP_FLOOR, Evaluation, LabeledImage, find_images, measure, predict
+from maskyolo.export_options import ExportOptions
 from maskyolo.images import ImageArray, read_image
 from maskyolo.runs import new_run, save_args
+from maskyolo.speed import measure_speed
 from maskyolo.yolo import (
     DEFAULT_MODELS,
     YoloDetector,
@@ -40,43 +46,35 @@ from maskyolo.yolo import (
     network_shape,
 )
 
-if TYPE_CHECKING:
-    from maskyolo.evaluate import Evaluation
+__all__ = ["CALIBRATION", "ExportResult", "Measured", "export_model"]
 
-__all__ = ["CALIBRATION", "FORMATS", "ExportResult", "Measured", "export_model"]
-
-#: What `--format` accepts, and the precisions that each can store.
-FORMATS = {
-    "openvino": ("fp32", "fp16", "int8"),
-    "onnx": ("fp32", "fp16", "int8"),
-    "ncnn": ("fp32", "fp16"),
-    "tflite": ("fp32", "int8"),
-}
-
-#: Most pictures that int8's ranges are measured on, NNCF's own default.
+#: Maximum number of images that int8's ranges are measured on: NNCF's own default.
 CALIBRATION = 300
 
-#: Rounds of the timing, after one that does not count.
+#: Rounds of the speed measurement, after one that does not count.
 ROUNDS = 15
 
-#: The formats that only Ultralytics writes, by its name of them, with what it needs for that.
+#: Decoded images that are kept for the next reader, in bytes: some 500 photos of 640 x 480.
+_KEPT_BYTES = 500_000_000
+
+#: The formats that only Ultralytics writes: its own name of them, and the packages it needs.
 _ULTRALYTICS = {
-    "ncnn": ("ncnn", "ncnn pnnx==20260526"),
-    "tflite": ("litert", "'ultralytics[export-litert]'"),
+    ExportFormat.NCNN: ("ncnn", "ncnn pnnx==20260526"),
+    ExportFormat.TFLITE: ("litert", "'ultralytics[export-litert]'"),
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model takes and gives.
+    """Size, speed and accuracy of a model.
 
     Attributes:
-        name: its file.
-        runs_in: what computed it, and in which precision.
+        name: name of its file.
+        runs_in: the runtime that computed it, and in which precision.
         megabytes: size on disk.
-        milliseconds: median time of one picture, from pixels to detections.
-        map50: mean average precision at IoU 0.5, or None without labelled pictures.
-        map50_95: the same over IoU 0.5, 0.55, …, 0.95.
+        milliseconds: median time per image, from pixels to detections.
+        map50: mean average precision at IoU 0.5; None without labeled images.
+        map50_95: the same, averaged over IoU 0.5, 0.55, …, 0.95.
     """
 
     name: str
@@ -89,14 +87,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """An exported model beside the one it was made from.
+    """An exported model and the one it was made from.
 
     Attributes:
         folder: the run's folder.
-        path: what to give as a model: a file, or for NCNN a folder.
+        path: what `--model` takes: a file, or a folder for NCNN.
         source: the model it was made from.
         exported: the export.
-        measured_on: the labelled pictures, for people, or "".
+        measured_on: where the labeled images are, for reading; "" without any.
     """
 
     folder: Path
@@ -106,31 +104,29 @@ class ExportResult:
     measured_on: str = ""
 
     def table(self) -> str:
-        """Return size, time and accuracy of both, and what the export cost."""
+        """Return size, time and accuracy of both, and what the export costs, as text."""
         rows = {
             f"from {self.source.name}": self.source,
             f"to   {self.exported.name}": self.exported,
         }
         width = max(map(len, rows))
-        lines = [f"{'':{width}}      MB   ms/picture     mAP50  mAP50-95  computed by", ""]
+        lines = [f"{'':{width}}      MB     ms/image     mAP50  mAP50-95  computed by", ""]
         for title, row in rows.items():
             numbers = "".join(
                 f"{'-' if value is None else f'{value:.4f}':>10}"
                 for value in (row.map50, row.map50_95)
             )
-            lines.append(
-                f"{title:{width}}{row.megabytes:8.1f}{row.milliseconds:13.1f}{numbers}  {row.runs_in}"
-            )
-        told = [f"{self.source.milliseconds / self.exported.milliseconds:.2f} times as fast"]
+            size_and_time = f"{row.megabytes:8.1f}{row.milliseconds:13.1f}"
+            lines.append(f"{title:{width}}{size_and_time}{numbers}  {row.runs_in}")
+        speedup = f"{self.source.milliseconds / self.exported.milliseconds:.2f} times as fast"
         if self.source.map50 is not None and self.exported.map50 is not None:
-            told.append(
-                f"mAP50 {self.exported.map50 - self.source.map50:+.4f} on {self.measured_on}"
-            )
+            change = self.exported.map50 - self.source.map50
+            accuracy = f"mAP50 {change:+.4f} on {self.measured_on}"
         else:
-            told.append(
-                "accuracy not measured: give labelled pictures with --data, or --images and --labels"
+            accuracy = (
+                "accuracy not measured: give labeled images with --data, or --images and --labels"
             )
-        return "\n".join([*lines, "", "; ".join(told), ""])
+        return "\n".join([*lines, "", f"{speedup}; {accuracy}", ""])
 
     def json(self) -> dict[str, Any]:
         """Return the same as plain values."""
@@ -141,263 +137,286 @@ class ExportResult:
         }
 
 
+@takes_options(ExportOptions)
 def export_model(
     model: Path | str | None = None,
-    format: str = "openvino",  # noqa: A002  Ultralytics' name
-    precision: str = "fp32",
-    images: Path | str | None = None,
-    labels: Path | str | None = None,
-    data: Path | str | None = None,
-    split: str = "val",
-    imgsz: int | None = None,
-    trust: bool = False,
-    project: Path | str = "runs/export",
-    name: str = "export",
-    exist_ok: bool = False,
+    options: ExportOptions | None = None,
+    *,
     on_step: Callable[[str], None] | None = None,
+    **settings: Any,
 ) -> ExportResult:
-    """Export a detector, then measure the size, speed and accuracy of the export and of its source, computed alike.
+    """Export a detector, then measure size, speed and accuracy of the export and of its source.
 
-    The run's folder gets the model, `args.yaml`, `report.txt` and `report.json`. ONNX and OpenVINO take any size of picture;
-    NCNN and TFLite only `imgsz` x `imgsz`.
+    The run's folder gets the model, `args.yaml`, `report.txt` and `report.json`. ONNX and OpenVINO
+    take images of any size; NCNN and TFLite only `imgsz` x `imgsz`. A CPU computes fp16 weights in
+    fp32 or bf16. With int8 all layers except the detection head are computed in int8, with ranges
+    that NNCF measures on images.
 
     Args:
-        model: a model's name, or its `.onnx` or `.pt` file.
-        format: one of `FORMATS`. `ncnn` and `tflite` are written by Ultralytics from the `.pt` of that name.
-        precision: what the weights are stored as. `fp16` halves the file; a CPU computes it in fp32 or bf16. In `int8` all but the
-            detection head is also computed, with ranges that NNCF measures on pictures.
-        images: pictures to measure these ranges on, best a few hundred of the place where it will be used; by default the
-            data set's train split.
-        labels: the labels of these pictures, if they are to be measured on, too; as `evaluate.evaluate` takes them.
-        data: a data set to measure on: its `data.yaml` or its folder.
-        split: which of its splits.
-        imgsz: longer side in pixels that pictures are scaled to, rounded up to a multiple of 32, also where the export is used later;
-            by default the one that the weights say.
-        trust: open a `.pt` file of unknown origin; see `trust.check_trust`.
-        project: folder the run's folder is made in.
-        name: name of the run's folder; a number is added if it exists.
-        exist_ok: write into an existing folder of that name instead.
-        on_step: told what is done next, in a few words.
+        model: name of a model, or its `.onnx` or `.pt` file. NCNN and TFLite are written by
+            Ultralytics, from the `.pt` of that name.
+        options: the options, see `ExportOptions`. For int8, `images` are best a few hundred from
+            the place where the model will be used. With `labels`, they are also what accuracy is
+            measured on. `imgsz` is also stored in the export.
+        on_step: called with the next step, in a few words.
+        settings: fields of `ExportOptions` as keywords, such as `format` and `precision`.
 
     Raises:
-        MaskyoloError: no such format or precision, or the two do not go together.
-        WeightsError: no such model, damaged, of other classes, not trusted, or none that this format can be made of.
-        DatasetError: no pictures to calibrate with, or none with labels to measure on.
+        MaskyoloError: the format cannot store the precision.
+        WeightsError: no such model, damaged, with other classes, not trusted, or not one that this
+            format can be made from.
+        DatasetError: no images to calibrate with, or no labeled ones to measure on.
         DependencyError: the format needs a package that is not installed.
         OutputError: the result cannot be written.
-    """
-    from maskyolo.evaluate import find_images
 
-    if format not in FORMATS:
-        raise MaskyoloError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
-    if precision not in FORMATS[format]:
-        raise MaskyoloError(
-            f"cannot export {format} in '{precision}'; choose from {', '.join(FORMATS[format])}"
-        )
-    if data is not None and labels is not None:
-        raise DatasetError(
-            "cannot measure on both --data and --labels; leave out one, --images alone is for int8"
-        )
-    source = _source(DEFAULT_MODELS["yolo"] if model is None else model, format)
-    labelled: dict[str, Any] = (
-        {"data": data, "split": split} if data is not None else {"images": images, "labels": labels}
+    Example:
+        >>> result = export_model(format="onnx", precision="fp16")  # doctest: +SKIP
+    """
+    if model is not None:
+        settings["model"] = model
+    chosen = ExportOptions.merge(options, settings)
+    source = _source(chosen.model or DEFAULT_MODELS["yolo"], chosen.format)
+    labeled, where = _labeled_images(chosen)
+    is_int8 = chosen.precision is ExportPrecision.INT8
+    calibration = (
+        _calibration(chosen.images, chosen.data) if is_int8 or chosen.images is not None else []
     )
-    if data is not None or labels is not None:
-        find_images(**labelled)  # so that an error comes at once
-    pictures = _calibration(images, data) if precision == "int8" or images is not None else []
+    images = _Readable(calibration, DecodedImages().read)
     step = on_step or (lambda _: None)
-    detector: Any = load_detector(
-        source, imgsz=imgsz, trust=trust
-    )  # before a folder is made: it may be damaged, or of other classes
-    relabel = imgsz is not None and detector.imgsz != detector.backend.imgsz
+    # before a folder is made: the model may be damaged, or have other classes
+    detector: Any = load_detector(source, imgsz=chosen.imgsz, trust=chosen.trust)
     imgsz = int(detector.imgsz)
-    folder = new_run(project, name, exist_ok)
+    relabel = chosen.imgsz is not None and imgsz != detector.backend.imgsz
+    folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
     scratch = folder / "export.part"
-    try:
-        with output_errors(folder):
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-        step(
-            f"exporting {source.name} to {format}, {precision}"
-            + (f", on {counted(len(pictures), 'picture')}" if precision == "int8" else "")
-        )
-        made = _export(source, format, precision, pictures, imgsz, relabel, scratch)
-        with output_errors(folder):
-            path = _move(made, folder)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    shutil.rmtree(scratch)
-    settings = {
-        "model": source,
-        "format": format,
-        "precision": precision,
-        "images": images,
-        "labels": labels,
-        "data": data,
+    job = _Job(source, chosen.format, chosen.precision, images, imgsz, relabel, scratch)
+    on_images = f", on {counted(len(calibration), 'image')}" if is_int8 else ""
+    step(f"exporting {source.name} to {chosen.format}, {chosen.precision}{on_images}")
+    path = _write(job, folder)
+    split = str(chosen.split) if chosen.data is not None else None
+    save_args(folder, {**chosen.recorded(), "model": source, "split": split, "imgsz": imgsz})
+    models = {
+        "source": (source, detector.backend),
+        "exported": (path, _load(path, chosen.format, imgsz)),
     }
-    save_args(folder, settings | {"split": split if data is not None else None, "imgsz": imgsz})
-    backends = {"source": detector.backend, "exported": _load(path, format, imgsz)}
-    frame = next(iter(_Readable(pictures)), np.full((imgsz, imgsz, 3), 114, np.uint8))
-    step("measuring the speed of both")
-    times = _times(backends, frame, imgsz)
-    scores: dict[str, Evaluation | None] = {"source": None, "exported": None}
-    if data is not None or labels is not None:
-        for key, backend in backends.items():
-            step(f"measuring the accuracy of the {'model' if key == 'source' else 'export'}")
-            scores[key] = _accuracy(backend, imgsz, labelled)
-    measured = {
-        key: Measured(
-            name=file.name,
-            runs_in=backends[key].description.split(":")[0],
-            megabytes=_size(file) / 1e6,
-            milliseconds=times[key],
-            map50=found.map50 if (found := scores[key]) else None,
-            map50_95=found.map50_95 if found else None,
-        )
-        for key, file in (("source", source), ("exported", path))
-    }
-    where = (
-        "" if scores["source"] is None else f"{data} ({split})" if data is not None else f"{images}"
-    )
+    measured = _measure(models, imgsz, images, labeled, step)
     result = ExportResult(folder, path, **measured, measured_on=where)
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
     return result
 
 
-def _source(model: Path | str, format: str) -> Path:  # noqa: A002
-    """Return the file to export: for Ultralytics' formats the `.pt` beside an `.onnx`."""
+def _source(model: Path | str, format: ExportFormat) -> Path:  # noqa: A002
+    """Return the file to export: for Ultralytics' formats the `.pt` next to an `.onnx`."""
     path = find_model(model)
     if path.suffix.lower() not in (".onnx", ".pt"):
         raise WeightsError(
-            f"cannot export {path}: an export already, or no model; give a .onnx or .pt file"
+            f"cannot export {path}: it is already an export, or not a model",
+            "give a .onnx or .pt file",
         )
     if format in _ULTRALYTICS and path.suffix.lower() != ".pt":
         path = path.with_suffix(".pt")
         if not path.is_file():
             raise WeightsError(
-                f"cannot export {model} to {format}: that is made from a .pt file, and there is no {path}; give one"
+                f"cannot export {model} to {format}: that is made from a .pt file, and there is "
+                f"no {path}",
+                "give a .pt file",
             )
     return path
 
 
+def _labeled_images(chosen: ExportOptions) -> tuple[list[LabeledImage], str]:
+    """Return the images that accuracy is measured on, and their place; none without labels."""
+    if chosen.data is not None:
+        images, _ = find_images(data=chosen.data, split=chosen.split)
+        return images, f"{chosen.data} ({chosen.split})"
+    if chosen.labels is not None:
+        return find_images(images=chosen.images, labels=chosen.labels)
+    return [], ""
+
+
 def _calibration(images: Path | str | None, data: Path | str | None) -> list[Path]:
-    """Return up to `CALIBRATION` pictures, evenly from all there are."""
+    """Return up to `CALIBRATION` images, evenly spaced among all."""
     if images is not None:
         if not Path(images).is_dir():
-            raise DatasetError(f"no folder {images} of pictures; check --images")
+            raise DatasetError(f"no folder {images}", "check --images")
         found = list_images(Path(images))
     elif data is not None:
         dataset = load_dataset(data)
         found = dataset.images("train" if "train" in dataset.splits else next(iter(dataset.splits)))
     else:
         raise DatasetError(
-            "cannot export in int8 without pictures to measure its ranges on; give a folder of your own with --images"
+            "cannot export in int8 without images to measure its ranges on",
+            "give a folder of your own images with --images",
         )
     if not found:
         raise DatasetError(
-            f"no pictures in {images or data}; give a folder of your own with --images"
+            f"no images in {images or data}", "give a folder of your own images with --images"
         )
-    return [
-        found[place]
-        for place in np.linspace(0, len(found) - 1, min(len(found), CALIBRATION))
-        .round()
-        .astype(int)
-    ]
+    places = np.linspace(0, len(found) - 1, min(len(found), CALIBRATION)).round().astype(int)
+    return [found[place] for place in places]
 
 
-def _export(
-    source: Path,
-    format: str,  # noqa: A002
-    precision: str,
-    pictures: Sequence[Path],
-    imgsz: int,
-    relabel: bool,
-    scratch: Path,
-) -> Path:
-    """Write the export into `scratch` and return it, a file or a folder, whose metadata say `imgsz` if it is to be relabelled."""
-    if format in _ULTRALYTICS:
-        return _by_ultralytics(source, format, precision, pictures, imgsz, scratch)
+class DecodedImages:
+    """Reads images, and keeps as many of them in memory as `_KEPT_BYTES` permits.
+
+    The same images may serve for calibration, which reads them several times, and for measuring
+    accuracy.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, ImageArray] = {}
+        self._free = _KEPT_BYTES
+
+    def read(self, path: Path) -> ImageArray:
+        """Return an image, BGR uint8 (H, W, 3); see `read_image` for errors."""
+        if path in self._kept:
+            return self._kept[path]
+        image = read_image(path)
+        if image.nbytes <= self._free:
+            self._kept[path] = image
+            self._free -= image.nbytes
+        return image
+
+
+class _Readable:
+    """Those images of a list that can be read; each iteration starts from the beginning."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[Path], ImageArray]) -> None:
+        self.paths, self.read = paths, read
+
+    def __iter__(self) -> Iterator[ImageArray]:
+        for path in self.paths:
+            try:
+                image = self.read(path)
+            except ImageError:
+                continue
+            yield image
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What to export.
+
+    Attributes:
+        source: an `.onnx` or `.pt` file.
+        format: the format to write.
+        precision: number format of the weights.
+        images: what int8's ranges are measured on.
+        imgsz: longer side of the network's input in pixels.
+        relabel: whether the export's metadata must be changed to `imgsz`.
+        scratch: folder for what is being made.
+    """
+
+    source: Path
+    format: ExportFormat
+    precision: ExportPrecision
+    images: _Readable
+    imgsz: int
+    relabel: bool
+    scratch: Path
+
+
+def _write(job: _Job, folder: Path) -> Path:
+    """Write the export into the run's folder; leave no folder behind if that fails."""
+    try:
+        with output_errors(folder):
+            shutil.rmtree(job.scratch, ignore_errors=True)
+            job.scratch.mkdir()
+        made = _export(job)
+        with output_errors(folder):
+            path = _move(made, folder)
+    except BaseException:
+        shutil.rmtree(job.scratch, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    shutil.rmtree(job.scratch)
+    return path
+
+
+def _export(job: _Job) -> Path:
+    """Write the export into the scratch folder and return it, a file or a folder."""
+    if job.format in _ULTRALYTICS:
+        return _by_ultralytics(job)
+    source = job.source
     if source.suffix.lower() == ".pt":
-        source = _by_ultralytics(source, "onnx", "fp32", [], imgsz, scratch)
-    made = scratch / f"{source.stem}.{'xml' if format == 'openvino' else 'onnx'}"
-    if format == "onnx" and precision == "fp32" and not relabel:
+        source = _by_ultralytics(
+            replace(job, format=ExportFormat.ONNX, precision=ExportPrecision.FP32)
+        )
+    return (_write_onnx if job.format is ExportFormat.ONNX else _write_openvino)(job, source)
+
+
+def _write_onnx(job: _Job, source: Path) -> Path:
+    made = job.scratch / f"{source.stem}.onnx"
+    if job.precision is ExportPrecision.FP32 and not job.relabel:
         if made != source:
             shutil.copyfile(source, made)
         return made
-    if format == "onnx":
-        onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
-        network = onnx.load(source)
-        from maskyolo._onnx import halve, set_metadata, widen
+    onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
+    network = onnx.load(source)
+    from maskyolo._onnx import halve, set_metadata, widen
 
-        if precision != "fp32":
-            widen(network)
-        if precision == "fp16":
-            halve(network)
-        if precision == "int8":
-            _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
-            network = _quantize(
-                network,
-                [node.name for node in network.graph.node],
-                pictures,
-                imgsz,
-                network.graph.input[0].name,
-            )
-        if relabel:
-            set_metadata(network, imgsz=str([imgsz, imgsz]))
-        onnx.save(network, made)
-        return made
+    if job.precision is not ExportPrecision.FP32:
+        widen(network)
+    if job.precision is ExportPrecision.FP16:
+        halve(network)
+    if job.precision is ExportPrecision.INT8:
+        _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
+        nodes = [node.name for node in network.graph.node]
+        network = _quantize(network, nodes, job, network.graph.input[0].name)
+    if job.relabel:
+        set_metadata(network, imgsz=str([job.imgsz, job.imgsz]))
+    onnx.save(network, made)
+    return made
+
+
+def _write_openvino(job: _Job, source: Path) -> Path:
     import openvino
 
     from maskyolo.backends.openvino import OpenVinoNetwork
 
+    made = job.scratch / f"{source.stem}.xml"
     model = OpenVinoNetwork(source).model
-    if precision == "int8":
-        openvino.save_model(
-            model, scratch / "half.xml", compress_to_fp16=True
-        )  # what stays a float; later it has no effect
-        model = OpenVinoNetwork(scratch / "half.xml").model
-        model = _quantize(
-            model, [node.get_friendly_name() for node in model.get_ordered_ops()], pictures, imgsz
-        )
-    if relabel:
-        model.set_rt_info(str([imgsz, imgsz]), ["framework", "imgsz"])
-    openvino.save_model(model, made, compress_to_fp16=precision == "fp16")
+    if job.precision is ExportPrecision.INT8:
+        # what stays a float is stored as fp16; compressing after quantization has no effect
+        half = job.scratch / "half.xml"
+        openvino.save_model(model, half, compress_to_fp16=True)
+        model = OpenVinoNetwork(half).model
+        nodes = [node.get_friendly_name() for node in model.get_ordered_ops()]
+        model = _quantize(model, nodes, job)
+    if job.relabel:
+        model.set_rt_info(str([job.imgsz, job.imgsz]), ["framework", "imgsz"])
+    is_half = job.precision is ExportPrecision.FP16
+    openvino.save_model(model, made, compress_to_fp16=is_half)
     return made
 
 
-def _quantize(
-    network: Any,
-    nodes: Sequence[str],
-    pictures: Sequence[Path],
-    imgsz: int,
-    feed: str | None = None,
-) -> Any:
-    """Return the network in int8 but for its head, as Ultralytics does it: boxes and scores share a tensor, and so would one range.
+def _quantize(network: Any, nodes: Sequence[str], job: _Job, feed: str | None = None) -> Any:
+    """Return the network in int8 except for its head.
+
+    Ultralytics leaves out the head, too: boxes and scores share a tensor there, and thus would
+    share one range.
 
     Args:
-        network: OpenVINO's model, or ONNX's.
-        nodes: the names of its nodes, in their order.
-        pictures: what the ranges are measured on.
-        imgsz: longer side in pixels that they are scaled to.
-        feed: name of the input; None gives it by place.
+        network: an OpenVINO or ONNX model.
+        nodes: the names of its nodes, in order.
+        job: the images to measure ranges on, and the size they are scaled to.
+        feed: name of the input; None passes it by position.
     """
-    with quiet(2):  # PyTorch, which NNCF imports where it is installed, looks for CUDA
+    with quiet(2):  # PyTorch, which NNCF imports if it is installed, looks for CUDA
         nncf = _import("nncf", "exporting in int8", "maskyolo[export]")
-    import logging
 
     def tensor(image: ImageArray) -> Any:
-        batch = to_tensor(
-            letterbox(image, network_shape(image.shape[0], image.shape[1], imgsz))[0][None]
-        )
+        shape = network_shape(image.shape[0], image.shape[1], job.imgsz)
+        batch = to_tensor(letterbox(image, shape)[0][None])
         return batch if feed is None else {feed: batch}
 
-    if not any(True for _ in _Readable(pictures)):
+    paths = job.images.paths
+    if next(iter(job.images), None) is None:
         raise DatasetError(
-            f"none of the {len(pictures)} pictures can be read; the first is {pictures[0]}; give others with --images"
+            f"none of the {len(paths)} images can be read; the first is {paths[0]}",
+            "give others with --images",
         )
     sigmoids = [name for name in nodes if name.split("/")[-1].startswith("Sigmoid")]
     head = next(
@@ -408,70 +427,56 @@ def _quantize(
     with redirect_stdout(StringIO()), quiet(2):
         return nncf.quantize(
             network,
-            nncf.Dataset(_Readable(pictures), tensor),
+            nncf.Dataset(job.images, tensor),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(pictures),
+            subset_size=len(paths),
             ignored_scope=nncf.IgnoredScope(names=sorted(ignored), validate=False),
         )
 
 
-class _Readable:
-    """The pictures of a list that can be read, each time from the start."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-
-    def __iter__(self) -> Iterator[ImageArray]:
-        for path in self._paths:
-            try:
-                image = read_image(path)
-            except ImageError:
-                continue
-            yield image
-
-
-def _by_ultralytics(
-    source: Path, format: str, precision: str, pictures: Sequence[Path], imgsz: int, scratch: Path
-) -> Path:  # noqa: A002
-    """Export a copy of a checkpoint with Ultralytics, which writes beside it."""
+def _by_ultralytics(job: _Job) -> Path:
+    """Export a copy of a checkpoint with Ultralytics, which writes next to it."""
     from maskyolo._ultralytics import import_ultralytics, silenced
 
-    ultralytics = import_ultralytics(f"exporting {source.name}")
-    theirs, needed = _ULTRALYTICS.get(format, (format, "onnx"))
-    copy = scratch / source.name
-    shutil.copyfile(source, copy)
-    # not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose telemetry marks the home folder
+    ultralytics = import_ultralytics(f"exporting {job.source.name}")
+    name, needed = _ULTRALYTICS.get(job.format, (str(job.format), "onnx"))
+    copy = job.scratch / job.source.name
+    shutil.copyfile(job.source, copy)
+    # Not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose
+    # telemetry marks the home folder.
     settings: dict[str, Any] = (
-        {"dynamic": True, "simplify": False} if format == "onnx" else {"imgsz": imgsz}
+        {"dynamic": True, "simplify": False}
+        if job.format is ExportFormat.ONNX
+        else {"imgsz": job.imgsz}
     )
-    if precision != "fp32":
-        settings["quantize"] = {"fp16": 16, "int8": 8}[precision]
-    if precision == "int8":
-        settings["data"] = str(_as_dataset(pictures, scratch))
+    if job.precision is not ExportPrecision.FP32:
+        settings["quantize"] = 8 if job.precision is ExportPrecision.INT8 else 16
+    if job.precision is ExportPrecision.INT8:
+        settings["data"] = str(_as_dataset(job.images.paths, job.scratch))
     try:
         with silenced(), redirect_stdout(StringIO()), quiet(1, 2):
-            made = Path(
-                ultralytics.YOLO(copy).export(
-                    format=theirs, device="cpu", verbose=False, **settings
-                )
+            made = ultralytics.YOLO(copy).export(
+                format=name, device="cpu", verbose=False, **settings
             )
     except ImportError as error:
         raise DependencyError(
-            f"exporting to {format} needs {error.name}, which is not here; run: pip install {needed}"
+            f"exporting to {job.format} needs {error.name}, which is not installed",
+            f"run: pip install {needed}",
         ) from error
     except Exception as error:  # each exporter raises its own
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise MaskyoloError(
-            f"cannot export {source} to {format}: Ultralytics failed ({reason}); export onnx, which all can read"
+            f"cannot export {job.source} to {job.format}: Ultralytics failed ({reason})",
+            "export to onnx, which most runtimes can read",
         ) from error
-    return made
+    return Path(made)
 
 
-def _as_dataset(pictures: Sequence[Path], scratch: Path) -> Path:
-    """Copy pictures into a data set without labels, which Ultralytics calibrates with."""
+def _as_dataset(images: Sequence[Path], scratch: Path) -> Path:
+    """Copy images into a data set without labels, which Ultralytics calibrates with."""
     folder = scratch / "calibration" / "images"
     folder.mkdir(parents=True)
-    for number, path in enumerate(pictures):
+    for number, path in enumerate(images):
         shutil.copyfile(path, folder / f"{number}{path.suffix}")
     place = folder.parent / "data.yaml"
     settings = {
@@ -494,16 +499,16 @@ def _move(made: Path, folder: Path) -> Path:
     return folder / made.name
 
 
-def _load(path: Path, format: str, imgsz: int) -> Backend:  # noqa: A002
+def _load(path: Path, format: ExportFormat, imgsz: int) -> Backend:  # noqa: A002
     return UltralyticsNetwork(path, imgsz) if format in _ULTRALYTICS else load_backend(path)
 
 
 class UltralyticsNetwork:
-    """A network in a format that only Ultralytics runs, to be measured; a `backends.Backend`.
+    """A network in a format that only Ultralytics runs, as a `Backend`, so that it can be measured.
 
     Args:
         path: a `.tflite` file, or NCNN's folder.
-        imgsz: the side of its input in pixels.
+        imgsz: longer side of its input in pixels.
     """
 
     precision = "fp32"
@@ -532,31 +537,68 @@ class UltralyticsNetwork:
         return np.array(output, dtype=np.float32)
 
 
-def _times(backends: dict[str, Backend], frame: ImageArray, imgsz: int) -> dict[str, float]:
-    """Return the median milliseconds of each on a picture, in interleaved rounds."""
-    from maskyolo.speed import measure_speed
+def _measure(
+    models: Mapping[str, tuple[Path, Backend]],
+    imgsz: int,
+    images: _Readable,
+    labeled: Sequence[LabeledImage],
+    step: Callable[[str], None],
+) -> dict[str, Measured]:
+    """Measure models, by name: file and network, all on the same images and in the same way.
 
-    laps = measure_speed(
-        {key: YoloDetector(backend, imgsz) for key, backend in backends.items()}, {0: frame}, ROUNDS
-    )
+    Args:
+        models: file and network of each, by name.
+        imgsz: longer side of the networks' input in pixels.
+        images: the first of them is what speed is measured on; without any, a gray one.
+        labeled: what accuracy is measured on; not at all without any.
+        step: called with what is measured next.
+    """
+    backends = {key: backend for key, (_, backend) in models.items()}
+    frame = next(iter(images), np.full((imgsz, imgsz, 3), 114, np.uint8))
+    step("measuring the speed of both")
+    times = _times(backends, frame, imgsz)
+    scores: dict[str, Evaluation] = {}
+    if labeled:
+        step("measuring the accuracy of both")
+        scores = _scores(backends, imgsz, labeled, images.read)
+    return {
+        key: Measured(
+            name=file.name,
+            runs_in=backend.description.split(":")[0],
+            megabytes=_size(file) / 1e6,
+            milliseconds=times[key],
+            map50=scores[key].map50 if scores else None,
+            map50_95=scores[key].map50_95 if scores else None,
+        )
+        for key, (file, backend) in models.items()
+    }
+
+
+def _times(backends: Mapping[str, Backend], frame: ImageArray, imgsz: int) -> dict[str, float]:
+    """Return the median milliseconds of each on an image, in interleaved rounds."""
+    detectors = {key: YoloDetector(backend, imgsz) for key, backend in backends.items()}
+    laps = measure_speed(detectors, {0: frame}, ROUNDS)
     return {key: laps[key][0].median for key in backends}
 
 
-def _accuracy(backend: Backend, imgsz: int, labelled: dict[str, Any]) -> Evaluation:
-    from maskyolo.evaluate import AP_FLOOR, evaluate
-
-    return evaluate(**labelled, model=YoloDetector(backend, imgsz, AP_FLOOR), project=None)
+def _scores(
+    backends: Mapping[str, Backend],
+    imgsz: int,
+    labeled: Sequence[LabeledImage],
+    read: Callable[[Path], ImageArray],
+) -> dict[str, Evaluation]:
+    """Measure the accuracy of all in one pass over the images."""
+    detectors = {key: YoloDetector(backend, imgsz, AP_FLOOR) for key, backend in backends.items()}
+    cases, sharpness, _ = predict(labeled, detectors, read=read)
+    return {key: measure(key, cases[key], sharpness) for key in detectors}
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all in a folder; of OpenVINO's `.xml` with its `.bin`."""
-    files = (
-        path.rglob("*")
-        if path.is_dir()
-        else (path, path.with_suffix(".bin"))
-        if path.suffix == ".xml"
-        else (path,)
-    )
+    """Return the bytes of a file or of all files in a folder; an `.xml` includes its `.bin`."""
+    if path.is_dir():
+        files = list(path.rglob("*"))
+    else:
+        files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     return sum(file.stat().st_size for file in files)
 
 
@@ -565,5 +607,6 @@ def _import(module: str, what: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise DependencyError(
-            f'{what} needs {module}, which is not here ({error}); run: pip install "{package}"'
+            f"{what} needs {module}, which is not installed ({error})",
+            f'run: pip install "{package}"',
         ) from error

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -345,12 +345,10 @@ def _load(chosen: EvaluateOptions) -> tuple[Detector, str]:
     from maskyolo.yolo import DEFAULT_MODELS, load_detector
 
     model = chosen.model or DEFAULT_MODELS[chosen.pipeline]
-    shared = chosen.part(InferenceOptions)
-    settings = {field.name: getattr(shared, field.name) for field in fields(shared)}
-    settings |= {"model": model, "conf": AP_FLOOR}
+    settings: dict[str, Any] = {"conf": AP_FLOOR}
     if chosen.pipeline is Pipeline.TWO_STAGE and chosen.face_conf is None:
         settings["face_conf"] = FACE_FLOOR
-    return load_detector(**settings), str(model)
+    return load_detector(model, chosen.part(InferenceOptions), **settings), str(model)
 
 
 @takes_options(LabeledDataOptions)

@@ -69,7 +69,7 @@ def flawed() -> Stub:
 
 def make_voc(folder: Path) -> tuple[Path, Path]:
     """Write the images and their Pascal VOC files; return both folders."""
-    images, labels = folder / "pictures", folder / "annotations"
+    images, labels = folder / "images", folder / "annotations"
     for place in (images, labels):
         place.mkdir()
     for gray, rows in TRUTH.items():

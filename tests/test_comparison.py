@@ -1,13 +1,15 @@
-"""`maskyolo compare` and its library, with detectors whose answers are known and with those of the package."""
+"""`maskyolo compare` and its library, with detectors of known answers and with our own."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from clips import make_clip, probe
 from stubs import TRUTH, Stub, flawed, make_voc, perfect
 
@@ -15,7 +17,8 @@ from maskyolo import compare
 from maskyolo.cli import main
 from maskyolo.comparison import Comparison, Contestant
 from maskyolo.errors import MaskyoloError, SourceError
-from maskyolo.evaluate import evaluate
+from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, evaluate
+from maskyolo.speed import COUNTS, Laps
 
 
 def call(*words: str | Path) -> int:
@@ -50,15 +53,30 @@ def compared(voc: tuple[Path, Path], tmp_path: Path) -> Comparison:
         ("C:\\models\\a@b.onnx", ("yolo", "C:\\models\\a@b.onnx", None)),
     ],
 )
-def test_what_a_contestant_is_called(text: str, parsed: tuple[str, str, str | None]) -> None:
+def test_a_contestant_is_parsed(text: str, parsed: tuple[str, str, str | None]) -> None:
     one = Contestant.parse(text)
     assert (one.pipeline, one.model, one.detector) == parsed
 
 
-@pytest.mark.parametrize("text", ["", "maskyolo-n@yunet"])
-def test_what_it_cannot_be_called(text: str) -> None:
-    with pytest.raises(MaskyoloError, match="write"):
+@pytest.mark.parametrize(
+    ("text", "problem", "remedy"),
+    [
+        (
+            "",
+            "cannot compare '': no model is named",
+            "write for example maskyolo-n or two-stage:mobilenet_v2",
+        ),
+        (
+            "maskyolo-n@yunet",
+            "cannot compare 'maskyolo-n@yunet': yolo has no face detector",
+            "write two-stage:maskyolo-n@yunet",
+        ),
+    ],
+)
+def test_a_contestant_that_cannot_be_parsed(text: str, problem: str, remedy: str) -> None:
+    with pytest.raises(MaskyoloError) as caught:
         Contestant.parse(text)
+    assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
 
 
 def test_each_has_the_figures_of_val(compared: Comparison, voc: tuple[Path, Path]) -> None:
@@ -67,7 +85,7 @@ def test_each_has_the_figures_of_val(compared: Comparison, voc: tuple[Path, Path
         assert compared.evaluations[name].json() | {"model": ""} == alone.json() | {"model": ""}
 
 
-def test_the_difference_is_paired_over_the_pictures(compared: Comparison) -> None:
+def test_the_difference_is_paired_over_the_images(compared: Comparison) -> None:
     value, span = compared.differences["perfect"]
     assert value == pytest.approx(1 - 51 / 101 * 0.75)
     assert span is not None
@@ -81,39 +99,39 @@ def test_the_difference_is_paired_over_the_pictures(compared: Comparison) -> Non
     assert span == pytest.approx(tuple(np.percentile(gains, [2.5, 97.5])))
 
 
-def test_a_difference_that_no_resample_turns_is_told_as_one(
+def test_a_difference_that_no_resample_reverses_is_reported_as_one(
     voc: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    sure = compare(
+    better = compare(
         {"blind": Stub({}), "perfect": perfect()},
         images=voc[0],
         labels=voc[1],
         rounds=0,
         project=tmp_path / "runs",
     )
-    assert sure.in_words() == [
+    assert better.in_words() == [
         "perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000)."
     ]
-    turned = compare(
+    worse = compare(
         {"perfect": perfect(), "blind": Stub({})},
         images=voc[0],
         labels=voc[1],
         rounds=0,
         project=tmp_path / "runs",
     )
-    assert turned.in_words() == [
+    assert worse.in_words() == [
         "blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000)."
     ]
 
 
-def test_two_alike_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_equal_ones_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: Path) -> None:
     same = compare(
         [flawed(), flawed()], images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs"
     )
     assert same.names == ("Stub 1", "Stub 2")
     assert same.differences["Stub 2"] == (0.0, (0.0, 0.0))
     assert same.in_words() == [
-        "Stub 2 and Stub 1 cannot be told apart by mAP50 on these pictures (+0.000)."
+        "Stub 2 and Stub 1 cannot be told apart by mAP50 on these images (+0.000)."
     ]
     assert same.speed == {}
     assert "Nowhere." in (tmp_path / "runs" / "compare" / "report.html").read_text()
@@ -135,10 +153,8 @@ def test_what_the_run_leaves(compared: Comparison) -> None:
     content = json.loads((folder / "report.json").read_text())
     assert content["evaluations"]["flawed"]["map50"] == compared.evaluations["flawed"].map50
     assert set(content["speed"]["perfect"]) == {"1", "2", "5", "10", "20", "40"}
-    assert content["memory"] == {
-        "flawed": None,
-        "perfect": None,
-    }  # loaded here, in no process of their own
+    # they are loaded in this process, not in one of their own
+    assert content["memory"] == {"flawed": None, "perfect": None}
 
 
 def test_the_page_holds_everything_itself(compared: Comparison) -> None:
@@ -147,7 +163,7 @@ def test_the_page_holds_everything_itself(compared: Comparison) -> None:
     assert re.findall(r'(?:src|href)="(?!data:)', html) == []
     assert "http" not in html
     assert html.count("<svg") == 3 + 3 + 1  # curves, slices, speed
-    differing = {grey for grey in TRUTH if f"p{grey}.png, " in html}
+    differing = {gray for gray in TRUTH if f"p{gray}.png, " in html}
     assert differing == {20, 40}  # on p30 one lies on an ignored box, which is no error
     assert html.count('src="data:image/jpeg;base64,') == 2 * len(differing)
     assert "flawed: 1 error<" in html
@@ -173,7 +189,7 @@ def test_names_are_escaped_and_files_have_safe_names(
 
 def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=6, size=(64, 48))
-    finder = Stub({grey: [("with_mask", 20, 15, 32, 27, 0.9)] for grey in range(256)})
+    finder = Stub({gray: [("with_mask", 20, 15, 32, 27, 0.9)] for gray in range(256)})
     seen: list[tuple[str, int, int | None]] = []
     both = compare(
         {"finder": finder, "blind": Stub({})},
@@ -192,16 +208,16 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
-            ["--images", "pictures", "--labels", "annotations", "--model", "maskyolo-n"],
+            ["--images", "images", "--labels", "annotations", "--model", "maskyolo-n"],
             "cannot compare 1 model",
         ),
         (
             [
                 "--images",
-                "pictures",
+                "images",
                 "--labels",
                 "annotations",
                 "--model",
@@ -213,13 +229,13 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
         ),
         (["--model", "yolo", "--model", "two-stage"], "nothing to compare on"),
         (
-            ["--images", "pictures", "--model", "yolo", "--model", "two-stage"],
-            "no labelled pictures",
+            ["--images", "images", "--model", "yolo", "--model", "two-stage"],
+            "no labeled images",
         ),
         (
             [
                 "--images",
-                "pictures",
+                "images",
                 "--labels",
                 "annotations",
                 "--model",
@@ -230,19 +246,19 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
             "no model 'gone.onnx'",
         ),
         (
-            ["--source", "pictures/p10.png", "--model", "yolo", "--model", "two-stage"],
+            ["--source", "images/p10.png", "--model", "yolo", "--model", "two-stage"],
             "not a video",
         ),
         (["--source", "0", "--model", "yolo", "--model", "two-stage"], "not a video"),
         (["--source", "gone.mp4", "--model", "yolo", "--model", "two-stage"], "no source"),
         (
-            ["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"],
-            "names 1 pictures that are not in",
+            ["--images", "images", "--labels", "annotations", "--list", "wrong.txt"],
+            "lists 1 image missing from",
         ),
         (
             [
                 "--images",
-                "pictures",
+                "images",
                 "--labels",
                 "annotations",
                 "--model",
@@ -259,7 +275,7 @@ def test_a_video_alone_gives_speed_and_a_video_side_by_side(tmp_path: Path) -> N
 )
 def test_a_users_error_is_one_line_and_exit_one(
     words: list[str],
-    told: str,
+    message: str,
     voc: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -270,7 +286,7 @@ def test_a_users_error_is_one_line_and_exit_one(
     assert call(*words) == 1
     err = capfd.readouterr().err
     assert err.startswith("maskyolo: ")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert not Path("runs").exists()
 
@@ -286,15 +302,139 @@ def test_each_detector_has_a_file_of_its_own(voc: tuple[Path, Path], tmp_path: P
     assert found["a_b.jsonl"] != found["a_b_2.jsonl"]
 
 
-def test_size_and_overlap_are_for_those_of_one_pass(samples: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Load stubs in place of models: `flawed` for one stage, `perfect` for two; note how."""
+    loads: list[dict[str, Any]] = []
+
+    def load(**settings: Any) -> Stub:
+        loads.append(settings)
+        return perfect() if settings["pipeline"] == "two-stage" else flawed()
+
+    monkeypatch.setattr("maskyolo.comparison.load_detector", load)
+    return loads
+
+
+def test_size_and_overlap_reach_one_stage_only(
+    loads: list[dict[str, Any]], voc: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = {"imgsz": 64, "iou": 0.4, "max_det": 7, "device": "cpu", "trust": True}
+    compare(
+        ["yolo", "two-stage@haar"],
+        images=voc[0],
+        labels=voc[1],
+        rounds=0,
+        project=tmp_path,
+        **settings,
+    )
+    shared = {"max_det": 7, "device": "cpu", "trust": True}
+    yolo = {"model": "maskyolo-n", "pipeline": "yolo", "detector": None, "face_conf": None}
+    two_stage = {"model": "mobilenet_v2", "pipeline": "two-stage", "detector": "haar"}
+    assert loads == [
+        {**yolo, **settings, "conf": 0.25},
+        {**two_stage, **shared, "conf": 0.25, "face_conf": None},
+        {**yolo, **settings, "conf": AP_FLOOR},
+        {**two_stage, **shared, "conf": AP_FLOOR, "face_conf": FACE_FLOOR},
+    ]
+    args = yaml.safe_load((tmp_path / "compare" / "args.yaml").read_text())
+    assert (args["iou"], args["max_det"], args["device"], args["split"]) == (0.4, 7, "cpu", None)
+
+
+def test_the_size_that_was_used_is_recorded(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("portrait.jpg\n")
-    where = {
-        "images": samples,
-        "labels": samples / "annotations",
-        "image_list": tmp_path / "list.txt",
-    }
-    found = compare(["two-stage", "yolo"], **where, imgsz=64, iou=0.4, rounds=0, project=tmp_path)  # type: ignore[arg-type]
+    found = compare(
+        ["two-stage", "yolo"],
+        images=samples,
+        labels=samples / "annotations",
+        image_list=tmp_path / "list.txt",
+        imgsz=64,
+        iou=0.4,
+        rounds=0,
+        project=tmp_path,
+    )
     assert [found.evaluations[name].face.support for name in ("two-stage", "yolo")] == [1, 1]
+    args = yaml.safe_load((tmp_path / "compare" / "args.yaml").read_text())
+    assert (args["model"], args["imgsz"]) == (["two-stage", "yolo"], {"yolo": 64})
+
+
+def test_two_stages_alone_refuse_an_overlap(voc: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(MaskyoloError, match=r"^--iou has no effect with --pipeline two-stage"):
+        compare(
+            ["two-stage", "two-stage@haar"],
+            images=voc[0],
+            labels=voc[1],
+            iou=0.4,
+            project=tmp_path / "runs",
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def overview(html: str) -> dict[str, dict[str, bool]]:
+    """Return whether a cell of the report's first table is marked best, by column and row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html.partition("<table>")[2].partition("</table>")[0])
+    heads = re.findall(r"<th>(.*?)</th>", rows[0])
+    found: dict[str, dict[str, bool]] = {head: {} for head in heads[1:]}
+    for row in rows[1:]:
+        (_, name), *cells = re.findall(r"<td( class=best)?>(.*?)</td>", row)
+        for head, (best, _) in zip(heads[1:], cells, strict=True):
+            found[head][name] = bool(best)
+    return found
+
+
+@pytest.mark.parametrize("order", [("yolo", "two-stage"), ("two-stage", "yolo")])
+def test_the_best_cell_of_each_column_is_marked(
+    order: tuple[str, str],
+    loads: list[dict[str, Any]],
+    voc: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second stage is right more often, yolo is faster and needs less memory."""
+    speed = {
+        name: {count: Laps(1, [milliseconds], {}) for count in COUNTS}
+        for name, milliseconds in (("yolo", 10.0), ("two-stage", 90.0))
+    }
+    memory = {"yolo": 200.0, "two-stage": 800.0}
+    monkeypatch.setattr(
+        "maskyolo.comparison.measure_speed",
+        lambda detectors, *_: {name: speed[name] for name in detectors},
+    )
+    monkeypatch.setattr(
+        "maskyolo.comparison.measure_memory", lambda settings, _: memory[settings["pipeline"]]
+    )
+    result = compare(order, images=voc[0], labels=voc[1], project=tmp_path)
+    assert result.folder
+    columns = overview((result.folder / "report.html").read_text())
+    right = (
+        "mAP50",
+        "mAP50-95",
+        "AP50 with_mask",
+        "AP50 without_mask",
+        "mean F1",
+        "false alarms per image",
+    )
+    cheap = ("ms, 1 face", "ms, 10 faces", "ms, 40 faces", "peak MB")
+    assert columns == {
+        **{title: {"yolo": False, "two-stage": True} for title in right},
+        **{title: {"yolo": True, "two-stage": False} for title in cheap},
+    }
+
+
+def test_the_page_has_the_curves_of_both(compared: Comparison) -> None:
+    assert compared.folder
+    html = (compared.folder / "report.html").read_text()
+    section = html.partition("<h2>Precision and recall</h2>")[2].partition("<h2>")[0]
+    charts = section.split("<figure>")[1:]
+    lines = [re.findall(r'<polyline points="(.*?)" .*?stroke="(.*?)"', chart) for chart in charts]
+    assert [[color for _, color in chart] for chart in lines] == [["#0072b2", "#d55e00"]] * 3
+    # precision 1 up to recall 1; both of its two faces, or all four
+    two, four = (
+        "48.0,12.0 274.0,12.0 500.0,12.0 500.0,256.0",
+        ("48.0,12.0 161.0,12.0 274.0,12.0 387.0,12.0 500.0,12.0 500.0,256.0"),
+    )
+    assert [chart[1][0] for chart in lines] == [two, two, four]
+    # flawed: precision 1 up to recall 0.5; the curve ends there
+    assert lines[0][0][0] == "48.0,12.0 274.0,12.0 274.0,256.0"
 
 
 def test_a_video_that_cannot_be_read_leaves_an_error(tmp_path: Path) -> None:

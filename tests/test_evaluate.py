@@ -1,4 +1,4 @@
-"""`maskyolo val` and its library, on pictures whose faces are known and detectors whose answers are."""
+"""`maskyolo val` and its library, with known images and detectors of known answers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from stubs import TRUTH, flawed, make_voc, make_yolo, perfect
+from stubs import TRUTH, Stub, flawed, make_voc, make_yolo, perfect
 
 from maskyolo.cli import main
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
-from maskyolo.evaluate import Evaluation, evaluate, find_images
+from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, Evaluation, evaluate, find_images
+from maskyolo.evaluation.options import EvaluateOptions
 
 
 def call(*words: str | Path) -> int:
@@ -52,13 +56,12 @@ def test_a_perfect_detector_has_ones_everywhere(voc: tuple[Path, Path]) -> None:
 
 def test_figures_of_a_flawed_detector_by_hand(found: Evaluation) -> None:
     with_mask, without_mask = found.report.classes.values()
-    assert (with_mask.precision, with_mask.recall) == (
-        0.5,
-        0.5,
-    )  # one right, one missed, one where nothing is
+    # one right, one missed, one where nothing is
+    assert (with_mask.precision, with_mask.recall) == (0.5, 0.5)
     assert with_mask.map50 == pytest.approx(51 / 101)  # precision 1 up to recall 0.5
     assert (without_mask.precision, without_mask.recall) == (0.5, 0.5)
-    assert without_mask.map50 == pytest.approx(51 / 101 * 0.5)  # a face with a mask was surer
+    # the face with a mask, found as without_mask, was more confident
+    assert without_mask.map50 == pytest.approx(51 / 101 * 0.5)
     assert found.map50 == pytest.approx(51 / 101 * 0.75)
     assert (found.face.precision, found.face.recall, found.face.support) == (0.75, 0.75, 4)
     assert found.confusion.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
@@ -102,12 +105,12 @@ def test_intervals_hold_the_figure_and_come_from_the_seed(
 def test_confidence_decides_precision_and_recall_but_not_average_precision(
     voc: tuple[Path, Path], found: Evaluation
 ) -> None:
-    sure = evaluate(images=voc[0], labels=voc[1], model=flawed(), conf=0.75, project=None)
+    confident = evaluate(images=voc[0], labels=voc[1], model=flawed(), conf=0.75, project=None)
     assert (
-        sure.report.classes["with_mask"].precision,
-        sure.report.classes["without_mask"].recall,
+        confident.report.classes["with_mask"].precision,
+        confident.report.classes["without_mask"].recall,
     ) == (1.0, 0.0)
-    assert sure.map50 == found.map50
+    assert confident.map50 == found.map50
 
 
 def test_what_the_run_leaves(found: Evaluation, tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_what_the_run_leaves(found: Evaluation, tmp_path: Path) -> None:
     records = [
         json.loads(line) for line in (found.folder / "predictions.jsonl").read_text().splitlines()
     ]
-    assert [Path(record["source"]).stem for record in records] == [f"p{grey}" for grey in TRUTH]
+    assert [Path(record["source"]).stem for record in records] == [f"p{gray}" for gray in TRUTH]
     assert sum(len(record["detections"]) for record in records) == 5
     content = json.loads((found.folder / "report.json").read_text())
     assert content["map50"] == found.map50
@@ -152,30 +155,32 @@ def test_a_yolo_set_gives_the_same_whatever_the_order_of_its_classes(
 
 def test_the_list_chooses_by_name_or_path(voc: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("elsewhere/p20.png\np10.png\n\np20.png\n")
-    pictures, _ = find_images(images=voc[0], labels=voc[1], image_list=tmp_path / "list.txt")
-    assert [picture.path.name for picture in pictures] == ["p20.png", "p10.png"]
+    images, _ = find_images(images=voc[0], labels=voc[1], image_list=tmp_path / "list.txt")
+    assert [image.path.name for image in images] == ["p20.png", "p10.png"]
 
 
-def test_a_bad_picture_is_told_and_left_out(voc: tuple[Path, Path], tmp_path: Path) -> None:
-    (voc[0] / "p10.png").write_bytes(b"no picture")
-    told: list[str] = []
+def test_an_unreadable_image_is_reported_and_left_out(
+    voc: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (voc[0] / "p10.png").write_bytes(b"not an image")
+    reported: list[str] = []
     found = evaluate(
         images=voc[0],
         labels=voc[1],
         model=perfect(),
         project=tmp_path / "runs",
-        on_error=lambda source, error: told.append(source),
+        on_error=lambda source, error: reported.append(source),
     )
-    assert told == list(found.unreadable) == [str(voc[0] / "p10.png")]
+    assert reported == list(found.unreadable) == [str(voc[0] / "p10.png")]
     assert (found.report.images, found.face.support) == (3, 3)
     assert found.folder
     assert '"error"' in (found.folder / "predictions.jsonl").read_text().splitlines()[0]
 
 
-def test_no_labelled_picture_that_can_be_read_leaves_no_figure(tmp_path: Path) -> None:
+def test_without_a_readable_labeled_image_there_is_no_score(tmp_path: Path) -> None:
     images, labels = make_voc(tmp_path)
-    for grey in (10, 20, 30):
-        (images / f"p{grey}.png").write_bytes(b"no picture")
+    for gray in (10, 20, 30):
+        (images / f"p{gray}.png").write_bytes(b"not an image")
     found = evaluate(
         images=images,
         labels=labels,
@@ -187,7 +192,7 @@ def test_no_labelled_picture_that_can_be_read_leaves_no_figure(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("value", ["nan", "1e400", "70"])
-def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_finds(
+def test_a_box_without_area_is_an_error_and_not_a_face_that_nobody_can_find(
     voc: tuple[Path, Path], value: str
 ) -> None:
     file = voc[1] / "p10.xml"
@@ -217,85 +222,216 @@ def test_usual_spellings_of_the_classes_are_understood(
     assert (same.json()["classes"], same.ignored) == (found.json()["classes"], 1)
 
 
-def spoil_labels(folder: Path) -> None:
+def remove_label(folder: Path) -> None:
     (folder / "annotations" / "p20.xml").unlink()
 
 
-def spoil_xml(folder: Path) -> None:
+def truncate_xml(folder: Path) -> None:
     (folder / "annotations" / "p20.xml").write_text("<annotation><object>")
 
 
-def spoil_number(folder: Path) -> None:
+def write_a_word_for_a_number(folder: Path) -> None:
     path = folder / "annotations" / "p20.xml"
     path.write_text(path.read_text().replace("<xmin>20</xmin>", "<xmin>left</xmin>", 1))
 
 
-def spoil_names(folder: Path) -> None:
+def rename_classes(folder: Path) -> None:
     for path in (folder / "annotations").iterdir():
         path.write_text(path.read_text().replace("mask<", "hat<"))
 
 
-def spoil_class(folder: Path) -> None:
+def use_unknown_class(folder: Path) -> None:
     (folder / "annotations" / "p20.xml").unlink()
     (folder / "annotations" / "p20.txt").write_text("2 0.5 0.5 0.1 0.1\n")
 
 
-def spoil_pictures(folder: Path) -> None:
-    for path in (folder / "pictures").iterdir():
+def write_no_text(folder: Path) -> None:
+    (folder / "annotations" / "p20.xml").unlink()
+    (folder / "annotations" / "p20.txt").write_bytes(b"\xff\xfe")
+
+
+def make_label_a_folder(folder: Path) -> None:
+    (folder / "annotations" / "p20.xml").unlink()
+    (folder / "annotations" / "p20.xml").mkdir()
+
+
+def flip_box(folder: Path) -> None:
+    path = folder / "annotations" / "p20.xml"
+    path.write_text(path.read_text().replace("<xmin>20</xmin>", "<xmin>70</xmin>", 1))
+
+
+def remove_images(folder: Path) -> None:
+    for path in (folder / "images").iterdir():
         path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "problem", "remedy"),
     [
         (
-            spoil_labels,
-            r"no labels for 1 of 4 pictures .*p20.png, with neither p20.xml nor p20.txt",
+            remove_label,
+            "no labels for 1 of 4 images in annotations: the first is p20.png, with neither",
+            "add an empty .txt for an image without faces, or leave images out with --list",
         ),
-        (spoil_xml, r"cannot read labels .*p20.xml: .*correct the file"),
-        (spoil_number, r"cannot read labels .*p20.xml: .*left.*correct the file"),
-        (spoil_names, r"no box of with_mask or without_mask in the labels of all 4 pictures"),
-        (spoil_class, r"p20.txt, line 1: class 2 is not one of 0 to 1"),
-        (spoil_pictures, r"no pictures in .*pictures"),
+        (truncate_xml, "annotations/p20.xml", ""),
+        (write_a_word_for_a_number, "annotations/p20.xml: object 1", ""),
+        (
+            rename_classes,
+            "no box of with_mask or without_mask in the labels of all 4 images of images",
+            "check the labels; `maskyolo convert` converts sets with other class names",
+        ),
+        (use_unknown_class, "p20.txt, line 1: class 2 is not one of 0 to 1", ""),
+        (write_no_text, "cannot read labels annotations/p20.txt: 'utf-8'", "check the file"),
+        (make_label_a_folder, "cannot read labels annotations/p20.xml: [Errno", "check the file"),
+        (
+            flip_box,
+            "cannot read labels annotations/p20.xml: with_mask has the box 70, 20, 60, 70",
+            "correct the file",
+        ),
+        (remove_images, "no images in images", "check the path"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_unusable_labels_are_an_error_before_anything_runs(
+    spoil: Callable[[Path], None],
+    problem: str,
+    remedy: str,
+    voc: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(DatasetError) as caught:
+        evaluate(images="images", labels="annotations", model=perfect(), project="runs")
+    assert problem in caught.value.problem
+    assert caught.value.remedy == (remedy or caught.value.remedy)
+    assert "\n" not in str(caught.value)
+    assert not Path("runs").exists()
+
+
+NEITHER = (
+    "no labeled images",
+    "give either a data set with --data, or images with --images and their boxes with --labels",
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem", "remedy"),
+    [
+        ({}, *NEITHER),
+        ({"images": "images"}, *NEITHER),
+        ({"labels": "annotations"}, *NEITHER),
+        ({"data": "set", "labels": "annotations"}, *NEITHER),
+        ({"data": "set", "images": "images", "labels": "annotations"}, *NEITHER),
+        ({"images": "gone", "labels": "annotations"}, "no folder gone", "check the path"),
+        ({"images": "images", "labels": "gone"}, "no folder gone", "check the path"),
+        (
+            {"images": "images", "labels": "annotations", "image_list": "wrong.txt"},
+            "wrong.txt lists 2 images missing from images: the first is p98.png",
+            "correct the list",
+        ),
+        (
+            {"images": "images", "labels": "annotations", "image_list": "empty.txt"},
+            "the list empty.txt is empty",
+            "write one image name per line",
+        ),
     ],
 )
-def test_labels_that_cannot_be_used_are_an_error_before_anything_runs(
-    spoil: Callable[[Path], None], told: str, voc: tuple[Path, Path], tmp_path: Path
+def test_inputs_that_do_not_go_together_are_named_with_a_remedy(
+    settings: dict[str, str],
+    problem: str,
+    remedy: str,
+    voc: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spoil(tmp_path)
-    with pytest.raises(DatasetError, match=told) as caught:
-        evaluate(images=voc[0], labels=voc[1], model=perfect(), project=tmp_path / "runs")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "runs").exists()
+    monkeypatch.chdir(tmp_path)
+    make_yolo(tmp_path / "set")
+    Path("wrong.txt").write_text("p10.png\np98.png\np99.png\n")
+    Path("empty.txt").write_text("\n")
+    with pytest.raises(DatasetError) as caught:
+        evaluate(**settings, model=perfect(), project="runs")  # type: ignore[arg-type]
+    assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
+    assert not Path("runs").exists()
 
 
 def test_a_set_without_any_label_file_is_an_error(tmp_path: Path) -> None:
     data = make_yolo(tmp_path / "set")
     for path in (tmp_path / "set" / "labels" / "val").iterdir():
         path.unlink()
-    with pytest.raises(DatasetError, match="no labels for any of the 4 pictures"):
+    with pytest.raises(DatasetError) as caught:
         find_images(data=data)
+    first = tmp_path / "set" / "labels" / "val" / "p10.txt"
+    assert caught.value.problem == (
+        f"no labels for any of the 4 images of {data}: {first} would be the first"
+    )
+    assert caught.value.remedy == "check the data set"
+
+
+def test_a_set_of_other_classes_is_an_error(tmp_path: Path) -> None:
+    data = make_yolo(tmp_path / "set")
+    names = "names: [helmet, vest, cap]\n"
+    data.write_text(data.read_text().partition("names:")[0] + names)
+    with pytest.raises(DatasetError) as caught:
+        find_images(data=data)
+    assert caught.value.problem == f"{data} has the classes helmet, vest, cap"
+    assert caught.value.remedy == "give a data set with the classes with_mask and without_mask"
+
+
+def test_images_of_which_none_can_be_read_are_an_error(
+    voc: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path in voc[0].iterdir():
+        path.write_bytes(b"not an image")
+    with pytest.raises(DatasetError) as caught:
+        evaluate(
+            images=voc[0],
+            labels=voc[1],
+            model=perfect(),
+            project=None,
+            on_error=lambda *_: None,
+        )
+    assert caught.value.problem == (
+        f"none of the 4 images can be read; the first is {voc[0] / 'p10.png'}"
+    )
+    assert caught.value.remedy == "check the files"
+
+
+def test_an_unreadable_image_is_logged_if_nobody_listens(
+    voc: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    (voc[0] / "p10.png").write_bytes(b"not an image")
+    evaluate(images=voc[0], labels=voc[1], model=perfect(), project=None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "p10.png" in caplog.text
+
+
+LABELED = ["--images", "images", "--labels", "annotations"]
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "code", "message"),
     [
-        [],
-        ["--images", "pictures"],
-        ["--images", "pictures", "--labels", "annotations", "--data", "set"],
-        ["--images", "gone", "--labels", "annotations"],
-        ["--images", "pictures", "--labels", "annotations", "--list", "gone.txt"],
-        ["--images", "pictures", "--labels", "annotations", "--list", "wrong.txt"],
-        ["--images", "pictures", "--labels", "annotations", "--list", "empty.txt"],
-        ["--images", "pictures", "--labels", "annotations", "--model", "gone"],
-        ["--images", "pictures", "--labels", "annotations", "--pipeline", "three-stage"],
-        ["--images", "pictures", "--labels", "annotations", "--detector", "haar"],
-        ["--data", "gone"],
+        ([], 1, "no labeled images"),
+        (["--images", "images"], 1, "no labeled images"),
+        ([*LABELED, "--data", "set"], 1, "no labeled images"),
+        (["--images", "gone", "--labels", "annotations"], 1, "no folder gone"),
+        ([*LABELED, "--list", "gone.txt"], 1, "cannot read list gone.txt"),
+        ([*LABELED, "--list", "wrong.txt"], 1, "wrong.txt lists 1 image missing from images"),
+        ([*LABELED, "--list", "empty.txt"], 1, "the list empty.txt is empty"),
+        ([*LABELED, "--model", "gone"], 1, "no model 'gone'"),
+        ([*LABELED, "--detector", "haar"], 1, "--detector has no effect with --pipeline yolo"),
+        (["--data", "gone"], 1, "no data set at gone"),
+        ([*LABELED, "--pipeline", "three-stage"], 2, "'three-stage'"),
+        ([*LABELED, "--conf", "1.5"], 2, "Invalid value for '--conf'"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_error_is_one_line_and_exit_one(
+def test_a_users_error_is_one_line_and_leaves_nothing(
     words: list[str],
+    code: int,
+    message: str,
     voc: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -304,16 +440,51 @@ def test_a_users_error_is_one_line_and_exit_one(
     monkeypatch.chdir(tmp_path)
     Path("wrong.txt").write_text("p10.png\np99.png\n")
     Path("empty.txt").write_text("\n")
-    assert call(*words) == 1
+    assert call(*words) == code
     err = capfd.readouterr().err
-    assert err.startswith("maskyolo: ")
-    assert err.count("\n") == 1
+    assert message in err
+    if code == 1:
+        assert err.startswith("maskyolo: ")
+        assert err.count("\n") == 1
     assert not Path("runs").exists()
 
 
 def test_a_confidence_out_of_range_is_an_error(voc: tuple[Path, Path]) -> None:
-    with pytest.raises(MaskyoloError, match=r"conf 1\.5"):
+    with pytest.raises(MaskyoloError, match=r"^conf must be between 0 and 1, got 1\.5"):
         evaluate(images=voc[0], labels=voc[1], model=perfect(), conf=1.5, project=None)
+
+
+def test_options_come_as_an_object_as_keywords_or_both(
+    voc: tuple[Path, Path], found: Evaluation
+) -> None:
+    options = EvaluateOptions(images=voc[0], labels=voc[1], conf=0.75, project=None)
+    confident = evaluate(model=flawed(), options=options)
+    assert confident.report.confidence == 0.75
+    assert evaluate(model=flawed(), options=options, conf=0.25).json() == found.json()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'confidence'"):
+        evaluate(model=flawed(), options=options, confidence=0.5)
+
+
+def test_the_options_reach_the_detector_and_args_yaml(
+    voc: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[InferenceOptions] = []
+
+    def load(model: str, options: InferenceOptions, **settings: Any) -> Stub:
+        assert model == "mobilenet_v2"
+        loaded.append(replace(options, **settings))
+        return perfect()
+
+    monkeypatch.setattr("maskyolo.yolo.load_detector", load)
+    given = {"pipeline": "two-stage", "detector": "yunet", "device": "cpu", "max_det": 7}
+    where = {"images": voc[0], "labels": voc[1]}
+    result = evaluate(**where, **given, conf=0.4, trust=True, project=tmp_path)  # type: ignore[arg-type]
+    assert loaded == [InferenceOptions(**given, conf=AP_FLOOR, face_conf=FACE_FLOOR, trust=True)]
+    assert result.folder
+    args = yaml.safe_load((result.folder / "args.yaml").read_text())
+    assert args.items() >= (given | {"conf": 0.4, "model": "mobilenet_v2", "split": None}).items()
+    assert args["images"] == str(voc[0])
+    assert not {"trust", "project", "name", "exist_ok"} & args.keys()
 
 
 def test_the_command_prints_the_report_and_the_folder_last(
@@ -341,16 +512,18 @@ def test_the_command_prints_the_report_and_the_folder_last(
 
 
 def test_val_runs_without_pytorch(samples: Path, tmp_path: Path) -> None:
+    labels = samples / "annotations"
     code = (
-        "import sys; sys.modules['torch'] = sys.modules['matplotlib'] = None; from maskyolo.cli import main; "
-        f"main(['val', '--images', {str(samples)!r}, '--labels', {str(samples / 'annotations')!r}, '--imgsz', '160', "
-        f"'--project', {str(tmp_path)!r}])"
+        "import sys; sys.modules['torch'] = sys.modules['matplotlib'] = None; "
+        "from maskyolo.cli import main; "
+        f"main(['val', '--images', {str(samples)!r}, '--labels', {str(labels)!r}, "
+        f"'--imgsz', '160', '--project', {str(tmp_path)!r}])"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_boxes_are_those_of_the_lines_of_json(voc: tuple[Path, Path], tmp_path: Path) -> None:
-    """Rounded to hundredths there; the figures are of the rounded ones, so that anybody comes to the same."""
+    """They are rounded there; scores of the rounded ones can be recomputed from the file."""
     found = evaluate(images=voc[0], labels=voc[1], model=flawed(), project=tmp_path / "runs")
     assert found.folder
     record = json.loads((found.folder / "predictions.jsonl").read_text().splitlines()[0])

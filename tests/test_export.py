@@ -1,4 +1,4 @@
-"""Exports find what the model finds, say what they cost, and leave nothing behind when they fail."""
+"""Exports find what the model finds, report what they cost, and leave nothing if they fail."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of the samples, and a file that is no picture."""
+    """A few of the samples, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("photos")
     for path in PHOTOS:
         (folder / path.name).write_bytes(path.read_bytes())
-    (folder / "broken.jpg").write_text("no picture")
+    (folder / "broken.jpg").write_text("not an image")
     return folder
 
 
@@ -47,7 +47,7 @@ def faces(model: Path | str, **settings: Any) -> list[sv.Detections]:
 def pairs(
     found: list[sv.Detections], expected: list[sv.Detections], above: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the best overlap of each expected face above a confidence, and how far its score is off."""
+    """Return the best overlap of each face above a confidence, and the error of its score."""
     overlaps, off = [], []
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.confidence is not None
@@ -86,7 +86,7 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(
     result = maskyolo.export_model(
         precision="int8", images=photos, imgsz=320, project=tmp_path, on_step=steps.append
     )
-    assert steps[0] == f"exporting maskyolo-n.onnx to openvino, int8, on {len(PHOTOS) + 1} pictures"
+    assert steps[0] == f"exporting maskyolo-n.onnx to openvino, int8, on {len(PHOTOS) + 1} images"
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "args.yaml",
         "maskyolo-n.bin",
@@ -102,13 +102,14 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(
 import sys, maskyolo
 from maskyolo.images import read_image
 detector = maskyolo.load_detector({str(result.folder)!r}, imgsz=640)
-print(sum(len(detector(read_image(path))) for path in {[str(path) for path in PHOTOS]}), "torch" in sys.modules)
+paths = {[str(path) for path in PHOTOS]}
+print(sum(len(detector(read_image(path))) for path in paths), "torch" in sys.modules)
 """
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert int(told[0]) > 10
-    assert told[1] == "False"
+    assert int(printed[0]) > 10
+    assert printed[1] == "False"
     assert maskyolo.load_detector(result.path).imgsz == 320  # type: ignore[union-attr]
     overlaps, off = pairs(faces(result.path, imgsz=640), faces("maskyolo-n"), above=0.5)
     assert np.median(overlaps) > 0.9
@@ -146,54 +147,141 @@ def test_accuracy_and_speed_of_both_are_measured(tmp_path: Path) -> None:
     assert "times as fast; mAP50" in (result.folder / "report.txt").read_text()
 
 
+NEITHER = (
+    "no labeled images",
+    "give either a data set with --data, or images with --images and their boxes with --labels",
+)
+NO_PT = "cannot export model.onnx to ncnn: that is made from a .pt file, and there is no model.pt"
+
+
 @pytest.mark.parametrize(
-    ("settings", "error", "told"),
+    ("settings", "error", "problem", "remedy"),
     [
         (
             {"format": "coreml"},
             MaskyoloError,
-            "unknown format 'coreml'; choose from openvino, onnx, ncnn, tflite",
+            "unknown format 'coreml'",
+            "choose one of openvino, onnx, ncnn, tflite",
         ),
         (
             {"format": "ncnn", "precision": "int8"},
             MaskyoloError,
-            "cannot export ncnn in 'int8'; choose from fp32, fp16",
+            "cannot export ncnn in int8",
+            "choose one of fp32, fp16",
         ),
         (
             {"precision": "int8"},
             DatasetError,
-            "without pictures to measure its ranges on; give a folder of your own with --images",
+            "cannot export in int8 without images to measure its ranges on",
+            "give a folder of your own images with --images",
         ),
-        ({"precision": "int8", "images": "nowhere"}, DatasetError, "no folder nowhere of pictures"),
-        ({"model": "nothing"}, WeightsError, "no model 'nothing'"),
-        ({"labels": "nowhere"}, DatasetError, "no labelled pictures"),
+        (
+            {"precision": "int8", "images": "nowhere"},
+            DatasetError,
+            "no folder nowhere",
+            "check --images",
+        ),
+        (
+            {"precision": "int8", "images": "empty"},
+            DatasetError,
+            "no images in empty",
+            "give a folder of your own images with --images",
+        ),
+        (
+            {"labels": "nowhere"},
+            DatasetError,
+            *NEITHER,
+        ),
         (
             {"labels": "here", "images": "here", "data": "set"},
             DatasetError,
-            "cannot measure on both --data and --labels",
+            "cannot measure accuracy on both --data and --labels",
+            "leave one out; --images alone is for int8",
         ),
         (
-            {"model": "mobilenet_v2", "format": "onnx"},
+            {"model": "model.xml"},
             WeightsError,
+            "cannot export model.xml: it is already an export, or not a model",
+            "give a .onnx or .pt file",
+        ),
+        (
+            {"model": "model.onnx", "format": "ncnn"},
+            WeightsError,
+            NO_PT,
+            "give a .pt file",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_named_with_a_remedy_and_leaves_nothing(
+    settings: dict[str, Any],
+    error: type[MaskyoloError],
+    problem: str,
+    remedy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("model.xml").write_text("<net/>")
+    Path("model.onnx").write_bytes(b"")
+    with pytest.raises(error) as caught:
+        maskyolo.export_model(**settings, project="runs")
+    assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"model": "nothing"}, "no model 'nothing'"),
+        (
+            {"model": "mobilenet_v2", "format": "onnx"},
             r"wrong weights .*mobilenet_v2\.onnx: a classifier of face crops",
         ),
     ],
 )
-def test_what_cannot_be_exported_is_told_and_leaves_nothing(
-    settings: dict[str, Any], error: type[MaskyoloError], told: str, tmp_path: Path
+def test_a_model_that_cannot_be_exported_leaves_nothing(
+    settings: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(WeightsError, match=problem):
         maskyolo.export_model(**settings, project=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_export_is_not_exported_again(tmp_path: Path) -> None:
-    (tmp_path / "model.xml").write_text("<net/>")
-    with pytest.raises(WeightsError, match="an export already, or no model"):
-        maskyolo.export_model(tmp_path / "model.xml", project=tmp_path / "runs")
-    (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"made from a \.pt file, and there is no .*model\.pt"):
-        maskyolo.export_model(tmp_path / "model.onnx", format="ncnn", project=tmp_path / "runs")
+def test_each_image_is_decoded_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calibration, speed and the accuracy of both models share the decoded images."""
+    decoded: list[str] = []
+
+    def read(path: Path) -> Any:
+        decoded.append(path.name)
+        return read_image(path)
+
+    for place in ("maskyolo.export.read_image", "maskyolo.evaluate.read_image"):
+        monkeypatch.setattr(place, read)
+    (photos / "broken.jpg").unlink()
+    result = maskyolo.export_model(
+        precision="int8",
+        images=photos,
+        labels=SAMPLES / "annotations",
+        imgsz=320,
+        project=tmp_path,
+    )
+    assert result.source.map50 is not None
+    assert sorted(decoded) == [path.name for path in PHOTOS]
+
+
+def test_images_beyond_the_memory_are_decoded_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photos / PHOTOS[0].name
+    size = read_image(path).nbytes
+    for limit, same in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(export, "_KEPT_BYTES", limit)
+        images = export.DecodedImages()
+        assert (images.read(path) is images.read(path)) is same
+        assert np.array_equal(images.read(path), read_image(path))
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
@@ -207,7 +295,7 @@ def test_a_damaged_model_leaves_nothing(kind: str, precision: str, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_a_kill_left_is_not_in_the_way(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "again" / "export.part").mkdir(parents=True)
     maskyolo.export_model(format="onnx", imgsz=320, project=tmp_path, name="again", exist_ok=True)
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
@@ -218,17 +306,20 @@ def test_what_a_kill_left_is_not_in_the_way(tmp_path: Path) -> None:
     ]
 
 
-def test_pictures_of_which_none_can_be_read(tmp_path: Path) -> None:
+def test_images_of_which_none_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_text("no picture")
-    with pytest.raises(DatasetError, match="none of the 1 pictures can be read"):
+    (tmp_path / "photos" / "a.jpg").write_text("not an image")
+    with pytest.raises(
+        DatasetError,
+        match=r"^none of the 1 images can be read; .*a\.jpg; give others with --images$",
+    ):
         maskyolo.export_model(
             precision="int8", images=tmp_path / "photos", project=tmp_path / "runs"
         )
     assert not any((tmp_path / "runs").iterdir())
 
 
-def test_a_missing_tool_of_ultralytics_is_told(
+def test_a_missing_tool_of_ultralytics_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Yolo:
@@ -251,13 +342,13 @@ def test_a_missing_tool_of_ultralytics_is_told(
     )
     with pytest.raises(
         DependencyError,
-        match="exporting to ncnn needs ncnn, which is not here; run: pip install ncnn pnnx",
+        match=r"^exporting to ncnn needs ncnn, which is not installed; run: pip install ncnn pnnx",
     ):
         maskyolo.export_model(format="ncnn", precision="fp16", imgsz=400, project=tmp_path / "runs")
     assert not any((tmp_path / "runs").iterdir())
 
 
-def test_nncf_missing_is_told(
+def test_missing_nncf_is_reported(
     monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)

@@ -287,11 +287,16 @@ def test_boxes_of_voc_are_taken_and_written_as_they_stand() -> None:
 
 
 def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third: Path) -> None:
-    from maskyolo.evaluate import _read_voc
+    from maskyolo.evaluate import find_images
 
-    for photo in read_annotations(third):
-        drawn = _read_voc(third / "annotations" / f"{photo.path.stem}.xml")
-        assert photo.boxes.tolist() == [list(box) for _, *box in drawn]
+    images, _ = find_images(images=third / "images", labels=third / "annotations")
+    measured = {
+        image.path: sorted([*image.labels.boxes.tolist(), *image.ignored.tolist()])
+        for image in images
+    }
+    assert measured == {
+        photo.path: sorted(photo.boxes.tolist()) for photo in read_annotations(third)
+    }
 
 
 @pytest.mark.parametrize(

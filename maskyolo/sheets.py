@@ -1,4 +1,4 @@
-"""Contact sheets: the photos of each status of the ledger on one page, with their boxes, for the eye."""
+"""Contact sheets: many photos on one page, with their boxes, to look through."""
 
 from __future__ import annotations
 
@@ -6,70 +6,101 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import ImageError
 from maskyolo.images import read_image
 from maskyolo.labels import IGNORE_CLASS
 from maskyolo.ledger import STATUSES, LedgerRow
 
-__all__ = ["PAGE", "draw_sheet", "write_sheets"]
+__all__ = [
+    "COLUMNS",
+    "PAGE",
+    "TILE",
+    "Tile",
+    "class_color",
+    "draw_frame",
+    "draw_sheet",
+    "draw_tiles",
+    "fit_into",
+    "shorten",
+    "write_sheets",
+]
 
-#: Most photos on a page, and most pages of a status; of more photos, every n-th is shown.
+#: Maximum number of photos per page, and of pages per status; of more photos, every n-th is shown.
 PAGE = 100
 _PAGES = 5
-#: Name of the sheets of photos in which something is painted over.
-PAINTED = "painted"
-_COLUMNS = 10
-_TILE = 160
+#: Name of the sheets of photos in which something is blanked out.
+_BLANKED = "blanked"
+#: Photos per line, and the side in pixels of the square that each is fitted into.
+COLUMNS, TILE = 10, 160
 _TEXT = 28
-_COLOURS = {"with_mask": (0, 170, 60), "without_mask": (230, 30, 30)}
+_COLORS = ((0, 170, 60), (230, 30, 30))
+_OTHER_COLOR = (150, 150, 150)
+
+
+class Tile(NamedTuple):
+    """A photo on a contact sheet.
+
+    Attributes:
+        draw: returns the photo with a longer side of the given number of pixels, or raises
+            `ImageError`, in which case the tile stays empty.
+        lines: the two lines of text below it.
+    """
+
+    draw: Callable[[int], Image.Image]
+    lines: tuple[str, str]
 
 
 def write_sheets(
-    rows: Sequence[LedgerRow], picture: Callable[[LedgerRow], Path], folder: Path, workers: int = 2
+    rows: Sequence[LedgerRow],
+    image_of: Callable[[LedgerRow], Path],
+    folder: Path,
+    workers: int = 2,
 ) -> list[Path]:
-    """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on; `kept` on one page only.
+    """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on.
 
-    Photos of the set in which something is painted over are in `painted.png` and so on, too.
+    Photos that are `kept` get one page only. Photos of the set in which something is blanked out
+    are also in `blanked.png` and so on.
 
     Args:
         rows: the ledger.
-        picture: tells where a row's picture is.
-        folder: to write to; it is made.
-        workers: pages drawn at once.
+        image_of: returns the image file of a row.
+        folder: output folder; it is created.
+        workers: number of pages to draw in parallel.
+
+    Returns:
+        The files.
 
     Raises:
         OutputError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pages: dict[Path, Sequence[LedgerRow]] = {}
-    for name in (*STATUSES, PAINTED):
+    for name in (*STATUSES, _BLANKED):
         found = [
             row
             for row in rows
             if (
                 row.in_set and IGNORE_CLASS in row.classes
-                if name == PAINTED
+                if name == _BLANKED
                 else row.status == name
             )
         ]
-        most = PAGE if name == "kept" else PAGE * _PAGES
-        shown = (
-            [found[number * len(found) // most] for number in range(most)]
-            if len(found) > most
-            else found
-        )
-        for page in range(0, len(shown), PAGE):
-            pages[folder / (f"{name}-{page // PAGE + 1}.png" if page else f"{name}.png")] = shown[
-                page : page + PAGE
-            ]
+        limit = PAGE if name == "kept" else PAGE * _PAGES
+        if len(found) > limit:
+            found = [found[number * len(found) // limit] for number in range(limit)]
+        for start in range(0, len(found), PAGE):
+            suffix = f"-{start // PAGE + 1}" if start else ""
+            pages[folder / f"{name}{suffix}.png"] = found[start : start + PAGE]
 
     def write(path: Path) -> None:
         sheet = io.BytesIO()
-        draw_sheet([(picture(row), row) for row in pages[path]]).save(sheet, "PNG")
+        draw_sheet([(image_of(row), row) for row in pages[path]]).save(sheet, "PNG")
         write_atomic(path, sheet.getvalue())
 
     with ThreadPoolExecutor(workers) as pool:
@@ -78,43 +109,93 @@ def write_sheets(
 
 
 def draw_sheet(
-    photos: Sequence[tuple[Path, LedgerRow]], columns: int = _COLUMNS, tile: int = _TILE
+    photos: Sequence[tuple[Path, LedgerRow]], columns: int = COLUMNS, tile: int = TILE
 ) -> Image.Image:
-    """Draw photos side by side, each with its boxes (green with a mask, red without, grey painted over), its source and the reason.
+    """Draw photos side by side, each with its boxes, and its source and reason below.
+
+    Boxes are green with a mask, red without, and gray if blanked out.
 
     Args:
-        photos: where each picture is, and its row.
-        columns: photos in a line.
-        tile: sides of the square that each photo is fitted into, in pixels.
+        photos: the image file of each photo, and its row.
+        columns: photos per line.
+        tile: side of the square that each photo is fitted into, in pixels.
     """
-    columns = min(columns, len(photos))
-    sheet = Image.new("RGB", (columns * tile, -(-len(photos) // columns) * (tile + _TEXT)), "white")
+    tiles = []
+    for path, row in photos:
+
+        def draw(side: int, path: Path = path, row: LedgerRow = row) -> Image.Image:
+            return _draw_photo(path, row, side)
+
+        lines = shorten(row.source, tile, keep_end=True), shorten(row.reason, tile)
+        tiles.append(Tile(draw, lines))
+    return draw_tiles(tiles, columns, tile)
+
+
+def draw_tiles(tiles: Sequence[Tile], columns: int = COLUMNS, tile: int = TILE) -> Image.Image:
+    """Draw tiles side by side on a white page, each with its two lines of text.
+
+    Args:
+        tiles: the photos.
+        columns: photos per line.
+        tile: side of the square that each photo is fitted into, in pixels.
+    """
+    columns = max(1, min(columns, len(tiles)))
+    lines = max(1, -(-len(tiles) // columns))
+    sheet = Image.new("RGB", (columns * tile, lines * (tile + _TEXT)), "white")
     draw = ImageDraw.Draw(sheet)
-    room = tile // 6  # characters of a line
     font = ImageFont.load_default(10)
-    for number, (path, row) in enumerate(photos):
+    for number, one in enumerate(tiles):
         left, top = number % columns * tile, number // columns * (tile + _TEXT)
         try:
-            sheet.paste(_thumbnail(path, row, tile - 4), (left + 2, top + 2))
+            sheet.paste(one.draw(tile - 4), (left + 2, top + 2))
         except ImageError:
-            draw.rectangle((left + 2, top + 2, left + tile - 3, top + tile - 3), outline="grey")
-        for line, text in enumerate((row.source, row.reason)):
-            if len(text) > room:
-                text = text[: room - 1] + "…" if line else "…" + text[1 - room :]
+            draw.rectangle((left + 2, top + 2, left + tile - 3, top + tile - 3), outline="gray")
+        for line, text in enumerate(one.lines):
             draw.text((left + 2, top + tile + 13 * line), text, fill="black", font=font)
     return sheet
 
 
-def _thumbnail(path: Path, row: LedgerRow, side: int) -> Image.Image:
-    if not path.is_file():  # a named pipe would wait for its writer for ever
-        raise ImageError(f"cannot draw {path}: it is not a file; remove it")
-    image = Image.fromarray(read_image(path)[:, :, ::-1])
+def shorten(text: str, tile: int, keep_end: bool = False) -> str:
+    """Return the text, cut with an ellipsis to what fits below a tile of so many pixels."""
+    room = tile // 6
+    if len(text) <= room:
+        return text
+    return "…" + text[1 - room :] if keep_end else text[: room - 1] + "…"
+
+
+def fit_into(image: Image.Image, side: int) -> tuple[Image.Image, float]:
+    """Return the image scaled to a longer side of so many pixels, and the scale."""
     scale = side / max(image.size)
-    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size), scale
+
+
+def draw_frame(
+    draw: ImageDraw.ImageDraw,
+    box: Sequence[float],
+    color: tuple[int, int, int],
+    margin: float = 0,
+) -> None:
+    """Draw the frame of an xyxy box, `margin` pixels outside of it; the box may have no area."""
+    x1, y1, x2, y2 = box
+    draw.rectangle(
+        (x1 - margin, y1 - margin, max(x1, x2) + margin, max(y1, y2) + margin),
+        outline=color,
+        width=2,
+    )
+
+
+def class_color(class_id: int) -> tuple[int, int, int]:
+    """Return the RGB color of a class's boxes: green, red, and gray for all but the usual two."""
+    return _COLORS[class_id] if 0 <= class_id < len(_COLORS) else _OTHER_COLOR
+
+
+def _draw_photo(path: Path, row: LedgerRow, side: int) -> Image.Image:
+    if not path.is_file():  # reading a named pipe would wait forever for its writer
+        raise ImageError(f"cannot draw {path}: it is not a file", "remove it")
+    small, scale = fit_into(Image.fromarray(read_image(path)[:, :, ::-1]), side)
     draw = ImageDraw.Draw(small)
     for box, name in zip(row.boxes, row.classes or [""] * len(row.boxes), strict=True):
-        x1, y1, x2, y2 = (value * scale for value in box)
-        draw.rectangle(
-            (x1, y1, max(x1, x2), max(y1, y2)), outline=_COLOURS.get(name, (150, 150, 150)), width=2
-        )
+        class_id = CLASS_NAMES.index(name) if name in CLASS_NAMES else -1
+        draw_frame(draw, [value * scale for value in box], class_color(class_id))
     return small

@@ -134,14 +134,18 @@ def detect(
             "use a video, camera or stream, or omit --track",
         )
     detector = _load(model, chosen, sources) if isinstance(model, (str, Path)) else model
-    two_stage = chosen.pipeline is Pipeline.TWO_STAGE and isinstance(detector, TwoStageDetector)
-    if chosen.blur and two_stage:
+    if (
+        chosen.blur
+        and chosen.pipeline is Pipeline.TWO_STAGE
+        and isinstance(detector, TwoStageDetector)
+    ):
         detector.tell_scores = True
     recorded = _recorded(chosen, source, model, detector)
     summary = Summary() if summary is None else summary
     summary.people = counting if chosen.tracks else None
-    known = isinstance(detector, (YoloDetector, TwoStageDetector))
-    summary.network = detector.description if known else ""
+    summary.network = (
+        detector.description if isinstance(detector, (YoloDetector, TwoStageDetector)) else ""
+    )
     if chosen.slice_size is not None:
         detector = SlicedDetector(detector, chosen.slice_size)
     run = _Run(

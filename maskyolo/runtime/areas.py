@@ -158,7 +158,8 @@ def _fitted(
     """Return points in pixels, int64 (n, 2)."""
     fractions = all(0 <= value <= 1 for point in points for value in point)
     scaled: npt.NDArray[Any] = np.array(points) * ((width, height) if fractions else 1)
-    return np.rint(scaled).astype(np.int64)
+    fitted: npt.NDArray[np.int64] = np.rint(scaled).astype(np.int64)
+    return fitted
 
 
 def _contains_pixels(polygon: npt.NDArray[np.int64], width: int, height: int) -> bool:

@@ -1,4 +1,4 @@
-"""Clips made on the spot, whose frames can be told apart by their grey."""
+"""Video clips for tests, whose frames can be told apart by their gray level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def make_clip(
     rate: Fraction = Fraction(25),
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a clip of `size` (width, height); frame i is grey 10 * i (below 250), its lower half noise so that it fills some bytes."""
+    """Write a clip of `size` (width, height).
+
+    The upper half of frame i is gray 10 * i (modulo 250); the lower half is noise, so that the file
+    has a realistic size.
+    """
     noise = np.random.default_rng(0)
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(
@@ -32,7 +36,7 @@ def make_clip(
 
 
 def probe(path: Path) -> tuple[int, Fraction, tuple[int, int]]:
-    """Decode a whole clip; return its number of frames, their rate and (width, height)."""
+    """Decode a whole clip; return its number of frames, its frame rate and (width, height)."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         count = sum(1 for _ in container.decode(stream))

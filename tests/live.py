@@ -1,4 +1,7 @@
-"""Cameras on loopback that send numbered frames when they are told to: MJPEG over HTTP, RTSP, and one in place of OpenCV's."""
+"""Cameras on loopback that send numbered frames on command.
+
+There is MJPEG over HTTP, RTSP, and a stand-in for OpenCV's cameras.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +23,25 @@ from maskyolo.images import ImageArray, read_image
 
 BITS = 16
 
-#: Frames that a camera sends of itself as soon as somebody is there.
+#: Number of frames that a camera sends by itself as soon as a client connects.
 FIRST = 10
 
 RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Return as soon as a condition holds; fail when it does not come."""
+    """Return as soon as a condition holds; fail if it does not within so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it never came"
+        assert time.monotonic() < end, "the condition never held"
         time.sleep(0.002)
 
 
 def stamp(image: ImageArray, number: int) -> ImageArray:
-    """Write a number into the top of a picture as a bar code, lowest bit on the left, so that no encoder can hide it."""
+    """Write a number into the top of an image as a bar code that survives encoding.
+
+    The lowest bit is on the left.
+    """
     width = image.shape[1] // BITS
     for bit in range(BITS):
         image[: image.shape[0] // 8, bit * width : (bit + 1) * width] = 255 * (number >> bit & 1)
@@ -43,7 +49,7 @@ def stamp(image: ImageArray, number: int) -> ImageArray:
 
 
 def number_of(image: ImageArray) -> int:
-    """Read the number that `stamp` has written."""
+    """Read the number that `stamp` wrote."""
     width = image.shape[1] // BITS
     return sum(
         int(image[image.shape[0] // 16, bit * width + width // 2].mean() > 128) << bit
@@ -52,11 +58,11 @@ def number_of(image: ImageArray) -> int:
 
 
 class Mjpeg:
-    """An MJPEG server: a photo of the samples, over and over, with the number of each frame.
+    """An MJPEG server that repeats a sample photo, with the number of each frame.
 
     Attributes:
-        sent: frames that were given out so far; the next one has this number.
-        delay: newest frames that may stay behind in the decoder until more come.
+        sent: number of frames sent so far; the next one has this number.
+        delay: number of frames that may stay in the decoder until more arrive.
     """
 
     def __init__(self, photo: Path) -> None:
@@ -80,7 +86,7 @@ class Mjpeg:
         return len(self._frames)
 
     def send(self, count: int, size: tuple[int, int] | None = None) -> None:
-        """Give out some frames, from here on of another size if one is given."""
+        """Send some frames; `size` (width, height) applies to these and later ones."""
         self._size = size or self._size
         for _ in range(count):
             frame = stamp(np.asarray(cv2.resize(self._photo, self._size), np.uint8), self.sent)
@@ -89,7 +95,7 @@ class Mjpeg:
                 self._changed.notify_all()
 
     def die(self) -> None:
-        """Break off in the middle of a frame, and listen no more."""
+        """Break off in the middle of a frame, and stop listening."""
         assert self._server
         with self._changed:
             self._broken = self._frames[-1][:3000]
@@ -99,7 +105,10 @@ class Mjpeg:
         until(lambda: not self._connections)
 
     def start(self, port: int | None = None) -> None:
-        """Listen, on the same port as before; who connects gets the frames from now on, some at once."""
+        """Listen, by default on the previous port.
+
+        A client gets the frames from now on, the first ones immediately.
+        """
         camera, self._broken, self._begin = self, None, self.sent
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -138,9 +147,8 @@ class Mjpeg:
                     )
                     client.wfile.write(head + frame + b"\r\n" * (not broken))
                 place += len(frames)
-                if (
-                    broken or select.select([client.connection], [], [], 0)[0]
-                ):  # a client says no more unless it leaves
+                # a client only becomes readable when it disconnects
+                if broken or select.select([client.connection], [], [], 0)[0]:
                     return
         except OSError:
             pass
@@ -150,7 +158,10 @@ class Mjpeg:
 
 
 class Rtsp:
-    """An RTSP server with H.264, as a process of its own with GStreamer (Debian: gir1.2-gst-rtsp-server-1.0, see `missing`)."""
+    """An RTSP server with H.264, in its own process with GStreamer.
+
+    Debian: gir1.2-gst-rtsp-server-1.0; see `missing`.
+    """
 
     def __init__(self) -> None:
         self.sent, self.port, self.delay = 0, 0, 1
@@ -159,10 +170,16 @@ class Rtsp:
     @staticmethod
     @functools.cache
     def missing() -> str:
-        """Return why it cannot run here, or nothing."""
-        wanted = "for name in ('appsrc', 'x264enc', 'rtph264pay'): assert Gst.ElementFactory.find(name), name"
-        versions = "gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')"
-        code = f"import gi; {versions}; from gi.repository import Gst, GstRtspServer; Gst.init(None)\n{wanted}"
+        """Return why it cannot run here, or an empty string."""
+        code = """
+import gi
+gi.require_version('Gst', '1.0')
+gi.require_version('GstRtspServer', '1.0')
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+for name in ('appsrc', 'x264enc', 'rtph264pay'):
+    assert Gst.ElementFactory.find(name), name
+"""
         python = shutil.which("python3", path="/usr/bin")
         if (
             python is None
@@ -170,8 +187,12 @@ class Rtsp:
                 [python, "-c", code], capture_output=True, timeout=60, check=False
             ).returncode
         ):
-            packages = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
-            return f"needs the system's Python with GStreamer's RTSP server (Debian: apt-get install {packages})"
+            plugins = " ".join(f"gstreamer1.0-plugins-{kind}" for kind in ("base", "good", "ugly"))
+            packages = f"python3-gi gir1.2-gst-rtsp-server-1.0 {plugins}"
+            return (
+                "needs the system's Python with GStreamer's RTSP server "
+                f"(Debian: apt-get install {packages})"
+            )
         return ""
 
     @property
@@ -179,19 +200,22 @@ class Rtsp:
         return f"rtsp://127.0.0.1:{self.port}/live"
 
     def send(self, count: int, size: tuple[int, int] | None = None) -> None:
-        """Give out some frames, from here on of another size if one is given."""
+        """Send some frames; `size` (width, height) applies to these and later ones."""
         for line in ["{}x{}".format(*size)] if size else []:
             self._say(line)
         self._say(str(count))
         self.sent += count
 
     def die(self) -> None:
-        """Be killed."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
 
     def start(self) -> None:
-        """Listen, on the same port as before, and number frames on; who connects gets some at once."""
+        """Listen, on the same port as before, and continue the numbering.
+
+        A client gets the first frames immediately.
+        """
         command = ["/usr/bin/python3", str(RTSP_SERVER), str(self.port), str(self.sent), str(FIRST)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -207,7 +231,7 @@ class Rtsp:
 
 
 class Webcam:
-    """A camera in place of `cv2.VideoCapture`, which is told what to send in the same way."""
+    """A stand-in for `cv2.VideoCapture` that sends frames on command, like the others."""
 
     def __init__(self) -> None:
         self.sent, self.url, self.delay = 0, "0", 0
@@ -220,7 +244,7 @@ class Webcam:
         return self
 
     def send(self, count: int, size: tuple[int, int] | None = None) -> None:
-        """Give out some frames, from here on of another size if one is given."""
+        """Send some frames; `size` (width, height) applies to these and later ones."""
         self._size = size or self._size
         with self._changed:
             for _ in range(count):
@@ -231,13 +255,13 @@ class Webcam:
             self._changed.notify_all()
 
     def die(self) -> None:
-        """Be unplugged."""
+        """Unplug the camera."""
         with self._changed:
             self._there = False
             self._changed.notify_all()
 
     def start(self) -> None:
-        """Be plugged in again."""
+        """Plug the camera in again."""
         self._there, self._waiting = True, []
         self.send(FIRST)
 

@@ -1,8 +1,9 @@
-"""An RTSP server on loopback, run with the system's Python as it needs GStreamer's bindings; it sends what it is told to.
+"""An RTSP server on loopback that sends frames on command.
 
-Each line on standard input is a command: a number N sends N frames, `WIDTHxHEIGHT` changes the size. Each frame is its number as
-a bar code (see `live.stamp`). `python rtsp_server.py PORT NUMBER FIRST` begins with this number, sends FIRST frames to the first client,
-and prints its port when it listens.
+It runs in the system's Python, because it needs GStreamer's bindings. Each line on standard input
+is a command: a number N sends N frames, and `WIDTHxHEIGHT` changes the size. Each frame shows its
+number as a bar code (see `live.stamp`). `python rtsp_server.py PORT NUMBER FIRST` starts with this
+number, sends FIRST frames to the first client, and prints its port when it is listening.
 """
 
 import sys
@@ -19,7 +20,7 @@ Gst.init(None)
 
 
 class Sender:
-    """Numbers frames and gives them to the pipeline of whoever is connected."""
+    """Numbers frames and passes them to the pipeline of the connected client."""
 
     def __init__(self):
         self.source, self.number, self.size = None, int(sys.argv[2]), (320, 240)
@@ -63,7 +64,8 @@ sender, loop = Sender(), GLib.MainLoop()
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(
     "( appsrc name=source is-live=true format=time do-timestamp=true"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 pass=quant quantizer=20 threads=1"
+    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10"
+    " pass=quant quantizer=20 threads=1"
     " ! rtph264pay name=pay0 config-interval=-1 )"
 )
 factory.set_shared(True)

@@ -1,4 +1,4 @@
-"""An alert reaches its command or address once, and never holds up or ends a run."""
+"""An alert reaches its command or address once, and never delays or ends a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def python(code: str, *arguments: str) -> str:
 
 
 def keep(path: Path) -> str:
-    """Return a command that adds its input, which is a line, to a file."""
+    """Return a command that appends its input to a file."""
     return python("import sys; open(sys.argv[1], 'a').write(sys.stdin.read())", str(path))
 
 
@@ -36,7 +36,7 @@ def failures() -> list[MaskyoloError]:
     return []
 
 
-def test_the_command_has_the_event_on_its_input(
+def test_the_command_gets_the_event_on_its_input(
     tmp_path: Path, failures: list[MaskyoloError]
 ) -> None:
     alerts = Alerts(keep(tmp_path / "it; $HOME 'is' no shell"), None, failures.append)
@@ -59,8 +59,10 @@ def test_the_command_has_the_event_on_its_input(
     assert failures == []
 
 
-def test_frames_go_on_while_a_command_runs(tmp_path: Path, failures: list[MaskyoloError]) -> None:
-    """The command reads a pipe that this test writes to only after the alert was handed on."""
+def test_frames_continue_while_a_command_runs(
+    tmp_path: Path, failures: list[MaskyoloError]
+) -> None:
+    """The command reads a pipe that this test only writes to after the alert was forwarded."""
     os.mkfifo(tmp_path / "pipe")
     copy = python(
         "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read())",
@@ -74,17 +76,17 @@ def test_frames_go_on_while_a_command_runs(tmp_path: Path, failures: list[Maskyo
     assert (tmp_path / "done").read_text() == "go on"
 
 
-def test_a_failing_command_is_told_once(failures: list[MaskyoloError]) -> None:
-    alerts = Alerts(python("import sys; sys.exit('the bell is broken')"), None, failures.append)
+def test_a_failing_command_is_reported_once(failures: list[MaskyoloError]) -> None:
+    alerts = Alerts(python("import sys; sys.exit('the alarm is broken')"), None, failures.append)
     for _ in range(3):
         alerts(ALERT)
         alerts.finish()
     assert len(failures) == 1
-    assert "exited with 1 (the bell is broken)" in str(failures[0])
+    assert "exited with 1 (the alarm is broken)" in str(failures[0])
     assert "\n" not in str(failures[0])
 
 
-def test_no_more_than_some_at_once(
+def test_the_number_of_alerts_in_progress_is_limited(
     tmp_path: Path, failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maskyolo.alerts.MAX_ALERTS", 1)
@@ -96,21 +98,21 @@ def test_no_more_than_some_at_once(
     )
     for _ in range(3):
         alerts(ALERT)
-    (tmp_path / "pipe").write_text("go on")  # would wait for ever if nothing were running
+    (tmp_path / "pipe").write_text("go on")  # would block if nothing were running
     alerts.finish()
     assert len(failures) == 1
     assert "still in progress" in str(failures[0])
 
 
 @pytest.mark.parametrize("command", ["", "no-such-program-here --x", "'unclosed"])
-def test_a_command_that_cannot_run_is_told_before_the_run(
+def test_a_command_that_cannot_run_is_an_error_before_the_run(
     command: str, failures: list[MaskyoloError]
 ) -> None:
     with pytest.raises(MaskyoloError, match="--alert-cmd"):
         Alerts(command, None, failures.append)
 
 
-def test_of_a_command_only_the_program_is_stored_and_told(failures: list[MaskyoloError]) -> None:
+def test_only_the_program_of_a_command_is_stored_and_shown(failures: list[MaskyoloError]) -> None:
     assert (
         display_command(f"{sys.executable} -H 'Authorization: secret'") == f"{sys.executable} ***"
     )
@@ -157,7 +159,7 @@ def test_the_event_is_posted(hook: tuple[type[Hook], str], failures: list[Maskyo
     assert failures == []
 
 
-def test_a_name_and_password_in_the_address_log_in(
+def test_a_name_and_password_in_the_address_are_sent_as_login(
     hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
@@ -170,18 +172,21 @@ def test_a_name_and_password_in_the_address_log_in(
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook/sec ret", "http://127.0.0.1:secret/hook"])
-def test_an_address_that_cannot_be_is_told_without_its_secret(
+def test_an_invalid_address_is_reported_without_its_secret(
     url: str, failures: list[MaskyoloError]
 ) -> None:
     alerts = Alerts(None, url, failures.append)
     alerts(ALERT)
     alerts.finish()
     assert [str(failure) for failure in failures] == [
-        "an alert was not delivered: --alert-url 127.0.0.1: not a valid address; further failures are not reported"
+        (
+            "an alert was not delivered: --alert-url 127.0.0.1: not a valid address; "
+            "further failures are not reported"
+        )
     ]
 
 
-def test_an_address_that_refuses_is_told_once_without_its_secret(
+def test_an_address_that_refuses_is_reported_once_without_its_secret(
     hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
@@ -197,7 +202,7 @@ def test_an_address_that_refuses_is_told_once_without_its_secret(
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_and_not_followed(
+def test_a_redirect_is_reported_and_not_followed(
     code: int, hook: tuple[type[Hook], str], failures: list[MaskyoloError]
 ) -> None:
     handler, url = hook
@@ -217,11 +222,14 @@ def test_a_redirect_is_told_and_not_followed(
     assert gone == handler.seen == []
     reason = f"it redirects ({code}), use the address that it redirects to"
     assert [str(failure) for failure in failures] == [
-        f"an alert was not delivered: --alert-url 127.0.0.1: {reason}; further failures are not reported"
+        (
+            f"an alert was not delivered: --alert-url 127.0.0.1: {reason}; "
+            "further failures are not reported"
+        )
     ]
 
 
-def test_an_address_where_nobody_listens_is_told(failures: list[MaskyoloError]) -> None:
+def test_an_address_without_a_server_is_reported(failures: list[MaskyoloError]) -> None:
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
         port = server.server_port
     alerts = Alerts(None, f"http://127.0.0.1:{port}/", failures.append)
@@ -238,7 +246,7 @@ def test_only_web_addresses_are_posted_to(url: str, failures: list[MaskyoloError
         Alerts(None, url, failures.append)
 
 
-def test_of_an_address_only_the_host_is_shown() -> None:
+def test_only_the_host_of_an_address_is_shown() -> None:
     assert (
         display_host("https://user:word@hooks.example.org:8443/T00/secret?x=1")
         == "hooks.example.org"

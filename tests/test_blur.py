@@ -1,4 +1,4 @@
-"""What is hidden is gone: from every picture, crop and video that is written, and from what is yielded."""
+"""Blurred faces are gone from every image, crop and video written, and from yielded frames."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from maskyolo.sources import Frame
 
 BOX = (60, 40, 140, 120)
 FACE = (slice(40, 120), slice(60, 140))
-INNER = (slice(60, 116), slice(66, 134))  # no line and no label is drawn there
+INNER = (slice(60, 116), slice(66, 134))  # no line or label is drawn there
 
 
 @pytest.fixture
 def noise() -> ImageArray:
-    """A picture of coarse noise, which survives the compression of a video."""
+    """An image of coarse noise, which survives the compression of a video."""
     cells = np.random.default_rng(0).integers(0, 256, (40, 50, 3))
     return cells.repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
 
@@ -46,7 +46,7 @@ def distance(a: ImageArray, b: ImageArray) -> float:
     return float(np.abs(a.astype(float) - b).mean())
 
 
-def test_a_few_colours_are_left_of_a_face_and_the_rest_is_as_it_was(noise: ImageArray) -> None:
+def test_a_blurred_face_has_few_colors_and_the_rest_is_unchanged(noise: ImageArray) -> None:
     before = noise.copy()
     hidden = pixelate(noise, [BOX])
     assert (noise == before).all()
@@ -57,7 +57,7 @@ def test_a_few_colours_are_left_of_a_face_and_the_rest_is_as_it_was(noise: Image
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 9, 30])
-def test_small_faces_keep_no_pixel_either(noise: ImageArray, side: int) -> None:
+def test_small_faces_are_blurred_too(noise: ImageArray, side: int) -> None:
     fine = np.random.default_rng(1).integers(0, 256, noise.shape).astype(np.uint8)
     hidden = pixelate(fine, [(50, 50, 50 + side, 50 + side)])[50 : 50 + side, 50 : 50 + side]
     cells = len(np.unique(hidden.reshape(-1, 3), axis=0))
@@ -65,7 +65,7 @@ def test_small_faces_keep_no_pixel_either(noise: ImageArray, side: int) -> None:
     assert cells < side**2 or side == 1
 
 
-def test_boxes_over_the_edge_or_without_an_area(noise: ImageArray) -> None:
+def test_boxes_beyond_the_edge_or_without_area(noise: ImageArray) -> None:
     hidden = pixelate(
         noise, [(-20, -20, 30, 30), (190, 150, 300, 300), (500, 500, 600, 600), (50, 50, 50, 50)]
     )
@@ -74,7 +74,7 @@ def test_boxes_over_the_edge_or_without_an_area(noise: ImageArray) -> None:
     assert (pixelate(noise, []) == noise).all()
 
 
-def test_pictures_crops_and_video_have_no_face(noise: ImageArray, tmp_path: Path) -> None:
+def test_images_crops_and_videos_show_no_face(noise: ImageArray, tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for name in ("a.png", "b.jpg"):
@@ -94,19 +94,19 @@ def test_pictures_crops_and_video_have_no_face(noise: ImageArray, tmp_path: Path
     hidden = pixelate(noise, [BOX])
     written = [read_image(tmp_path / "predict" / name) for name in ("a.png", "b.jpg")]
     with av.open(str(tmp_path / "predict" / "c.mp4")) as container:
-        written += [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)]
+        written += [image.to_ndarray(format="bgr24") for image in container.decode(video=0)]
     assert len(written) == len(yielded) == 7
     for image in written + yielded:
         assert distance(image[INNER], hidden[INNER]) < 12
         assert distance(image[INNER], noise[INNER]) > 40
-        assert distance(image[150:, 160:], noise[150:, 160:]) < 30  # the rest can still be seen
+        assert distance(image[150:, 160:], noise[150:, 160:]) < 30  # the rest is still visible
     crops = [read_image(path) for path in (tmp_path / "predict" / "crops").rglob("*.jpg")]
     assert len(crops) == 7
     assert all(distance(crop, noise[FACE]) > 40 for crop in crops)
 
 
 def test_without_blur_the_same_files_show_the_face(noise: ImageArray, tmp_path: Path) -> None:
-    """The test above would hold for an empty picture as well."""
+    """Guards the test above, which an empty image would pass too."""
     write_image(tmp_path / "a.png", noise)
     list(detect(tmp_path / "a.png", model=found, save=True, project=tmp_path / "out"))
     assert distance(read_image(tmp_path / "out" / "predict" / "a.png")[INNER], noise[INNER]) == 0
@@ -126,27 +126,27 @@ def test_a_face_that_is_missed_for_a_moment_stays_hidden(noise: ImageArray) -> N
     assert (step(5.1, there=False, source="b.mp4") == noise).all()
 
 
-def test_unsure_faces_are_hidden_but_not_reported(samples: Path, tmp_path: Path) -> None:
+def test_faces_of_low_confidence_are_hidden_but_not_reported(samples: Path, tmp_path: Path) -> None:
     def report(**settings: bool) -> tuple[ImageArray, sv.Detections]:
         ((image, detections),) = detect(samples / "plaza.jpg", conf=0.9, **settings)  # type: ignore[arg-type]
         return image, detections
 
-    (plain, sure), (hidden, same) = report(), report(blur=True)
-    assert len(sure) == len(same)
+    (plain, confident), (hidden, same) = report(), report(blur=True)
+    assert len(confident) == len(same)
     assert (hidden != plain).any()
 
 
-def test_what_is_not_reported_is_hidden_all_the_same(samples: Path) -> None:
-    def look(**settings: object) -> tuple[ImageArray, sv.Detections]:
+def test_faces_beyond_max_det_are_hidden_but_not_reported(samples: Path) -> None:
+    def run(**settings: object) -> tuple[ImageArray, sv.Detections]:
         ((image, detections),) = detect(samples / "plaza.jpg", precision="fp32", **settings)  # type: ignore[arg-type]
         return image, detections
 
-    (hidden, found), (few, best) = look(blur=True), look(blur=True, max_det=1)
+    (hidden, found), (few, best) = run(blur=True), run(blur=True, max_det=1)
     assert len(found) > len(best) == 1
     assert (few == hidden).all()
 
 
-def test_two_stages_hide_faces_of_a_low_score_and_do_not_report_them(
+def test_two_stages_hide_faces_of_low_score_and_do_not_report_them(
     noise: ImageArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(
@@ -174,7 +174,7 @@ def test_two_stages_hide_faces_of_a_low_score_and_do_not_report_them(
     assert len(reported) == 1
 
 
-def test_stats_only_writes_no_picture(noise: ImageArray, tmp_path: Path) -> None:
+def test_stats_only_writes_no_image(noise: ImageArray, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", noise)
     list(
         detect(
@@ -198,7 +198,7 @@ def test_stats_only_writes_no_picture(noise: ImageArray, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("setting", ["save", "save_crop"])
-def test_stats_only_refuses_pictures(noise: ImageArray, tmp_path: Path, setting: str) -> None:
+def test_stats_only_refuses_to_save_images(noise: ImageArray, tmp_path: Path, setting: str) -> None:
     write_image(tmp_path / "a.png", noise)
     with pytest.raises(MaskyoloError, match="--stats-only"):
         detect(tmp_path / "a.png", model=found, stats_only=True, **{setting: True})  # type: ignore[arg-type]

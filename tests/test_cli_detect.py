@@ -1,4 +1,4 @@
-"""`maskyolo detect` as it is typed: exit codes, what it prints, Ctrl-C."""
+"""`maskyolo detect` on the command line: exit codes, output, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from maskyolo.cli import main
 
 
 def call(*words: str | Path) -> int:
-    """Run the command in this process; return its exit code."""
+    """Run the command in this process and return its exit code."""
     with pytest.raises(SystemExit) as end:
         main(["detect", *map(str, words)])
     return int(end.value.code or 0)
 
 
-def test_pictures_are_drawn_by_default_and_the_folder_is_printed_last(
+def test_annotated_images_are_saved_by_default_and_the_folder_is_printed_last(
     samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
@@ -81,10 +81,18 @@ def test_without_save_there_is_no_folder(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_bad_file_in_a_batch_is_told_and_only_strict_makes_it_fail(
+def test_stats_only_saves_no_image_although_saving_is_the_default(
+    samples: Path, tmp_path: Path
+) -> None:
+    assert call("--source", samples / "portrait.jpg", "--stats-only", "--project", tmp_path) == 0
+    written = sorted(path.name for path in (tmp_path / "predict").iterdir())
+    assert written == ["args.yaml", "counts.json"]
+
+
+def test_a_bad_file_in_a_batch_is_reported_and_fails_only_with_strict(
     samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
     (tmp_path / "good.jpg").write_bytes((samples / "portrait.jpg").read_bytes())
     assert call("--source", tmp_path, "--no-save") == 0
     assert "bad.jpg" in capsys.readouterr().err
@@ -107,7 +115,7 @@ def test_a_bad_file_in_a_batch_is_told_and_only_strict_makes_it_fail(
     ],
     ids=" ".join,
 )
-def test_a_users_error_is_one_line_and_exit_one(
+def test_a_users_error_is_one_line_and_exit_code_1(
     words: list[str],
     samples: Path,
     tmp_path: Path,
@@ -129,7 +137,7 @@ def test_a_users_error_is_one_line_and_exit_one(
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_wrong_usage_is_exit_two(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert call() == 2
     assert call("--source", "x.jpg", "--conf", "7") == 2
     assert "--source" in capsys.readouterr().err
@@ -137,7 +145,7 @@ def test_wrong_usage_is_exit_two(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_ctrl_c_closes_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_completes_all_outputs(tmp_path: Path, number: signal.Signals) -> None:
     clip = make_clip(tmp_path / "c.mp4", frames=2000)
     json_file = tmp_path / "out.jsonl"
     words = [

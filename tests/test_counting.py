@@ -1,4 +1,4 @@
-"""People are counted once each, by what they wear; zones, lines, events and alerts say what happens to them."""
+"""Each person is counted once, by class; zones, lines, events and alerts follow people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZE = (200, 100)
 
 
 def result(index: int, *people: tuple[int, float, float, int], source: str = "a.mp4") -> Result:
-    """Return a frame with people as (track, x, y of the middle of the face, class)."""
+    """Return a frame with people as (track, x and y of the face's center, class)."""
     class_ids = np.array([person[3] for person in people], np.int64)
     found = sv.Detections(
         np.array([(x - 5, y - 5, x + 5, y + 5) for _, x, y, _ in people], np.float32).reshape(
@@ -38,8 +38,8 @@ def result(index: int, *people: tuple[int, float, float, int], source: str = "a.
         tracker_id=np.array([person[0] for person in people], np.int64),
         data={"class_name": np.array(CLASS_NAMES)[class_ids]},
     )
-    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-    return Result(Frame(picture, source, index, index / RATE, "video", Fraction(RATE)), found)
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    return Result(Frame(image, source, index, index / RATE, "video", Fraction(RATE)), found)
 
 
 def run(
@@ -47,16 +47,16 @@ def run(
     seconds: float,
     people: Callable[[float], list[tuple[int, float, float, int]]],
 ) -> list[tuple[str, int, float]]:
-    """Count a video in which `people` are at each time; return the events as (event, track, time)."""
-    told: list[Event] = []
-    counting.listeners.append(told.append)
+    """Count a video with these `people` at each time; return events as (event, track, time)."""
+    reported: list[Event] = []
+    counting.listeners.append(reported.append)
     for index in range(round(seconds * RATE)):
         counting.write(result(index, *people(index / RATE)))
     counting.close()
-    return [(event.event, event.track_id, event.time) for event in told]
+    return [(event.event, event.track_id, event.time) for event in reported]
 
 
-def test_everyone_counts_once_by_what_they_wear() -> None:
+def test_each_person_is_counted_once_by_class() -> None:
     counting = Counting()
     events = run(
         counting,
@@ -85,7 +85,7 @@ def test_everyone_counts_once_by_what_they_wear() -> None:
     )
 
 
-def test_a_face_of_a_moment_is_no_person() -> None:
+def test_a_face_seen_briefly_is_not_a_person() -> None:
     counting = Counting()
     assert run(counting, 5, lambda time: [(1, 20, 50, WITH)] if time < 0.8 * SETTLED else []) == []
     assert counting.people() == {}
@@ -101,7 +101,7 @@ def test_a_track_ends_when_it_was_last_seen_and_not_in_a_gap() -> None:
     assert [event for event in events if event[0] != "appears"] == [("ends", 1, 3.9)]
 
 
-def test_those_who_end_together_are_told_in_the_order_of_their_last_sights() -> None:
+def test_tracks_that_end_together_are_reported_in_the_order_they_were_last_seen() -> None:
     events = run(
         Counting(),
         5,
@@ -116,7 +116,7 @@ def test_those_who_end_together_are_told_in_the_order_of_their_last_sights() -> 
     ]
 
 
-def test_what_is_not_tracked_has_no_people_but_numbers(tmp_path: Path) -> None:
+def test_without_tracks_only_detections_are_counted(tmp_path: Path) -> None:
     counting = Counting()
     counting.path = tmp_path / "counts.json"
     found = result(0, (1, 20, 50, WITH), (2, 50, 50, WITHOUT))
@@ -130,13 +130,13 @@ def test_what_is_not_tracked_has_no_people_but_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zone", ["100,0,200,0,200,100,100,100", "0.5, 0, 1, 0, 1, 1, 0.5, 1"])
-def test_with_a_zone_only_who_is_in_it_counts(zone: str) -> None:
+def test_with_a_zone_only_people_in_it_are_counted(zone: str) -> None:
     counting = Counting(zone=zone, alert_after=1)
     events = run(
         counting,
         8,
         lambda time: [
-            (1, 20, 50, WITHOUT),  # never in it, as a picture on the wall
+            (1, 20, 50, WITHOUT),  # never in it, like a poster on the wall
             (2, 50 if time < 2 or time >= 6 else 150, 50, WITHOUT),
         ],
     )
@@ -152,7 +152,7 @@ def test_with_a_zone_only_who_is_in_it_counts(zone: str) -> None:
     }
 
 
-def test_a_mask_that_is_put_on_outside_of_the_zone_counts_on_return() -> None:
+def test_a_mask_put_on_outside_the_zone_is_counted_on_return() -> None:
     counting = Counting(zone="100,0,200,0,200,100,100,100")
     run(
         counting,
@@ -163,8 +163,8 @@ def test_a_mask_that_is_put_on_outside_of_the_zone_counts_on_return() -> None:
 
 
 @pytest.mark.parametrize(("line", "way"), [("100,100,100,0", "out"), ("0.5,0,0.5,1", "in")])
-def test_who_crosses_the_line_counts_in_the_direction_of_the_line(line: str, way: str) -> None:
-    """From the left to the right: from the line's start on, one comes from its left or goes to it."""
+def test_crossing_the_line_is_counted_in_its_direction(line: str, way: str) -> None:
+    """People walk from left to right; which way is `in` depends on the line's direction."""
     counting = Counting(line=line)
     events = run(
         counting, 8, lambda time: [(1, 20 + 20 * time, 50, WITHOUT), (2, 20 + 5 * time, 20, WITH)]
@@ -180,7 +180,7 @@ def test_who_crosses_the_line_counts_in_the_direction_of_the_line(line: str, way
     assert f"{way} 0 with_mask, 1 without_mask" in counting.summary()
 
 
-def test_a_face_that_is_not_found_while_it_crosses_counts_all_the_same() -> None:
+def test_a_face_that_is_missed_while_it_crosses_is_still_counted() -> None:
     counting = Counting(line="100,100,100,0")
     events = run(
         counting, 8, lambda time: [] if 3.5 < time < 4.5 else [(1, 20 + 20 * time, 50, WITHOUT)]
@@ -188,7 +188,7 @@ def test_a_face_that_is_not_found_while_it_crosses_counts_all_the_same() -> None
     assert [event[0] for event in events if event[0].startswith("crosses")] == ["crosses_out"]
 
 
-def test_one_alert_a_stay_without_a_mask() -> None:
+def test_one_alert_per_period_without_a_mask() -> None:
     def people(time: float) -> list[tuple[int, float, float, int]]:
         return [
             (1, 20, 50, WITH if 10 <= time < 12 else WITHOUT),
@@ -204,7 +204,7 @@ def test_one_alert_a_stay_without_a_mask() -> None:
     assert not [event for event in run(Counting(), 20, people) if event[0] == "alert"]
 
 
-def test_sources_are_counted_apart_and_together() -> None:
+def test_sources_are_counted_separately_and_together() -> None:
     counting = Counting()
     for source, class_id in (("a.mp4", WITH), ("b.mp4", WITHOUT)):
         for index in range(20):
@@ -218,7 +218,7 @@ def test_sources_are_counted_apart_and_together() -> None:
     assert counting.record()["share_with_mask"] == 0.5
 
 
-def test_the_share_is_over_time() -> None:
+def test_the_fraction_with_a_mask_is_over_time() -> None:
     counting = Counting()
     run(counting, 10, lambda time: [(1, 20, 50, WITHOUT if time < 5 else WITH)])
     (source,) = counting.record()["sources"]
@@ -243,7 +243,7 @@ def test_a_timeline_stays_small_however_long_the_run_is() -> None:
     assert entries[-1]["share_with_mask"] == 0.75
 
 
-def test_counts_are_saved_now_and_then(tmp_path: Path) -> None:
+def test_counts_are_saved_periodically(tmp_path: Path) -> None:
     counting = Counting()
     counting.path = tmp_path / "counts.json"
     for index in range(0, 61 * RATE, RATE // 2):
@@ -277,7 +277,7 @@ def test_events_as_json_lines(tmp_path: Path) -> None:
     file = EventFile(tmp_path / "events.jsonl")
     file(EVENT)
     file(EVENT)
-    written = (tmp_path / "events.jsonl.part").read_text().splitlines()  # whole at any moment
+    written = (tmp_path / "events.jsonl.part").read_text().splitlines()  # valid at any moment
     assert len(written) == 2
     expected: dict[str, Any] = {"source": "a,b.mp4", "frame": 7, "time": 0.28, "track_id": 3}
     assert json.loads(written[1]) == expected | {
@@ -288,7 +288,7 @@ def test_events_as_json_lines(tmp_path: Path) -> None:
     file.close()
 
 
-def test_events_of_an_unknown_kind_or_in_no_folder_are_one_line(tmp_path: Path) -> None:
+def test_an_event_file_with_an_unknown_suffix_or_below_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MaskyoloError, match=r"unknown suffix '\.txt'"):
         EventFile(tmp_path / "events.txt")
     (tmp_path / "file").touch()
@@ -308,13 +308,13 @@ def test_events_of_an_unknown_kind_or_in_no_folder_are_one_line(tmp_path: Path) 
         ("1,2,3,4,5,nan", None, "outside"),
     ],
 )
-def test_wrong_points_are_one_line(text: str, maximum: int | None, reason: str) -> None:
+def test_wrong_points_are_an_error_of_one_line(text: str, maximum: int | None, reason: str) -> None:
     with pytest.raises(MaskyoloError, match=reason) as caught:
         parse_points(text, "zone", minimum=2 if maximum else 3, maximum=maximum)
     assert "\n" not in str(caught.value)
 
 
-def test_a_zone_that_no_pixel_is_in_is_one_line() -> None:
+def test_a_zone_outside_the_image_or_a_line_without_length_is_an_error() -> None:
     with pytest.raises(MaskyoloError, match="200 x 100"):
         Counting(zone="0,300,100,300,100,400").write(result(0))
     with pytest.raises(MaskyoloError, match="no length"):
@@ -324,7 +324,7 @@ def test_a_zone_that_no_pixel_is_in_is_one_line() -> None:
 def test_zone_and_line_are_drawn() -> None:
     counting = Counting(zone="20,20,180,20,180,80,20,80", line="100,0,100,100")
     counting.write(result(0))
-    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-    counting.draw_overlay(picture)
-    assert min(picture[place].min() for place in ((20, 60), (80, 60), (90, 100))) > 200
-    assert not picture[10, 60].any()
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    counting.draw_overlay(image)
+    assert min(image[place].min() for place in ((20, 60), (80, 60), (90, 100))) > 200
+    assert not image[10, 60].any()

@@ -1,4 +1,4 @@
-"""`detect()`: streams results, writes as it goes, and leaves everything whole however it ends."""
+"""`detect()` streams results, writes as it goes, and completes all files however it ends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision as sv
+import yaml
 from clips import make_clip, probe
 from PIL import Image
 
@@ -21,11 +22,12 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detection import Summary, detect
 from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
 from maskyolo.images import ImageArray
+from maskyolo.runtime.options import DetectOptions
 from maskyolo.sinks import VideoWriter
 
 
 def one_face(image: ImageArray) -> sv.Detections:
-    """Find one masked face in the upper left quarter of anything."""
+    """Find one masked face in the upper left quarter of any image."""
     height, width = image.shape[:2]
     return sv.Detections(
         xyxy=np.array([[0, 0, width / 2, height / 2]], np.float32),
@@ -36,7 +38,7 @@ def one_face(image: ImageArray) -> sv.Detections:
 
 
 def run(source: Any, folder: Path, **settings: Any) -> list[dict[str, Any]]:
-    """Detect with everything written; return the lines of JSON."""
+    """Detect and return the lines of JSON."""
     for _ in detect(
         source, model=one_face, project=folder, save_json=folder / "out.jsonl", **settings
     ):
@@ -57,7 +59,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_results_stream_with_what_they_are_of(photos: Path) -> None:
+def test_results_are_streamed_with_their_source_and_frame(photos: Path) -> None:
     results = list(detect(photos, model=one_face))
     assert [frame.shape for frame, _ in results] == [(30, 40, 3)] * 2
     assert [found.metadata for _, found in results] == [
@@ -66,7 +68,7 @@ def test_results_stream_with_what_they_are_of(photos: Path) -> None:
     ]
 
 
-def test_nothing_is_written_unless_asked_for(
+def test_nothing_is_written_unless_requested(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,12 +76,12 @@ def test_nothing_is_written_unless_asked_for(
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_the_frames_given_are_not_drawn_on(photos: Path, tmp_path: Path) -> None:
+def test_yielded_frames_are_not_annotated(photos: Path, tmp_path: Path) -> None:
     ((frame, _),) = detect(photos / "a.jpg", model=one_face, save=True, project=tmp_path / "runs")
     assert len(np.unique(frame)) == 1
 
 
-def test_everything_asked_for_is_written(photos: Path, tmp_path: Path) -> None:
+def test_all_requested_outputs_are_written(photos: Path, tmp_path: Path) -> None:
     make_clip(photos / "c.mp4", frames=5)
     summary = Summary()
     records = run(photos, tmp_path, save=True, save_txt=True, save_crop=True, summary=summary)
@@ -106,7 +108,7 @@ def test_everything_asked_for_is_written(photos: Path, tmp_path: Path) -> None:
     assert probe(folder / "c.mp4")[:2] == (5, 25)
 
 
-def test_the_total_is_told_where_it_is_known(photos: Path, tmp_path: Path) -> None:
+def test_the_total_is_given_if_it_is_known(photos: Path, tmp_path: Path) -> None:
     summary = Summary()
     next(detect(photos, model=one_face, summary=summary))
     assert summary.total == 2
@@ -118,14 +120,16 @@ def test_the_total_is_told_where_it_is_known(photos: Path, tmp_path: Path) -> No
     assert summary.total == 4
 
 
-def test_bad_files_of_a_batch_are_told_and_skipped(
+def test_bad_files_of_a_batch_are_reported_and_skipped(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (photos / "aa.jpg").write_bytes(b"no picture")
-    (photos / "z.mp4").write_bytes(b"no video")
-    told: list[str] = []
-    records = run(photos, tmp_path, on_error=lambda source, error: told.append(Path(source).name))
-    assert told == ["aa.jpg", "z.mp4"]
+    (photos / "aa.jpg").write_bytes(b"not an image")
+    (photos / "z.mp4").write_bytes(b"not a video")
+    reported: list[str] = []
+    records = run(
+        photos, tmp_path, on_error=lambda source, error: reported.append(Path(source).name)
+    )
+    assert reported == ["aa.jpg", "z.mp4"]
     assert ["error" in record for record in records] == [False, True, False, True]
     assert all("detections" not in record for record in records if "error" in record)
     list(detect(photos, model=one_face))
@@ -136,13 +140,13 @@ def test_bad_files_of_a_batch_are_told_and_skipped(
 
 def test_a_batch_of_nothing_but_bad_files_is_an_error(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"not an image")
     with pytest.raises(SourceError, match=r"none of the 2.*a\.jpg"):
         list(detect(tmp_path, model=one_face, on_error=lambda *_: None))
 
 
-def test_one_bad_source_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+def test_one_bad_source_is_an_error_and_leaves_no_files(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"not an image")
     with pytest.raises(ImageError):
         list(detect(tmp_path / "a.jpg", model=one_face, project=tmp_path / "out", save=True))
     assert not (tmp_path / "out").exists()
@@ -197,13 +201,13 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(photos: Path, tmp_path: Pa
         list(detect(photos, model=one_face, save=True, project=tmp_path / "file"))
 
 
-def test_odd_pictures_are_looked_at(tmp_path: Path) -> None:
+def test_unusual_images_are_processed(tmp_path: Path) -> None:
     folder = tmp_path / "odd [1] ü"
     folder.mkdir()
     Image.new("RGB", (1, 1)).save(folder / "pixel.png")
     Image.new("CMYK", (30, 20)).save(folder / "cmyk.jpg")
     Image.new("I;16", (30, 20)).save(folder / "deep.png")
-    Image.new("L", (30, 20)).save(folder / "grey.tif")
+    Image.new("L", (30, 20)).save(folder / "gray.tif")
     Image.new("RGBA", (30, 20)).save(folder / "alpha.webp")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -215,14 +219,14 @@ def test_odd_pictures_are_looked_at(tmp_path: Path) -> None:
         "pixel.png": (1, 1),
         "cmyk.jpg": (30, 20),
         "deep.png": (30, 20),
-        "grey.tif": (30, 20),
+        "gray.tif": (30, 20),
         "alpha.webp": (30, 20),
         "turned.jpg": (20, 30),
     }
     assert len(list((tmp_path / "predict").iterdir())) == 7
 
 
-def test_a_picture_of_a_hundred_megapixels_is_looked_at(tmp_path: Path) -> None:
+def test_an_image_of_a_hundred_megapixels_is_processed(tmp_path: Path) -> None:
     Image.new("RGB", (10000, 10000)).save(tmp_path / "big.png", compress_level=1)
     ((frame, found),) = detect(tmp_path / "big.png", model=one_face)
     assert frame.shape == (10000, 10000, 3)
@@ -234,7 +238,7 @@ def test_a_stride_below_one_is_refused(photos: Path) -> None:
         detect(photos, model=one_face, vid_stride=0)
 
 
-def test_the_package_offers_both_lazily(samples: Path) -> None:
+def test_the_package_offers_detect_and_load_detector_lazily(samples: Path) -> None:
     assert [
         len(found)
         for _, found in maskyolo.detect(
@@ -243,13 +247,13 @@ def test_the_package_offers_both_lazily(samples: Path) -> None:
     ] == [1]
     assert callable(maskyolo.detect)
     with pytest.raises(AttributeError):
-        _ = maskyolo.nothing_like_it  # type: ignore[attr-defined]
+        _ = maskyolo.no_such_name  # type: ignore[attr-defined]
 
 
 def test_detecting_imports_nothing_heavy(samples: Path) -> None:
     code = f"""
 import sys, maskyolo
-assert not {{"cv2", "numpy", "supervision", "openvino"}} & set(sys.modules), "import maskyolo is not light"
+assert not {{"cv2", "numpy", "supervision", "openvino"}} & set(sys.modules), "heavy import"
 for frame, found in maskyolo.detect(source={str(samples / "portrait.jpg")!r}):
     assert len(found) == 1
 print(*({{"torch", "ultralytics", "matplotlib", "fiftyone"}} & set(sys.modules)))
@@ -259,7 +263,7 @@ print(*({{"torch", "ultralytics", "matplotlib", "fiftyone"}} & set(sys.modules))
 
 
 def test_a_single_unreadable_input_gets_its_line_of_json_too(tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"not an image")
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         list(detect(tmp_path / "broken.jpg", model=one_face, save_json=tmp_path / "out.jsonl"))
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
@@ -269,7 +273,7 @@ def test_a_single_unreadable_input_gets_its_line_of_json_too(tmp_path: Path) -> 
 
 
 def walker(image: ImageArray) -> sv.Detections:
-    """Find a bare face where the picture is white; a mask is put on in the right half."""
+    """Find a face where the image is white: bare in the left half, masked in the right half."""
     white = np.argwhere(image.min(axis=2) > 128)
     if not len(white):
         return sv.Detections.empty()
@@ -285,7 +289,7 @@ def walker(image: ImageArray) -> sv.Detections:
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Path:
-    """Four seconds in which a white square goes from the left to the right."""
+    """Four seconds in which a white square moves from left to right."""
     path = tmp_path / "walk.mp4"
     video = VideoWriter(path, Fraction(25))
     for index in range(100):
@@ -296,9 +300,9 @@ def walk(tmp_path: Path) -> Path:
     return path
 
 
-def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> None:
+def test_people_are_tracked_counted_and_reported(walk: Path, tmp_path: Path) -> None:
     summary = Summary()
-    bell = tmp_path / "bell.jsonl"
+    alarm = tmp_path / "alarm.jsonl"
     code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
     results = list(
         detect(
@@ -308,7 +312,7 @@ def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> N
             line="0.3,1,0.3,0",
             events=tmp_path / "events.csv",
             alert_after=0.5,
-            alert_cmd=shlex.join([sys.executable, "-c", code, str(bell)]),
+            alert_cmd=shlex.join([sys.executable, "-c", code, str(alarm)]),
             stats_only=True,
             save_json=tmp_path / "out.jsonl",
             project=tmp_path / "runs",
@@ -325,7 +329,7 @@ def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> N
         ("1", "changes", "with_mask"),
         ("1", "ends", "with_mask"),
     ]
-    assert [json.loads(line)["event"] for line in bell.read_text().splitlines()] == ["alert"]
+    assert [json.loads(line)["event"] for line in alarm.read_text().splitlines()] == ["alert"]
     assert {
         record["detections"][0]["track_id"] for record in lines(tmp_path / "out.jsonl")[3:]
     } == {1}
@@ -341,7 +345,7 @@ def test_people_are_tracked_counted_and_told_of(walk: Path, tmp_path: Path) -> N
     assert (counts["people"], counts["put_on"], counts["frames"]) == (1, 1, 100)
 
 
-def test_a_run_that_is_left_early_has_its_counts_and_events(walk: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_closed_early_has_its_counts_and_events(walk: Path, tmp_path: Path) -> None:
     results = detect(
         walk,
         model=walker,
@@ -364,24 +368,25 @@ def test_a_run_that_is_left_early_has_its_counts_and_events(walk: Path, tmp_path
     [
         ({"alert_cmd": "true"}, "--alert-after"),
         ({"alert_url": "http://127.0.0.1/"}, "--alert-after"),
+        ({"events": "a.jsonl", "save_json": "a.jsonl"}, "use two files"),
         ({"alert_after": -1.0}, "alert-after must be at least 0, got -1"),
         ({"zone": "1,2"}, "--zone"),
         ({"events": "events.txt"}, "unknown suffix"),
     ],
 )
-def test_wrong_settings_of_tracking_are_one_line(
+def test_wrong_tracking_options_are_errors(
     walk: Path, settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(MaskyoloError, match=reason):
         detect(walk, model=walker, **settings)
 
 
-def test_still_pictures_are_not_tracked(photos: Path) -> None:
+def test_still_images_are_not_tracked(photos: Path) -> None:
     with pytest.raises(MaskyoloError, match="still images"):
         detect(photos, model=one_face, track=True)
 
 
-def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> None:
+def test_the_secret_of_an_address_is_not_stored(walk: Path, tmp_path: Path) -> None:
     next(
         detect(
             walk,
@@ -397,7 +402,38 @@ def test_the_secret_of_an_address_is_not_kept(walk: Path, tmp_path: Path) -> Non
     assert "/hook" not in text
 
 
-def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: Path) -> None:
+def test_args_yaml_records_the_options_in_effect_and_no_passwords(
+    walk: Path, tmp_path: Path
+) -> None:
+    options = DetectOptions(
+        conf=0.4,
+        slice_size=64,
+        zone="0,0,1,0,1,1,0,1",
+        alert_after=9,
+        alert_cmd=shlex.join([sys.executable, "secret"]),
+        save_txt=True,
+        project=tmp_path / "runs",
+        events=tmp_path / "events.csv",
+    )
+    next(detect(walk, walker, options=options, conf=0.6))
+    recorded = yaml.safe_load((tmp_path / "runs" / "predict" / "args.yaml").read_text())
+    names = (
+        "source model conf iou imgsz device vid_stride reconnect max_det slice pipeline detector "
+        "face face_conf backend precision track zone line events alert_after alert_cmd alert_url "
+        "blur stats_only save save_json save_txt save_conf save_crop show"
+    )
+    assert set(recorded) == set(names.split())
+    assert recorded["source"] == str(walk)
+    assert recorded["model"] == "function"
+    assert recorded["conf"] == 0.6
+    assert recorded["slice"] == 64
+    assert recorded["pipeline"] == "yolo"
+    assert recorded["track"] is True
+    assert recorded["alert_cmd"] == f"{sys.executable} ***"
+    assert recorded["events"] == str(tmp_path / "events.csv")
+
+
+def test_the_size_of_the_weights_is_reported_and_recorded(samples: Path, tmp_path: Path) -> None:
     for given, side in ((None, 640), (310, 320)):
         summary = Summary()
         list(
@@ -414,7 +450,7 @@ def test_the_size_of_the_weights_is_told_and_recorded(samples: Path, tmp_path: P
         assert f"imgsz: {side}\n" in (tmp_path / "predict" / "args.yaml").read_text()
 
 
-def test_two_stages_tell_what_computes_them(samples: Path) -> None:
+def test_two_stages_report_what_computes_them(samples: Path) -> None:
     summary = Summary()
     list(detect(samples / "portrait.jpg", pipeline="two-stage", detector="haar", summary=summary))
     assert (

@@ -1,4 +1,4 @@
-"""Cameras as they are: faster than we, gone and back, of another size at once; MJPEG over HTTP, RTSP and a webcam."""
+"""Cameras that are fast, fail and return, or change their size: MJPEG, RTSP and a webcam."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def camera(
     found.die()
 
 
-class Eye:
-    """A detector that reads the frames' numbers; `then` is called with each."""
+class NumberReader:
+    """A detector that reads each frame's number and calls `then` with it."""
 
     def __init__(self, then: Callable[[int], None] = lambda number: None) -> None:
         self.then = then
@@ -78,7 +78,7 @@ class Eye:
 
 
 def newest(camera: LiveCamera) -> int:
-    """The last frame that has been sent and that can have been decoded."""
+    """Return the number of the last frame that was sent and can have been decoded."""
     return camera.sent - 1 - camera.delay
 
 
@@ -86,29 +86,28 @@ def records(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: LiveCamera) -> None:
+def test_of_a_camera_faster_than_the_detector_the_newest_frame_is_used(camera: LiveCamera) -> None:
     summary, marks = Summary(), []
 
     def slow(number: int) -> None:
         until(
             lambda: (
-                summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent
+                summary.dropped + len(detector.seen) + 1 + camera.delay >= camera.sent
                 or number >= newest(camera)
             )
         )
         if len(marks) < 5:
             camera.send(20)
-            until(
-                lambda: summary.dropped + len(eye.seen) + 1 + camera.delay >= camera.sent
-            )  # all but one are passed over
+            # all but one are skipped
+            until(lambda: summary.dropped + len(detector.seen) + 1 + camera.delay >= camera.sent)
             marks.append(newest(camera))
 
-    eye = Eye(slow)
-    for _ in detect(camera.url, model=eye, summary=summary):
-        if len(eye.seen) == 6:
+    detector = NumberReader(slow)
+    for _ in detect(camera.url, model=detector, summary=summary):
+        if len(detector.seen) == 6:
             break
-    assert all(number >= mark for number, mark in zip(eye.seen[1:], marks, strict=True)), (
-        eye.seen,
+    assert all(number >= mark for number, mark in zip(detector.seen[1:], marks, strict=True)), (
+        detector.seen,
         marks,
     )
     assert summary.frames == 6
@@ -116,62 +115,62 @@ def test_faster_than_we_are_what_is_looked_at_is_the_newest(camera: LiveCamera) 
     assert summary.frames + summary.dropped + camera.delay == camera.sent
 
 
-def test_one_that_dies_and_returns_goes_on(camera: LiveCamera, tmp_path: Path) -> None:
-    summary, told, mark = Summary(), [], 0
+def test_a_camera_that_fails_and_returns_is_continued(camera: LiveCamera, tmp_path: Path) -> None:
+    summary, reported, mark = Summary(), [], 0
 
     def die(number: int) -> None:
-        if number >= newest(camera) and not told:
+        if number >= newest(camera) and not reported:
             camera.die()
 
     def back(source: str, error: Exception) -> None:
         nonlocal mark
-        told.append(str(error))
+        reported.append(str(error))
         mark = camera.sent
         camera.start()
 
-    eye = Eye(die)
+    detector = NumberReader(die)
     outputs = {"save_json": tmp_path / "out.jsonl", "events": tmp_path / "events.csv"}
     for image, _ in detect(
-        camera.url, eye, reconnect=float("inf"), on_error=back, summary=summary, **outputs
+        camera.url, detector, reconnect=float("inf"), on_error=back, summary=summary, **outputs
     ):
-        if told and number_of(image) >= newest(camera):
+        if reported and number_of(image) >= newest(camera):
             break
     lines = records(tmp_path / "out.jsonl")
-    assert [line["source"] for line in lines] == [camera.url] * len(eye.seen)
-    assert eye.seen == sorted(set(eye.seen))
-    assert eye.seen[0] < mark <= eye.seen[-1]
+    assert [line["source"] for line in lines] == [camera.url] * len(detector.seen)
+    assert detector.seen == sorted(set(detector.seen))
+    assert detector.seen[0] < mark <= detector.seen[-1]
     frames, times = [line["frame"] for line in lines], [line["time"] for line in lines]
     assert frames == sorted(set(frames))  # type: ignore[type-var]
     assert times == sorted(times)  # type: ignore[type-var]
-    assert (summary.interruptions, len(told)) == (1, 1)
-    assert "trying to reconnect until it is back" in told[0]
-    assert "\n" not in told[0]
+    assert (summary.interruptions, len(reported)) == (1, 1)
+    assert "trying to reconnect until it is back" in reported[0]
+    assert "\n" not in reported[0]
 
 
-def test_one_that_stays_away_is_an_error_and_what_was_seen_is_kept(
+def test_a_camera_that_does_not_return_is_an_error_and_its_results_are_kept(
     camera: LiveCamera, tmp_path: Path
 ) -> None:
     def die(number: int) -> None:
         if number >= newest(camera):
             camera.die()
 
-    eye = Eye(die)
+    detector = NumberReader(die)
     with pytest.raises(SourceError, match="cannot"):
         list(
             detect(
                 camera.url,
-                eye,
+                detector,
                 reconnect=0.05,
                 save_json=tmp_path / "out.jsonl",
                 on_error=lambda *_: None,
             )
         )
     *lines, last = records(tmp_path / "out.jsonl")
-    assert len(lines) == len(eye.seen) > 0
+    assert len(lines) == len(detector.seen) > 0
     assert set(last) == {"source", "frame", "error"}
 
 
-def test_another_size_in_mid_stream_goes_on(camera: LiveCamera, tmp_path: Path) -> None:
+def test_a_change_of_size_within_a_stream_is_handled(camera: LiveCamera, tmp_path: Path) -> None:
     grown = False
 
     def grow(number: int) -> None:
@@ -181,7 +180,11 @@ def test_another_size_in_mid_stream_goes_on(camera: LiveCamera, tmp_path: Path) 
             camera.send(5, size=(640, 480))
 
     results = detect(
-        camera.url, Eye(grow), save=True, save_json=tmp_path / "out.jsonl", project=tmp_path
+        camera.url,
+        NumberReader(grow),
+        save=True,
+        save_json=tmp_path / "out.jsonl",
+        project=tmp_path,
     )
     for image, _ in results:
         if image.shape[0] == 480 and number_of(image) >= newest(camera):
@@ -196,7 +199,7 @@ def test_another_size_in_mid_stream_goes_on(camera: LiveCamera, tmp_path: Path) 
     assert (count, size) == (len(lines), (320, 240))
 
 
-def test_every_nth_frame_of_a_stream_keeps_its_place(mjpeg: Mjpeg) -> None:
+def test_every_nth_frame_of_a_stream_keeps_its_index(mjpeg: Mjpeg) -> None:
     frames = StreamSource(mjpeg.url).frames(vid_stride=3)
     first = next(frames)
     mjpeg.send(6)
@@ -217,14 +220,15 @@ class Packet:
 
 
 class Packets:
-    """In place of a container: its packets are there at once."""
+    """A stand-in for a container, whose packets are all available immediately."""
 
     def __init__(self, keyframes: set[int], count: int) -> None:
         self.packets = [Packet(number in keyframes, number) for number in range(count)]
-        self.closed = False
+        self.closed = self.exhausted = False
 
-    def demux(self, stream: object) -> list[Packet]:
-        return self.packets
+    def demux(self, stream: object) -> Iterator[Packet]:
+        yield from self.packets
+        self.exhausted = True
 
     def __enter__(self) -> None:
         pass
@@ -237,20 +241,20 @@ class Packets:
     ("keyframes", "count", "taken", "left_out"),
     [
         ({0}, 5, [0, 1, 2, 3, 4], 0),
-        ({0, 2, 5}, 8, [5, 6, 7], 5),  # a keyframe makes what is before it needless
-        (set(range(8)), 8, [7], 7),  # MJPEG: every frame is one
-        ({0}, 150, [], None),  # too much without a keyframe: wait for one
+        ({0, 2, 5}, 8, [5, 6, 7], 5),  # a keyframe makes those before it unnecessary
+        (set(range(8)), 8, [7], 7),  # MJPEG: every frame is a keyframe
+        ({0}, 150, [], None),  # too many without a keyframe: wait for one
         ({0, 140}, 150, list(range(140, 150)), 140),
     ],
 )
-def test_what_a_slow_decoder_cannot_take_is_left_out_up_to_a_keyframe(
+def test_packets_that_a_slow_decoder_cannot_use_are_left_out_up_to_a_keyframe(
     keyframes: set[int], count: int, taken: list[int], left_out: int | None
 ) -> None:
     container = Packets(keyframes, count)
     packets = sources._Packets(container, None)
-    until(lambda: packets._over)
+    until(lambda: container.exhausted)
     found = list(packets)
-    assert not container.closed, "the decoder may still need it"
+    assert not container.closed, "the decoder may still be using it"
     packets.close()
     assert container.closed
     assert [packet.number for packet, _, _ in found] == taken
@@ -262,7 +266,7 @@ def test_what_a_slow_decoder_cannot_take_is_left_out_up_to_a_keyframe(
 def test_the_window_can_be_closed_during_an_outage(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     class Shown:
         def write(self, result: object) -> None:
@@ -270,23 +274,27 @@ def test_the_window_can_be_closed_during_an_outage(
                 mjpeg.die()
 
         def idle(self) -> None:
-            if told:
+            if reported:
                 raise Quit
 
         def close(self) -> None:
-            told.append("closed")
+            reported.append("closed")
 
     monkeypatch.setattr("maskyolo.detection.Window", Shown)
     for _ in detect(
-        mjpeg.url, Eye(), reconnect=20, show=True, on_error=lambda _, error: told.append(str(error))
+        mjpeg.url,
+        NumberReader(),
+        reconnect=20,
+        show=True,
+        on_error=lambda _, error: reported.append(str(error)),
     ):
         pass
     mjpeg.start()
-    assert told[1:] == ["closed"]
+    assert reported[1:] == ["closed"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_server_that_accepts_and_says_nothing_is_one_line(
+def test_a_server_that_accepts_and_stays_silent_is_an_error(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 0.2)
@@ -297,36 +305,38 @@ def test_a_server_that_accepts_and_says_nothing_is_one_line(
         list(StreamSource(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x").frames())
 
 
-def test_a_stream_that_falls_silent_is_tried_again(
+def test_a_stream_that_falls_silent_is_reconnected(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 0.5)
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
-    told: list[str] = []
-    for _ in detect(mjpeg.url, Eye(), on_error=lambda _, error: told.append(str(error))):
-        if told:
+    reported: list[str] = []
+    for _ in detect(
+        mjpeg.url, NumberReader(), on_error=lambda _, error: reported.append(str(error))
+    ):
+        if reported:
             break
-    assert "it broke off after 10 frames (no answer within 0.5 s)" in told[0]
+    assert "it broke off after 10 frames (no answer within 0.5 s)" in reported[0]
 
 
 def test_stopping_does_not_wait_for_a_silent_server(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TIMEOUT", 60)
-    results = detect(mjpeg.url, Eye())
+    results = detect(mjpeg.url, NumberReader())
     next(results)
     results.close()
     assert "maskyolo-stream" in {thread.name for thread in threading.enumerate()}, (
-        "it would have been waited for"
+        "closing waited for the silent server"
     )
 
 
 def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     address = mjpeg.url.replace("://", "://me:s%40cret@") + "?user=me&pwd=s%40cret"
     results = detect(
         address,
-        Eye(lambda number: mjpeg.die() if number >= newest(mjpeg) else None),
+        NumberReader(lambda number: mjpeg.die() if number >= newest(mjpeg) else None),
         reconnect=0.01,
         save=True,
         stats_only=False,
@@ -334,7 +344,7 @@ def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_pat
         save_json=tmp_path / "out.jsonl",
         events=tmp_path / "events.csv",
         project=tmp_path,
-        on_error=lambda _, error: told.append(str(error)),
+        on_error=lambda _, error: reported.append(str(error)),
     )
     with pytest.raises(SourceError) as error:
         list(results)
@@ -343,8 +353,8 @@ def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_pat
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 5
     assert all(b"cret" not in path.read_bytes() and "cret" not in path.name for path in files)
-    assert "cret" not in "".join([*told, str(error.value)])
-    assert "://me:***@127.0.0.1" in told[0]
+    assert "cret" not in "".join([*reported, str(error.value)])
+    assert "://me:***@127.0.0.1" in reported[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
@@ -386,7 +396,7 @@ def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_killed_outright_there_is_no_half_file_and_what_is_there_can_be_used(
+def test_a_killed_run_leaves_no_incomplete_file_and_usable_parts(
     mjpeg: Mjpeg, tmp_path: Path
 ) -> None:
     words = ["--source", mjpeg.url, "--imgsz", "160", "--project", tmp_path]

@@ -1,4 +1,4 @@
-"""Frames come once and in order from files, and only the newest from live sources, however slow or fast anything is."""
+"""Files yield each frame once, in order; live sources only the newest, at any speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maskyolo.sources import Frame, Kind
 
 @dataclass
 class Made:
-    """A source of made frames; what `then` does after frame `index` may wait or raise."""
+    """A source of synthetic frames; `then` is called after each one and may wait or raise."""
 
     count: int
     kind: Kind = "video"
@@ -39,10 +39,10 @@ class Made:
             self.then(index)
 
 
-class Eye:
-    """A detector that takes several frames at once; `look` is told each frame's grey."""
+class Detector:
+    """A detector for several threads; `look` is called with each frame's gray level."""
 
-    def __init__(self, look: Callable[[int], None] = lambda grey: None, workers: int = 2) -> None:
+    def __init__(self, look: Callable[[int], None] = lambda gray: None, workers: int = 2) -> None:
         self.look, self.workers = look, workers
 
     def __call__(self, image: ImageArray) -> sv.Detections:
@@ -52,7 +52,7 @@ class Eye:
         )
 
 
-def greys(events: list[pipeline.Outcome]) -> list[int]:
+def grays(events: list[pipeline.Outcome]) -> list[int]:
     assert all(
         event.detections.confidence[0] == event.frame.image[0, 0, 0]
         for event in events
@@ -61,34 +61,34 @@ def greys(events: list[pipeline.Outcome]) -> list[int]:
     return [int(event.frame.image[0, 0, 0]) for event in events if isinstance(event, Detected)]
 
 
-def test_frames_keep_their_order_when_later_ones_are_done_first() -> None:
+def test_frames_keep_their_order_when_later_ones_finish_first() -> None:
     second_done = threading.Event()
 
-    def look(grey: int) -> None:
-        if grey == 0:
-            assert second_done.wait(10), "two frames are looked at at once"
-        if grey == 1:
+    def look(gray: int) -> None:
+        if gray == 0:
+            assert second_done.wait(10), "two frames are processed at the same time"
+        if gray == 1:
             second_done.set()
 
-    events = list(results([Made(20), Made(3, name="other")], Eye(look)))
-    assert greys(events) == [*range(20), *range(3)]
+    events = list(results([Made(20), Made(3, name="other")], Detector(look)))
+    assert grays(events) == [*range(20), *range(3)]
     assert [place for place, event in enumerate(events) if isinstance(event, Ended)] == [20, 24]
 
 
-def test_a_detector_that_says_nothing_of_threads_is_called_in_the_callers_only() -> None:
+def test_a_detector_without_workers_is_only_called_in_the_callers_thread() -> None:
     threads = set()
 
     def look(image: ImageArray) -> sv.Detections:
         threads.add(threading.current_thread())
-        return Eye()(image)
+        return Detector()(image)
 
-    assert greys(list(results([Made(5)], look))) == [*range(5)]
+    assert grays(list(results([Made(5)], look))) == [*range(5)]
     assert threads == {threading.current_thread()}
 
 
-def test_little_is_read_ahead_of_a_slow_detector() -> None:
+def test_few_frames_are_read_ahead_of_a_slow_detector() -> None:
     source = Made(1000)
-    events = results([source], Eye())
+    events = results([source], Detector())
     for _ in range(3):
         next(events)
     events.close()
@@ -96,7 +96,7 @@ def test_little_is_read_ahead_of_a_slow_detector() -> None:
 
 
 def test_closing_ends_the_reading_thread() -> None:
-    events = results([Made(10**9)], Eye())
+    events = results([Made(10**9)], Detector())
     next(events)
     assert "maskyolo-reader" in {thread.name for thread in threading.enumerate()}
     events.close()
@@ -104,7 +104,7 @@ def test_closing_ends_the_reading_thread() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_of_a_live_source_the_newest_frame_is_taken_and_the_passed_over_are_counted(
+def test_of_a_live_source_the_newest_frame_is_used_and_skipped_ones_are_counted(
     workers: int,
 ) -> None:
     first_seen, nine_made = threading.Event(), threading.Event()
@@ -115,32 +115,34 @@ def test_of_a_live_source_the_newest_frame_is_taken_and_the_passed_over_are_coun
         if index == 9:
             nine_made.set()
 
-    def look(grey: int) -> None:
+    def look(gray: int) -> None:
         first_seen.set()
-        assert grey or nine_made.wait(10)
+        assert gray or nine_made.wait(10)
 
     dropped: list[int] = []
     source = Made(11, "live", then)
-    events = list(results([source], Eye(look, workers), on_dropped=dropped.append))
-    seen = greys(events)
+    events = list(results([source], Detector(look, workers), on_dropped=dropped.append))
+    seen = grays(events)
     assert seen[0] == 0
     assert seen[-1] == 10
-    assert len(seen) <= 3, "the frames made meanwhile are passed over"
+    assert len(seen) <= 3, "frames that arrived meanwhile are skipped"
     assert len(seen) + sum(dropped) == 11
 
 
-def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frame_numbers_continue_when_a_camera_is_reconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.0)
     seen = threading.Semaphore(0)
 
     def then(index: int) -> None:
-        seen.acquire(timeout=10)  # each frame is looked at before the next is made
+        seen.acquire(timeout=10)  # each frame is processed before the next one is made
         if index == 2 and source.opened <= 2:
-            raise SourceError("camera made broke off")
+            raise SourceError("camera made broke off", "check its cable")
 
     source = Made(3, "live", then)
     events = []
-    stream = results([source], Eye(lambda grey: seen.release()), reconnect=60)
+    stream = results([source], Detector(lambda gray: seen.release()), reconnect=60)
     for event in stream:
         events.append(event)
         if sum(isinstance(event, Interrupted) for event in events) == 3:
@@ -149,13 +151,13 @@ def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPat
     found = [event.frame for event in events if isinstance(event, Detected)]
     assert [frame.index for frame in found] == [*range(9)]
     assert [frame.time for frame in found[3:]] == sorted(frame.time for frame in found[3:])
-    told = [str(event.error) for event in events if isinstance(event, Interrupted)]
-    assert told == ["camera made broke off; trying to reconnect for 60 s"] * 2 + [
-        "made ended; trying to reconnect for 60 s"
-    ]
+    reported = [str(event.error) for event in events if isinstance(event, Interrupted)]
+    assert reported == [
+        "camera made broke off; check its cable; trying to reconnect for 60 s"
+    ] * 2 + ["made ended; trying to reconnect for 60 s"]
 
 
-def test_a_camera_that_stays_away_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_cannot_be_reconnected_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.001)
 
     def then(index: int) -> None:
@@ -170,51 +172,51 @@ def test_a_camera_that_stays_away_is_an_error_in_the_end(monkeypatch: pytest.Mon
             yield from super().frames(vid_stride)
 
     source = Unplugged(5, "live", then)
-    events = list(results([source], Eye(), reconnect=0.05))
+    events = list(results([source], Detector(), reconnect=0.05))
     assert source.opened >= 3
     assert isinstance(events[-1], Failed)
     assert (events[-1].index, str(events[-1].error)) == (2, "cannot open camera made")
 
 
 @pytest.mark.parametrize("kind", ["live", "video"])
-def test_what_cannot_be_opened_or_is_a_file_is_not_tried_again(kind: Kind) -> None:
+def test_files_and_sources_that_never_opened_are_not_retried(kind: Kind) -> None:
     def then(index: int) -> None:
         raise SourceError("it broke")
 
     source = Made(0 if kind == "live" else 3, kind, then)
-    *_, last = results([source], Eye(), reconnect=60)
+    *_, last = results([source], Detector(), reconnect=60)
     assert source.opened == 1
     assert isinstance(last, Ended if kind == "live" else Failed)
 
 
-def test_any_other_error_of_a_source_is_raised_where_results_are_taken() -> None:
+def test_any_other_error_of_a_source_is_raised_where_results_are_consumed() -> None:
     def then(index: int) -> None:
         raise ZeroDivisionError
 
-    events = results([Made(3, then=then)], Eye())
+    events = results([Made(3, then=then)], Detector())
     with pytest.raises(ZeroDivisionError):
         list(events)
 
 
-def test_an_error_of_the_detector_is_raised_and_nothing_is_left_running() -> None:
-    def look(grey: int) -> None:
-        if grey == 3:
+def test_an_error_of_the_detector_is_raised_and_no_thread_is_left() -> None:
+    def look(gray: int) -> None:
+        if gray == 3:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(results([Made(10**9)], Eye(look)))
+        list(results([Made(10**9)], Detector(look)))
     assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(("workers", "within"), [(1, 3), (2, 1)])
-def test_opencv_leaves_the_cores_to_the_frames_that_are_looked_at_together(
+def test_opencv_uses_one_thread_while_frames_are_processed_in_parallel(
     workers: int, within: int
 ) -> None:
     before, seen = cv2.getNumThreads(), []
     cv2.setNumThreads(3)
     try:
-        events = results([Made(4)], Eye(lambda _: seen.append(cv2.getNumThreads()), workers))
-        assert greys(list(events)) == [0, 1, 2, 3]
+        events = results([Made(4)], Detector(lambda _: seen.append(cv2.getNumThreads()), workers))
+        assert grays(list(events)) == [0, 1, 2, 3]
         assert seen == [within] * 4
         assert cv2.getNumThreads() == 3
     finally:

@@ -1,4 +1,4 @@
-"""Frames from files, folders, globs, lists, videos, cameras and addresses, good and bad."""
+"""Reading frames from files, folders, globs, lists, videos, cameras and addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from maskyolo.sources import (
 )
 
 
-def make_picture(path: Path, size: tuple[int, int] = (8, 6)) -> Path:
+def make_image(path: Path, size: tuple[int, int] = (8, 6)) -> Path:
     Image.new("RGB", size, "red").save(path, format="JPEG")
     return path
 
@@ -65,7 +65,7 @@ def read(source: str | int | Path, vid_stride: int = 1) -> list[Frame]:
     ],
 )
 def test_any_name_that_exists_is_that_file(tmp_path: Path, name: str) -> None:
-    make_picture(tmp_path / name)
+    make_image(tmp_path / name)
     (frame,) = read(tmp_path / name)
     assert frame.image.shape == (6, 8, 3)
     assert (frame.source, frame.index, frame.time, frame.kind) == (
@@ -78,13 +78,13 @@ def test_any_name_that_exists_is_that_file(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_with_brackets_is_that_folder(tmp_path: Path) -> None:
     (tmp_path / "a[1]").mkdir()
-    make_picture(tmp_path / "a[1]" / "x.jpg")
+    make_image(tmp_path / "a[1]" / "x.jpg")
     assert names(tmp_path / "a[1]") == ["x.jpg"]
 
 
-def test_a_folder_gives_its_pictures_and_videos_by_name(tmp_path: Path) -> None:
+def test_a_folder_gives_its_images_and_videos_sorted_by_name(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.jpg", ".hidden.jpg", "c.jpg_1x1"):
-        make_picture(tmp_path / name)
+        make_image(tmp_path / name)
     (tmp_path / "aa.mp4").touch()
     (tmp_path / "notes.md").write_text("none")
     (tmp_path / "deeper.jpg").mkdir()
@@ -97,16 +97,16 @@ def test_a_folder_gives_its_pictures_and_videos_by_name(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.jpg", "aa.mp4", "b.JPG", "c.jpg_1x1"]
 
 
-def test_a_glob_goes_into_folders_with_two_stars(tmp_path: Path) -> None:
+def test_a_glob_with_two_stars_includes_subfolders(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for place in ("a.jpg", "in/b.jpg"):
-        make_picture(tmp_path / place)
+        make_image(tmp_path / place)
     assert names(f"{tmp_path}/*.jpg") == ["a.jpg"]
     assert names(f"{tmp_path}/**/*") == ["a.jpg", "b.jpg"]
 
 
-def test_a_list_names_files_beside_it_and_reports_the_missing_in_their_turn(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+def test_a_list_names_files_next_to_it_and_missing_ones_fail_in_turn(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg")
     (tmp_path / "list.txt").write_text(
         f"\ufeffa.jpg\n\n  gone.jpg \r\n{tmp_path}/*.jpg\nlist.txt\nhttp://host/x.jpg\n",
         encoding="utf-8",
@@ -126,13 +126,13 @@ def test_a_list_names_files_beside_it_and_reports_the_missing_in_their_turn(tmp_
 
 
 @pytest.mark.parametrize(("content", "match"), [(b"", "empty"), (b"\xff\xfe\x00", "UTF-8")])
-def test_a_list_that_is_none_is_one_line(tmp_path: Path, content: bytes, match: str) -> None:
+def test_an_empty_or_binary_list_is_an_error(tmp_path: Path, content: bytes, match: str) -> None:
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(SourceError, match=match):
         open_sources(tmp_path / "list.txt")
 
 
-def test_nothing_there_is_one_line(tmp_path: Path) -> None:
+def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image or video in"):
         open_sources(tmp_path)
     (tmp_path / "in").mkdir()
@@ -164,18 +164,18 @@ def test_a_video_gives_every_frame_with_its_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (66, 50)], ids=["whole rows", "padded rows"])
-def test_frames_stay_as_they_are_and_may_be_drawn_on(size: tuple[int, int], tmp_path: Path) -> None:
+def test_frames_are_correct_and_may_be_modified(size: tuple[int, int], tmp_path: Path) -> None:
     frames = read(make_clip(tmp_path / "a.mp4", size=size))
     for index, frame in enumerate(frames):
         assert frame.image.shape == (size[1], size[0], 3)
         assert frame.image.flags.c_contiguous
         assert (
             abs(int(frame.image[: size[1] // 2 - 4].mean()) - 10 * index) <= 5
-        )  # the neighbours are 10 away
+        )  # neighboring frames differ by 10
         frame.image[:] = 255
 
 
-def test_a_stride_keeps_the_places_and_lowers_the_rate(tmp_path: Path) -> None:
+def test_a_stride_keeps_indices_and_lowers_the_rate(tmp_path: Path) -> None:
     frames = read(make_clip(tmp_path / "a.mp4", frames=11), vid_stride=3)
     assert [frame.index for frame in frames] == [0, 3, 6, 9]
     assert {(frame.rate, frame.total) for frame in frames} == {(Fraction(25, 3), 4)}
@@ -186,7 +186,7 @@ def test_containers_that_do_not_count_their_frames(tmp_path: Path, suffix: str) 
     assert len(read(make_clip(tmp_path / f"a{suffix}"))) == 12
 
 
-def test_a_video_filmed_upright_is_upright(tmp_path: Path) -> None:
+def test_a_video_filmed_in_portrait_is_upright(tmp_path: Path) -> None:
     import av
 
     plain = make_clip(tmp_path / "plain.mp4", size=(64, 48))
@@ -212,7 +212,7 @@ def test_a_video_filmed_upright_is_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_a_video_that_breaks_off_gives_what_is_there_and_says_so(
+def test_a_video_that_breaks_off_gives_its_frames_then_an_error(
     tmp_path: Path, share: float
 ) -> None:
     whole = make_clip(
@@ -225,7 +225,7 @@ def test_a_video_that_breaks_off_gives_what_is_there_and_says_so(
     assert 5 < len(frames) < 40
 
 
-def test_a_hole_in_a_video_is_told_after_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_hole_in_a_video_is_reported_after_its_other_frames(tmp_path: Path) -> None:
     data = bytearray(
         make_clip(tmp_path / "a.mp4", frames=40, options={"movflags": "faststart"}).read_bytes()
     )
@@ -237,21 +237,21 @@ def test_a_hole_in_a_video_is_told_after_the_rest_is_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"just text\n" * 50, b"\0" * 5000])
-def test_a_file_that_is_no_video_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_video_is_an_error_of_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list.mp4").write_bytes(content)
     with pytest.raises(SourceError, match=r"list\.mp4") as error:
         read(tmp_path / "list.mp4")
     assert "\n" not in str(error.value)
 
 
-def test_a_video_without_its_index_is_one_line(tmp_path: Path) -> None:
+def test_a_video_without_its_index_is_an_error(tmp_path: Path) -> None:
     whole = make_clip(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=r"cut\.mp4"):
         read(tmp_path / "cut.mp4")
 
 
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+def test_audio_alone_is_an_error(tmp_path: Path) -> None:
     import wave
 
     with wave.open(str(tmp_path / "a.mp4"), "wb") as sound:
@@ -283,7 +283,7 @@ class FakeCamera:
         self.released = True
 
 
-def test_a_camera_that_is_unplugged_gives_what_it_saw_and_says_so(
+def test_a_camera_that_is_unplugged_gives_its_frames_then_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
@@ -296,7 +296,9 @@ def test_a_camera_that_is_unplugged_gives_what_it_saw_and_says_so(
         list(CameraSource(1).frames())
 
 
-def test_no_camera_is_one_line_and_opencv_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_camera_is_an_error_and_opencv_is_silent(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SourceError, match="camera 97"):
         list(CameraSource(97).frames())
     assert capfd.readouterr().err == ""
@@ -314,10 +316,10 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_addresses_of_pictures_and_videos(tmp_path: Path, server: str) -> None:
-    make_picture(tmp_path / "a b.jpg")
+def test_addresses_of_images_and_videos(tmp_path: Path, server: str) -> None:
+    make_image(tmp_path / "a b.jpg")
     make_clip(tmp_path / "c.mp4")
-    (tmp_path / "bad.jpg").write_text("no picture")
+    (tmp_path / "bad.jpg").write_text("not an image")
     (frame,) = read(f"{server}/a%20b.jpg")
     assert frame.image.shape == (6, 8, 3)
     frames = read(f"{server}/c.mp4")

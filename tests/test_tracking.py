@@ -1,4 +1,4 @@
-"""Tracks hold through gaps and crossings; a track's class follows what is seen within a second, and never flickers."""
+"""Tracks survive gaps and crossings; their class changes within a second and never flickers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tracks(tracker: Tracker, frames: list[sv.Detections], start: int = 0) -> lis
     ]  # type: ignore[union-attr]
 
 
-def test_tracks_count_from_one_after_three_frames_and_keep_the_order() -> None:
+def test_tracks_start_at_one_after_three_frames_and_keep_the_order() -> None:
     found = tracks(Tracker(RATE), [faces((10, 10, 0, 0.6), (200, 10, 1, 0.9))] * 4)
     assert found[0] == found[1] == [-1, -1]
     assert sorted(found[2]) == [1, 2]
@@ -46,7 +46,7 @@ def test_tracks_count_from_one_after_three_frames_and_keep_the_order() -> None:
     assert tracks(turned, [faces((200, 10, 1, 0.9), (10, 10, 0, 0.6))], start=3) == [first[::-1]]
 
 
-def test_two_who_pass_each_other_keep_their_tracks() -> None:
+def test_two_people_who_pass_each_other_keep_their_tracks() -> None:
     frames = [faces((10 + 6 * i, 10, 0, 0.9), (310 - 6 * i, 30, 1, 0.9)) for i in range(50)]
     found = tracks(Tracker(RATE), frames)
     assert len({tuple(row) for row in found[2:]}) == 1
@@ -65,22 +65,22 @@ def test_a_gap_keeps_the_track_and_a_long_one_ends_it() -> None:
     assert tracks(tracker, seen * 5, start=6 + gap + gone)[-1] != before
 
 
-def test_low_confidence_keeps_a_track_up_and_begins_none() -> None:
-    unsure = faces((10, 10, 0, 0.15))
-    assert tracks(Tracker(RATE), [unsure] * 10)[-1] == [-1]
+def test_low_confidence_continues_a_track_but_begins_none() -> None:
+    uncertain = faces((10, 10, 0, 0.15))
+    assert tracks(Tracker(RATE), [uncertain] * 10)[-1] == [-1]
     tracker = Tracker(RATE)
     before = tracks(tracker, [faces((10, 10, 0, 0.9))] * 5)[-1]
-    assert tracks(tracker, [unsure] * 10, start=5) == [before] * 10
+    assert tracks(tracker, [uncertain] * 10, start=5) == [before] * 10
 
 
-def test_nobody_is_a_frame_too() -> None:
+def test_an_empty_frame_is_tracked() -> None:
     found = Tracker(RATE).update(faces(), 0.0)
     assert len(found) == 0
     assert found.tracker_id is not None
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_clock_that_stands_still_or_goes_back_is_no_trouble() -> None:
+def test_a_clock_that_stands_still_or_goes_back_is_harmless() -> None:
     tracker = Tracker(RATE)
     found = [
         tracker.update(faces((10, 10, 0, 0.9)), time).tracker_id
@@ -103,7 +103,7 @@ def test_a_stream_that_changes_its_size_keeps_its_tracks() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 90_000.0])
-def test_a_rate_that_cannot_be_true_is_no_trouble(rate: float) -> None:
+def test_an_impossible_rate_is_harmless(rate: float) -> None:
     found = tracks(Tracker(rate), [faces((10 + 5 * i, 10, 0, 0.9)) for i in range(10)])
     assert found[2:] == [[1]] * 8
 
@@ -114,7 +114,7 @@ def classes(seen: list[int], rate: float = RATE, confidence: float = 0.8) -> lis
 
 
 @pytest.mark.parametrize("rate", [5, 10, 25, 60])
-def test_who_puts_a_mask_on_changes_once_and_within_a_second(rate: int) -> None:
+def test_putting_a_mask_on_changes_the_class_once_within_a_second(rate: int) -> None:
     found = classes([1] * 5 * rate + [0] * 2 * rate, rate)
     changed = found.index(0) - 5 * rate
     assert found == [1] * (5 * rate + changed) + [0] * (2 * rate - changed)
@@ -127,14 +127,14 @@ def test_single_wrong_frames_change_nothing(rate: int) -> None:
     assert set(classes(seen, rate)) == {1}
 
 
-def test_a_detector_in_doubt_does_not_flicker() -> None:
+def test_the_class_of_an_uncertain_detector_does_not_flicker() -> None:
     rng = np.random.default_rng(0)
     found = classes(rng.integers(0, 2, 1000).tolist())
     raw_changes, changes = 500, int(np.abs(np.diff(found)).sum())
     assert changes < raw_changes / 20
 
 
-def test_confidence_weighs() -> None:
+def test_votes_are_weighted_by_confidence() -> None:
     vote = Vote(0, 0.0)
     for index in range(100):
         vote.add(0, 0.3, 2 * index / 50)
@@ -142,7 +142,7 @@ def test_confidence_weighs() -> None:
     assert vote.class_id == 1
 
 
-def test_the_voted_class_stands_in_the_detections() -> None:
+def test_detections_have_the_voted_class() -> None:
     tracker = Tracker(RATE)
     for index in range(20):
         tracker.update(faces((10, 10, 1, 0.9)), index / RATE)
@@ -158,9 +158,9 @@ def frame(index: int, source: str = "a.mp4", kind: str = "video") -> Frame:
     )  # type: ignore[arg-type]
 
 
-def test_each_source_is_tracked_by_itself_and_pictures_are_not() -> None:
+def test_sources_are_tracked_separately_and_images_are_not_tracked() -> None:
     tracking = Tracking(conf=0.25)
-    for source in ("a.mp4", "b.mp4", "b.mp4"):  # the last one again from its start
+    for source in ("a.mp4", "b.mp4", "b.mp4"):  # the last one starts again
         found = [
             tracking(frame(index, source), faces((10, 10, 0, 0.9)))[1].tracker_id
             for index in range(4)
@@ -171,7 +171,7 @@ def test_each_source_is_tracked_by_itself_and_pictures_are_not() -> None:
     assert len(still) == 1
 
 
-def test_what_is_unsure_is_dropped_unless_it_is_tracked() -> None:
+def test_low_confidence_is_dropped_unless_tracked() -> None:
     tracking = Tracking(conf=0.25)
     for index in range(5):
         tracking(frame(index), faces((10, 10, 0, 0.9)))
@@ -181,7 +181,7 @@ def test_what_is_unsure_is_dropped_unless_it_is_tracked() -> None:
     assert found.xyxy[:, 0].tolist() == [10, 300]
 
 
-def test_the_tracker_is_imported_only_where_it_is_used() -> None:
+def test_the_tracker_is_only_imported_when_used() -> None:
     code = (
         "import sys, maskyolo.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
     )

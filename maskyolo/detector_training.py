@@ -145,18 +145,18 @@ def train_detector(
         folder = find_run(chosen.resume, chosen.project)
         if data is not None:
             _write_data(check_dataset(load_dataset(data)), folder)
-        listener = _Listener(folder, on_progress, on_warning)
+        listener = TrainerListener(folder, on_progress, on_warning)
         return _resume(folder, machine, chosen.trust, listener)
     if data is None:
         raise MaskyoloError("no data set given", "give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(chosen.recipe or "detector") | given | machine
-    blend = _find_blend(args)
-    _check_settings(args)
-    _check_weights(args, chosen.trust)
+    blend = take_blend(args)
+    check_settings(args)
+    check_weights(args, chosen.trust)
     dataset = check_dataset(load_dataset(data))
-    start = _find_start(str(chosen.model or args.get("model", "yolov8n")), chosen.trust)
+    start = find_start(str(chosen.model or args.get("model", "yolov8n")), chosen.trust)
     if blend < 1:
-        _check_start(start, dataset)
+        check_start(start, dataset)
     folder = new_run(chosen.project, chosen.name, chosen.exist_ok).absolute()
     clear_run(folder)
     with output_errors(folder):
@@ -167,7 +167,7 @@ def train_detector(
         _run(
             args | {"model": start, "data": str(folder / "data.yaml")} | place,
             folder,
-            _Listener(folder, on_progress, on_warning),
+            TrainerListener(folder, on_progress, on_warning),
         )
     return _finish(folder, machine["device"])
 
@@ -314,7 +314,7 @@ def _can_resume(args: Path) -> bool:
     )
 
 
-class _Listener:
+class TrainerListener:
     """Turns the callbacks of Ultralytics' trainer into `on_progress` and `on_warning`."""
 
     def __init__(
@@ -368,7 +368,7 @@ class _Listener:
             )
 
 
-def _run(args: dict[str, Any], folder: Path, listener: _Listener, cfg: Any = None) -> None:
+def _run(args: dict[str, Any], folder: Path, listener: TrainerListener, cfg: Any = None) -> None:
     """Run Ultralytics' trainer with these settings."""
     from ultralytics.utils import DEFAULT_CFG
 
@@ -377,14 +377,19 @@ def _run(args: dict[str, Any], folder: Path, listener: _Listener, cfg: Any = Non
     with silenced(), _user_errors(folder):
         trainer = DetectorTraining(cfg=cfg or DEFAULT_CFG, overrides=args)
         if trainer.ddp:
-            _check_several_gpus()
+            check_several_gpus()
         else:  # callbacks cannot be sent to the processes of the other GPUs
             for event, callback in listener.callbacks().items():
                 trainer.add_callback(event, callback)
         trainer.train()
 
 
-def _check_several_gpus() -> None:
+def check_several_gpus() -> None:
+    """Check for the package that Ultralytics needs to train on several GPUs.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
     if importlib.util.find_spec("cloudpickle") is None:
         raise DependencyError(
             "training on several GPUs needs cloudpickle",
@@ -392,7 +397,9 @@ def _check_several_gpus() -> None:
         )
 
 
-def _resume(folder: Path, machine: dict[str, Any], trust: bool, listener: _Listener) -> TrainResult:
+def _resume(
+    folder: Path, machine: dict[str, Any], trust: bool, listener: TrainerListener
+) -> TrainResult:
     """Continue an unfinished run with the settings it was started with, except for `machine`."""
     from ultralytics.utils import DEFAULT_CFG_DICT
 
@@ -405,7 +412,7 @@ def _resume(folder: Path, machine: dict[str, Any], trust: bool, listener: _Liste
     # Written again with what we know of it only: Ultralytics would run what `download` says.
     _write_data(check_dataset(load_dataset(data)), folder)
     last = folder / "weights" / "last.pt"
-    _check_weights(
+    check_weights(
         args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")},
         trust,
     )
@@ -413,7 +420,7 @@ def _resume(folder: Path, machine: dict[str, Any], trust: bool, listener: _Liste
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
         if not last.is_file():  # stopped in its first epoch: start again, with the same settings
-            start = _find_start(str(args["model"]), trust)
+            start = find_start(str(args["model"]), trust)
             (folder / "results.csv").unlink(missing_ok=True)
             _run(args | machine | place | {"model": start, "resume": False}, folder, listener, cfg)
         elif 0 <= (epoch := _last_epoch(last)) < args["epochs"] - 1:
@@ -552,7 +559,7 @@ def _report(validator: Any, dataset: Dataset) -> Report:
     )
 
 
-def _find_start(model: str, trust: bool) -> str:
+def find_start(model: str, trust: bool) -> str:
     """Return the checkpoint, or the architecture's YAML, that a training starts from.
 
     Raises:
@@ -616,7 +623,7 @@ def _find_checkpoint(model: str) -> Path:
     )
 
 
-def _find_blend(args: dict[str, Any]) -> float:
+def take_blend(args: dict[str, Any]) -> float:
     """Remove and return a recipe's `blend`: the share of the trained weights in the result."""
     blend = args.pop("blend", 1.0)
     if not isinstance(blend, (int, float)) or not 0 < blend <= 1:
@@ -626,7 +633,7 @@ def _find_blend(args: dict[str, Any]) -> float:
     return float(blend)
 
 
-def _check_start(start: str, dataset: Dataset) -> None:
+def check_start(start: str, dataset: Dataset) -> None:
     """Check that the start weights have the data set's classes, so that they can be blended."""
     from ultralytics.nn.tasks import load_checkpoint
 
@@ -674,7 +681,7 @@ def find_device(device: str) -> str:
     )
 
 
-def _check_weights(args: dict[str, Any], trust: bool) -> None:
+def check_weights(args: dict[str, Any], trust: bool) -> None:
     """Check the trust of every checkpoint in settings: a recipe or run may be someone else's."""
     for key, value in args.items():
         if isinstance(value, str) and (key == "pretrained" or value.endswith(".pt")):
@@ -683,7 +690,7 @@ def _check_weights(args: dict[str, Any], trust: bool) -> None:
                     check_trust(path, trust)
 
 
-def _check_settings(args: dict[str, Any]) -> None:
+def check_settings(args: dict[str, Any]) -> None:
     """Check the settings that Ultralytics would change, or would refuse only later.
 
     Raises:

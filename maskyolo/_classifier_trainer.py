@@ -20,13 +20,12 @@ import torch
 import torchvision
 from torch import nn
 
-from maskyolo._onnx import halve
+from maskyolo._onnx import write_onnx
 from maskyolo._torch import cpu_has_bf16, use_all_cores
 from maskyolo.backends import Tensor
 from maskyolo.classifier import METADATA_KEY, CropSettings
 from maskyolo.core.choices import Optimizer
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.core.files import write_atomic
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.training.classifier_settings import ClassifierSettings
 
@@ -245,10 +244,7 @@ def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bo
         OutputError: the file cannot be written.
     """
     model = _to_onnx(nn.Sequential(network, nn.Softmax(dim=1)), settings.size, "probabilities")
-    if half:
-        halve(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: settings.to_json()})
-    write_atomic(path, model.SerializeToString())
+    write_onnx(model, path, half=half, metadata={METADATA_KEY: settings.to_json()})
 
 
 def _to_onnx(network: nn.Module, size: int, output: str) -> Any:

@@ -355,19 +355,17 @@ def _write_onnx(job: _Job, source: Path) -> Path:
         return made
     onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
     network = onnx.load(source)
-    from maskyolo._onnx import halve, set_metadata, widen
+    from maskyolo._onnx import make_activations_unsigned, widen, write_onnx
 
     if job.precision is not ExportPrecision.FP32:
         widen(network)
-    if job.precision is ExportPrecision.FP16:
-        halve(network)
     if job.precision is ExportPrecision.INT8:
         _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
         nodes = [node.name for node in network.graph.node]
         network = _quantize(network, nodes, job, network.graph.input[0].name)
-    if job.relabel:
-        set_metadata(network, imgsz=str([job.imgsz, job.imgsz]))
-    onnx.save(network, made)
+        make_activations_unsigned(network)
+    metadata = {"imgsz": str([job.imgsz, job.imgsz])} if job.relabel else None
+    write_onnx(network, made, half=job.precision is ExportPrecision.FP16, metadata=metadata)
     return made
 
 

@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from maskyolo.classifier import METADATA_KEY, CropSettings
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.core.files import write_atomic
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 
 __all__ = ["SCALINGS", "convert_keras"]
@@ -70,6 +69,8 @@ def convert_keras(
         )
     try:
         import onnx
+
+        from maskyolo._onnx import write_onnx
     except ImportError as error:
         raise _missing("onnx") from error
     path = Path(model)
@@ -105,7 +106,6 @@ def convert_keras(
         raise WeightsError(
             f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes; give a mask classifier"
         )
-    onnx.helper.set_model_props(proto, {METADATA_KEY: settings.to_json()})
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -113,7 +113,7 @@ def convert_keras(
         raise WeightsError(
             f"cannot convert {path}: its layers do not fit together: {reason}; give the file as Keras saved it"
         ) from error
-    write_atomic(out, proto.SerializeToString())
+    write_onnx(proto, out, metadata={METADATA_KEY: settings.to_json()})
     return settings
 
 

@@ -147,9 +147,9 @@ def test_the_precision_reaches_openvino() -> None:
 @pytest.mark.parametrize(
     ("suffix", "device", "machine", "absent", "backend", "why"),
     [
-        (".onnx", "auto", "x86_64", "", "openvino", "the quickest on x86_64"),
-        (".onnx", "cpu", "AMD64", "", "openvino", "the quickest on amd64"),
-        (".onnx", "auto", "aarch64", "", "onnxruntime", "the quickest on aarch64"),
+        (".onnx", "auto", "x86_64", "", "openvino", "the fastest on x86_64"),
+        (".onnx", "cpu", "AMD64", "", "openvino", "the fastest on amd64"),
+        (".onnx", "auto", "aarch64", "", "onnxruntime", "the fastest on aarch64"),
         (".onnx", "auto", "arm64", "onnxruntime", "openvino", "it is installed"),
         (".onnx", "auto", "x86_64", "openvino", "onnxruntime", "OpenVINO is not installed"),
         (".onnx", "0", "x86_64", "", "onnxruntime", "it computes .onnx on a CUDA GPU"),
@@ -180,7 +180,7 @@ def test_what_computes_is_described_with_what_was_chosen() -> None:
         == "OpenVINO on the CPU, bf16"
     )
     assert load_backend(ONNX, precision="fp32").description.startswith(
-        "OpenVINO on the CPU, fp32: the quickest on "
+        "OpenVINO on the CPU, fp32: the fastest on "
     )
 
 
@@ -229,15 +229,15 @@ def test_without_a_cache_it_is_compiled_each_time(
         (
             {"backend": "tensorrt"},
             MaskyoloError,
-            "unknown backend 'tensorrt'; choose from auto, openvino",
+            "unknown backend 'tensorrt'; choose one of auto, openvino",
         ),
-        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose from auto, fp32"),
+        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose one of auto, fp32"),
         (
             {"precision": "int8"},
             MaskyoloError,
-            "run maskyolo export --format openvino --precision int8",
+            "run `maskyolo export --format openvino --precision int8",
         ),
-        ({"backend": "torch"}, WeightsError, "'.onnx' is read by openvino or onnxruntime"),
+        ({"backend": "torch"}, WeightsError, "'.onnx' files are read by openvino or onnxruntime; use --backend openvino"),
         (
             {"backend": "onnxruntime", "precision": "bf16"},
             MaskyoloError,

@@ -44,7 +44,7 @@ def test_annotated_images_are_saved_by_default_and_the_folder_is_printed_last(
         str(tmp_path / "predict"),
     ]
     assert err.startswith("OpenVINO on the CPU, ")
-    assert "the quickest on " in err
+    assert "the fastest on " in err
     assert err.count("\n") == 1
     assert (tmp_path / "predict" / "office.jpg").is_file()
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()

@@ -116,7 +116,12 @@ print(sum(len(detector(read_image(path))) for path in paths), "torch" in sys.mod
     assert np.median(off) < 0.1
 
 
-def test_onnx_in_int8_runs_in_both_runtimes(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unsigned", [True, False], ids=["as exported", "signed, as others do"])
+def test_onnx_in_int8_runs_in_both_runtimes(
+    unsigned: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not unsigned:
+        monkeypatch.setattr("maskyolo._onnx.make_activations_unsigned", lambda network: None)
     result = maskyolo.export_model(
         format="onnx", precision="int8", images=photos, imgsz=320, project=tmp_path
     )

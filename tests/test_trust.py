@@ -125,7 +125,7 @@ def test_loading_does_not_run_it_and_with_trust_it_would(bomb: Path, mark: Path)
             load(bomb)
         assert not mark.exists()
     pytest.importorskip("ultralytics")
-    with pytest.raises(WeightsError, match="not a checkpoint"):
+    with pytest.raises(WeightsError, match="not an Ultralytics checkpoint"):
         load_backend(bomb, device="cpu", trust=True)
     assert mark.exists()
 

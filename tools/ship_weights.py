@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from maskyolo._onnx import halve, set_metadata
+from maskyolo._onnx import write_onnx
 from maskyolo._ultralytics import import_ultralytics
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import sha256_of
@@ -56,13 +56,11 @@ def ship_network(run: Path, name: str, imgsz: int) -> Path:
     network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(
         CLASS_NAMES
     )  # PyTorch's exporter does not always know it
-    halve(network)
-    set_metadata(
-        network,
-        description=f"{name}: YOLOv8n for faces with and without a mask",
-        imgsz=str([imgsz, imgsz]),
-    )
-    onnx.save(network, place)
+    metadata = {
+        "description": f"{name}: YOLOv8n for faces with and without a mask",
+        "imgsz": str([imgsz, imgsz]),
+    }
+    write_onnx(network, place, half=True, metadata=metadata)
     return place
 
 

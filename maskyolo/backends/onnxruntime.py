@@ -1,4 +1,4 @@
-"""ONNX Runtime: the same networks where OpenVINO is not to be had, or on a CUDA GPU with `onnxruntime-gpu`."""
+"""ONNX Runtime: for machines without OpenVINO, and for a CUDA GPU with `onnxruntime-gpu`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class OnnxRuntimeBackend:
 
     Args:
         path: a `.onnx` file.
-        device: auto or cpu, or the number of a CUDA GPU.
+        device: auto, cpu, or the number of a CUDA GPU.
         streams: how many threads may call it at once, each on its share of the cores.
 
     Raises:
         DependencyError: ONNX Runtime is not installed.
-        WeightsError: damaged, or no YOLO detection network with class names.
-        MaskyoloError: ONNX Runtime does not find the device.
+        WeightsError: the file is damaged, or not a YOLO detection network with class names.
+        MaskyoloError: the device is not available to ONNX Runtime.
     """
 
     precision = "fp32"
@@ -36,7 +36,7 @@ class OnnxRuntimeBackend:
             import onnxruntime
         except ImportError as error:
             raise DependencyError(
-                'ONNX Runtime is not installed; run: pip install "maskyolo[onnxruntime]"'
+                "ONNX Runtime is not installed", 'run: pip install "maskyolo[onnxruntime]"'
             ) from error
         onnxruntime.disable_telemetry_events()
         self.streams = streams
@@ -45,14 +45,15 @@ class OnnxRuntimeBackend:
             f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
         )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # its errors are raised as well
+        options.log_severity_level = 4  # errors are also raised
         options.intra_op_num_threads = max(usable_cpus() // streams, 1)
         try:
             self._session: Any = onnxruntime.InferenceSession(path, options, providers=[provider])
-        except Exception as error:  # a class of its own for each kind, without a common one
+        except Exception as error:  # its error classes have no common base
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(
-                f"wrong weights {path}: ONNX Runtime cannot read it ({reason}); download or export it again"
+                f"wrong weights {path}: ONNX Runtime cannot read it ({reason})",
+                "download or export it again",
             ) from error
         inputs, outputs = (
             [_static(port.shape) for port in ports]
@@ -80,12 +81,13 @@ def _provider(device: str, onnxruntime: Any) -> Any:
     found = onnxruntime.get_available_providers()
     if device.isdigit() and "CUDAExecutionProvider" in found:
         return "CUDAExecutionProvider", {"device_id": device}
+    offered = ", ".join(name.removesuffix("ExecutionProvider") for name in found)
     raise MaskyoloError(
-        f"cannot compute on device '{device}': ONNX Runtime offers {', '.join(name.removesuffix('ExecutionProvider') for name in found)}; "
-        "use --device cpu, or install onnxruntime-gpu for CUDA"
+        f"cannot compute on device '{device}': ONNX Runtime offers {offered}",
+        "use --device cpu, or install onnxruntime-gpu for CUDA",
     )
 
 
 def _static(shape: list[Any]) -> list[int]:
-    """Return the sides of a shape, 0 for those that are free."""
+    """Return the sides of a shape, 0 for free ones."""
     return [side if isinstance(side, int) else 0 for side in shape]

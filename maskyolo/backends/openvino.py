@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU (or on another device it finds): reads ONNX as it is, and its own `.xml`."""
+"""OpenVINO on the CPU (or on another device it finds): reads ONNX files and its own `.xml`."""
 
 from __future__ import annotations
 
@@ -17,42 +17,47 @@ import yaml
 from maskyolo._late import late
 from maskyolo._quiet import quiet
 from maskyolo.backends import Tensor, check_yolo, parse_imgsz
+from maskyolo.core.choices import Precision
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.images import ImageArray
 
-with late("openvino.tools.ovc"):  # its converter for other frameworks' models
+with late("openvino.tools.ovc"):  # a converter that is not needed here
     import openvino
+    from openvino import opset13
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
 __all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "unpinned"]
 
-#: The process's one OpenVINO, kept to its end: on Linux its CPU plugin gives the thread that loads it a stack for signals, and
-#: freed by another thread it takes the memory away and leaves the stack registered, so that the next Ctrl-C crashes (2026.4).
+#: The only OpenVINO of the process, kept until it ends. On Linux its CPU plugin gives the thread
+#: that loads it a stack for signals. Freed by another thread, it frees that memory but leaves the
+#: stack registered, so that the next Ctrl-C crashes (seen in 2026.4).
 CORE = openvino.Core()
 
-# What this needs of pybind11 and NumPy is made at its first use, and two threads that make it at once wait for each other for ever
-# (seen in 2026.4).
+# Initializes what OpenVINO uses of pybind11 and NumPy on first use: two threads that do so at once
+# deadlock (seen in 2026.4).
 openvino.Type.f32.to_dtype()
 
-#: OpenVINO's names of `backends.PRECISIONS`, without `auto`.
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+#: OpenVINO's names of the precisions.
+_HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 
-#: Compiled networks that are kept, one per input shape: pictures of one folder have a handful of shapes.
+#: How many compiled networks are kept, one per input shape; the images of a folder have few shapes.
 SHAPES_KEPT = 16
 
-#: Compiled networks that are kept on disk, of about 13 MB each; the oldest go first.
+#: How many compiled networks are kept on disk, about 13 MB each; the oldest are deleted first.
 FILES_KEPT = 8
 
-#: OpenVINO sets the process's locale to C while it reads or compiles, and puts back what it found: two threads at once leave C.
+#: Held while OpenVINO reads or compiles: it sets the process's locale to C and restores what it
+#: found, which for two threads at once may be C.
 _LOADING = threading.Lock()
 
 
 @contextmanager
 def unpinned() -> Iterator[None]:
-    """Let the networks that are compiled meanwhile compute on whatever core is free.
+    """Let the networks compiled in this context compute on any core that is free.
 
-    Otherwise OpenVINO binds a network's threads to cores, beginning with the first one, which is right where one network has the machine
-    to itself; where several compute at once, some cores are left idle.
+    Otherwise OpenVINO binds a network's threads to cores, starting with the first one. That is
+    right for one network that has the machine to itself; if several compute at once, it leaves
+    cores idle.
     """
     OpenVinoNetwork.pinned = False
     try:
@@ -62,19 +67,19 @@ def unpinned() -> Iterator[None]:
 
 
 class OpenVinoNetwork:
-    """A network as OpenVINO reads it from a file, not yet compiled for a device.
+    """A network that OpenVINO has read from a file, not yet compiled for a device.
 
     Args:
         path: a `.onnx` or `.xml` file.
-        device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
+        device: auto, cpu, or an OpenVINO name such as GPU or NPU.
 
     Attributes:
         model: OpenVINO's model.
         pinned: whether OpenVINO may bind threads to cores, for all networks; see `unpinned`.
 
     Raises:
-        WeightsError: damaged.
-        MaskyoloError: OpenVINO does not find the device.
+        WeightsError: the file is damaged.
+        MaskyoloError: the device is not available to OpenVINO.
     """
 
     pinned: ClassVar[bool] = True
@@ -88,18 +93,24 @@ class OpenVinoNetwork:
         }:
             found = ", ".join(CORE.available_devices)
             raise MaskyoloError(
-                f"cannot compute on device '{device}': OpenVINO finds only {found}; use --device cpu, or a .pt model for a GPU"
+                f"cannot compute on device '{device}': OpenVINO finds only {found}",
+                "use --device cpu, or a .pt model for a GPU",
             )
         try:
-            with _LOADING, quiet(2):  # the ONNX parser's error is raised as well
+            with _LOADING, quiet(2):  # the ONNX parser's error is also raised
                 self.model = CORE.read_model(path)
         except RuntimeError as error:
             raise WeightsError(
-                f"wrong weights {path}: not a network that OpenVINO can read; download or export it again"
+                f"wrong weights {path}: not a network that OpenVINO can read",
+                "download or export it again",
             ) from error
+        _merge_signed_activations(self.model)
 
     def metadata(self, *keys: str) -> dict[str, str]:
-        """Return what the export says about the model under these keys: in the ONNX file, or in `metadata.yaml` beside an `.xml`.
+        """Return those of an export's metadata entries that exist.
+
+        They are in the ONNX file or the `.xml`, or in Ultralytics' `metadata.yaml` next to an
+        `.xml`.
 
         Raises:
             WeightsError: `metadata.yaml` cannot be read.
@@ -113,7 +124,8 @@ class OpenVinoNetwork:
                 }
             except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
                 raise WeightsError(
-                    f"wrong weights {self._path}: {beside.name} beside it cannot be read; export the model again"
+                    f"wrong weights {self._path}: {beside.name} next to it cannot be read",
+                    "export the model again",
                 ) from error
             return {key: found[key] for key in keys if key in found}
         return {
@@ -124,16 +136,16 @@ class OpenVinoNetwork:
 
     @property
     def device(self) -> str:
-        """Where it is computed, for people."""
+        """The device, as messages name it."""
         return "the CPU" if self._device == "CPU" else self._device
 
     def take_pixels(self, unit_rgb: bool = False) -> None:
-        """Let the network, which is not compiled yet, take BGR pictures, uint8 (n, height, width, 3), itself.
+        """Make the network's input BGR images, uint8 (n, height, width, 3).
 
-        What that needs, OpenVINO merges into the first convolution.
+        OpenVINO merges the conversion into the first convolution. Call it before `compile`.
 
         Args:
-            unit_rgb: the network was made for RGB from 0 to 1, and not for BGR from 0 to 255.
+            unit_rgb: the network was trained on RGB from 0 to 1 instead of BGR from 0 to 255.
         """
         steps = PrePostProcessor(self.model)
         steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(
@@ -145,23 +157,29 @@ class OpenVinoNetwork:
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.build()
 
-    def native_precision(self) -> str:
-        """Return the quickest of `backends.PRECISIONS` that the device computes in hardware with hardly any loss."""
+    def native_precision(self) -> Precision:
+        """Return the fastest precision that the device supports in hardware with little loss."""
         has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
-        return "bf16" if has_bf16 else "fp32"
+        return Precision.BF16 if has_bf16 else Precision.FP32
 
     def compile(
         self,
         shape: tuple[int, ...] | None = None,
-        precision: str = "fp32",
+        precision: Precision = Precision.FP32,
         streams: int = 1,
         threads: int | None = None,
     ) -> Any:
-        """Compile for an input of `shape`, or for the model's own, with the cores, or so many threads, shared among `streams` inferences.
+        """Compile the network for an input shape.
 
-        The first one, which a start waits for, is kept in the user's cache for the next start.
+        The first compiled network, which the user waits for at the start, is cached on disk.
+
+        Args:
+            shape: of the input. Default: the model's own.
+            precision: the number format to compute in.
+            streams: how many inferences run at once and share the threads.
+            threads: how many threads to use. Default: one per core.
 
         Raises:
             MaskyoloError: the device cannot compute it in this precision.
@@ -171,7 +189,7 @@ class OpenVinoNetwork:
             model = model.clone()
             model.reshape(shape)
         settings = {
-            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
         if streams > 1 and self._device == "CPU":
@@ -190,38 +208,43 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise MaskyoloError(
-                f"cannot compile {self._path} for {self.device} in {precision}: {reason[:120]}; try --precision fp32 or another --backend"
+                f"cannot compile {self._path} for {self.device} in {precision}: {reason[:120]}",
+                "try --precision fp32 or another --backend",
             ) from error
 
 
 class OpenVinoBackend:
-    """A YOLO detection network in OpenVINO, compiled for each input shape at its first use.
+    """A YOLO detection network in OpenVINO, compiled for each input shape on first use.
 
     Args:
         path: a `.onnx` or `.xml` file.
-        device: auto or cpu, or a name of OpenVINO's such as GPU or NPU.
+        device: auto, cpu, or an OpenVINO name such as GPU or NPU.
         streams: how many threads may call it at once, each on its share of the cores.
-        precision: what it computes in, one of `backends.PRECISIONS`.
+        precision: the number format to compute in.
 
     Raises:
-        WeightsError: damaged, or no YOLO detection network with class names.
-        MaskyoloError: OpenVINO does not find the device.
+        WeightsError: the file is damaged, or not a YOLO detection network with class names.
+        MaskyoloError: the device is not available to OpenVINO.
     """
 
     def __init__(
-        self, path: Path, device: str = "auto", streams: int = 1, precision: str = "auto"
+        self,
+        path: Path,
+        device: str = "auto",
+        streams: int = 1,
+        precision: Precision = Precision.AUTO,
     ) -> None:
         self._network = OpenVinoNetwork(path, device)
         self.streams = streams
         model = self._network.model
         quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-        if precision == "auto":  # 2026.4 does not compile ONNX's int8 in bf16
+        if precision is Precision.AUTO:  # 2026.4 does not compile int8 ONNX files in bf16
             precision = (
-                "fp32"
+                Precision.FP32
                 if quantized and path.suffix.lower() == ".onnx"
                 else self._network.native_precision()
             )
-        self.precision = precision
+        self.precision = str(precision)
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
         inputs, outputs = (
             [_static(port.partial_shape) for port in ports]
@@ -236,6 +259,7 @@ class OpenVinoBackend:
         self.shape = (height, width) if height and width else None
         self._network.take_pixels(unit_rgb=True)
         self._compiling = threading.Lock()
+        self._hint = precision
         self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
     def __call__(self, batch: ImageArray) -> Tensor:
@@ -251,7 +275,7 @@ class OpenVinoBackend:
 
     def _compile(self, shape: tuple[int, ...]) -> LifoQueue[Any]:
         compiled = self._network.compile(
-            shape if self.shape is None else None, self.precision, self.streams
+            shape if self.shape is None else None, self._hint, self.streams
         )
         requests: LifoQueue[Any] = LifoQueue()
         for _ in range(self.streams):
@@ -259,10 +283,47 @@ class OpenVinoBackend:
         return requests
 
 
-def _cache_folder() -> Path | None:
-    """Return the folder of compiled networks in the user's cache, or None where nothing can be written there.
+def _merge_signed_activations(model: openvino.Model) -> None:
+    """Let OpenVINO choose how to store activations that an ONNX file quantizes to int8.
 
-    OpenVINO names the files by the network, the device, the settings and its own version, and compiles again where one is damaged.
+    As they are, OpenVINO (2026.4) computes them wrong on x86 CPUs without VNNI; see
+    `maskyolo._onnx.make_activations_unsigned`. Quantizing and dequantizing are merged into one
+    operation with the same result, which is what an `.xml` exported in int8 contains; OpenVINO
+    then chooses uint8.
+    """
+    merged = False
+    for quantize in model.get_ordered_ops():
+        if quantize.get_type_name() != "FakeQuantize":
+            continue
+        stored = _only_user(quantize)
+        if stored is None or stored.get_output_element_type(0) != openvino.Type.i8:
+            continue
+        dequantize = _only_user(stored)
+        while dequantize is not None and dequantize.get_type_name() in ("Convert", "Subtract"):
+            dequantize = _only_user(dequantize)
+        if dequantize is None or dequantize.get_type_name() != "Multiply":
+            continue
+        low, high = quantize.input_value(1), quantize.input_value(2)
+        both = opset13.fake_quantize(quantize.input_value(0), low, high, low, high, 256)
+        both.set_friendly_name(quantize.get_friendly_name())
+        for user in list(dequantize.output(0).get_target_inputs()):
+            user.replace_source_output(both.output(0))
+        merged = True
+    if merged:
+        model.validate_nodes_and_infer_types()
+
+
+def _only_user(node: openvino.Node) -> openvino.Node | None:
+    """Return the one operation that uses an operation's result; None if there are several."""
+    users = [user.get_node() for user in node.output(0).get_target_inputs()]
+    return users[0] if len(users) == 1 else None
+
+
+def _cache_folder() -> Path | None:
+    """Return the folder of compiled networks in the user's cache, or None if it is not writable.
+
+    OpenVINO names the files by network, device, settings and its own version, and compiles again
+    if one is damaged.
     """
     folder = platformdirs.user_cache_path("maskyolo", appauthor=False) / "compiled"
     try:

@@ -1,4 +1,4 @@
-"""PyTorch through Ultralytics: for `.pt` checkpoints, on the CPU, CUDA or MPS; needs `maskyolo[train]`."""
+"""PyTorch through Ultralytics, for `.pt` files on the CPU, CUDA or MPS; needs `maskyolo[train]`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["TorchBackend"]
 
 
 class TorchBackend:
-    """A checkpoint of Ultralytics in PyTorch.
+    """An Ultralytics checkpoint in PyTorch.
 
-    A `.pt` file is a Python pickle, which can run any code when it is loaded; see `trust.check_trust`.
+    A `.pt` file is a Python pickle, which can run any code when it is loaded; see `check_trust`.
 
     Args:
         path: a `.pt` file.
@@ -26,8 +26,8 @@ class TorchBackend:
 
     Raises:
         DependencyError: PyTorch or Ultralytics is not installed.
-        WeightsError: damaged, or no YOLO detector.
-        MaskyoloError: PyTorch does not find the device.
+        WeightsError: the file is damaged, or not a YOLO detector.
+        MaskyoloError: the device is not available to PyTorch.
     """
 
     precision = "fp32"
@@ -45,7 +45,8 @@ class TorchBackend:
             torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
             raise MaskyoloError(
-                f"cannot compute on device '{device}': PyTorch does not find it; use --device cpu"
+                f"cannot compute on device '{device}': PyTorch does not find it",
+                "use --device cpu",
             ) from error
         try:
             with silenced():
@@ -55,14 +56,16 @@ class TorchBackend:
                     model.names,
                     model.model.float().eval().fuse(verbose=False),
                 )
-        except Exception as error:  # unpickling runs whatever the file says
+        except Exception as error:  # unpickling runs code of the file
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise WeightsError(
-                f"wrong weights {path}: not a checkpoint of Ultralytics ({reason}); download or train it again"
+                f"wrong weights {path}: not an Ultralytics checkpoint ({reason})",
+                "download or train it again",
             ) from error
         if task != "detect" or getattr(network, "end2end", False):
             raise WeightsError(
-                f"wrong weights {path}: a model for the task '{task}' or without anchors; a YOLOv8 detector is needed"
+                f"wrong weights {path}: a model for the task '{task}' or without anchors",
+                "use a YOLOv8 detector",
             )
         self.names = tuple(str(names[place]) for place in range(len(names)))
         self.imgsz = parse_imgsz({key: str(value) for key, value in model.overrides.items()}, path)

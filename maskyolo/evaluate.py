@@ -724,7 +724,8 @@ def _read_labels(image: Path, file: Path, names: Sequence[str]) -> LabeledImage:
     is_voc = file.suffix == ".xml"
     try:
         if is_voc:
-            _, _, classes, boxes = parse_voc(file.read_bytes(), str(file))
+            annotation = parse_voc(file.read_bytes(), str(file))
+            classes, boxes = list(annotation.names), annotation.boxes.tolist()
         else:
             text = file.read_text(encoding="utf-8") if file.exists() else ""
             parsed = parse_yolo(text, 1, 1, name=str(file), classes=len(names))

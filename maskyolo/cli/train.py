@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,18 +50,12 @@ def train(
 def _train_detector(data: Path | None, options: DetectorTrainOptions) -> None:
     from maskyolo.detector_training import train_detector
 
-    with progress_bar("batches") as bar:
-        reporter = _Reporter(bar)
-        try:
-            result = train_detector(data, options, on_progress=reporter, on_warning=_warn)
-        except KeyboardInterrupt:
-            where = (
-                f"; continue with: maskyolo train --resume {_relative(reporter.folder)}"
-                if reporter.folder
-                else ""
-            )
-            typer.echo(f"maskyolo: stopped{where}", err=True)
-            raise typer.Exit(130) from None
+    def after_stop(reporter: _Reporter) -> str:
+        if reporter.folder is None:
+            return ""
+        return f"; continue with: maskyolo train --resume {_relative(reporter.folder)}"
+
+    result = _run(train_detector, data, options, after_stop)
     print(result.report.table())
     print(f"weights: {_relative(result.best)}, {_relative(result.onnx)}")
     print(_relative(result.folder))
@@ -72,26 +67,34 @@ def _train_classifier(data: Path | None, options: ClassifierTrainOptions) -> Non
 
     if data is None:
         raise MaskyoloError("no data set given", "give --data DIR/data.yaml")
-    with progress_bar("batches") as bar:
-        reporter = _Reporter(bar)
-        try:
-            result = train_classifier(data, options, on_progress=reporter, on_warning=_warn)
-        except KeyboardInterrupt:
-            where = (
-                f"; {_relative(reporter.folder)}/results.csv has the epochs so far"
-                if reporter.folder and reporter.started
-                else ""
-            )
-            typer.echo(
-                f"maskyolo: stopped{where}; the training of a classifier cannot be resumed, so "
-                "start it again",
-                err=True,
-            )
-            raise typer.Exit(130) from None
+
+    def after_stop(reporter: _Reporter) -> str:
+        epochs = ""
+        if reporter.folder and reporter.started:
+            epochs = f"; {_relative(reporter.folder)}/results.csv has the epochs so far"
+        return f"{epochs}; the training of a classifier cannot be resumed, so start it again"
+
+    result = _run(train_classifier, data, options, after_stop)
     for report in result.reports.values():
         print(report.table())
     print(f"weights: {_relative(result.best)}")
     print(_relative(result.folder))
+
+
+def _run(
+    train: Callable[..., Any],
+    data: Path | None,
+    options: DetectorTrainOptions | ClassifierTrainOptions,
+    after_stop: Callable[[_Reporter], str],
+) -> Any:
+    """Return the training's result; after Ctrl-C, print what `after_stop` says and exit."""
+    with progress_bar("batches") as bar:
+        reporter = _Reporter(bar)
+        try:
+            return train(data, options, on_progress=reporter, on_warning=_warn)
+        except KeyboardInterrupt:
+            typer.echo(f"maskyolo: stopped{after_stop(reporter)}", err=True)
+            raise typer.Exit(130) from None
 
 
 class _Reporter:

@@ -38,7 +38,7 @@ def samples() -> Path:
 
 
 @pytest.fixture
-def colours() -> ImageArray:
+def colors() -> ImageArray:
     """A 30 x 40 BGR image whose pixels all differ, so that any swap or flip is noticed."""
     y, x = np.mgrid[0:30, 0:40]
     return np.stack([x * 6, y * 8, 255 - x * 3 - y * 4], axis=2).astype(np.uint8)

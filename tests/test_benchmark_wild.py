@@ -73,10 +73,10 @@ def test_colours_count_what_is_found_and_what_is_told_rightly(
             )
 
         cases, sharpness, _ = predict(queue, {"all": detector})
-        colours: dict[str, tuple[int, int, int]] = wild.by_colour(
+        colors: dict[str, tuple[int, int, int]] = wild.by_colour(
             measure("all", cases["all"], sharpness), queue
         )
-        return colours
+        return colors
 
     masked, bare = told(0), told(1)
     assert sum(count for count, _, _ in masked.values()) > 0

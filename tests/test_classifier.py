@@ -66,15 +66,15 @@ def test_what_is_no_settings_is_refused(text: str) -> None:
         CropSettings.from_json(text)
 
 
-def test_a_crop_is_the_box_in_rgb(colours: ImageArray) -> None:
-    (crop,) = cut_crops(colours, [[3, 5, 11, 13]], CropSettings(size=8))
+def test_a_crop_is_the_box_in_rgb(colors: ImageArray) -> None:
+    (crop,) = cut_crops(colors, [[3, 5, 11, 13]], CropSettings(size=8))
     assert crop.dtype == np.uint8
-    assert (crop == colours[5:13, 3:11, ::-1]).all()
+    assert (crop == colors[5:13, 3:11, ::-1]).all()
 
 
-def test_boxes_are_rounded_to_whole_pixels(colours: ImageArray) -> None:
-    (crop,) = cut_crops(colours, [[2.6, 5.4, 10.6, 13.4]], CropSettings(size=8))
-    assert (crop == colours[5:13, 3:11, ::-1]).all()
+def test_boxes_are_rounded_to_whole_pixels(colors: ImageArray) -> None:
+    (crop,) = cut_crops(colors, [[2.6, 5.4, 10.6, 13.4]], CropSettings(size=8))
+    assert (crop == colors[5:13, 3:11, ::-1]).all()
 
 
 def test_a_crop_is_stretched_to_a_square(halves: ImageArray) -> None:
@@ -84,11 +84,11 @@ def test_a_crop_is_stretched_to_a_square(halves: ImageArray) -> None:
     assert crop[20, 35].tolist() == [0, 255, 0]
 
 
-def test_the_margin_is_a_share_of_the_box_and_ends_at_the_border(colours: ImageArray) -> None:
-    (crop,) = cut_crops(colours, [[16, 10, 24, 18]], CropSettings(size=16, margin=0.5))
-    assert (crop == colours[6:22, 12:28, ::-1]).all()
-    (crop,) = cut_crops(colours, [[0, 0, 8, 8]], CropSettings(size=12, margin=0.5))
-    assert (crop == colours[:12, :12, ::-1]).all()
+def test_the_margin_is_a_share_of_the_box_and_ends_at_the_border(colors: ImageArray) -> None:
+    (crop,) = cut_crops(colors, [[16, 10, 24, 18]], CropSettings(size=16, margin=0.5))
+    assert (crop == colors[6:22, 12:28, ::-1]).all()
+    (crop,) = cut_crops(colors, [[0, 0, 8, 8]], CropSettings(size=12, margin=0.5))
+    assert (crop == colors[:12, :12, ::-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,23 @@ def test_the_margin_is_a_share_of_the_box_and_ends_at_the_border(colours: ImageA
     ids=str,
 )
 def test_of_an_empty_or_outer_box_one_pixel_is_taken(
-    colours: ImageArray, box: list[float], pixel: tuple[int, int]
+    colors: ImageArray, box: list[float], pixel: tuple[int, int]
 ) -> None:
-    (crop,) = cut_crops(colours, [box], CropSettings(size=4))
-    assert (crop == colours[pixel][::-1]).all()
+    (crop,) = cut_crops(colors, [box], CropSettings(size=4))
+    assert (crop == colors[pixel][::-1]).all()
 
 
-def test_no_boxes_are_no_crops(colours: ImageArray) -> None:
-    assert cut_crops(colours, [], CropSettings(size=8)).shape == (0, 8, 8, 3)
-    batch = preprocess(colours, [], CropSettings(size=8))
+def test_no_boxes_are_no_crops(colors: ImageArray) -> None:
+    assert cut_crops(colors, [], CropSettings(size=8)).shape == (0, 8, 8, 3)
+    batch = preprocess(colors, [], CropSettings(size=8))
     assert batch.shape == (0, 3, 8, 8)
     assert batch.dtype == np.float32
 
 
-def test_pixels_are_scaled_as_mobilenets_preprocess_input_does(colours: ImageArray) -> None:
+def test_pixels_are_scaled_as_mobilenets_preprocess_input_does(colors: ImageArray) -> None:
     settings = CropSettings(size=8)
-    batch = preprocess(colours, [[3, 5, 11, 13], [0, 0, 8, 8]], settings)
-    expected = colours[5:13, 3:11, ::-1].transpose(2, 0, 1) / 127.5 - 1
+    batch = preprocess(colors, [[3, 5, 11, 13], [0, 0, 8, 8]], settings)
+    expected = colors[5:13, 3:11, ::-1].transpose(2, 0, 1) / 127.5 - 1
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
     assert np.abs(batch[0] - expected).max() < 1e-6

@@ -21,33 +21,33 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def rgb(colours: ImageArray) -> Image.Image:
-    return Image.fromarray(colours[:, :, ::-1])
+def rgb(colors: ImageArray) -> Image.Image:
+    return Image.fromarray(colors[:, :, ::-1])
 
 
-def test_png_comes_back_as_bgr_to_the_bit(colours: ImageArray) -> None:
-    decoded = decode_image(encoded(rgb(colours), "PNG"))
+def test_png_comes_back_as_bgr_to_the_bit(colors: ImageArray) -> None:
+    decoded = decode_image(encoded(rgb(colors), "PNG"))
     assert decoded.dtype == np.uint8
-    assert np.array_equal(decoded, colours)
+    assert np.array_equal(decoded, colors)
     assert decoded.flags["C_CONTIGUOUS"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_rotation_is_obeyed_in_every_format(colours: ImageArray, kind: str) -> None:
+def test_exif_rotation_is_obeyed_in_every_format(colors: ImageArray, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
     options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    decoded = decode_image(encoded(rgb(colours), kind, exif=exif, **options))
+    decoded = decode_image(encoded(rgb(colors), kind, exif=exif, **options))
     assert decoded.shape == (40, 30, 3)
-    assert np.abs(decoded.astype(int) - np.rot90(colours, -1)).mean() < 6
+    assert np.abs(decoded.astype(int) - np.rot90(colors, -1)).mean() < 6
 
 
-def test_alpha_is_laid_over_white(colours: ImageArray) -> None:
-    rgba = np.dstack([colours[:, :, ::-1], np.zeros(colours.shape[:2], np.uint8)])
+def test_alpha_is_laid_over_white(colors: ImageArray) -> None:
+    rgba = np.dstack([colors[:, :, ::-1], np.zeros(colors.shape[:2], np.uint8)])
     rgba[:, 20:, 3] = 255
     decoded = decode_image(encoded(Image.fromarray(rgba), "PNG"))
     assert (decoded[:, :20] == 255).all()
-    assert np.array_equal(decoded[:, 20:], colours[:, 20:])
+    assert np.array_equal(decoded[:, 20:], colors[:, 20:])
 
 
 def test_palette_with_a_transparent_colour_is_laid_over_white() -> None:
@@ -127,12 +127,12 @@ def test_a_hundred_megapixels_are_read() -> None:
     )
 
 
-def test_names_of_every_kind_are_read_and_written(tmp_path: Path, colours: ImageArray) -> None:
+def test_names_of_every_kind_are_read_and_written(tmp_path: Path, colors: ImageArray) -> None:
     for name in ("a b [1].png", "маска-面具.png", "x.jpg_1088Wx1632H"):
-        (tmp_path / name).write_bytes(encoded(rgb(colours), "PNG"))
-        assert np.array_equal(read_image(tmp_path / name), colours)
-    write_image(tmp_path / "é [2].png", colours)
-    assert np.array_equal(read_image(tmp_path / "é [2].png"), colours)
+        (tmp_path / name).write_bytes(encoded(rgb(colors), "PNG"))
+        assert np.array_equal(read_image(tmp_path / name), colors)
+    write_image(tmp_path / "é [2].png", colors)
+    assert np.array_equal(read_image(tmp_path / "é [2].png"), colors)
 
 
 def test_a_missing_file_says_which(tmp_path: Path) -> None:
@@ -141,16 +141,16 @@ def test_a_missing_file_says_which(tmp_path: Path) -> None:
 
 
 def test_plain_files_are_told_from_those_that_decoders_read_differently(
-    colours: ImageArray,
+    colors: ImageArray,
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
-    assert is_plain_rgb(encoded(rgb(colours), "JPEG"))
-    assert is_plain_rgb(encoded(rgb(colours), "PNG"))
-    assert not is_plain_rgb(encoded(rgb(colours), "JPEG", exif=exif))
-    assert not is_plain_rgb(encoded(rgb(colours).convert("RGBA"), "PNG"))
-    assert not is_plain_rgb(encoded(rgb(colours).convert("CMYK"), "JPEG"))
-    assert not is_plain_rgb(encoded(rgb(colours), "WEBP"))
+    assert is_plain_rgb(encoded(rgb(colors), "JPEG"))
+    assert is_plain_rgb(encoded(rgb(colors), "PNG"))
+    assert not is_plain_rgb(encoded(rgb(colors), "JPEG", exif=exif))
+    assert not is_plain_rgb(encoded(rgb(colors).convert("RGBA"), "PNG"))
+    assert not is_plain_rgb(encoded(rgb(colors).convert("CMYK"), "JPEG"))
+    assert not is_plain_rgb(encoded(rgb(colors), "WEBP"))
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_half_one(

@@ -19,33 +19,19 @@ import typer
 from maskyolo.core.options import Choice, OptionInfo, Options, option_info
 
 __all__ = [
-    "Backend",
     "Device",
     "ExistOk",
-    "FaceDetectorName",
-    "FaceWeights",
-    "ImageList",
     "ImageSize",
-    "Images",
-    "LabelledData",
-    "LabelsFolder",
-    "MaxDetections",
-    "Model",
     "Name",
-    "NmsIou",
-    "Pipeline",
-    "Precision",
     "Project",
-    "ReportConfidence",
     "Seed",
-    "Split",
     "Strict",
     "Trust",
     "examples",
     "with_options",
 ]
 
-Project = Annotated[Path, typer.Option(help="Folder the run's folder is made in.")]
+Project = Annotated[Path, typer.Option(help="Folder in which the run's folder is created.")]
 Name = Annotated[
     str, typer.Option(help="Name of the run's folder; a number is added if it exists.")
 ]
@@ -55,110 +41,39 @@ ExistOk = Annotated[
         "--exist-ok", help="Write into an existing folder of that name instead of adding a number."
     ),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="Name of a model (maskyolo-n, or mobilenet_v2 with two stages), or its file: .onnx, .xml (OpenVINO) or .pt."
-    ),
-]
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")
-]
-Backend = Annotated[
-    str,
-    typer.Option(
-        help="What runs the network: auto (by file and machine), openvino, onnxruntime or torch."
-    ),
-]
-Precision = Annotated[
-    str,
-    typer.Option(
-        help="What the network computes in: fp32, bf16 (OpenVINO), or auto: bf16 where the CPU has it in hardware."
-    ),
 ]
 ImageSize = Annotated[
     int | None,
     typer.Option(
         "--imgsz",
         min=32,
-        help="Longer side in pixels that pictures are scaled to for the network (else the weights' own).",
+        help="Inference size in pixels (longer side). Default: the size the weights were trained "
+        "at.",
     ),
 ]
-Pipeline = Annotated[
-    str,
-    typer.Option(
-        help="yolo (one forward pass) or two-stage (a face detector, then a classifier of each face)."
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")
-]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Open a .pt file of unknown origin, which can run any code on this machine."
+        "--trust", help="Load a .pt file of unknown origin, which can run any code on this machine."
     ),
 ]
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Exit with 1 when any file was bad (they are reported and skipped either way).",
+        help="Exit with 1 if any file was bad. Bad files are reported and skipped either way.",
     ),
-]
-
-LabelledData = Annotated[
-    Path | None, typer.Option("--data", help="A data set's data.yaml, or its folder.")
-]
-Split = Annotated[str, typer.Option(help="Which split of the data set: train, val or test.")]
-Images = Annotated[Path | None, typer.Option(help="Instead of --data: a folder of pictures.")]
-LabelsFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels",
-        help="The folder of their labels: YOLO .txt or Pascal VOC .xml of the same names.",
-    ),
-]
-ImageList = Annotated[
-    Path | None,
-    typer.Option("--list", help="A file that names the pictures to take of these, one a line."),
-]
-ReportConfidence = Annotated[
-    float,
-    typer.Option(
-        "--conf",
-        min=0,
-        max=1,
-        help="Confidence from which detections count for precision, recall and confusion.",
-    ),
-]
-NmsIou = Annotated[
-    float,
-    typer.Option(
-        "--iou",
-        min=0,
-        max=1,
-        help="Overlap above which the less confident of two boxes is dropped.",
-    ),
-]
-MaxDetections = Annotated[
-    int, typer.Option("--max-det", min=1, help="Most detections in a picture.")
-]
-FaceDetectorName = Annotated[
-    str | None,
-    typer.Option(
-        "--detector",
-        help="Face detector of two-stage: ssd-plain (the default), ssd (several looks), yunet or haar.",
-    ),
-]
-FaceWeights = Annotated[
-    Path | None,
-    typer.Option("--face", help="Weights of that face detector, or the folder that has them."),
 ]
 
 
 def examples(*lines: str) -> str:
-    r"""Return the epilog of a command's help: its examples, one a line and never wrapped (`\b`); a test reads and parses them."""
+    r"""Return the epilog of a command's help: its examples, one per line.
+
+    `\b` keeps lines from being wrapped. A test reads and parses the examples.
+    """
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 

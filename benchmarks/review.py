@@ -1,13 +1,15 @@
-"""Does `maskyolo review find` find errors in labels? Errors planted in labels that people drew tell.
+"""How many of the errors planted into correct labels does `maskyolo review find` rank first?
 
-From a YOLO data set, such as `maskyolo convert` makes of photos with boxes, a copy is made in which, with a seed, boxes are
+A copy is made of a YOLO data set, such as `maskyolo convert` creates from photos with boxes. With a
+seed, some of its boxes are
 
 - *swapped*: given the other class (5 % of the boxes);
 - *moved* by half of their width or height (5 %);
 - *deleted* (5 %);
 - *spurious*: added where there is no face, in the size of another box of the photo (3 %).
 
-`review find` then looks for them, and is asked: of each kind, how many are among its first n suspicions, n being 18 % of the boxes?
+`review find` then searches for them. For each kind, the result is the share of them among its first
+n suspicions, where n is 18 % of the number of boxes.
 
     maskyolo convert kaggle853 --format voc --list clean.txt --out clean
     python benchmarks/review.py clean --out planted --seed 2
@@ -28,22 +30,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from label_quality import Opinion, cleanlab_opinions, mistakenness
+from label_quality import QualityScores, cleanlab_scores, mistakenness
 
 from maskyolo.boxes import Boxes, as_boxes, box_iou, clip_boxes
 from maskyolo.dataset import format_data_yaml, load_dataset
 from maskyolo.errors import MaskyoloError
 from maskyolo.images import read_image
 from maskyolo.labels import Labels, format_yolo, read_yolo
-from maskyolo.review.finding.find import given_predictions, judge_photos
-from maskyolo.review.finding.predictions import Photo
+from maskyolo.review.finding.judging import judge_photos, match_predictions
+from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.finding.ranking import rank
 from maskyolo.review.finding.scores import (
     face_probabilities,
     linear_probabilities,
-    match,
+    pair_boxes,
     score_photos,
 )
+from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import read_review_set
 from maskyolo.runs import new_run
 
@@ -52,7 +55,13 @@ SHARES = {"swapped": 0.05, "moved": 0.05, "deleted": 0.05, "spurious": 0.03}
 
 @dataclass(frozen=True)
 class Planted:
-    """A planted error: in which picture, what kind, and the box: of the label, or of the face whose label was deleted."""
+    """A planted error.
+
+    Attributes:
+        image: the image file.
+        kind: one of `SHARES`.
+        box: of the label, or of the face whose label was deleted.
+    """
 
     image: str
     kind: str
@@ -60,15 +69,15 @@ class Planted:
 
 
 def plant(data: Path, out: Path, seed: int) -> list[Planted]:
-    """Copy a data set with errors planted into its labels, and write what was planted to `planted.csv`."""
+    """Copy a data set, plant errors into its labels, and write them to `planted.csv`."""
     dataset = load_dataset(data)
     shutil.copytree(dataset.root, out, ignore=shutil.ignore_patterns("*.cache", "sheets"))
     (out / "data.yaml").write_text(format_data_yaml(out, list(dataset.splits)), encoding="utf-8")
     rng = random.Random(seed)
-    pictures = [path for split in dataset.splits for path in dataset.images(split)]
-    sizes = {path: read_image(path).shape[1::-1] for path in pictures}
-    labels = {path: read_yolo(dataset.label_of(path), *sizes[path]) for path in pictures}
-    every = [(path, place) for path in pictures for place in range(len(labels[path]))]
+    images = [path for split in dataset.splits for path in dataset.images(split)]
+    sizes = {path: read_image(path).shape[1::-1] for path in images}
+    labels = {path: read_yolo(dataset.label_of(path), *sizes[path]) for path in images}
+    every = [(path, place) for path in images for place in range(len(labels[path]))]
     rng.shuffle(every)
     kinds: dict[tuple[Path, int], str] = {}
     for kind in ("swapped", "moved", "deleted"):
@@ -77,7 +86,7 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
         )
     spurious = rng.sample(every, round(SHARES["spurious"] * len(every)))
     planted = []
-    for path in pictures:
+    for path in images:
         width, height = sizes[path]
         name = path.relative_to(dataset.root).as_posix()
         boxes, class_ids = [], []
@@ -113,7 +122,7 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
 
 
 def move(box: np.ndarray, width: int, height: int, rng: random.Random) -> np.ndarray:
-    """Move a box by half of its width or height, to where most of it stays in the picture."""
+    """Move a box by half of its width or height, to where most of it stays in the image."""
     across, down = (box[2:] - box[:2]) / 2
     ways = [
         np.array(way * 2, np.float32) + box
@@ -130,7 +139,7 @@ def move(box: np.ndarray, width: int, height: int, rng: random.Random) -> np.nda
 def elsewhere(
     boxes: Boxes, place: int, width: int, height: int, rng: random.Random
 ) -> np.ndarray | None:
-    """Return a box of the size of one of the boxes that touches none of them; None if there is no room."""
+    """Return a box of the size of one of the boxes that touches none of them, or None."""
     across, down = boxes[place, 2:] - boxes[place, :2]
     for _ in range(200):
         left, top = rng.uniform(0, width - across), rng.uniform(0, height - down)
@@ -143,7 +152,10 @@ def elsewhere(
 def hits(
     suspicions: list[tuple[float, str, bool, np.ndarray]], planted: list[Planted], first: int
 ) -> dict[str, float]:
-    """Return of each kind the share of planted errors among the first suspicions: (score, image, of a label, box), any order."""
+    """Return for each kind the share of planted errors among the first suspicions.
+
+    A suspicion is a score, an image, whether it is about a label, and a box; in any order.
+    """
     by_image: dict[str, list[Planted]] = {}
     for error in planted:
         by_image.setdefault(error.image, []).append(error)
@@ -162,42 +174,47 @@ def hits(
     }
 
 
-def alone(photos: list[Photo]) -> dict[str, list[Opinion]]:
-    """Return what each method by itself says of every photo."""
+def alone(photos: list[JudgedPhoto]) -> dict[str, list[QualityScores]]:
+    """Return the scores of each method by itself for every photo."""
     crops, linear = face_probabilities(photos), linear_probabilities(photos)
-    opinions = {
+    scores = {
         "out-of-fold detector": [
-            detector_opinion(photo.labels, photo.predicted.boxes, photo.predicted.scores)
+            detector_scores(photo.labels, photo.predictions.boxes, photo.predictions.scores)
             for photo in photos
         ],
         "second detector (YuNet)": [
-            detector_opinion(photo.labels, photo.look.faces.boxes, photo.look.faces.scores[:, None])
+            detector_scores(
+                photo.labels, photo.features.faces.boxes, photo.features.faces.scores[:, None]
+            )
             for photo in photos
         ],
         "two-stage classifier": [
-            _of_class(photo, photo.look.probabilities[:, 1]) for photo in photos
+            _of_class(photo, photo.features.probabilities[:, 1]) for photo in photos
         ],
         "features: class, other folds' labels": [
             _of_class(photo, bare) for photo, bare in zip(photos, linear, strict=True)
         ],
         "features: face or background": [
-            Opinion(*np.zeros((2, len(face))), 1 - face, np.zeros(len(photo.predicted)))
+            QualityScores(*np.zeros((2, len(face))), 1 - face, np.zeros(len(photo.predictions)))
             for photo, face in zip(photos, crops, strict=True)
         ],
-        "cleanlab (ObjectLab)": cleanlab_opinions(photos),
+        "cleanlab (ObjectLab)": cleanlab_scores(photos),
     }
     try:
-        opinions["FiftyOne Brain (mistakenness)"] = mistakenness(photos)
+        scores["FiftyOne Brain (mistakenness)"] = mistakenness(photos)
     except MaskyoloError as error:
-        print(f"without FiftyOne's mistakenness: {error}")
-    return opinions
+        print(f"FiftyOne's mistakenness is left out: {error}")
+    return scores
 
 
-def detector_opinion(labels: Labels, boxes: Boxes, scores: np.ndarray) -> Opinion:
-    """Return what a detector's scores (m, classes) by themselves say of labels; the scores of a face detector have one column."""
+def detector_scores(labels: Labels, boxes: Boxes, scores: np.ndarray) -> QualityScores:
+    """Return how suspicious a detector by itself finds labels.
+
+    Its scores are (m, classes); those of a face detector have one column.
+    """
     overlap, confidence = box_iou(labels.boxes, boxes), scores.max(axis=1, initial=0)
     wrong, bad, spurious = np.zeros((3, len(labels)))
-    for place, partner in enumerate(match(labels.boxes, boxes)):
+    for place, partner in enumerate(pair_boxes(labels.boxes, boxes)):
         if partner < 0:
             spurious[place] = 1
             continue
@@ -207,43 +224,43 @@ def detector_opinion(labels: Labels, boxes: Boxes, scores: np.ndarray) -> Opinio
         )
         if scores.shape[1] > 1:
             wrong[place] = scores[partner, 1 - labels.class_ids[place]]
-    return Opinion(
+    return QualityScores(
         wrong, bad, spurious, np.where(overlap.max(axis=0, initial=0) < 0.3, confidence, 0.0)
     )
 
 
-def _of_class(photo: Photo, bare: np.ndarray) -> Opinion:
+def _of_class(photo: JudgedPhoto, bare: np.ndarray) -> QualityScores:
     nothing = np.zeros(len(photo.labels))
-    return Opinion(
+    return QualityScores(
         np.where(photo.labels.class_ids == 1, 1 - bare, bare),
         nothing,
         nothing,
-        np.zeros(len(photo.predicted)),
+        np.zeros(len(photo.predictions)),
     )
 
 
 def listed(
-    photos: list[Photo], opinions: list[Opinion], second: bool = False
+    photos: list[JudgedPhoto], scores: list[QualityScores], second: bool = False
 ) -> list[tuple[float, str, bool, np.ndarray]]:
-    """Return a method's suspicions: each label by its worst score, and each missing face."""
+    """Return a method's suspicions: each label with its worst score, and each missing face."""
     found = []
-    for photo, opinion in zip(photos, opinions, strict=True):
-        worst = np.max([opinion.wrong_class, opinion.bad_box, opinion.spurious], axis=0)
-        faces = photo.look.faces.boxes if second else photo.predicted.boxes
+    for photo, given in zip(photos, scores, strict=True):
+        worst = np.max([given.wrong_class, given.bad_box, given.spurious], axis=0)
+        faces = photo.features.faces.boxes if second else photo.predictions.boxes
         found += [
             (score, photo.image, True, box)
             for score, box in zip(worst, photo.labels.boxes, strict=True)
         ]
         found += [
             (score, photo.image, False, box)
-            for score, box in zip(opinion.missing, faces, strict=True)
+            for score, box in zip(given.missing, faces, strict=True)
             if score > 0
         ]
     return found
 
 
-def combined(photos: list[Photo]) -> list[tuple[float, str, bool, np.ndarray]]:
-    """Return the suspicions of `review find` itself: of each label only the first, as people look at a box once."""
+def combined(photos: list[JudgedPhoto]) -> list[tuple[float, str, bool, np.ndarray]]:
+    """Return the suspicions of `review find` itself; only the first one for each label."""
     found: dict[tuple[str, object], tuple[float, str, bool, np.ndarray]] = {}
     for suspicion in rank(photos, score_photos(photos)):
         box = np.array(suspicion.box or suspicion.suggested_box)
@@ -258,7 +275,7 @@ def combined(photos: list[Photo]) -> list[tuple[float, str, bool, np.ndarray]]:
 
 
 def row(name: str, shares: dict[str, float]) -> str:
-    """Return a line of the table."""
+    """Return a row of the table."""
     return f"| {name} | " + " | ".join(f"{shares[kind]:.2f}" for kind in SHARES) + " |"
 
 
@@ -266,13 +283,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Planted errors: how many of them does `maskyolo review find` rank first?"
     )
-    parser.add_argument("data", type=Path, help="YOLO data set whose labels are right")
+    parser.add_argument("data", type=Path, help="YOLO data set with correct labels")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the copy with errors, and for the run"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the errors")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the errors")
     parser.add_argument(
-        "--first", type=float, default=0.18, help="share of the boxes that somebody looks at"
+        "--first",
+        type=float,
+        default=0.18,
+        help="number of suspicions that are checked, as a share of the boxes",
     )
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--model", default="maskyolo-n")
@@ -281,7 +301,7 @@ def main() -> None:
     parser.add_argument(
         "--predictions",
         type=Path,
-        help="predictions.jsonl of an earlier run with the same seed: nothing is trained",
+        help="predictions.jsonl of an earlier run with the same seed; then nothing is trained",
     )
     args = parser.parse_args()
     planted = (
@@ -290,38 +310,29 @@ def main() -> None:
         else read_planted(args.out / "set")
     )
     review = read_review_set(args.out / "set")
-    given = given_predictions(args.predictions, review) if args.predictions else None
+    given = match_predictions(args.predictions, review) if args.predictions else None
     begin, cpu = time.monotonic(), time.process_time()
-    settings = {
-        "model": args.model,
-        "epochs": args.epochs,
-        "imgsz": args.imgsz,
-        "device": "cpu",
-        "seed": 0,
-        "trust": False,
-    }
-    photos = judge_photos(
-        review, new_run(args.out, "run").absolute(), args.folds, given, **settings
+    options = FindOptions(
+        folds=args.folds, model=args.model, epochs=args.epochs, imgsz=args.imgsz, device="cpu"
     )
+    photos = judge_photos(review, new_run(args.out, "run").absolute(), options, given)
     total = sum(len(photo.labels) for photo in photos)
     first = round(args.first * total)
+    kinds = dict(Counter(error.kind for error in planted))
+    print(f"{len(photos)} photos, {total} labels; planted: {kinds}")
+    minutes, core_minutes = (time.monotonic() - begin) / 60, (time.process_time() - cpu) / 60
+    print(f"{minutes:.1f} minutes, {core_minutes:.1f} of a core's time in this process")
     print(
-        f"{len(photos)} photos, {total} labels; planted: {dict(Counter(error.kind for error in planted))}"
-    )
-    print(
-        f"{(time.monotonic() - begin) / 60:.1f} minutes, {(time.process_time() - cpu) / 60:.1f} of a core's time in this process"
-    )
-    print(
-        f"\nof each kind, the share among the first {first} suspicions ({args.first:.0%} of the labels):\n"
+        f"\nShare of each kind among the first {first} suspicions ({args.first:.0%} of labels):\n"
     )
     print("| method | " + " | ".join(SHARES) + " |\n|---|" + "---|" * len(SHARES))
-    for name, opinions in alone(photos).items():
-        print(row(name, hits(listed(photos, opinions, "YuNet" in name), planted, first)))
+    for name, scores in alone(photos).items():
+        print(row(name, hits(listed(photos, scores, "YuNet" in name), planted, first)))
     print(row("**all together: `review find`**", hits(combined(photos), planted, first)))
 
 
 def read_planted(data: Path) -> list[Planted]:
-    """Read what an earlier run planted."""
+    """Read the errors that an earlier run planted."""
     with (data / "planted.csv").open(encoding="utf-8", newline="") as file:
         return [
             Planted(line["image"], line["kind"], tuple(json.loads(line["box"])))

@@ -1,4 +1,7 @@
-"""Corrections from `review.csv` back into labels and ledger, all together, logged, and undone byte for byte; no FiftyOne is needed."""
+"""Corrections from `review.csv` go into labels and ledger: all together, logged, and undoable.
+
+FiftyOne is not needed for this.
+"""
 
 import contextlib
 import csv
@@ -17,7 +20,7 @@ from maskyolo.cli import main
 from maskyolo.errors import DatasetError, OutputError
 from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
 from maskyolo.review import apply_review, transaction, undo_review
-from maskyolo.review.suspicions import Suspicion, read_suspicions, write_suspicions
+from maskyolo.review.suspicions import Reason, Suspicion, read_suspicions, write_suspicions
 from maskyolo.review.transaction import Transaction
 from maskyolo.workfolder import locked_set
 
@@ -28,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def suspicion(name: str, reason: str = "wrong_class", **known: Any) -> Suspicion:
-    return Suspicion(1, image_of(name), name.split("/")[0], reason, 0.5, **known)
+    return Suspicion(1, image_of(name), name.split("/")[0], Reason(reason), 0.5, **known)
 
 
 def apply_csv(root: Path, *lines: Suspicion, **settings: Any) -> Any:
@@ -118,7 +121,7 @@ def test_what_a_person_writes_counts_more_than_what_was_suggested(root: Path) ->
     assert faces_of(root, "train/none") == [(0, [*RIGHT])]
 
 
-def test_lines_that_say_nothing_change_nothing(root: Path) -> None:
+def test_lines_that_are_not_filled_in_change_nothing(root: Path) -> None:
     before = content(root)
     done = apply_csv(
         root, suspicion("train/one", label=0, box=LEFT, suggested_class="without_mask")
@@ -127,7 +130,7 @@ def test_lines_that_say_nothing_change_nothing(root: Path) -> None:
     assert content(root) == before | {"review.csv": (root / "review.csv").read_bytes()}
 
 
-def test_undo_gives_back_every_byte_and_redoes_nothing(root: Path) -> None:
+def test_undo_restores_every_byte_and_redoes_nothing(root: Path) -> None:
     (root / label_of("train/bare")).write_bytes(b"1 0.2 0.45 0.2 0.5\r\n")  # written by hand
     (root / label_of("train/none")).unlink()
     before = content(root)
@@ -156,13 +159,13 @@ def test_undo_is_refused_where_it_would_lose_a_later_change(root: Path) -> None:
     (root / label_of("train/one")).write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(
         DatasetError,
-        match=r"labels/train/a-one.txt was changed after it; what it was before is in .*0001",
+        match=r"labels/train/a-one.txt was changed after it; the earlier versions are in .*0001",
     ):
         undo_review(root)
     assert (root / label_of("train/one")).read_text() == "0 0.5 0.5 0.1 0.1\n"
 
 
-def test_undo_after_an_update_gives_the_changed_photos_their_rows_back(root: Path) -> None:
+def test_undo_after_an_update_restores_the_rows_of_the_changed_photos(root: Path) -> None:
     old = row(root, "train/one")
     apply_csv(root, suspicion("train/one", label=0, tags=("wrong_class",)))
     rows = read_ledger(root / "ledger.csv")
@@ -186,7 +189,7 @@ def test_a_dry_run_changes_nothing(root: Path) -> None:
     assert not (root / "review").exists()
 
 
-def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
+def test_boxes_beyond_the_image_are_clipped_and_reported(root: Path) -> None:
     done = apply_csv(
         root,
         suspicion("train/one", label=0, new_box=(-30, 20, 60, 170)),
@@ -194,9 +197,10 @@ def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
     )
     assert faces_of(root, "train/one") == [(0, [0, 20, 60, 100])]
     assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [*RIGHT])]
+    one, two, image = image_of("train/one"), image_of("train/two"), "the image (200 x 100)"
     assert [str(problem) for problem in done.problems] == [
-        f"{image_of('train/one')}: the box [-30, 20, 60, 170] reached out of the picture (200 x 100) and was clipped to it",
-        f"{image_of('train/two')}: the box [300, 20, 360, 70] is not in the picture (200 x 100) and was not taken over",
+        f"{one}: the box [-30, 20, 60, 170] extended beyond {image} and was clipped to it",
+        f"{two}: the box [300, 20, 360, 70] is outside {image} and was ignored",
     ]
 
 
@@ -213,15 +217,15 @@ def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
         ),
         (
             suspicion("train/lost", tags=("delete",)),
-            "line 3: images/train/a-lost.png is not a picture of",
+            "line 3: images/train/a-lost.png is not an image of",
         ),
         (
             suspicion("train/one", label=3, tags=("delete",)),
-            "line 3: box 3 of images/train/a-one.png is not in its labels any more",
+            "line 3: box 3 of images/train/a-one.png is no longer in its labels",
         ),
         (
             suspicion("train/one", label=0, box=RIGHT, tags=("delete",)),
-            "line 3: box 0 of images/train/a-one.png is not in its labels any",
+            "line 3: box 0 of images/train/a-one.png is no longer in its",
         ),
         (
             suspicion("train/one", label=0, box=LEFT, tags=("bad_box",)),
@@ -229,7 +233,7 @@ def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
         ),
         (
             suspicion("train/one", "missing", tags=("missing",)),
-            "line 3: there is no box to add; write one into new_box",
+            "line 3: there is no box to add; fill in new_box",
         ),
         (
             suspicion("train/two", tags=("confuser",)),
@@ -237,7 +241,7 @@ def test_boxes_out_of_the_picture_are_clipped_and_said(root: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_line_is_told_and_nothing_at_all_is_changed(
+def test_a_wrong_line_is_reported_and_nothing_is_changed(
     line: Suspicion, message: str, root: Path
 ) -> None:
     before = content(root)
@@ -256,7 +260,7 @@ def test_a_box_is_found_again_where_its_line_has_moved(root: Path) -> None:
 
 
 @pytest.mark.parametrize("ledger", [True, False])
-def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
+def test_applying_a_list_again_only_applies_newly_filled_in_lines(
     ledger: bool, tmp_path: Path
 ) -> None:
     root = make_set(tmp_path / "set", ledger)
@@ -287,8 +291,9 @@ def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
     between = content(root)
     done = apply_csv(root, *lines)
     assert (done.changes, content(root)) == ([], between)
+    advice = "to change a box again, fill in new_class or new_box"
     assert [str(problem) for problem in done.problems] == [
-        f"passed over: 5 lines of {root / 'review.csv'} taken over before; to change a box again write new_class or new_box"
+        f"skipped 5 lines of {root / 'review.csv'} applied before; {advice}"
     ]
     done = apply_csv(
         root, *lines, suspicion("train/bare", label=0, box=LEFT, tags=("wrong_class",))
@@ -305,7 +310,7 @@ def test_a_list_that_is_applied_again_with_more_lines_filled_in_does_only_these(
     )
 
 
-def test_what_was_undone_or_drawn_again_by_hand_is_done_again(root: Path) -> None:
+def test_what_was_undone_or_changed_back_by_hand_is_applied_again(root: Path) -> None:
     lines = [suspicion("train/one", "bad_box", label=0, box=LEFT, tags=("wrong_class",))]
     apply_csv(root, *lines)
     undo_review(root)
@@ -315,24 +320,26 @@ def test_what_was_undone_or_drawn_again_by_hand_is_done_again(root: Path) -> Non
     assert faces_of(root, "train/one") == [(1, [*LEFT])]
 
 
-def test_pictures_outside_of_the_folder_are_refused(root: Path) -> None:
+def test_images_outside_the_folder_are_refused(root: Path) -> None:
     inner = root / "inner"
     inner.mkdir()
     (inner / "data.yaml").write_text("train: ../images/train\nnames: [with_mask, without_mask]\n")
     line = Suspicion(
-        1, "../images/train/a-one.png", "train", "wrong_class", 0.5, 0, tags=("wrong_class",)
+        1, "../images/train/a-one.png", "train", Reason.WRONG_CLASS, 0.5, 0, tags=("wrong_class",)
     )
-    with pytest.raises(DatasetError, match=r"is not below .*review needs all in one folder"):
+    with pytest.raises(
+        DatasetError, match=r"is outside .*review needs all images and labels below one folder"
+    ):
         apply_csv(inner, line)
 
 
-def test_pictures_that_share_a_label_file_are_told(root: Path) -> None:
+def test_images_that_share_a_label_file_are_reported(root: Path) -> None:
     (root / image_of("train/one")).with_suffix(".jpg").write_bytes(
         (root / image_of("train/one")).read_bytes()
     )
     with pytest.raises(
         DatasetError,
-        match=r"a-one\.jpg and images/train/a-one\.png have one label file, .*a-one\.txt; rename one of them",
+        match=r"a-one\.jpg and images/train/a-one\.png share the label file .*a-one\.txt; rename",
     ):
         apply_csv(root, suspicion("train/one", tags=("delete",)))
 
@@ -348,10 +355,10 @@ def test_a_set_without_a_ledger_is_corrected_too(tmp_path: Path) -> None:
     assert not (root / "ledger.csv").exists()
 
 
-def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_gone_on_with(
+def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file that is written, renamed or taken out may be the last one before the kill; the next command finishes the change."""
+    """Kill before each file that is written, renamed or removed; the next command continues."""
     lines = [
         suspicion("train/one", label=0, tags=("wrong_class",)),
         suspicion("train/last", tags=("delete",)),
@@ -389,11 +396,11 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_gone_on_with(
 
 
 class Killed(BaseException):
-    """What a kill looks like from inside: nothing after it is done."""
+    """A kill, seen from inside the process: nothing after it runs."""
 
 
 class Killer:
-    """Lets `steps` calls pass and stops the next one before it happens."""
+    """Lets `steps` calls pass and stops before the next one."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.calls = steps, 0
@@ -408,7 +415,7 @@ class Killer:
         return called
 
 
-def test_spreadsheets_may_save_the_list_their_way(root: Path) -> None:
+def test_a_list_is_read_as_a_spreadsheet_saves_it(root: Path) -> None:
     write_suspicions(
         root / "review.csv", [suspicion("train/one", label=0, box=LEFT, tags=("wrong_class", "ok"))]
     )
@@ -419,10 +426,10 @@ def test_spreadsheets_may_save_the_list_their_way(root: Path) -> None:
     assert read_suspicions(root / "excel.csv") == read_suspicions(root / "review.csv")
 
 
-def test_a_file_that_is_no_list_is_told(root: Path) -> None:
+def test_a_file_that_is_not_a_list_is_reported(root: Path) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"ledger.csv is no list of suspicions: it lacks the columns rank, label, box",
+        match=r"ledger.csv is not a list of suspicions: columns rank, label, box",
     ):
         read_suspicions(root / "ledger.csv")
     with pytest.raises(DatasetError, match=r"cannot read .*none.csv"):
@@ -440,7 +447,9 @@ def test_a_file_that_is_no_list_is_told(root: Path) -> None:
         ("box", "[1, 2]"),
     ],
 )
-def test_a_value_that_is_none_is_told_with_its_line(column: str, value: str, root: Path) -> None:
+def test_a_value_that_does_not_parse_is_reported_with_its_line(
+    column: str, value: str, root: Path
+) -> None:
     write_suspicions(root / "review.csv", [suspicion("train/one", label=0, box=LEFT)])
     header, line = csv.reader(io.StringIO((root / "review.csv").read_text()))
     out = io.StringIO()
@@ -452,7 +461,7 @@ def test_a_value_that_is_none_is_told_with_its_line(column: str, value: str, roo
         read_suspicions(root / "review.csv")
 
 
-def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_it_did(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_suspicions(root / "review.csv", [suspicion("train/one", label=0, tags=("wrong_class",))])
     with pytest.raises(SystemExit) as caught:
         main(["review", "apply", "--data", str(root), "--csv", str(root / "review.csv")])
@@ -460,14 +469,14 @@ def test_the_command_tells_what_it_did(root: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"changed: 1 class, in 1 photo\n{root / 'review' / '0001'}\n"
     with pytest.raises(SystemExit):
         main(["review", "apply", "--data", str(root), "--undo"])
-    assert capsys.readouterr().out.startswith("put back as before: 2 files\n")
+    assert capsys.readouterr().out.startswith("restored: 2 files\n")
 
 
 @pytest.mark.parametrize(
     "words",
     [["--undo", "--dry-run"], ["--undo", "--name", "x"], ["--csv", "review.csv", "--name", "x"]],
 )
-def test_options_that_say_nothing_together_are_refused(
+def test_options_that_exclude_each_other_are_refused(
     words: list[str], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -476,7 +485,7 @@ def test_options_that_say_nothing_together_are_refused(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_two_at_once_do_not_change_a_set(root: Path) -> None:
+def test_two_commands_do_not_change_a_set_at_once(root: Path) -> None:
     lines = [suspicion("train/one", label=0, tags=("wrong_class",))]
     before = content(root)
     with locked_set(root):
@@ -490,8 +499,11 @@ def test_two_at_once_do_not_change_a_set(root: Path) -> None:
     assert [path.name for path in root.parent.iterdir()] == ["set"]
 
 
-def test_a_list_is_taken_over_without_fiftyone(root: Path) -> None:
+def test_a_list_is_applied_without_fiftyone(root: Path) -> None:
     write_suspicions(root / "review.csv", [suspicion("train/one", label=0, tags=("wrong_class",))])
-    code = "import sys; sys.modules['fiftyone'] = None; from maskyolo.review import apply_review; apply_review(sys.argv[1], csv=sys.argv[2])"
+    code = (
+        "import sys; sys.modules['fiftyone'] = None; from maskyolo.review import apply_review; "
+        "apply_review(sys.argv[1], csv=sys.argv[2])"
+    )
     subprocess.run([sys.executable, "-c", code, str(root), str(root / "review.csv")], check=True)
     assert faces_of(root, "train/one") == [(1, [*LEFT])]

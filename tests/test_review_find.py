@@ -1,4 +1,4 @@
-"""`maskyolo review find` on the samples, with predictions that are given; the folds' trainings are stood in for."""
+"""`maskyolo review find` on the samples, with given predictions; the folds' trainings are stubs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 from maskyolo.images import read_image
 from maskyolo.ledger import read_ledger, write_ledger
 from maskyolo.review import find_errors
-from maskyolo.review.finding.find import given_predictions
-from maskyolo.review.finding.folds import FoldDetector
-from maskyolo.review.finding.predictions import Predicted, read_predictions, write_predictions
+from maskyolo.review.finding.folds import FoldDetector, train_fold
+from maskyolo.review.finding.judging import match_predictions
+from maskyolo.review.finding.predictions import Predictions, read_predictions, write_predictions
+from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.yolo import find_model
@@ -29,7 +30,7 @@ from maskyolo.yolo import find_model
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The samples as a data set whose labels are right."""
+    """The samples as a data set whose labels are correct."""
     out = tmp_path_factory.mktemp("whole") / "set"
     samples = Path(__file__).parent.parent / "data" / "samples"
     convert_dataset(samples, out, format="voc", sheets=False)
@@ -42,7 +43,7 @@ def labels_of(root: Path, stem: str) -> Path:
 
 @pytest.fixture
 def planted(whole: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A copy with a swapped class in office and a face without a box in queue; and predictions of every true face."""
+    """A copy with a wrong class in office and a missing box in queue; and correct predictions."""
     review = read_review_set(whole)
     rng = np.random.default_rng(0)
     seen = {}
@@ -54,13 +55,13 @@ def planted(whole: Path, tmp_path: Path) -> tuple[Path, Path]:
                 for face in faces
             ]
         ).reshape(-1, 2)
-        seen[photo.image] = Predicted(
+        seen[photo.image] = Predictions(
             as_boxes([face.box for face in faces]) + rng.normal(0, 0.3, (len(faces), 4)),
             scores.astype(np.float32),
         )
     write_predictions(
         tmp_path / "predictions.jsonl",
-        {image: Predicted(as_boxes(found.boxes), found.scores) for image, found in seen.items()},
+        {image: Predictions(as_boxes(found.boxes), found.scores) for image, found in seen.items()},
     )
     root = tmp_path / "set"
     root.mkdir()
@@ -79,12 +80,12 @@ def planted(whole: Path, tmp_path: Path) -> tuple[Path, Path]:
 def test_the_errors_lead_the_list(planted: tuple[Path, Path], tmp_path: Path) -> None:
     root, predictions = planted
     before = {path: path.read_bytes() for path in (root / "labels").rglob("*.txt")}
-    told: list[tuple[str, int, int | None]] = []
+    progress: list[tuple[str, int, int | None]] = []
     found = find_errors(
         root,
         predictions=predictions,
         project=tmp_path / "runs",
-        on_progress=lambda *now: told.append(now),
+        on_progress=lambda *now: progress.append(now),
     )
     assert found.csv == root / "review.csv"
     assert (found.photos, found.labels) == (8, 38)
@@ -102,7 +103,7 @@ def test_the_errors_lead_the_list(planted: tuple[Path, Path], tmp_path: Path) ->
         swapped.image.split("/")[1],
         "office.jpg",
     )
-    assert [line[:3] for line in told][-1] == ("photos looked at", 8, 8)
+    assert progress[-1] == ("photos analyzed", 8, 8)
     with Image.open(found.folder / "sheet.png") as sheet:
         assert sheet.width == 160 * len(worst)
     with found.csv.open(encoding="utf-8") as file:
@@ -113,7 +114,9 @@ def test_the_errors_lead_the_list(planted: tuple[Path, Path], tmp_path: Path) ->
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_what_people_wrote_is_not_written_over(planted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_list_that_people_filled_in_is_not_overwritten(
+    planted: tuple[Path, Path], tmp_path: Path
+) -> None:
     root, predictions = planted
     find_errors(root, predictions=predictions, project=tmp_path / "runs")
     text = (root / "review.csv").read_text()
@@ -125,7 +128,7 @@ def test_what_people_wrote_is_not_written_over(planted: tuple[Path, Path], tmp_p
     )
     with pytest.raises(
         OutputError,
-        match=r"what people wrote into 1 of its lines; take it over with `maskyolo review apply",
+        match=r"has 1 lines that were filled in and would be lost; apply them with `maskyolo",
     ):
         find_errors(root, predictions=predictions, project=tmp_path / "runs")
 
@@ -146,50 +149,50 @@ def test_photos_that_people_corrected_are_not_listed(
     assert "queue.jpg" not in {suspicion.source for suspicion in found.suspicions}
 
 
-def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
+def test_each_photo_is_judged_by_a_detector_not_trained_on_it(
     planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the search is interrupted and gone on with: then only the folds that were not judged are trained."""
+    """Also if the search is interrupted and continued: only the remaining folds are trained."""
     root, predictions = planted
-    learnt: dict[Path, set[str]] = {}
+    trained_on: dict[Path, set[str]] = {}
     judged: dict[str, Path] = {}
     known = read_predictions(predictions)
     stop_at = [2]
 
-    def train(photos: list[Path], folder: Path, **settings: Any) -> Path:
-        assert settings["epochs"] == 1
-        if len(learnt) + 1 == stop_at[0]:
+    def train(photos: list[Path], folder: Path, options: FindOptions, on_progress: Any) -> Path:
+        assert options.epochs == 1
+        if len(trained_on) + 1 == stop_at[0]:
             raise KeyboardInterrupt
-        assert folder not in learnt
-        learnt[folder] = {photo.relative_to(root).as_posix() for photo in photos}
+        assert folder not in trained_on
+        trained_on[folder] = {photo.relative_to(root).as_posix() for photo in photos}
         return folder
 
     class Detector:
         def __init__(self, weights: Path, imgsz: int, device: str) -> None:
             self.weights = weights
 
-        def __call__(self, image: np.ndarray) -> Predicted:
+        def __call__(self, image: np.ndarray) -> Predictions:
             name = next(name for name in known if np.array_equal(read_image(root / name), image))
             judged[name] = self.weights
             return known[name]
 
-    monkeypatch.setattr("maskyolo.review.finding.folds.train_fold", train)
-    monkeypatch.setattr("maskyolo.review.finding.folds.FoldDetector", Detector)
+    monkeypatch.setattr("maskyolo.review.finding.judging.train_fold", train)
+    monkeypatch.setattr("maskyolo.review.finding.judging.FoldDetector", Detector)
     with pytest.raises(KeyboardInterrupt):
         find_errors(root, folds=2, epochs=1, project=tmp_path / "runs")
     begun = tmp_path / "runs" / "find"
     with pytest.raises(
         MaskyoloError,
-        match=r"cannot resume .*find: it was begun with --folds 2, --seed 0; give the same",
+        match=r"cannot resume .*find: it was started with --folds 2, --seed 0; give the same",
     ):
         find_errors(root, folds=3, epochs=1, seed=1, resume=begun)
     stop_at[0] = 0
     found = find_errors(root, folds=2, epochs=1, resume=begun)
     assert found.folder == begun
-    assert len(learnt) == 2
+    assert len(trained_on) == 2
     assert set(judged) == set(known)
-    assert all(name not in learnt[folder] for name, folder in judged.items())
-    assert sum(len(photos) for photos in learnt.values()) == len(known)
+    assert all(name not in trained_on[folder] for name, folder in judged.items())
+    assert sum(len(photos) for photos in trained_on.values()) == len(known)
     again = read_predictions(found.folder / "predictions.jsonl")
     assert list(again) == list(known)
     np.testing.assert_allclose(again[next(iter(known))].scores, known[next(iter(known))].scores)
@@ -198,8 +201,6 @@ def test_each_photo_is_judged_by_a_detector_that_has_not_learnt_from_it(
 def test_a_fold_is_trained_on_a_list_of_its_photos(
     planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskyolo.review.finding.folds import train_fold
-
     root, _ = planted
     photos = load_dataset(root).images("train")
     given: dict[str, Any] = {}
@@ -212,7 +213,7 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(
         return Result()
 
     monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
-    last = train_fold(photos, tmp_path / "folds" / "fold1", model="maskyolo-n", epochs=2, imgsz=64)
+    last = train_fold(photos, tmp_path / "folds" / "fold1", FindOptions(epochs=2, imgsz=64))
     assert last == tmp_path / "weights" / "last.pt"
     assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == (
         "finetune",
@@ -229,8 +230,6 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(
 def test_a_fold_s_training_that_was_interrupted_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskyolo.review.finding.folds import train_fold
-
     folder = tmp_path / "fold1"
     given: list[dict[str, Any]] = []
 
@@ -249,7 +248,7 @@ def test_a_fold_s_training_that_was_interrupted_is_continued(
 
     def run(photos: list[str]) -> Path:
         return train_fold(
-            [Path(photo) for photo in photos], folder, model="maskyolo-n", epochs=2, imgsz=64
+            [Path(photo) for photo in photos], folder, FindOptions(epochs=2, imgsz=64)
         )
 
     monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
@@ -263,7 +262,7 @@ def test_a_fold_s_training_that_was_interrupted_is_continued(
     assert given[2]["name"] == "fold1", "other photos: from the start"
 
 
-def test_a_fold_s_detector_tells_both_classes_and_sees_the_mirror_image(samples: Path) -> None:
+def test_a_fold_s_detector_scores_both_classes_and_uses_the_mirror_image(samples: Path) -> None:
     detector = FoldDetector(find_model("maskyolo-n"), imgsz=320)
     image = read_image(samples / "portrait.jpg")
     found, mirrored = detector(image), detector(np.ascontiguousarray(image[:, ::-1]))
@@ -297,13 +296,15 @@ def test_predictions_of_detect_are_read(tmp_path: Path) -> None:
         read_predictions(tmp_path / "no.jsonl")
 
 
-def test_errors_are_told_in_a_line(
+def test_errors_are_one_line(
     planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, predictions = planted
-    with pytest.raises(MaskyoloError, match="--folds 2 or more"):
+    with pytest.raises(MaskyoloError, match="folds must be at least 2, got 1"):
         find_errors(root, folds=1)
-    with pytest.raises(MaskyoloError, match=r"cannot resume .*nowhere: no search was begun there"):
+    with pytest.raises(
+        MaskyoloError, match=r"cannot resume .*nowhere: no search was started there"
+    ):
         find_errors(root, resume=tmp_path / "nowhere")
     some = tmp_path / "some.jsonl"
     some.write_text(predictions.read_text().splitlines()[0] + "\n")
@@ -321,9 +322,9 @@ def test_errors_are_told_in_a_line(
             ]
         )
     assert stopped.value.code == 1
-    told = capsys.readouterr()
-    assert "has no predictions for 7 of the 8 photos" in told.err
-    assert told.err.count("\n") == 1
+    reported = capsys.readouterr()
+    assert "has no predictions for 7 of the 8 photos" in reported.err
+    assert reported.err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
     (root / "data.yaml").write_text(
         (root / "data.yaml").read_text().replace("with_mask\n", "face\n", 1)
@@ -332,30 +333,30 @@ def test_errors_are_told_in_a_line(
         find_errors(root, predictions=predictions)
 
 
-def test_a_photo_that_cannot_be_read_is_told_and_left_out(
+def test_a_photo_that_cannot_be_read_is_reported_and_left_out(
     planted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     root, predictions = planted
     broken = next((root / "images").rglob("*portrait*"))
     broken.write_bytes(b"\xff\xd8")
-    told: list[MaskyoloError] = []
+    reported: list[MaskyoloError] = []
     found = find_errors(
-        root, predictions=predictions, project=tmp_path / "runs", on_error=told.append
+        root, predictions=predictions, project=tmp_path / "runs", on_error=reported.append
     )
     assert found.photos == 7
-    assert [type(error) for error in told] == [ImageError]
-    assert "portrait" in str(told[0])
+    assert [type(error) for error in reported] == [ImageError]
+    assert "portrait" in str(reported[0])
     lines = predictions.read_text().splitlines(keepends=True)
     predictions.write_text(
         "".join(line for line in lines if "portrait" not in line)
-    )  # as a search writes that passed it over
+    )  # as a search that skipped it writes them
     assert (
         find_errors(root, predictions=predictions, project=tmp_path / "runs").suspicions
         == found.suspicions
     )
 
 
-def test_predictions_belong_to_the_picture_whose_path_ends_alike(
+def test_predictions_belong_to_the_image_whose_path_has_the_same_end(
     planted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     root, predictions = planted
@@ -368,7 +369,7 @@ def test_predictions_belong_to_the_picture_whose_path_ends_alike(
         {"source": str(twin), "detections": []}
     ]
     predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = given_predictions(predictions, review)
+    found = match_predictions(predictions, review)
     assert len(found) == len(review.photos)
     assert len(found[second["source"]]) == len(second["detections"]) > 0
     assert len(found[twin.relative_to(root).as_posix()]) == 0
@@ -382,7 +383,7 @@ def test_a_set_without_labels_is_an_error(planted: tuple[Path, Path], tmp_path: 
         find_errors(root, predictions=predictions, project=tmp_path / "runs")
 
 
-def test_the_command_tells_counts_list_and_folder(
+def test_the_command_reports_counts_list_and_folder(
     planted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, predictions = planted

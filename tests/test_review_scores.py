@@ -1,4 +1,4 @@
-"""Scores and ranking on generated photos, in which every error is known."""
+"""Scores and ranking on generated photos in which every error is known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks_as_modules import load_benchmark
 from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.faces import Faces
 from maskyolo.labels import Labels
-from maskyolo.review.finding.features import Look, background_boxes
-from maskyolo.review.finding.folds import assign_folds, fuse
-from maskyolo.review.finding.predictions import Photo, Predicted
+from maskyolo.review.finding.features import FaceFeatures, background_boxes
+from maskyolo.review.finding.folds import assign_folds, fuse_boxes
+from maskyolo.review.finding.predictions import JudgedPhoto, Predictions
 from maskyolo.review.finding.ranking import (
-    neighbour_distances,
+    neighbor_distances,
     rank,
     suspect_copies,
     suspect_labels,
@@ -26,15 +26,15 @@ from maskyolo.review.finding.scores import (
     Convention,
     find_candidates,
     linear_probabilities,
-    match,
+    pair_boxes,
     score_photos,
 )
 
 label_quality = load_benchmark("label_quality")
 
 SIDE = 40
-#: A detector's boxes lie lower and are larger than the labels; that is no error.
-HABIT = Convention(dx=0.0, dy=0.1, dw=-0.05, dh=-0.1)
+#: A detector's boxes are lower and larger than the labels; that is not an error.
+CONVENTION = Convention(dx=0.0, dy=0.1, dw=-0.05, dh=-0.1)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -43,14 +43,14 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     )
 
 
-def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
-    """Make a photo of 640 x 480 with faces in a row, whose labels are right and which both detectors see well."""
+def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> JudgedPhoto:
+    """Make a photo of 640 x 480 with faces in a row, correct labels, and two good detectors."""
     left = np.linspace(60, 460, faces)
     boxes = as_boxes([[x, 200, x + SIDE + number % 20, 240 + number % 20] for x in left])
     class_ids = np.array([(number + place) % 2 for place in range(faces)], dtype=np.int64)
-    seen = Convention(-HABIT.dx, -HABIT.dy, -HABIT.dw, -HABIT.dh).apply(boxes) + rng.normal(
-        0, 0.8, boxes.shape
-    ).astype(np.float32)
+    seen = Convention(-CONVENTION.dx, -CONVENTION.dy, -CONVENTION.dw, -CONVENTION.dh).apply(
+        boxes
+    ) + rng.normal(0, 0.8, boxes.shape).astype(np.float32)
     scores = np.full((faces, 2), 0.05, np.float32)
     scores[np.arange(faces), class_ids] = rng.uniform(0.6, 0.9, faces)
     features = rng.normal(0, 0.3, (faces, 8))
@@ -58,7 +58,7 @@ def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
     features[:, 1] += 1
     background = rng.normal(0, 0.3, (2, 8)) - np.eye(8)[1]
     hashes = rng.integers(0, 2**63, 2)
-    look = Look(
+    face_features = FaceFeatures(
         width=640,
         height=480,
         labels=Labels(boxes, class_ids),
@@ -66,55 +66,59 @@ def make_photo(number: int, rng: np.random.Generator, faces: int = 2) -> Photo:
         hashes=(f"{hashes[0]:016x}", f"{hashes[1]:016x}"),
         faces=Faces(boxes + 1, np.full(faces, 0.9, np.float32)),
         probabilities=np.where(np.eye(2)[class_ids], 0.9, 0.1).astype(np.float32),
-        features=unit(features),
-        background=unit(background),
-        whole=unit(np.ones(8) + rng.normal(0, 0.2, 8)),
+        label_features=unit(features),
+        background_features=unit(background),
+        photo_features=unit(np.ones(8) + rng.normal(0, 0.2, 8)),
     )
-    return Photo(
+    return JudgedPhoto(
         f"images/train/{number:03}.jpg",
         "train",
-        look,
-        Predicted(seen, scores),
+        face_features,
+        Predictions(seen, scores),
         fold=number % 3,
         source=f"{number}.jpg",
     )
 
 
-def relabelled(photo: Photo, boxes: Any, class_ids: Any, like: Any) -> Photo:
-    """Return a photo with other labels; `like` says for each of them the old one whose features it has, -1 for none."""
-    blank = np.concatenate([photo.look.features, photo.look.background[:1]])
-    unsure = np.concatenate([photo.look.probabilities, [[0.5, 0.5]]]).astype(np.float32)
+def relabeled(photo: JudgedPhoto, boxes: Any, class_ids: Any, like: Any) -> JudgedPhoto:
+    """Return a photo with other labels; `like` says which old label's features each gets, or -1."""
+    blank = np.concatenate([photo.features.label_features, photo.features.background_features[:1]])
+    unsure = np.concatenate([photo.features.probabilities, [[0.5, 0.5]]]).astype(np.float32)
     labels = Labels(as_boxes(boxes), np.array(class_ids, dtype=np.int64))
     return replace(
         photo,
-        look=replace(photo.look, labels=labels, features=blank[like], probabilities=unsure[like]),
+        features=replace(
+            photo.features, labels=labels, label_features=blank[like], probabilities=unsure[like]
+        ),
     )
 
 
 @pytest.fixture
-def photos() -> list[Photo]:
+def photos() -> list[JudgedPhoto]:
     rng = np.random.default_rng(0)
     return [make_photo(number, rng) for number in range(60)]
 
 
 @pytest.fixture
-def planted(photos: list[Photo]) -> list[Photo]:
-    """Five photos with an error each: 0 swapped, 1 moved, 2 deleted, 3 spurious, 4 the same face twice."""
+def planted(photos: list[JudgedPhoto]) -> list[JudgedPhoto]:
+    """Five photos with an error: 0 swapped, 1 moved, 2 deleted, 3 spurious, 4 duplicate."""
     boxes, ids = (
         [photo.labels.boxes for photo in photos],
         [photo.labels.class_ids for photo in photos],
     )
     moved = boxes[1].copy()
     moved[0, [0, 2]] += (moved[0, 2] - moved[0, 0]) / 2
-    photos[0] = relabelled(photos[0], boxes[0], [1 - ids[0][0], ids[0][1]], [0, 1])
-    photos[1] = relabelled(photos[1], moved, ids[1], [0, 1])
-    photos[2] = relabelled(photos[2], boxes[2][1:], ids[2][1:], [1])
-    photos[3] = relabelled(photos[3], [*boxes[3], [200, 20, 250, 70]], [*ids[3], 0], [0, 1, -1])
-    photos[4] = relabelled(photos[4], [*boxes[4], boxes[4][0] + 2], [*ids[4], ids[4][0]], [0, 1, 0])
+    photos[0] = relabeled(photos[0], boxes[0], [1 - ids[0][0], ids[0][1]], [0, 1])
+    photos[1] = relabeled(photos[1], moved, ids[1], [0, 1])
+    photos[2] = relabeled(photos[2], boxes[2][1:], ids[2][1:], [1])
+    photos[3] = relabeled(photos[3], [*boxes[3], [200, 20, 250, 70]], [*ids[3], 0], [0, 1, -1])
+    photos[4] = relabeled(photos[4], [*boxes[4], boxes[4][0] + 2], [*ids[4], ids[4][0]], [0, 1, 0])
     return photos
 
 
-def test_each_planted_error_leads_the_list_with_its_reason_and_mend(planted: list[Photo]) -> None:
+def test_each_planted_error_leads_the_list_with_its_reason_and_fix(
+    planted: list[JudgedPhoto],
+) -> None:
     scores = score_photos(planted)
     found = rank(planted, scores)
     top = {suspicion.image: suspicion for suspicion in reversed(found) if suspicion.rank <= 5}
@@ -139,27 +143,29 @@ def test_each_planted_error_leads_the_list_with_its_reason_and_mend(planted: lis
     assert min(suspicion.score for suspicion in top.values()) > 0.5
 
 
-def test_right_labels_are_hardly_suspicious(photos: list[Photo]) -> None:
+def test_correct_labels_are_hardly_suspicious(photos: list[JudgedPhoto]) -> None:
     for score in score_photos(photos):
         assert (
             max(
                 score.wrong_class.max(),
                 score.bad_box.max(),
                 score.spurious.max(),
-                score.twice.max(),
+                score.duplicate.max(),
             )
             < 0.35
         )
         assert len(score.missing) == 0
 
 
-def test_the_habit_of_a_set_s_boxes_is_learnt_and_is_no_error(photos: list[Photo]) -> None:
-    faces = np.concatenate([photo.predicted.boxes for photo in photos])
+def test_the_convention_of_a_set_s_boxes_is_measured_and_is_not_an_error(
+    photos: list[JudgedPhoto],
+) -> None:
+    faces = np.concatenate([photo.predictions.boxes for photo in photos])
     labels = np.concatenate([photo.labels.boxes for photo in photos])
     found = Convention.between(labels, faces)
     assert (found.dy, found.dh) == (
-        pytest.approx(HABIT.dy, abs=0.02),
-        pytest.approx(HABIT.dh, abs=0.02),
+        pytest.approx(CONVENTION.dy, abs=0.02),
+        pytest.approx(CONVENTION.dh, abs=0.02),
     )
     assert (
         np.median(np.diag(box_iou(found.apply(faces), labels)))
@@ -168,40 +174,43 @@ def test_the_habit_of_a_set_s_boxes_is_learnt_and_is_no_error(photos: list[Photo
     assert Convention.between(labels[:9], faces[:9]) == Convention()
 
 
-def test_a_face_that_only_the_second_detector_sees(photos: list[Photo]) -> None:
-    look = photos[7].look
+def test_a_face_that_only_the_second_detector_finds(photos: list[JudgedPhoto]) -> None:
+    features = photos[7].features
     more = Faces(
-        np.concatenate([look.faces.boxes, as_boxes([300, 40, 345, 85])]),
+        np.concatenate([features.faces.boxes, as_boxes([300, 40, 345, 85])]),
         np.array([0.9, 0.9, 0.9], np.float32),
     )
-    photos[7] = replace(photos[7], look=replace(look, faces=more))
+    photos[7] = replace(photos[7], features=replace(features, faces=more))
     score = score_photos(photos)[7]
     assert score.only_second.tolist() == [True]
-    assert [suspicion.reason for suspicion in suspect_labels(photos[7], score, least=0.0)][
+    assert [suspicion.reason for suspicion in suspect_labels(photos[7], score, minimum=0.0)][
         -1
     ] == "second_detector"
     painted = replace(photos[7], ignored=as_boxes([295, 35, 350, 90]))
     assert len(score_photos([*photos[:7], painted, *photos[8:]])[7].missing) == 0
 
 
-def test_a_folder_s_class_against_the_classifier(planted: list[Photo]) -> None:
+def test_a_folder_s_class_against_the_classifier(planted: list[JudgedPhoto]) -> None:
     planted[0] = replace(planted[0], by_folder=True)
     score = score_photos(planted)[0]
     assert suspect_labels(planted[0], score)[0].reason == "folder_class"
 
 
-def test_an_opinion_is_weighed_by_how_often_it_agrees(planted: list[Photo]) -> None:
-    """A classifier that says the contrary of every label is as good as one that agrees; one that guesses counts for nothing."""
+def test_evidence_is_weighted_by_how_often_it_agrees(planted: list[JudgedPhoto]) -> None:
+    """A classifier that contradicts every label is as good as one that agrees."""
     contrary = [
-        replace(photo, look=replace(photo.look, probabilities=photo.look.probabilities[:, ::-1]))
+        replace(
+            photo,
+            features=replace(photo.features, probabilities=photo.features.probabilities[:, ::-1]),
+        )
         for photo in planted
     ]
     scores = score_photos(contrary)
     assert scores[0].wrong_class[0] > 0.5 > scores[5].wrong_class.max()
 
 
-def test_sets_without_predictions_are_judged_by_the_rest(planted: list[Photo]) -> None:
-    unseen = [replace(photo, predicted=Predicted.none()) for photo in planted]
+def test_sets_without_predictions_are_judged_by_other_evidence(planted: list[JudgedPhoto]) -> None:
+    unseen = [replace(photo, predictions=Predictions.none()) for photo in planted]
     top = [
         suspicion.image for suspicion in rank(unseen, score_photos(unseen)) if suspicion.rank <= 5
     ]
@@ -211,53 +220,55 @@ def test_sets_without_predictions_are_judged_by_the_rest(planted: list[Photo]) -
 def test_photos_without_labels_and_sets_of_one_class() -> None:
     rng = np.random.default_rng(1)
     empty = [
-        relabelled(make_photo(number, rng), [], [], np.array([], dtype=int)) for number in range(3)
+        relabeled(make_photo(number, rng), [], [], np.array([], dtype=int)) for number in range(3)
     ]
     assert [len(score.wrong_class) for score in score_photos(empty)] == [0, 0, 0]
     masked = [make_photo(number, rng, faces=1) for number in range(0, 40, 2)]
     assert max(score.wrong_class.max() for score in score_photos(masked)) < 0.5
 
 
-def test_a_third_class_is_never_a_wrong_one(photos: list[Photo]) -> None:
-    photos[3] = relabelled(
+def test_a_third_class_is_never_wrong(photos: list[JudgedPhoto]) -> None:
+    photos[3] = relabeled(
         photos[3], photos[3].labels.boxes, [2, photos[3].labels.class_ids[1]], [0, 1]
     )
     assert score_photos(photos)[3].wrong_class[0] == 0
 
 
-def test_linear_probabilities_come_from_the_other_folds(planted: list[Photo]) -> None:
-    """The one photo of fold 9 is not learnt from: its odd label does not move the opinion of it."""
+def test_linear_probabilities_come_from_the_other_folds(planted: list[JudgedPhoto]) -> None:
+    """The only photo of fold 9 is not fitted to: its own label does not change its probability."""
     alone = replace(planted[0], fold=9)
     agreed = replace(
         alone,
-        look=replace(alone.look, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)),
+        features=replace(
+            alone.features, labels=Labels(alone.labels.boxes, 1 - alone.labels.class_ids)
+        ),
     )
     one, two = (linear_probabilities([photo, *planted[1:]])[0] for photo in (alone, agreed))
     np.testing.assert_allclose(one, two)
 
 
-def test_linear_probabilities_tell_the_classes_apart(photos: list[Photo]) -> None:
+def test_linear_probabilities_tell_the_classes_apart(photos: list[JudgedPhoto]) -> None:
     bare = np.concatenate(linear_probabilities(photos)) > 0.5
     labeled_bare = np.concatenate([photo.labels.class_ids for photo in photos]) == 1
     assert (bare == labeled_bare).mean() > 0.95
 
 
-def test_candidates_join_what_both_detectors_see(photos: list[Photo]) -> None:
+def test_candidates_join_what_both_detectors_find(photos: list[JudgedPhoto]) -> None:
     found = find_candidates(photos)[0]
     assert len(found) == 2
-    assert (found.second > 0.8).all()
+    assert (found.second_scores > 0.8).all()
     assert (found.scores.max(axis=1) > 0.5).all()
 
 
-def test_match_is_one_to_one() -> None:
+def test_boxes_are_paired_one_to_one() -> None:
     boxes = as_boxes([[0, 0, 10, 10], [4, 0, 14, 10]])
-    assert match(boxes, as_boxes([[3, 0, 13, 10]])).tolist() == [-1, 0]
-    assert match(boxes, as_boxes([])).tolist() == [-1, -1]
-    assert match(as_boxes([]), boxes).tolist() == []
+    assert pair_boxes(boxes, as_boxes([[3, 0, 13, 10]])).tolist() == [-1, 0]
+    assert pair_boxes(boxes, as_boxes([])).tolist() == [-1, -1]
+    assert pair_boxes(as_boxes([]), boxes).tolist() == []
 
 
-def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[Photo]) -> None:
-    opinions = label_quality.cleanlab_opinions(planted)
+def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[JudgedPhoto]) -> None:
+    opinions = label_quality.cleanlab_scores(planted)
     rest = opinions[5:]
     assert opinions[0].wrong_class[0] > max(opinion.wrong_class.max() for opinion in rest)
     assert opinions[1].bad_box[0] > max(opinion.bad_box.max() for opinion in rest)
@@ -266,11 +277,11 @@ def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[Photo]) -> None:
 
 
 def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
-    fiftyone: Any, planted: list[Photo]
+    fiftyone: Any, planted: list[JudgedPhoto]
 ) -> None:
     before = fiftyone.list_datasets()
-    planted[2].predicted.scores[0, planted[2].predicted.class_ids[0]] = (
-        0.97  # a less confident face is not missing to it
+    planted[2].predictions.scores[0, planted[2].predictions.class_ids[0]] = (
+        0.97  # it ignores less confident ones
     )
     opinions = label_quality.mistakenness(planted[:8])
     assert opinions[0].wrong_class[0] > 0.5 > opinions[5].wrong_class.max()
@@ -279,17 +290,21 @@ def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
     assert fiftyone.list_datasets() == before
 
 
-def test_copies_are_listed_by_what_is_wrong_with_them(photos: list[Photo]) -> None:
-    def copy(photo: Photo, of: Photo, **changes: Any) -> Photo:
+def test_copies_are_listed_by_what_is_wrong_with_them(photos: list[JudgedPhoto]) -> None:
+    def copy(photo: JudgedPhoto, of: JudgedPhoto, **changes: Any) -> JudgedPhoto:
         return replace(
-            photo, look=replace(photo.look, hashes=of.look.hashes, labels=of.labels), **changes
+            photo,
+            features=replace(photo.features, hashes=of.features.hashes, labels=of.labels),
+            **changes,
         )
 
     first = photos[0]
     plain, leaking = copy(photos[2], first), copy(photos[4], first, split="val")
     other = replace(
         photos[6],
-        look=replace(photos[6].look, hashes=first.look.hashes[::-1], labels=Labels(*_one(first))),
+        features=replace(
+            photos[6].features, hashes=first.features.hashes[::-1], labels=Labels(*_one(first))
+        ),
     )
     found = {
         suspicion.image: suspicion.score
@@ -300,21 +315,25 @@ def test_copies_are_listed_by_what_is_wrong_with_them(photos: list[Photo]) -> No
     assert found[other.image] > found[leaking.image] > found[plain.image] > 0
 
 
-def _one(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
+def _one(photo: JudgedPhoto) -> tuple[np.ndarray, np.ndarray]:
     return photo.labels.boxes[:1], photo.labels.class_ids[:1]
 
 
-def test_a_photo_unlike_all_others_is_unusual_and_never_leads(planted: list[Photo]) -> None:
-    planted[20] = replace(planted[20], look=replace(planted[20].look, whole=unit(-np.ones(8))))
+def test_a_photo_unlike_all_others_is_unusual_and_never_leads(planted: list[JudgedPhoto]) -> None:
+    planted[20] = replace(
+        planted[20], features=replace(planted[20].features, photo_features=unit(-np.ones(8)))
+    )
     assert [suspicion.image for suspicion in suspect_unusual(planted)][:1] == [planted[20].image]
     found = {
         suspicion.image: suspicion for suspicion in reversed(rank(planted, score_photos(planted)))
     }
     assert found[planted[20].image].rank > 5
-    assert neighbour_distances(unit(np.eye(4) + 1), 2).shape == (4,)
+    assert neighbor_distances(unit(np.eye(4) + 1), 2).shape == (4,)
 
 
-def test_the_list_is_by_photo_and_leaves_out_what_people_have_done(planted: list[Photo]) -> None:
+def test_the_list_is_by_photo_and_leaves_out_what_people_corrected(
+    planted: list[JudgedPhoto],
+) -> None:
     found = rank(planted, score_photos(planted), leave_out={planted[0].image})
     ranks = [suspicion.rank for suspicion in found]
     assert ranks == sorted(ranks)
@@ -333,12 +352,12 @@ def test_folds_are_even_and_keep_near_copies_together() -> None:
 
 def test_fused_faces_are_means_weighted_by_score() -> None:
     boxes = as_boxes([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]])
-    found = fuse(boxes, np.array([[0.6, 0.0], [0.0, 0.3], [0.2, 0.1]], np.float32))
+    found = fuse_boxes(boxes, np.array([[0.6, 0.0], [0.0, 0.3], [0.2, 0.1]], np.float32))
     np.testing.assert_allclose(
         found.boxes, [[2 / 3, 0, 10 + 2 / 3, 10], [50, 50, 60, 60]], atol=1e-4
     )
     np.testing.assert_allclose(found.scores, [[0.4, 0.1], [0.2, 0.1]], atol=1e-4)
-    assert len(fuse(as_boxes([]), np.zeros((0, 2), np.float32))) == 0
+    assert len(fuse_boxes(as_boxes([]), np.zeros((0, 2), np.float32))) == 0
 
 
 def test_background_touches_no_label_and_no_face() -> None:

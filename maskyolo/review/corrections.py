@@ -1,4 +1,4 @@
-"""What a person makes of a photo's labels: edits are gathered here, whether they come from the App or from `review.csv`."""
+"""A person's corrections of a photo's labels, whether made in FiftyOne's App or in `review.csv`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ import numpy as np
 
 from maskyolo.boxes import as_boxes, box_area, clip_boxes
 from maskyolo.core.classes import CLASS_NAMES, class_of
-from maskyolo.review.suspicions import TAGS, Box
+from maskyolo.core.options import Choice
+from maskyolo.review.suspicions import Box, Tag
 
-__all__ = ["SAME", "Change", "Face", "PhotoEdit", "Problem", "same_box"]
+__all__ = ["Change", "ChangeKind", "Face", "PhotoEdit", "Problem", "same_box"]
 
-#: Boxes whose sides differ by less, in pixels, are the same; as in `LedgerRow.corrected`.
-SAME = 0.5
+#: Boxes whose sides differ by less than this, in pixels, are the same, as in `LedgerRow.corrected`.
+_TOLERANCE = 0.5
+
+
+class ChangeKind(Choice):
+    """What was changed; the change log has these values."""
+
+    CLASS = "class"
+    BOX = "box"
+    ADDED = "added"
+    REMOVED = "removed"
+    PHOTO_REMOVED = "photo_removed"
+    CHECKED = "checked"
 
 
 @dataclass(frozen=True)
 class Face:
-    """A labelled face: its box, xyxy pixels, and the name of its class."""
+    """A labeled face: its box (xyxy pixels) and the name of its class."""
 
     box: Box
     class_name: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, rounded for people to read."""
+        """Return plain values for the change log, rounded for readability."""
         return {"class": self.class_name, "box": [round(value, 2) for value in self.box]}
 
 
@@ -35,39 +47,40 @@ class Change:
     """One thing that a person changed.
 
     Attributes:
-        image: the picture, relative to the set's folder.
-        what: class, box, added, removed, photo_removed or checked.
-        before: the face as it was; None for what is new, and for whole photos.
-        after: the face as it is now; None for what is gone.
-        tags: what the person tagged it with, or the photo.
+        image: the image file, relative to the set's folder.
+        kind: what was changed.
+        before: the face before the change; None for an added face, and for whole photos.
+        after: the face after the change; None for a removed face, and for whole photos.
+        tags: the tags of the photo and its boxes.
         source: the photo's name in the ledger.
     """
 
     image: str
-    what: str
+    kind: ChangeKind
     before: Face | None = None
     after: Face | None = None
     tags: tuple[str, ...] = ()
     source: str = ""
 
     def __str__(self) -> str:
-        told = [
-            f"{face.class_name} {_shown(face.box)}" for face in (self.before, self.after) if face
+        faces = [
+            f"{face.class_name} {_format_box(face.box)}"
+            for face in (self.before, self.after)
+            if face
         ]
-        return " ".join(
-            [
-                self.what.replace("_", " "),
-                " -> ".join(told),
-                f"({', '.join(self.tags)})" if self.tags else "",
-            ]
-        ).strip()
+        parts = [
+            self.kind.value.replace("_", " "),
+            " -> ".join(faces),
+            f"({', '.join(self.tags)})" if self.tags else "",
+        ]
+        return " ".join(parts).strip()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for a line of the change log."""
+        """Return plain values for a line of the change log."""
         return {
             "image": self.image,
             "source": self.source,
-            "what": self.what,
+            "what": str(self.kind),
             "before": self.before and self.before.to_dict(),
             "after": self.after and self.after.to_dict(),
             "tags": list(self.tags),
@@ -76,7 +89,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that could not be taken over, or not as it was; `image` is empty if it is of no single photo."""
+    """A correction that could not be applied, or not exactly; `image` is empty for a whole set."""
 
     image: str
     message: str
@@ -86,28 +99,28 @@ class Problem:
 
 
 def same_box(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Tell whether two boxes (4) differ by less than `SAME` on every side."""
-    return max(abs(one - other) for one, other in zip(a, b, strict=True)) < SAME
+    """Return whether two boxes (4) differ by less than half a pixel on every side."""
+    return max(abs(one - other) for one, other in zip(a, b, strict=True)) < _TOLERANCE
 
 
 @dataclass
 class PhotoEdit:
-    """The labels of one photo while a person's edits are laid upon them.
+    """The labels of one photo, and a person's corrections of them.
 
     Attributes:
-        image: the picture, relative to the set's folder.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        image: the image file, relative to the set's folder.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
         names: the set's classes by id.
-        before: its faces by the lines of its label file.
-        source: its name in the ledger.
-        faces: its faces as they are to be, by the same lines; None for a box taken out.
-        added: faces that had no box.
-        gone: whether the photo is taken out of the set.
-        checked: whether a person said that it is right as it is.
-        tags: all tags that were heeded.
-        open_tags: those of them that nothing could be made of.
-        problems: what could not be taken over.
+        before: the labeled faces, in the order of the label file.
+        source: the photo's name in the ledger.
+        faces: the faces after the edit, in the same order; None for a removed box.
+        added: faces that had no box before.
+        removed: whether the photo is removed from the set.
+        checked: whether a person said that the photo is correct as it is.
+        tags: all known tags of the photo and its boxes.
+        open_tags: those of them that could not be applied.
+        problems: what could not be applied, or not exactly.
     """
 
     image: str
@@ -118,113 +131,121 @@ class PhotoEdit:
     source: str = ""
     faces: list[Face | None] = field(init=False)
     added: list[Face] = field(default_factory=list)
-    gone: bool = False
+    removed: bool = False
     checked: bool = False
-    tags: list[str] = field(default_factory=list)
-    open_tags: set[str] = field(default_factory=set)
+    tags: list[Tag] = field(default_factory=list)
+    open_tags: set[Tag] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.faces = list(self.before)
 
-    def problem(self, message: str, *tags: str) -> None:
-        """Note something that could not be taken over, and the tags that stay open by it."""
+    def add_problem(self, message: str, *tags: Tag) -> None:
+        """Record something that could not be applied, and the tags that stay open because of it."""
         self.problems.append(Problem(self.image, message))
         self.open_tags |= {*tags}
 
-    def class_name(self, text: str) -> str:
-        """Return the class of the set that a person means, or an empty string with a problem noted."""
-        name = text if text in self.names else class_of(text)
-        if name not in self.names:
-            self.problem(
-                f"unknown class '{text}', so the box keeps the one it had; choose from {', '.join(self.names)}"
-            )
-            return ""
-        return name
-
-    def inside(self, box: Sequence[float]) -> Box:
-        """Return a box clipped to the picture, with a problem noted if it reached out; empty if nothing of it is inside."""
-        values = as_boxes(box)
-        clipped = clip_boxes(values, self.width, self.height)
-        if not np.isfinite(values).all() or box_area(clipped)[0] < 1:
-            self.problem(
-                f"the box {_shown(box)} is not in the picture ({self.width} x {self.height}) and was not taken over"
-            )
-            return ()
-        if not same_box(clipped[0].tolist(), list(box)):
-            self.problem(
-                f"the box {_shown(box)} reached out of the picture ({self.width} x {self.height}) and was clipped to it"
-            )
-        return tuple(round(float(value), 2) for value in clipped[0])
+    def add_tags(self, tags: Sequence[str]) -> list[Tag]:
+        """Record the known ones of `tags` for the change log, and return them."""
+        values = {tag.value for tag in Tag}
+        known = [Tag(tag) for tag in tags if tag in values]
+        self.tags += [tag for tag in known if tag not in self.tags]
+        return known
 
     def set_class(self, line: int, text: str) -> None:
-        """Give the face of a line another class."""
-        face, name = self.faces[line], self.class_name(text)
+        """Change the class of the face in a line of the label file."""
+        face, name = self.faces[line], self._class_name(text)
         if face and name:
             self.faces[line] = Face(face.box, name)
 
-    def flip(self, line: int) -> None:
-        """Give the face of a line the other one of two classes."""
+    def flip_class(self, line: int) -> None:
+        """Change the class of the face in a line of the label file to the other one of two."""
         face = self.before[line]
         others = [name for name in self.names if name != face.class_name]
         if len(others) == 1:
             self.set_class(line, others[0])
         else:
-            self.problem(
-                f"tagged wrong_class, but there are {len(others)} other classes; give the box the right one",
-                "wrong_class",
+            self.add_problem(
+                f"tagged wrong_class, but there are {len(others)} other classes; set the class "
+                "of the box",
+                Tag.WRONG_CLASS,
             )
 
-    def set_box(self, line: int, box: Sequence[float]) -> None:
-        """Give the face of a line another box; one that is the same within `SAME` changes nothing."""
-        face = self.faces[line]
-        if face and not same_box(face.box, box) and (inside := self.inside(box)):
-            self.faces[line] = Face(inside, face.class_name)
-
-    def remove(self, line: int) -> None:
-        """Take the box of a line out."""
-        self.faces[line] = None
-
-    def add(self, box: Sequence[float], text: str) -> None:
-        """Add a face that had no box; one that is there already within `SAME` is not added again."""
-        name = self.class_name(text)
-        inside = self.inside(box) if name else ()
-        known = [*self.added, *(face for face in self.faces if face)]
-        if inside and not any(same_box(face.box, inside) for face in known):
-            self.added.append(Face(inside, name))
-
-    def cover(self, line: int) -> None:
-        """Say that something else than a mask covers the face of a line: it is without_mask."""
+    def set_unmasked(self, line: int) -> None:
+        """Set a face to without_mask, because something other than a mask covers it."""
         self.set_class(line, CLASS_NAMES[1])
 
-    def heed(self, tags: Sequence[str]) -> list[str]:
-        """Return those of `tags` that are known, and remember them for the change log."""
-        known = [tag for tag in tags if tag in TAGS]
-        self.tags += [tag for tag in known if tag not in self.tags]
-        return known
+    def set_box(self, line: int, box: Sequence[float]) -> None:
+        """Change the box of the face in a line of the label file, unless it is the same box."""
+        face = self.faces[line]
+        if face and not same_box(face.box, box) and (clipped := self._clip(box)):
+            self.faces[line] = Face(clipped, face.class_name)
+
+    def remove_box(self, line: int) -> None:
+        """Remove the box in a line of the label file."""
+        self.faces[line] = None
+
+    def add_face(self, box: Sequence[float], text: str) -> None:
+        """Add a face that had no box, unless the same box is already there."""
+        name = self._class_name(text)
+        clipped = self._clip(box) if name else ()
+        known = [*self.added, *(face for face in self.faces if face)]
+        if clipped and not any(same_box(face.box, clipped) for face in known):
+            self.added.append(Face(clipped, name))
 
     @property
     def after(self) -> list[Face]:
-        """Its faces as they are to be, in the order of the label file."""
+        """The faces after the edit, in the order of the label file."""
         return [face for face in self.faces if face] + self.added
 
     def changes(self) -> list[Change]:
-        """List what is different now; empty if nothing is."""
-        tags = tuple(self.tags)
-        if self.gone:
-            return [Change(self.image, "photo_removed", tags=tags, source=self.source)]
-        found = []
+        """List what is different after the edit; empty if nothing is."""
+
+        def change(kind: ChangeKind, before: Face | None = None, after: Face | None = None) -> None:
+            tags = tuple(str(tag) for tag in self.tags)
+            found.append(Change(self.image, kind, before, after, tags, self.source))
+
+        found: list[Change] = []
+        if self.removed:
+            change(ChangeKind.PHOTO_REMOVED)
+            return found
         for old, new in zip(self.before, self.faces, strict=True):
             if new is None:
-                found.append(Change(self.image, "removed", old, None, tags, self.source))
+                change(ChangeKind.REMOVED, old)
             elif new != old:
-                what = "class" if new.class_name != old.class_name else "box"
-                found.append(Change(self.image, what, old, new, tags, self.source))
-        found += [Change(self.image, "added", None, new, tags, self.source) for new in self.added]
+                same_class = new.class_name == old.class_name
+                change(ChangeKind.BOX if same_class else ChangeKind.CLASS, old, new)
+        for new in self.added:
+            change(ChangeKind.ADDED, None, new)
         if not found and self.checked:
-            found.append(Change(self.image, "checked", tags=tags, source=self.source))
+            change(ChangeKind.CHECKED)
         return found
 
+    def _class_name(self, text: str) -> str:
+        """Return the set's class for a person's spelling; empty, with a problem, if unknown."""
+        name = text if text in self.names else class_of(text)
+        if name not in self.names:
+            self.add_problem(
+                f"unknown class '{text}', so the class was not changed; "
+                f"choose one of {', '.join(self.names)}"
+            )
+            return ""
+        return name
 
-def _shown(box: Sequence[float]) -> str:
+    def _clip(self, box: Sequence[float]) -> Box:
+        """Return a box clipped to the image, or () if outside; both changes are problems."""
+        values = as_boxes(box)
+        clipped = clip_boxes(values, self.width, self.height)
+        image = f"the image ({self.width} x {self.height})"
+        if not np.isfinite(values).all() or box_area(clipped)[0] < 1:
+            self.add_problem(f"the box {_format_box(box)} is outside {image} and was ignored")
+            return ()
+        if not same_box(clipped[0].tolist(), list(box)):
+            self.add_problem(
+                f"the box {_format_box(box)} extended beyond {image} and was clipped to it"
+            )
+        return tuple(round(float(value), 2) for value in clipped[0])
+
+
+def _format_box(box: Sequence[float]) -> str:
     return "[" + ", ".join(f"{value:.0f}" for value in box) + "]"

@@ -1,105 +1,125 @@
-"""What people wrote into `review.csv`, as edits of the photos' labels; needs no FiftyOne."""
+"""What people wrote into `review.csv`, as edits of the photos' labels; does not need FiftyOne."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from maskyolo._text import counted
 from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.errors import DatasetError
-from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
+from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, Problem, same_box
 from maskyolo.review.review_set import ReviewSet
-from maskyolo.review.suspicions import TAGS, Suspicion
+from maskyolo.review.suspicions import Box, Suspicion, Tag
 from maskyolo.review.transaction import Transaction
 
-__all__ = ["edits_of_csv"]
+__all__ = ["edits_from_csv"]
 
 
-def edits_of_csv(
+def edits_from_csv(
     review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str
 ) -> tuple[list[PhotoEdit], list[Problem]]:
-    """Lay the filled-in lines of a `review.csv` upon the labels of a set; those that were taken over before are passed over.
+    """Return the edits that the filled-in lines of a `review.csv` ask for, and problems.
+
+    Lines that were applied before are skipped, and one of the problems says how many.
 
     Args:
-        review: the set.
+        review: the data set.
         suspicions: the lines.
-        path: where they are from, for messages.
+        path: the file they are from, for messages.
 
     Raises:
-        DatasetError: an unknown tag or class, a picture that is not in the set, or a box that is not in its labels (any more).
+        DatasetError: an unknown tag or class, an image that is not in the set, or a box that is
+            not (or no longer) in its labels.
     """
     edits: dict[str, PhotoEdit] = {}
     log: dict[str, list[Mapping[str, Any]]] = {}
     for change in Transaction.log(review.root):
         log.setdefault(change["image"], []).append(change)
-    before = 0
+    skipped = 0
     for line in suspicions:
-        if not (line.tags or line.new_class or line.new_box):
+        if not line.is_filled_in:
             continue
         where = f"{path}, line {line.line}"
-        unknown = [tag for tag in line.tags if tag not in TAGS]
-        if unknown:
-            raise DatasetError(
-                f"{where}: unknown tag '{unknown[0]}'; choose from {', '.join(TAGS)}"
-            )
+        _check_tags(line, where)
         photo = review.photos.get(line.image)
         faces = photo.faces(review.names) if photo else None
         if any(_is_done(line, change, faces) for change in log.get(line.image, ())):
-            before += 1
+            skipped += 1
             continue
         if photo is None:
             raise DatasetError(
-                f"{where}: {line.image or 'an empty name'} is not a picture of {review.root}; correct the line or empty it"
+                f"{where}: {line.image or 'an empty name'} is not an image of {review.root}",
+                "correct the line, or leave its last three columns empty",
             )
-        if (
-            line.new_class
-            and line.new_class not in review.names
-            and class_of(line.new_class) not in review.names
-        ):
-            raise DatasetError(
-                f"{where}: unknown class '{line.new_class}'; choose from {', '.join(review.names)}"
-            )
-        _lay(edits.setdefault(line.image, photo.edit(review.names)), line, where)
-    told = f"passed over: {counted(before, 'line')} of {path} taken over before; to change a box again write new_class or new_box"
-    return list(edits.values()), [Problem("", told)] if before else []
+        _check_class(line, review.names, where)
+        edit = edits.setdefault(line.image, photo.start_edit(review.names))
+        _LineEdit(edit, line, where).apply()
+    if not skipped:
+        return list(edits.values()), []
+    message = (
+        f"skipped {counted(skipped, 'line')} of {path} applied before; to change a box again, "
+        "fill in new_class or new_box"
+    )
+    return list(edits.values()), [Problem("", message)]
+
+
+def _check_tags(line: Suspicion, where: str) -> None:
+    known = [tag.value for tag in Tag]
+    for tag in line.tags:
+        if tag not in known:
+            raise DatasetError(f"{where}: unknown tag '{tag}'", f"choose from {', '.join(known)}")
+
+
+def _check_class(line: Suspicion, names: Sequence[str], where: str) -> None:
+    if line.new_class and not {line.new_class, class_of(line.new_class)} & {*names}:
+        raise DatasetError(
+            f"{where}: unknown class '{line.new_class}'", f"choose from {', '.join(names)}"
+        )
 
 
 def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] | None) -> bool:
-    """Tell whether an earlier change did what a line asks for, and nothing was changed since.
+    """Return whether an earlier change did what a line asks for, and still stands.
 
     Args:
         line: what a person filled in.
-        change: a line of the change log of its photo.
+        change: a line of the change log about the same photo.
         faces: the photo's labels now; None if it is not in the set.
     """
     if faces is None:
-        return change["what"] == "photo_removed" and "delete" in line.tags and line.label is None
+        removed = change["what"] == ChangeKind.PHOTO_REMOVED
+        return removed and Tag.DELETE in line.tags and line.label is None
     old, new = change["before"], change["after"]
     if line.label is None or not old:
         return False
     if not new:
-        return (
-            "delete" in line.tags
-            and bool(line.box)
-            and same_box(line.box, old["box"])
-            and not _has(faces, old)
-        )
+        return _is_removed(line, old, faces)
     here = line.box or (faces[line.label].box if line.label in range(len(faces)) else ())
-    if (
-        "delete" in line.tags
-        or not here
-        or not same_box(here, (old if line.box else new)["box"])
-        or not _has(faces, new)
-    ):
+    if Tag.DELETE in line.tags or not here or not _has(faces, new):
         return False
-    box = line.new_box or (line.suggested_box if "bad_box" in line.tags else ())
-    name = line.new_class or (line.suggested_class if "wrong_class" in line.tags else "")
-    name = CLASS_NAMES[1] if "confuser" in line.tags else name
+    # A line without a box was about whatever box stood there, so the box as it is now counts.
+    if not same_box(here, (old if line.box else new)["box"]):
+        return False
+    return _is_as_asked(line, old, new)
+
+
+def _is_removed(line: Suspicion, old: Mapping[str, Any], faces: Sequence[Face]) -> bool:
+    """Return whether a line asks to remove the box `old`, which was removed and is still gone."""
+    asked = Tag.DELETE in line.tags and bool(line.box) and same_box(line.box, old["box"])
+    return asked and not _has(faces, old)
+
+
+def _is_as_asked(line: Suspicion, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Return whether a change from `old` to `new` has the box and class that a line asks for."""
+    box = line.new_box or (line.suggested_box if Tag.BAD_BOX in line.tags else ())
     if box and not same_box(box, new["box"]):
         return False
-    if not name and "wrong_class" in line.tags:
+    name = line.new_class or (line.suggested_class if Tag.WRONG_CLASS in line.tags else "")
+    if Tag.CONFUSER in line.tags:
+        name = CLASS_NAMES[1]
+    if not name and Tag.WRONG_CLASS in line.tags:  # the other one of two classes
         return bool(old["class"] != new["class"])
     return not name or new["class"] in (name, class_of(name))
 
@@ -110,67 +130,113 @@ def _has(faces: Sequence[Face], face: Mapping[str, Any]) -> bool:
     )
 
 
-def _lay(edit: PhotoEdit, found: Suspicion, where: str) -> None:
-    tags = edit.heed(found.tags)
-    place = _place(edit, found, where)
-    box = found.new_box or (found.suggested_box if {"bad_box", "missing"} & {*tags} else ())
-    name = found.new_class or (
-        found.suggested_class if {"wrong_class", "missing"} & {*tags} else ""
-    )
-    edit.checked |= "ok" in tags
-    if "delete" in tags:
-        if place is None:
-            edit.gone = True
+@dataclass
+class _LineEdit:
+    """One filled-in line, applied to the edit of its photo.
+
+    Attributes:
+        edit: what is changed.
+        line: what a person filled in.
+        where: file and line, for messages.
+        tags: the line's tags.
+    """
+
+    edit: PhotoEdit
+    line: Suspicion
+    where: str
+    tags: list[Tag] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tags = self.edit.add_tags(self.line.tags)
+
+    def apply(self) -> None:
+        """Change the edit as the line asks.
+
+        Raises:
+            DatasetError: the line asks for something that is not possible.
+        """
+        place = self._place()
+        self.edit.checked |= Tag.OK in self.tags
+        if Tag.DELETE in self.tags:
+            if place is None:
+                self.edit.removed = True
+            else:
+                self.edit.remove_box(place)
+        elif place is None:
+            self._add_face()
+        elif Tag.MISSING in self.tags:
+            self._add_face_beside(place)
         else:
-            edit.remove(place)
-    elif place is None:
+            self._change_face(place)
+        if Tag.CONFUSER in self.tags:
+            self._set_unmasked(place)
+
+    def _place(self) -> int | None:
+        """Return the line of the label file that is meant; None if the line is about no box."""
+        label, box = self.line.label, self.line.box
+        if label is None:
+            return None
+        before = self.edit.before
+        places = [
+            place for place in range(len(before)) if not box or same_box(before[place].box, box)
+        ]
+        if label in places:
+            return label
+        if box and places:  # the label file was reordered
+            return places[0]
+        raise DatasetError(
+            f"{self.where}: box {label} of {self.line.image} is no longer in its labels, which "
+            "were changed after the list was made",
+            "run `maskyolo review find` again, or leave the line's last three columns empty",
+        )
+
+    def _box(self) -> Box:
+        suggested = {Tag.BAD_BOX, Tag.MISSING} & {*self.tags}
+        return self.line.new_box or (self.line.suggested_box if suggested else ())
+
+    def _class(self) -> str:
+        suggested = {Tag.WRONG_CLASS, Tag.MISSING} & {*self.tags}
+        return self.line.new_class or (self.line.suggested_class if suggested else "")
+
+    def _add_face(self) -> None:
+        """Add the face of a line that is about no box in the label file."""
+        box, name = self._box(), self._class()
         if box:
-            edit.add(box, name or found.suggested_class or _of_photo(edit))
-        elif {"bad_box", "missing", "wrong_class"} & {*tags} or name:
-            raise DatasetError(
-                f"{where}: there is no box to {'add' if 'missing' in tags else 'change'}; write one into new_box"
-            )
-    elif "missing" in tags:  # a face beside the one that has a box
+            self.edit.add_face(box, name or self.line.suggested_class or _usual_class(self.edit))
+        elif {Tag.BAD_BOX, Tag.MISSING, Tag.WRONG_CLASS} & {*self.tags} or name:
+            self._fail(f"there is no box to {'add' if Tag.MISSING in self.tags else 'change'}")
+
+    def _add_face_beside(self, place: int) -> None:
+        """Add a face that is next to one that has a box."""
+        box = self._box()
         if not box:
-            raise DatasetError(f"{where}: there is no box to add; write one into new_box")
-        edit.add(box, name or edit.before[place].class_name)
-    else:
+            self._fail("there is no box to add")
+        self.edit.add_face(box, self._class() or self.edit.before[place].class_name)
+
+    def _change_face(self, place: int) -> None:
+        box, name = self._box(), self._class()
         if box:
-            edit.set_box(place, box)
-        elif "bad_box" in tags:
-            raise DatasetError(
-                f"{where}: tagged bad_box, but no better box is suggested; write one into new_box"
-            )
+            self.edit.set_box(place, box)
+        elif Tag.BAD_BOX in self.tags:
+            self._fail("tagged bad_box, but no better box is suggested")
         if name:
-            edit.set_class(place, name)
-        elif "wrong_class" in tags:
-            edit.flip(place)
-    if "confuser" in tags:
-        if place is None and len(edit.before) != 1:
+            self.edit.set_class(place, name)
+        elif Tag.WRONG_CLASS in self.tags:
+            self.edit.flip_class(place)
+
+    def _set_unmasked(self, place: int | None) -> None:
+        if place is None and len(self.edit.before) != 1:
             raise DatasetError(
-                f"{where}: tagged confuser, but the photo has {len(edit.before)} boxes; tag the line of the right one"
+                f"{self.where}: tagged confuser, but the photo has {len(self.edit.before)} boxes",
+                "tag the line of the box that is meant",
             )
-        edit.cover(place or 0)
+        self.edit.set_unmasked(place or 0)
+
+    def _fail(self, problem: str) -> NoReturn:
+        raise DatasetError(f"{self.where}: {problem}", "fill in new_box")
 
 
-def _place(edit: PhotoEdit, found: Suspicion, where: str) -> int | None:
-    """Return the line of the label file that a suspicion is of, None for no box."""
-    if found.label is None:
-        return None
-    lines = [
-        place
-        for place, face in enumerate(edit.before)
-        if not found.box or same_box(face.box, found.box)
-    ]
-    if found.label in lines:
-        return found.label
-    if found.box and lines:
-        return lines[0]
-    raise DatasetError(
-        f"{where}: box {found.label} of {found.image} is not in its labels any more, which were changed since; find anew, or empty the line"
-    )
-
-
-def _of_photo(edit: PhotoEdit) -> str:
+def _usual_class(edit: PhotoEdit) -> str:
+    """Return the class of all faces of a photo, or the set's first class if they differ."""
     classes = {face.class_name for face in edit.before}
     return classes.pop() if len(classes) == 1 else edit.names[0]

@@ -1,4 +1,4 @@
-"""The photos of a data set as a review sees them: each with its label file and its row of the ledger."""
+"""A data set under review: its photos, each with its label file and its row of the ledger."""
 
 from __future__ import annotations
 
@@ -12,14 +12,26 @@ import numpy as np
 from maskyolo.boxes import as_boxes
 from maskyolo.dataset import Dataset, load_dataset
 from maskyolo.errors import DatasetError, ImageError
-from maskyolo.images import open_image
+from maskyolo.formats.base import image_size
 from maskyolo.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
 from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
-from maskyolo.review.corrections import Face, PhotoEdit, same_box
+from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, same_box
+from maskyolo.review.suspicions import Box
 
 __all__ = ["LEDGER", "ReviewPhoto", "ReviewSet", "read_review_set"]
 
+#: Name of the ledger in the data set's folder.
 LEDGER = "ledger.csv"
+
+#: How the ledger's `reason` names what was changed; the values stand in existing ledgers.
+_LEDGER_WORDS = {
+    ChangeKind.CLASS: "{} class changed",
+    ChangeKind.BOX: "{} box moved",
+    ChangeKind.ADDED: "{} box added",
+    ChangeKind.REMOVED: "{} box removed",
+    ChangeKind.PHOTO_REMOVED: "taken out",
+    ChangeKind.CHECKED: "checked",
+}
 
 
 @dataclass
@@ -27,13 +39,13 @@ class ReviewPhoto:
     """A photo of a data set.
 
     Attributes:
-        image: the picture, relative to the set's folder, with forward slashes.
+        image: the image file, relative to the set's folder, with forward slashes.
         split: train, val or test.
-        path: the picture.
-        width: in pixels, upright.
-        height: in pixels, upright.
+        path: the image file.
+        width: of the upright image, in pixels.
+        height: of the upright image, in pixels.
         label: its label file, relative to the set's folder.
-        text: what the label file says.
+        text: content of the label file; empty if there is none.
         row: its row of the ledger, if there is one.
     """
 
@@ -48,13 +60,34 @@ class ReviewPhoto:
 
     @property
     def source(self) -> str:
-        """Its name in the ledger; empty without one."""
+        """Its name in the ledger; empty without a ledger."""
         return self.row.source if self.row else ""
 
-    def faces(self, names: Sequence[str], text: str | None = None) -> list[Face]:
-        """Return the labelled faces by the lines of the label file, or of another `text` of it.
+    @property
+    def is_corrected(self) -> bool:
+        """Whether a person corrected it, or checked that it is correct, before."""
+        return self.row is not None and self.row.status == "corrected"
 
-        A box that the ledger has is taken from there, where it is not rounded to the picture's size. Raises DatasetError.
+    @property
+    def ignored(self) -> list[Box]:
+        """The boxes of faces that are blanked out, xyxy pixels."""
+        if self.row is None:
+            return []
+        boxes = zip(self.row.boxes, self.row.classes, strict=True)
+        return [box for box, name in boxes if name == IGNORE_CLASS]
+
+    def faces(self, names: Sequence[str], text: str | None = None) -> list[Face]:
+        """Return the labeled faces in the order of the label file.
+
+        A box that the ledger also has is taken from there, where it is more exact: the numbers of
+        a label file are rounded.
+
+        Args:
+            names: the set's classes by id.
+            text: content of the label file, if another than `self.text`.
+
+        Raises:
+            DatasetError: the label file does not parse.
         """
         labels = parse_yolo(
             self.text if text is None else text, self.width, self.height, self.label, len(names)
@@ -69,8 +102,8 @@ class ReviewPhoto:
             faces.append(Face(exact, names[class_id]))
         return faces
 
-    def edit(self, names: tuple[str, ...], text: str | None = None) -> PhotoEdit:
-        """Begin an edit of its labels."""
+    def start_edit(self, names: tuple[str, ...], text: str | None = None) -> PhotoEdit:
+        """Return an edit of its labels that changes nothing yet; see `faces` for the arguments."""
         return PhotoEdit(
             self.image, self.width, self.height, names, self.faces(names, text), self.source
         )
@@ -82,7 +115,8 @@ class ReviewSet:
 
     Attributes:
         dataset: its `data.yaml`.
-        photos: its photos by their pictures' names; without composed scenes, whose errors are those of the photos they are made of.
+        photos: its photos by image file; without composed scenes, whose errors are those of the
+            photos they are made of.
         rows: its ledger; empty if it has none.
         scenes: number of composed scenes.
     """
@@ -102,123 +136,105 @@ class ReviewSet:
         """Class names by id."""
         return self.dataset.names
 
-    def files(self, edits: Sequence[PhotoEdit]) -> dict[str, bytes | None]:
-        """Return what each file becomes by some edits, for `Transaction.prepare`: label files, pictures taken out, the ledger."""
+    def files_after(self, edits: Sequence[PhotoEdit]) -> dict[str, bytes | None]:
+        """Return the new content of each file that edits change, for `Transaction.prepare`.
+
+        These are label files, removed images (None), and the ledger.
+        """
         files: dict[str, bytes | None] = {}
-        corrected: dict[str, LedgerRow] = {}
+        rows: dict[str, LedgerRow] = {}
         for edit in edits:
             photo, changes = self.photos[edit.image], edit.changes()
-            done = ", ".join(
-                _counted(what, count)
-                for what, count in Counter(change.what for change in changes).items()
-            )
+            counts = Counter(change.kind for change in changes)
+            done = ", ".join(_LEDGER_WORDS[kind].format(count) for kind, count in counts.items())
             reason = f"review: {done}" + (f" ({', '.join(edit.tags)})" if edit.tags else "")
-            if edit.gone:
+            if edit.removed:
                 files[photo.image] = files[photo.label] = None
                 if photo.row:
-                    corrected[photo.source] = photo.row.removed(reason)
+                    rows[photo.source] = photo.row.removed(reason)
                 continue
-            painted = (
-                [
-                    box
-                    for box, name in zip(photo.row.boxes, photo.row.classes, strict=True)
-                    if name == IGNORE_CLASS
-                ]
-                if photo.row
-                else []
-            )
-            boxes = [face.box for face in edit.after] + painted
-            classes = [face.class_name for face in edit.after] + [IGNORE_CLASS] * len(painted)
+            boxes = [face.box for face in edit.after] + photo.ignored
+            classes = [face.class_name for face in edit.after] + [IGNORE_CLASS] * len(photo.ignored)
             if photo.row:
-                corrected[photo.source] = row = photo.row.corrected(boxes, classes, reason)
+                rows[photo.source] = row = photo.row.corrected(boxes, classes, reason)
                 boxes = list(row.boxes)
-            if [change.what for change in changes] != ["checked"]:
+            if {*counts} != {ChangeKind.CHECKED}:
                 labels = _labels(boxes, classes, self.names)
                 files[photo.label] = format_yolo(labels, photo.width, photo.height).encode()
-        if corrected:
-            files[LEDGER] = format_ledger(
-                [corrected.get(row.source, row) for row in self.rows]
-            ).encode(errors="backslashreplace")
+        if rows:
+            ledger = format_ledger([rows.get(row.source, row) for row in self.rows])
+            files[LEDGER] = ledger.encode(errors="backslashreplace")
         return files
 
 
 def read_review_set(data: Path | str) -> ReviewSet:
     """Read a data set with all its label files and its ledger.
 
+    Args:
+        data: the set's `data.yaml`, or its folder.
+
     Raises:
-        DatasetError: no data set, pictures outside its folder or with a common label file, or a ledger or label file that does not parse.
-        ImageError: a picture that the ledger does not know and that cannot be read.
+        DatasetError: there is no data set, images are outside its folder or share a label file,
+            or the ledger or a label file does not parse.
+        ImageError: an image that is not in the ledger cannot be read.
     """
     dataset = load_dataset(data)
     rows = read_ledger(dataset.root / LEDGER) if (dataset.root / LEDGER).is_file() else []
     by_image = {row.image: row for row in rows if row.in_set}
-    photos: dict[str, ReviewPhoto] = {}
+    review = ReviewSet(dataset, {}, rows)
     by_label: dict[str, str] = {}
-    scenes = 0
     for split in dataset.splits:
         for path in dataset.images(split):
-            try:
-                image = path.relative_to(dataset.root).as_posix()
-                label = dataset.label_of(path)
-                label_name = label.relative_to(dataset.root).as_posix()
-            except ValueError:
-                raise DatasetError(
-                    f"{dataset.yaml}: the picture {path} is not below {dataset.root}; review needs all in one folder"
-                ) from None
+            image, label = _names_in_set(dataset, path)
             row = by_image.get(image)
             if rows and row is None and path.name.startswith("scene_"):
-                scenes += 1
+                review.scenes += 1
                 continue
-            if (other := by_label.setdefault(label_name, image)) != image:
+            if (other := by_label.setdefault(label, image)) != image:
                 raise DatasetError(
-                    f"{dataset.yaml}: {other} and {image} have one label file, {label_name}; rename one of them"
+                    f"{dataset.yaml}: {other} and {image} share the label file {label}",
+                    "rename one of them",
                 )
             width, height = (row.width, row.height) if row else _size(path)
-            photos[image] = photo = ReviewPhoto(
-                image, split, path, width, height, label_name, _text(label), row
-            )
-            photo.faces(dataset.names)  # a line that does not parse is told before anything is done
-    return ReviewSet(dataset, photos, rows, scenes)
+            text = _read_text(dataset.root / label)
+            photo = ReviewPhoto(image, split, path, width, height, label, text, row)
+            photo.faces(dataset.names)  # fails now, before anything is changed, on a bad line
+            review.photos[image] = photo
+    return review
+
+
+def _names_in_set(dataset: Dataset, path: Path) -> tuple[str, str]:
+    """Return the names of an image and its label file, relative to the set's folder."""
+    try:
+        label = dataset.label_of(path).relative_to(dataset.root)
+        return path.relative_to(dataset.root).as_posix(), label.as_posix()
+    except ValueError:
+        raise DatasetError(
+            f"{dataset.yaml}: the image {path} is outside {dataset.root}",
+            "review needs all images and labels below one folder",
+        ) from None
 
 
 def _labels(
     boxes: Sequence[Sequence[float]], classes: Sequence[str], names: Sequence[str]
 ) -> Labels:
-    learnt = [place for place, name in enumerate(classes) if name != IGNORE_CLASS]
-    ids = np.array([names.index(classes[place]) for place in learnt], dtype=np.int64)
-    return Labels(as_boxes([boxes[place] for place in learnt]), ids)
+    """Return what the label file gets: everything but the faces that are blanked out."""
+    labeled = [place for place, name in enumerate(classes) if name != IGNORE_CLASS]
+    ids = np.array([names.index(classes[place]) for place in labeled], dtype=np.int64)
+    return Labels(as_boxes([boxes[place] for place in labeled]), ids)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read labels {path}: {error}; check the file") from error
+        raise DatasetError(f"cannot read labels {path}: {error}", "check the file") from error
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return the width and height of a picture as it is seen, upright, without decoding it."""
-    try:
-        with open_image(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(
-            f"cannot read picture {path}: {' '.join(str(error).split())}; remove it or copy it again"
-        ) from error
-
-
-def _counted(what: str, count: int) -> str:
-    words = {
-        "class": "class changed",
-        "box": "box moved",
-        "added": "box added",
-        "removed": "box removed",
-    }
-    return (
-        f"{count} {words[what]}"
-        if what in words
-        else {"photo_removed": "taken out", "checked": "checked"}[what]
-    )
+    size = image_size(path)
+    if size is None:
+        raise ImageError(f"cannot read image {path}", "remove it or copy it again")
+    return size

@@ -1,4 +1,7 @@
-"""A data set's likely errors, `review.csv`: `review find` writes it, people fill in its last columns, `review apply` reads them."""
+"""The list of a data set's likely errors, `review.csv`.
+
+`review find` writes it, people fill in its last three columns, and `review apply` reads them.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from maskyolo.core.files import write_atomic
+from maskyolo.core.options import Choice
 from maskyolo.errors import DatasetError
 
 __all__ = [
     "REASONS",
     "REVIEW_CSV",
     "TAGS",
+    "Box",
+    "Reason",
     "Suspicion",
+    "Tag",
     "format_suspicions",
     "read_suspicions",
     "write_suspicions",
@@ -26,26 +33,52 @@ __all__ = [
 #: Name of the file in the data set's folder.
 REVIEW_CSV = "review.csv"
 
-#: Why a photo or one of its boxes is suspicious, and what that means.
+
+class Reason(Choice):
+    """Why a photo or one of its boxes is suspicious; `REASONS` describes each."""
+
+    WRONG_CLASS = "wrong_class"
+    BAD_BOX = "bad_box"
+    MISSING = "missing"
+    SPURIOUS = "spurious"
+    DUPLICATE = "duplicate"
+    SECOND_DETECTOR = "second_detector"
+    FOLDER_CLASS = "folder_class"
+    UNUSUAL = "unusual"
+
+
+#: What each reason means, in the order in which they are shown.
 REASONS = {
-    "wrong_class": "the class is likely the other one",
-    "bad_box": "the box lies badly on the face",
-    "missing": "a face has no box",
-    "spurious": "a box without a face",
-    "duplicate": "the same photo as another, or the same face twice",
-    "second_detector": "another face detector sees it otherwise",
-    "folder_class": "the folder's class is not what the classifier sees",
-    "unusual": "unlike all other photos",
+    Reason.WRONG_CLASS: "the class is probably the other one",
+    Reason.BAD_BOX: "the box does not fit the face",
+    Reason.MISSING: "a face has no box",
+    Reason.SPURIOUS: "a box without a face",
+    Reason.DUPLICATE: "the same photo as another, or the same face twice",
+    Reason.SECOND_DETECTOR: "a face that only the second face detector finds",
+    Reason.FOLDER_CLASS: "the folder's class is not what the classifier predicts",
+    Reason.UNUSUAL: "unlike all other photos",
 }
 
-#: What a person can say of a photo, a box or a suspicion, and what `review apply` makes of it.
+
+class Tag(Choice):
+    """What a person can say about a photo, a box or a suspicion; `TAGS` describes each."""
+
+    WRONG_CLASS = "wrong_class"
+    BAD_BOX = "bad_box"
+    MISSING = "missing"
+    DELETE = "delete"
+    OK = "ok"
+    CONFUSER = "confuser"
+
+
+#: What `review apply` does about each tag.
 TAGS = {
-    "wrong_class": "the class is wrong: it becomes the one suggested, or the other one of two",
-    "bad_box": "the box is wrong: it becomes the one suggested",
-    "missing": "a face has no box: the one suggested becomes its box",
-    "delete": "the box, or the whole photo, is taken out",
-    "ok": "checked, and right as it is",
-    "confuser": "something else than a mask covers the face: it is without_mask",
+    Tag.WRONG_CLASS: "the class is wrong: it becomes the suggested one, or the other one of two",
+    Tag.BAD_BOX: "the box is wrong: it becomes the suggested one",
+    Tag.MISSING: "a face has no box: the suggested box is added",
+    Tag.DELETE: "the box, or the whole photo, is removed",
+    Tag.OK: "checked, and correct as it is",
+    Tag.CONFUSER: "the face is covered by something other than a mask: it is without_mask",
 }
 
 _COLUMNS = (
@@ -68,29 +101,32 @@ Box = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A likely error, and what a person says of it. Boxes are xyxy pixels of the picture in the set; an empty one means there is none.
+    """A likely error, and what a person says about it.
+
+    Boxes are xyxy, in pixels of the image in the data set; an empty box means that there is none.
 
     Attributes:
-        rank: place of its photo in the list, from 1; one number for all suspicions of a photo.
-        image: the picture, relative to the set's folder, with forward slashes.
+        rank: place of its photo in the list, from 1; all suspicions of a photo have the same rank.
+        image: the image file, relative to the set's folder, with forward slashes.
         split: train, val or test.
-        reason: one of `REASONS`.
+        reason: why it is suspicious; None if the file has another text there, which is ignored.
         score: how likely it is an error, 0 to 1.
-        label: line of the box in the photo's label file, from 0; None if it is of no box, such as a missing face.
+        label: line of the box in the photo's label file, from 0; None if it is not about a box
+            in that file, such as for a missing face.
         box: the box itself.
         suggested_class: the class it should have; empty for none.
         suggested_box: the box it should have.
         source: the photo's name in the ledger.
-        tags: some of `TAGS`, as a person wrote them.
+        tags: the words that a person wrote, which should be among `TAGS`.
         new_class: the class that a person gives it.
         new_box: the box that a person gives it.
-        line: its line in the file, for messages; 0 if it is from no file.
+        line: its line in the file, for messages; 0 if it does not come from a file.
     """
 
     rank: int
     image: str
     split: str
-    reason: str
+    reason: Reason | None
     score: float
     label: int | None = None
     box: Box = ()
@@ -102,9 +138,14 @@ class Suspicion:
     new_box: Box = ()
     line: int = 0
 
+    @property
+    def is_filled_in(self) -> bool:
+        """Whether a person wrote something into the line."""
+        return bool(self.tags or self.new_class or self.new_box)
+
 
 def format_suspicions(suspicions: Sequence[Suspicion]) -> str:
-    """Return the text of a `review.csv`: a header and one line for each suspicion."""
+    """Return the text of a `review.csv`: a header and one line per suspicion."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -121,7 +162,7 @@ def format_suspicions(suspicions: Sequence[Suspicion]) -> str:
                 found.split,
                 "" if found.label is None else found.label,
                 json.dumps(_rounded(found.box)) if found.box else "",
-                found.reason,
+                found.reason or "",
                 round(found.score, 4),
                 json.dumps(suggestion) if suggestion else "",
                 found.source,
@@ -134,23 +175,30 @@ def format_suspicions(suspicions: Sequence[Suspicion]) -> str:
 
 
 def write_suspicions(path: Path | str, suspicions: Sequence[Suspicion]) -> None:
-    """Write a `review.csv`. Raises OutputError."""
+    """Write a `review.csv`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_atomic(path, format_suspicions(suspicions))
 
 
 def read_suspicions(path: Path | str) -> list[Suspicion]:
-    """Read a `review.csv`, as it was written or as a spreadsheet saved it: with a byte order mark, and commas or semicolons.
+    """Read a `review.csv`, as maskyolo or as a spreadsheet wrote it.
+
+    A spreadsheet may add a byte order mark and separate the columns by semicolons.
 
     Raises:
-        DatasetError: no such file, columns missing, or a value that does not parse; the line is in the message. Tags are not
-            judged here.
+        DatasetError: there is no such file, columns are missing, or a value does not parse (the
+            message names the line). Tags are not checked here.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
-            f"cannot read {path}: {error}; make it with `maskyolo review find`, and save it as UTF-8 text"
+            f"cannot read {path}: {error}",
+            "create it with `maskyolo review find`, and save it as UTF-8 text",
         ) from error
     header = text.partition("\n")[0]
     lines = csv.DictReader(
@@ -162,7 +210,8 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
         missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
         if missing:
             raise DatasetError(
-                f"{path} is no list of suspicions: it lacks the columns {', '.join(missing)}"
+                f"{path} is not a list of suspicions: columns {', '.join(missing)} are missing",
+                "create it with `maskyolo review find`",
             )
         suspicions.extend(
             _parse({name: (line[name] or "").strip() for name in _COLUMNS}, lines.reader.line_num)
@@ -170,7 +219,7 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
         )
     except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise DatasetError(
-            f"{path}, line {lines.reader.line_num}: {error}; correct the line"
+            f"{path}, line {lines.reader.line_num}: {error}", "correct the line"
         ) from error
     return suspicions
 
@@ -178,12 +227,14 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
 def _parse(line: dict[str, str], number: int) -> Suspicion:
     suggestion = json.loads(line["suggestion"] or "{}")
     if not isinstance(suggestion, dict):
-        raise TypeError(f'a suggestion is {{"class": …, "box": …}}, found {line["suggestion"]}')
+        raise TypeError(
+            f'a suggestion must be {{"class": …, "box": …}}, found {line["suggestion"]}'
+        )
     return Suspicion(
         rank=int(line["rank"] or 0),
         image=line["image"].replace("\\", "/"),
         split=line["split"],
-        reason=line["reason"],
+        reason=_reason(line["reason"]),
         score=float((line["score"] or "0").replace(",", ".")),
         label=int(float(line["label"])) if line["label"] else None,
         box=_box(json.loads(line["box"] or "[]")),
@@ -197,10 +248,17 @@ def _parse(line: dict[str, str], number: int) -> Suspicion:
     )
 
 
+def _reason(text: str) -> Reason | None:
+    try:
+        return Reason(text)
+    except ValueError:  # a line that a person added may give any reason, or none
+        return None
+
+
 def _box(values: Sequence[float]) -> Box:
     box = tuple(float(value) for value in values)
     if len(box) not in (0, 4):
-        raise ValueError(f"a box has four numbers [x1, y1, x2, y2], found {list(values)}")
+        raise ValueError(f"a box must have four numbers [x1, y1, x2, y2], found {list(values)}")
     return box
 
 

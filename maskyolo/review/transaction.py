@@ -1,9 +1,13 @@
-"""Change a data set's files all together or not at all, with everything kept that it takes to undo it.
+"""Changes of a data set's files: all together or not at all, with all that is needed to undo them.
 
-A change is a folder `review/NNNN` in the data set: `before` and `after` hold the files it changes as they were and as they are to be, each
-at its own place; a file only in `before` is taken out, one only in `after` is new. The folder's name says how far it is:
-`NNNN.part` is being written, and nothing has happened yet; of `NNNN.doing` and `NNNN.undoing` some files may be changed, and the next
-command goes on with it; `NNNN` is done, `NNNN.undone` undone.
+A change is a folder `review/NNNN` in the data set. Its subfolders `before` and `after` hold the
+changed files, each at its own path. A file that is only in `before` is removed, one that is only in
+`after` is new. The folder's name tells how far the change is:
+
+- `NNNN.part` is being written; nothing has happened yet.
+- `NNNN.doing` and `NNNN.undoing` have changed some files; the next command continues.
+- `NNNN` is done.
+- `NNNN.undone` was undone.
 """
 
 from __future__ import annotations
@@ -20,10 +24,10 @@ from maskyolo.errors import DatasetError, output_errors
 
 __all__ = ["CHANGES", "FOLDER", "Transaction"]
 
-#: Folder of the changes, in the data set's.
+#: Name of the folder of changes in the data set's folder.
 FOLDER = "review"
 
-#: The change log: one line of JSON for each thing that was changed.
+#: Name of the change log: one JSON object per line, for each thing that was changed.
 CHANGES = "changes.jsonl"
 
 
@@ -32,7 +36,7 @@ class Transaction:
 
     Args:
         root: the data set's folder.
-        number: of the change, from 1.
+        number: number of the change, from 1.
     """
 
     def __init__(self, root: Path, number: int) -> None:
@@ -40,25 +44,24 @@ class Transaction:
 
     @property
     def folder(self) -> Path:
-        """Where it is kept once it is done."""
+        """The folder of the change once it is done."""
         return self.root / FOLDER / f"{self.number:04d}"
 
     @classmethod
     def prepare(
         cls, root: Path, files: Mapping[str, bytes | None], log: Sequence[Mapping[str, Any]]
     ) -> Transaction:
-        """Write down a change without doing it.
+        """Write a change to its folder without making it.
 
         Args:
             root: the data set's folder.
-            files: what each file, relative to it, is to be; None to take it out.
+            files: new content of each file, by its path relative to `root`; None removes it.
             log: the lines of the change log.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the folder cannot be written.
         """
-        done = _numbers(root)
-        change = cls(root, max(done, default=0) + 1)
+        change = cls(root, max(_numbers(root), default=0) + 1)
         part = change._at("part")
         with output_errors(part):
             shutil.rmtree(part, ignore_errors=True)
@@ -74,28 +77,33 @@ class Transaction:
         return change
 
     def commit(self) -> None:
-        """Do what `prepare` wrote down. Raises OutputError; a second call, or `finish_pending`, then goes on with it."""
+        """Make the change that `prepare` wrote.
+
+        Raises:
+            OutputError: a file cannot be written; a second call, or `finish_pending`, continues.
+        """
         if self._at("part").is_dir():
             self._move("part", "doing")
         self._apply("doing", "before", "after")
         self._move("doing", "")
 
     def undo(self, keep: Mapping[str, bytes] | None = None) -> None:
-        """Put back every file as it was before, byte for byte.
+        """Restore every file as it was before, byte for byte.
 
         Args:
-            keep: files that are to become something else instead, see `changed_since`.
+            keep: other content for some files, such as those that `changed_since` lists.
 
         Raises:
-            DatasetError: a file was changed since; undoing would lose that.
+            DatasetError: a file was changed since, and undoing would lose that.
             OutputError: a file cannot be written.
         """
         keep = dict(keep or {})
         if changed := [name for name in self.changed_since() if name not in keep]:
+            others = f" (and {len(changed) - 1} more files)" if len(changed) > 1 else ""
             raise DatasetError(
-                f"cannot undo change {self.number} of {self.root}: {changed[0]} was changed after it"
-                + (f" (and {len(changed) - 1} more files)" if len(changed) > 1 else "")
-                + f"; what it was before is in {self.folder / 'before'}"
+                f"cannot undo change {self.number} of {self.root}: "
+                f"{changed[0]} was changed after it{others}",
+                f"the earlier versions are in {self.folder / 'before'}",
             )
         for name, data in keep.items():
             with output_errors(self.folder):
@@ -104,11 +112,11 @@ class Transaction:
         self._roll_back()
 
     def files(self) -> list[str]:
-        """List the files, relative to the data set, that it changes."""
+        """List the changed files, relative to the data set."""
         return sorted({*_files(self.folder / "before"), *_files(self.folder / "after")})
 
     def changed_since(self) -> list[str]:
-        """List the files, relative to the data set, that are not as this change left them."""
+        """List the files, relative to the data set, that are no longer as this change left them."""
         before, after = _files(self.folder / "before"), _files(self.folder / "after")
         changed = [
             name for name in after if not _same(self.root / name, self.folder / "after" / name)
@@ -125,7 +133,7 @@ class Transaction:
 
     @classmethod
     def log(cls, root: Path) -> list[dict[str, Any]]:
-        """Return the lines of the change logs of all changes that are done and not undone, the oldest first."""
+        """Return the change logs of all changes that are done and not undone, oldest first."""
         logs = [cls(root, number).folder / CHANGES for number in sorted(_numbers(root, ""))]
         return [
             json.loads(line)
@@ -135,7 +143,11 @@ class Transaction:
 
     @classmethod
     def finish_pending(cls, root: Path) -> None:
-        """Go on with what a crash or a kill left half done. Raises OutputError."""
+        """Finish what a crash or a kill left incomplete.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
         for number in _numbers(root, "doing"):
             cls(root, number).commit()
         for number in _numbers(root, "undoing"):
@@ -147,17 +159,15 @@ class Transaction:
 
     def _apply(self, state: str, old: str, new: str) -> None:
         folder = self._at(state)
-        was, is_to_be = _files(folder / old), _files(folder / new)
+        old_files, new_files = _files(folder / old), _files(folder / new)
         with output_errors(self.root):
-            for name in is_to_be:
+            for name in new_files:
                 if not _same(self.root / name, folder / new / name):
                     _copy(folder / new / name, self.root / name)
-            for name in was:
-                if name not in is_to_be:
-                    (self.root / name).unlink(missing_ok=True)
-            for cache in (self.root / "labels").glob(
-                "*.cache"
-            ):  # Ultralytics' older versions look at sizes only
+            for name in sorted({*old_files} - {*new_files}):
+                (self.root / name).unlink(missing_ok=True)
+            # Older versions of Ultralytics only compare file sizes to see if a cache is outdated.
+            for cache in (self.root / "labels").glob("*.cache"):
                 cache.unlink(missing_ok=True)
 
     def _at(self, state: str) -> Path:
@@ -169,7 +179,7 @@ class Transaction:
 
 
 def _numbers(root: Path, state: str | None = None) -> list[int]:
-    """Return the numbers of the changes in a state ("" is done), or of all but those that never began."""
+    """Return the numbers of the changes in a state ("" is done), or of all that were started."""
     found = []
     folder = root / FOLDER
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -195,5 +205,5 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file by way of a temporary name beside its place."""
+    """Copy a file to a temporary name next to its target, then move it into place."""
     _put(target, source.read_bytes())

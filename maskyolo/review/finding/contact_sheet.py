@@ -1,4 +1,4 @@
-"""The contact sheet of a review: the most suspicious images on one page, without the App."""
+"""A contact sheet of the most suspicious photos, for reviewing without the App."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from maskyolo.images import read_image
-from maskyolo.review.finding.predictions import Photo
+from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.suspicions import Suspicion
 from maskyolo.sheets import (
     COLUMNS,
@@ -24,48 +24,49 @@ from maskyolo.sheets import (
 
 __all__ = ["draw_suspicions"]
 
-_SUSPECT = (255, 210, 0)
+_SUSPECT_COLOR = (255, 210, 0)
 #: Side of the area shown around a suspicious box, as a multiple of the box's longer side.
 _AROUND = 4.0
 
 
 def draw_suspicions(
     suspicions: Sequence[Suspicion],
-    photos: Mapping[str, Photo],
+    photos: Mapping[str, JudgedPhoto],
     root: Path,
-    most: int = 100,
+    maximum: int = 100,
     columns: int = COLUMNS,
     tile: int = TILE,
 ) -> Image.Image:
-    """Draw the worst suspicion of each of the first images: its surroundings with the labels.
+    """Draw the worst suspicion of each of the first photos, with what surrounds it.
 
-    Labels are green with a mask and red without; what is suspicious has a second, yellow frame.
-    Rank, reason and score of the suspicion and the image's name are below.
+    Labels are green (with_mask) or red (without_mask), and the suspicious box has a yellow frame.
+    The text below is its rank, reason and score, and the photo's name.
 
     Args:
         suspicions: the ranked list.
-        photos: the judged images, by the name of the image.
+        photos: the photos by image file.
         root: the set's folder.
-        most: maximum number of images.
-        columns: images per line.
-        tile: side of the square that each image is fitted into, in pixels.
+        maximum: maximum number of photos.
+        columns: number of photos per row.
+        tile: side of the square that each photo is fitted into, in pixels.
     """
     worst: dict[str, Suspicion] = {}
     for suspicion in suspicions:
         worst.setdefault(suspicion.image, suspicion)
     tiles = []
-    for suspicion in list(worst.values())[:most]:
+    for suspicion in list(worst.values())[:maximum]:
 
         def draw(side: int, one: Suspicion = suspicion) -> Image.Image:
             return _draw_suspicion(root / one.image, one, photos[one.image], side)
 
-        report = f"{suspicion.rank} {suspicion.reason} {suspicion.score:.2f}"
+        summary = f"{suspicion.rank} {suspicion.reason} {suspicion.score:.2f}"
         name = Path(suspicion.source or suspicion.image).name
-        tiles.append(Tile(draw, (shorten(report, tile), shorten(name, tile, keep_end=True))))
+        tiles.append(Tile(draw, (shorten(summary, tile), shorten(name, tile, keep_end=True))))
     return draw_tiles(tiles, columns, tile)
 
 
-def _draw_suspicion(path: Path, suspicion: Suspicion, photo: Photo, side: int) -> Image.Image:
+def _draw_suspicion(path: Path, suspicion: Suspicion, photo: JudgedPhoto, side: int) -> Image.Image:
+    """Return the suspicious part of a photo, at most `side` pixels wide and high, with boxes."""
     image = Image.fromarray(read_image(path)[:, :, ::-1])
     window = np.array([0, 0, image.width, image.height], dtype=float)
     suspect = np.array(suspicion.box or suspicion.suggested_box, dtype=float)
@@ -78,7 +79,7 @@ def _draw_suspicion(path: Path, suspicion: Suspicion, photo: Photo, side: int) -
     draw = ImageDraw.Draw(small)
     offset = np.tile(window[:2], 2)
     if len(suspect):
-        draw_frame(draw, ((suspect - offset) * scale).tolist(), _SUSPECT, margin=3)
+        draw_frame(draw, ((suspect - offset) * scale).tolist(), _SUSPECT_COLOR, margin=3)
     for box, class_id in zip(photo.labels.boxes, photo.labels.class_ids.tolist(), strict=True):
         draw_frame(draw, ((box - offset) * scale).tolist(), class_color(class_id))
     return small

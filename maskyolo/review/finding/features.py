@@ -1,4 +1,4 @@
-"""What can be said of a photo without training: its hashes, a second detector's faces, what a classifier makes of its labels."""
+"""What can be computed from a photo without training: hashes, faces, and features of its labels."""
 
 from __future__ import annotations
 
@@ -21,29 +21,34 @@ from maskyolo.labels import Labels, read_yolo
 from maskyolo.splits import perceptual_hashes
 from maskyolo.yolo import find_model
 
-__all__ = ["Embedder", "Look", "Looker", "background_boxes"]
+__all__ = ["CropEmbedder", "FaceFeatures", "FeatureExtractor", "background_boxes"]
 
-#: Least score of a face that the second detector reports; a weak one can still confirm a label.
+#: Minimum score of a face that the second detector reports; a weak one can still confirm a label.
 _FACE_CONF = 0.3
-#: Places of a photo that show what is no face.
+
+#: Maximum number of crops of the background per photo.
 _BACKGROUND = 2
+
+#: Length of MobileNetV2's features.
+_FEATURES = 1280
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen in a photo.
+class FaceFeatures:
+    """The labels of a photo, and what was computed from the image. Features have unit length.
 
     Attributes:
-        width: in pixels.
-        height: in pixels.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
         labels: its labels.
         sha256: of its file.
-        hashes: perceptual hash, and that of the mirrored photo.
-        faces: of the second detector.
-        probabilities: of each class for each label, by the classifier, float32 (n, 2).
-        features: of each label, float32 (n, d).
-        background: features of places of the labels' sizes where there is neither a label nor a face, float32 (k, d).
-        whole: features of the whole photo, float32 (d,).
+        hashes: perceptual hash, and that of the mirrored image.
+        faces: faces that the second detector, YuNet, finds.
+        probabilities: the classifier's, of each class for each label, float32 (n, 2).
+        label_features: of the crop of each label, float32 (n, d).
+        background_features: of crops of the labels' sizes that show neither a label nor a face,
+            float32 (k, d).
+        photo_features: of the whole photo, float32 (d,).
     """
 
     width: int
@@ -53,13 +58,13 @@ class Look:
     hashes: tuple[str, str]
     faces: Faces
     probabilities: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32]
-    background: npt.NDArray[np.float32]
-    whole: npt.NDArray[np.float32]
+    label_features: npt.NDArray[np.float32]
+    background_features: npt.NDArray[np.float32]
+    photo_features: npt.NDArray[np.float32]
 
 
-class Embedder:
-    """The package's MobileNetV2 classifier, asked for what its last layers see as well: the features that its backbone makes of a crop."""
+class CropEmbedder:
+    """The package's MobileNetV2 classifier, which also returns the features that it classifies."""
 
     def __init__(self) -> None:
         network = OpenVinoNetwork(find_model("mobilenet_v2"))
@@ -76,69 +81,90 @@ class Embedder:
     def __call__(
         self, image: ImageArray, boxes: Boxes
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return of the crops `boxes` (n, 4) of a BGR picture the probabilities (n, 2), with_mask first, and the features (n, 1280).
+        """Return probabilities and features of crops of an image.
 
-        Features have unit length.
+        Args:
+            image: BGR uint8 (H, W, 3).
+            boxes: of the crops, xyxy pixels (n, 4).
+
+        Returns:
+            Probabilities float32 (n, 2), with_mask first, and features float32 (n, 1280) of unit
+            length.
         """
-        probabilities, features = [np.zeros((0, 2), np.float32)], [np.zeros((0, 1280), np.float32)]
+        probabilities = [np.zeros((0, len(CLASS_NAMES)), np.float32)]
+        features = [np.zeros((0, _FEATURES), np.float32)]
         for start in range(0, len(boxes), MAX_BATCH):
-            found = self._request.infer(
-                [preprocess(image, boxes[start : start + MAX_BATCH], self.settings)]
-            )
+            crops = preprocess(image, boxes[start : start + MAX_BATCH], self.settings)
+            found = self._request.infer([crops])
             probabilities.append(np.array(found[0])[:, self._order])
-            features.append(np.array(found[1]).reshape(-1, 1280))
-        every = np.concatenate(features)
-        return np.concatenate(probabilities), every / np.maximum(
-            np.linalg.norm(every, axis=1, keepdims=True), 1e-9
-        )
+            features.append(np.array(found[1]).reshape(-1, _FEATURES))
+        joined = np.concatenate(features)
+        lengths = np.linalg.norm(joined, axis=1, keepdims=True)
+        return np.concatenate(probabilities), joined / np.maximum(lengths, 1e-9)
 
 
-class Looker:
-    """Looks at photos, one after the other."""
+class FeatureExtractor:
+    """Computes the features of photos, one after the other."""
 
     def __init__(self) -> None:
-        self._embed = Embedder()
+        self._embed = CropEmbedder()
         self._faces = YuNet(conf=_FACE_CONF)
 
-    def __call__(self, image: Path, label: Path, classes: int = 2) -> Look:
-        """Look at the photo `image` with the label file `label` of a set with so many classes.
+    def __call__(self, image: Path, label: Path, classes: int = 2) -> FaceFeatures:
+        """Return the features of a photo.
+
+        Args:
+            image: the image file.
+            label: its label file.
+            classes: number of classes of the data set.
 
         Raises:
-            ImageError: the photo cannot be read.
+            ImageError: the image cannot be read.
             DatasetError: the label file does not parse.
         """
         try:
             data = image.read_bytes()
         except OSError as error:
             raise ImageError(
-                f"cannot read picture {image}: {(error.strerror or str(error)).lower()}; check the file"
+                f"cannot read image {image}: {(error.strerror or str(error)).lower()}",
+                "check the file",
             ) from error
-        picture = decode_image(data, name=str(image))
-        height, width = picture.shape[:2]
+        pixels = decode_image(data, name=str(image))
+        height, width = pixels.shape[:2]
         labels = read_yolo(label, width, height, classes)
-        faces = self._faces.detect(picture)
+        faces = self._faces.detect(pixels)
         digest = hashlib.sha256(data)
-        background = background_boxes(
-            labels.boxes, faces.boxes, width, height, int.from_bytes(digest.digest()[:8], "big")
-        )
+        seed = int.from_bytes(digest.digest()[:8], "big")  # the same places each time
+        background = background_boxes(labels.boxes, faces.boxes, width, height, seed)
         crops = np.concatenate([labels.boxes, background, as_boxes([0, 0, width, height])])
-        probabilities, features = self._embed(picture, crops)
-        return Look(
+        probabilities, features = self._embed(pixels, crops)
+        return FaceFeatures(
             width=width,
             height=height,
             labels=labels,
             sha256=digest.hexdigest(),
-            hashes=perceptual_hashes(picture),
+            hashes=perceptual_hashes(pixels),
             faces=faces,
             probabilities=probabilities[: len(labels)],
-            features=features[: len(labels)],
-            background=features[len(labels) : -1],
-            whole=features[-1],
+            label_features=features[: len(labels)],
+            background_features=features[len(labels) : -1],
+            photo_features=features[-1],
         )
 
 
 def background_boxes(labels: Boxes, faces: Boxes, width: int, height: int, seed: int) -> Boxes:
-    """Return boxes of the first labels' (n, 4) sizes at random places that touch no label and no face (m, 4), where there are such."""
+    """Return boxes at random places that touch neither a label nor a face.
+
+    Args:
+        labels: xyxy pixels (n, 4); the boxes get the sizes of the first ones.
+        faces: xyxy pixels (m, 4).
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        seed: of the places.
+
+    Returns:
+        float32 (k, 4), k = 0 where there is no room.
+    """
     rng = np.random.default_rng(seed)
     taken, found = np.concatenate([labels, faces]), []
     for side in (labels[:, 2:] - labels[:, :2])[:_BACKGROUND]:

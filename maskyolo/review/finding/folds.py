@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: each photo is judged by a detector that has not learnt from it."""
+"""Out-of-fold predictions: each photo gets predictions from a detector not trained on it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from maskyolo.backends import Backend, load_backend
 from maskyolo.boxes import box_iou, clip_boxes
@@ -16,17 +17,21 @@ from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import DatasetError
 from maskyolo.images import ImageArray, check_image
-from maskyolo.review.finding.predictions import Predicted
+from maskyolo.review.finding.predictions import Predictions
+from maskyolo.review.options import FindOptions
 from maskyolo.splits import assign_splits
 from maskyolo.yolo import letterbox, network_shape
 
 if TYPE_CHECKING:
     from maskyolo.detector_training import Progress
 
-__all__ = ["LOWEST", "FoldDetector", "assign_folds", "fuse", "train_fold"]
+__all__ = ["FoldDetector", "assign_folds", "fuse_boxes", "train_fold"]
 
-#: Least score of a prediction that is kept: even a weak one can speak for a class or a face.
-LOWEST = 0.01
+#: Minimum score of a prediction that is kept: even a weak one can confirm a class or a face.
+_MIN_SCORE = 0.01
+
+#: Number of photos that a fold's training is validated on. It does not choose by the result.
+_VAL_PHOTOS = 16
 
 
 def assign_folds(
@@ -36,11 +41,11 @@ def assign_folds(
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> list[int]:
-    """Deal photos out to `folds` folds of one size, near-copies into the same one, each class evenly.
+    """Split photos into `folds` folds of equal size, with near-copies together and classes even.
 
     Args:
         groups: number shared by near-copies (n).
-        classes: a class for each photo (n), such as its rarest box's.
+        classes: a class for each photo (n), such as that of its rarest box.
         folds: number of folds.
         seed: another seed gives other folds.
         keys: stable names of the photos (n).
@@ -49,87 +54,75 @@ def assign_folds(
         The fold of each photo (n), from 0.
 
     Raises:
-        DatasetError: fewer groups than folds.
+        DatasetError: there are fewer groups than folds.
     """
     if len(set(groups)) < folds:
         raise DatasetError(
-            f"cannot make {folds} folds of {len(set(groups))} different photos; give fewer --folds, or more photos"
+            f"cannot split {len(set(groups))} different photos into {folds} folds",
+            "give fewer --folds, or more photos",
         )
     names = [str(fold) for fold in range(folds)]
-    return [
-        int(name)
-        for name in assign_splits(groups, classes, dict.fromkeys(names, 1 / folds), seed, keys)
-    ]
+    fractions = dict.fromkeys(names, 1 / folds)
+    return [int(name) for name in assign_splits(groups, classes, fractions, seed, keys)]
 
 
 def train_fold(
-    learnt: Sequence[Path],
+    photos: Sequence[Path],
     folder: Path,
-    *,
-    model: str,
-    epochs: int,
-    imgsz: int,
-    device: str = "auto",
-    seed: int = 0,
-    trust: bool = False,
+    options: FindOptions,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Train a detector on some photos of a data set with the recipe `finetune`, and return its last weights as `.pt`.
+    """Train a detector on some photos of a data set, and return its last weights as `.pt`.
 
-    The last and not the best are taken, as the photos that could tell which is best are those to be judged.
+    The recipe is `finetune`. The last and not the best weights are taken, because the photos that
+    could tell which are best are those to be judged. An interrupted training on the same photos
+    is continued, and a finished one is not repeated.
 
     Args:
-        learnt: the photos, whose labels are where a YOLO data set has them.
-        folder: the run's folder, which is made; two lists of photos and a `data.yaml` stand beside it. A run on the same photos that was
-            interrupted there is continued.
-        model: start weights, as for `train_detector`.
-        epochs: passes over the photos.
-        imgsz: longer side in pixels.
-        device: as for `train_detector`.
-        seed: of everything random.
-        trust: open a `.pt` file of unknown origin.
+        photos: the photos, whose labels are where a YOLO data set has them.
+        folder: the run's folder, which is created; two lists of photos and a `data.yaml` are
+            written next to it.
+        options: model, epochs, imgsz, device, seed and trust.
         on_progress: see `train_detector`.
 
     Raises:
         MaskyoloError: as `train_detector`.
     """
-    import yaml
-
-    from maskyolo.detector_training import train_detector
+    from maskyolo.detector_training import train_detector  # needs PyTorch
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     lists = {split: folder.with_name(f"{folder.name}-{split}.txt") for split in ("train", "val")}
-    photos = "".join(f"{image}\n" for image in learnt)
-    if lists["train"].is_file() and lists["train"].read_text(encoding="utf-8") == photos:
+    train = "".join(f"{image}\n" for image in photos)
+    if lists["train"].is_file() and lists["train"].read_text(encoding="utf-8") == train:
         if (folder / "report.json").is_file():
             return folder / "weights" / "last.pt"
         if all((folder / name).is_file() for name in ("args.yaml", "data.yaml")):
-            return train_detector(
-                resume=folder, device=device, trust=trust, on_progress=on_progress
-            ).best.with_name("last.pt")
-    write_atomic(lists["train"], photos)
-    write_atomic(
-        lists["val"], "".join(f"{image}\n" for image in learnt[:: max(len(learnt) // 16, 1)])
-    )  # measured on, but not chosen by
+            result = train_detector(
+                resume=folder,
+                device=options.device,
+                trust=options.trust,
+                on_progress=on_progress,
+            )
+            return result.best.with_name("last.pt")
+    write_atomic(lists["train"], train)
+    val = photos[:: max(len(photos) // _VAL_PHOTOS, 1)]
+    write_atomic(lists["val"], "".join(f"{image}\n" for image in val))
     data = folder.with_name(f"{folder.name}.yaml")
-    content = {"path": str(folder.parent.absolute())} | {
-        split: path.name for split, path in lists.items()
+    content = {
+        "path": str(folder.parent.absolute()),
+        **{split: path.name for split, path in lists.items()},
+        "names": dict(enumerate(CLASS_NAMES)),
     }
-    write_atomic(
-        data,
-        yaml.safe_dump(
-            content | {"names": dict(enumerate(CLASS_NAMES))}, sort_keys=False, allow_unicode=True
-        ),
-    )
+    write_atomic(data, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     result = train_detector(
         data=data,
-        model=model,
+        model=options.model,
         recipe="finetune",
-        imgsz=imgsz,
-        epochs=epochs,
-        device=device,
-        seed=seed,
-        trust=trust,
+        imgsz=options.imgsz,
+        epochs=options.epochs,
+        device=options.device,
+        seed=options.seed,
+        trust=options.trust,
         project=folder.parent,
         name=folder.name,
         on_progress=on_progress,
@@ -138,11 +131,13 @@ def train_fold(
 
 
 class FoldDetector:
-    """A detector that tells the scores of both classes of each face, down to `LOWEST`; it sees a picture and its mirror image.
+    """A detector that returns the scores of both classes of each face, also of unlikely ones.
+
+    It runs on each image and its mirror image, and fuses what it finds.
 
     Args:
         path: weights as `.pt` or `.onnx`.
-        imgsz: longer side in pixels that pictures are scaled to.
+        imgsz: inference size in pixels (longer side).
         device: as for `load_backend`.
     """
 
@@ -151,40 +146,39 @@ class FoldDetector:
         self.imgsz = imgsz
         self._order = [4 + self.backend.names.index(name) for name in CLASS_NAMES]
 
-    def __call__(self, image: ImageArray) -> Predicted:
-        """Return the faces of a BGR uint8 picture (H, W, 3), clipped to it."""
+    def __call__(self, image: ImageArray) -> Predictions:
+        """Return the faces of a BGR uint8 image (H, W, 3), clipped to it."""
         check_image(image)
         height, width = image.shape[:2]
         canvas, scales, border = letterbox(
             image, self.backend.shape or network_shape(height, width, self.imgsz)
         )
-        plain, mirrored = (
-            self.backend(canvas[None])[0],
-            self.backend(np.ascontiguousarray(canvas[None, :, ::-1]))[0],
-        )
+        plain = self.backend(canvas[None])[0]
+        mirrored = self.backend(np.ascontiguousarray(canvas[None, :, ::-1]))[0]
         mirrored[0] = canvas.shape[1] - mirrored[0]
         columns = np.concatenate([plain, mirrored], axis=1)
-        columns = columns[:, columns[4:].max(axis=0) > LOWEST]
-        centre, half = columns[:2].T, columns[2:4].T / 2
-        found = fuse(np.concatenate([centre - half, centre + half], axis=1), columns[self._order].T)
-        boxes = (found.boxes - np.array([*border, *border], np.float32)) / np.array(
-            [*scales, *scales], np.float32
-        )
-        return Predicted(clip_boxes(boxes, width, height), found.scores)
+        columns = columns[:, columns[4:].max(axis=0) > _MIN_SCORE]
+        center, half = columns[:2].T, columns[2:4].T / 2
+        corners = np.concatenate([center - half, center + half], axis=1)
+        found = fuse_boxes(corners, columns[self._order].T)
+        offset = np.array([*border, *border], np.float32)
+        boxes = (found.boxes - offset) / np.array([*scales, *scales], np.float32)
+        return Predictions(clip_boxes(boxes, width, height), found.scores)
 
 
-def fuse(
+def fuse_boxes(
     boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou: float = 0.5
-) -> Predicted:
-    """Make one face of all candidates that overlap: boxes and scores are means, in which a candidate weighs as much as its best score.
+) -> Predictions:
+    """Fuse overlapping candidates to one face: boxes and scores are weighted means.
 
-    Weighted boxes fusion (Solovyev, Wang and Gabruseva 2021, arXiv:1910.13302) around the boxes that class-agnostic NMS keeps: a
-    detector's likeliest anchor alone says less of the class than all of them.
+    The weight of a candidate is its best score. This is weighted boxes fusion (Solovyev, Wang and
+    Gabruseva 2021, arXiv:1910.13302) around the boxes that class-agnostic NMS keeps: all candidates
+    together are a better estimate of the class than the most confident one alone.
 
     Args:
         boxes: candidates, xyxy pixels (n, 4).
         scores: of each class (n, 2).
-        iou: least overlap of candidates of one face.
+        iou: minimum IoU of candidates of one face.
     """
     best = scores.max(axis=1, initial=0)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
@@ -192,8 +186,8 @@ def fuse(
         cv2.dnn.NMSBoxes(xywh.tolist(), best.tolist(), 0.0, iou), dtype=np.intp
     ).reshape(-1)
     if not len(kept):
-        return Predicted.none()
+        return Predictions.none()
     overlap = box_iou(boxes[kept], boxes)
     weights = np.where((overlap >= iou) & (overlap == overlap.max(axis=0)), best, 0.0)
     weights /= weights.sum(axis=1, keepdims=True)
-    return Predicted((weights @ boxes).astype(np.float32), (weights @ scores).astype(np.float32))
+    return Predictions((weights @ boxes).astype(np.float32), (weights @ scores).astype(np.float32))

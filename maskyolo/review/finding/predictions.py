@@ -1,4 +1,4 @@
-"""What is known of a data set's photos before they are judged: what is seen in them by detectors that have not learnt from them."""
+"""What is known about a data set's photos before they are judged: features and predictions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from maskyolo.errors import DatasetError
 from maskyolo.labels import Labels
 
 if TYPE_CHECKING:
-    from maskyolo.review.finding.features import Look
+    from maskyolo.review.finding.features import FaceFeatures
 
-__all__ = ["Photo", "Predicted", "read_predictions", "write_predictions"]
+__all__ = ["JudgedPhoto", "Predictions", "read_predictions", "write_predictions"]
+
+_REMEDY = "give a file of `maskyolo detect --save-json`"
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """The faces that a detector sees in a photo.
+class Predictions:
+    """The faces that a detector predicts in a photo.
 
     Attributes:
         boxes: xyxy pixels, float32 (n, 4).
@@ -39,40 +41,40 @@ class Predicted:
         return len(self.boxes)
 
     @classmethod
-    def none(cls) -> Predicted:
+    def none(cls) -> Predictions:
         """Return no faces: shapes (0, 4) and (0, 2)."""
         return cls(as_boxes([]), np.zeros((0, len(CLASS_NAMES)), np.float32))
 
     @property
     def class_ids(self) -> npt.NDArray[np.int64]:
-        """The likelier class of each face, int64 (n,)."""
+        """The more likely class of each face, int64 (n,)."""
         return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
-        """The score of the likelier class of each face, float32 (n,)."""
+        """The score of the more likely class of each face, float32 (n,)."""
         return np.asarray(self.scores.max(axis=1, initial=0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A photo of a data set, ready to be judged.
+class JudgedPhoto:
+    """A photo of a data set with all that its labels are judged by.
 
     Attributes:
-        image: its picture, relative to the set's folder.
+        image: its image file, relative to the set's folder.
         split: train, val or test.
-        look: its labels and what was seen in it.
-        predicted: what a detector says that has not learnt from it.
+        features: its labels, and what was computed from the image without training.
+        predictions: faces, from a detector that was not trained on the photo.
         fold: number of its fold; near-copies are in the same one.
         source: its name in the ledger.
-        by_folder: whether its labels' classes come from its folder's name.
-        ignored: boxes that are painted over, xyxy pixels float32 (n, 4).
+        by_folder: whether its labels' classes come from the name of its folder.
+        ignored: boxes that are blanked out, xyxy pixels float32 (n, 4).
     """
 
     image: str
     split: str
-    look: Look
-    predicted: Predicted
+    features: FaceFeatures
+    predictions: Predictions
     fold: int = 0
     source: str = ""
     by_folder: bool = False
@@ -81,11 +83,13 @@ class Photo:
     @property
     def labels(self) -> Labels:
         """Its labels."""
-        return self.look.labels
+        return self.features.labels
 
 
-def write_predictions(path: Path, predictions: Mapping[str, Predicted]) -> None:
-    """Write predictions as lines of JSON, as `maskyolo detect --save-json` does, with the scores of both classes besides.
+def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
+    """Write predictions as JSON lines, as `maskyolo detect --save-json` does.
+
+    Each face also has `scores`, those of both classes.
 
     Raises:
         OutputError: the file cannot be written.
@@ -102,27 +106,24 @@ def write_predictions(path: Path, predictions: Mapping[str, Predicted]) -> None:
             }
             for box, scores in zip(found.boxes, found.scores, strict=True)
         ]
-        lines.append(
-            json.dumps({"source": source, "detections": detections}, ensure_ascii=False) + "\n"
-        )
+        record = {"source": source, "detections": detections}
+        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     write_atomic(path, "".join(lines))
 
 
-def read_predictions(path: Path) -> dict[str, Predicted]:
-    """Read the predictions of each source from lines of JSON, those of `maskyolo detect --save-json` included.
+def read_predictions(path: Path) -> dict[str, Predictions]:
+    """Read the predictions of each source from JSON lines, also from `maskyolo detect --save-json`.
 
-    Where a line has no scores of both classes, the other class counts as not seen. Lines with an error, of pictures that could not be
-    read, are passed over.
+    If a face lacks the scores of both classes, the other class gets 0. Lines with an error, of
+    images that could not be read, are skipped.
 
     Raises:
-        DatasetError: no such file, or a line that holds no predictions.
+        DatasetError: there is no such file, or a line does not contain predictions.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot read predictions {path}: {error}; give a file of `maskyolo detect --save-json`"
-        ) from error
+        raise DatasetError(f"cannot read predictions {path}: {error}", _REMEDY) from error
     predictions = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -133,16 +134,16 @@ def read_predictions(path: Path) -> dict[str, Predicted]:
                 predictions[str(record["source"])] = _parse(record["detections"])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DatasetError(
-                f"{path}, line {number}: no predictions ({type(error).__name__}: {error}); give a file of `maskyolo detect --save-json`"
+                f"{path}, line {number}: no predictions ({type(error).__name__}: {error})", _REMEDY
             ) from error
     return predictions
 
 
-def _parse(detections: list[dict[str, Any]]) -> Predicted:
+def _parse(detections: list[dict[str, Any]]) -> Predictions:
     scores = np.zeros((len(detections), len(CLASS_NAMES)), np.float32)
     for row, detection in zip(scores, detections, strict=True):
         if "scores" in detection:
             row[:] = detection["scores"]
         else:
             row[CLASS_NAMES.index(detection["class"])] = detection["confidence"]
-    return Predicted(as_boxes([detection["box"] for detection in detections]), scores)
+    return Predictions(as_boxes([detection["box"] for detection in detections]), scores)

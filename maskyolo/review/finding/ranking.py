@@ -9,27 +9,47 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.review.finding.predictions import Photo
+from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.finding.scores import Scores
-from maskyolo.review.suspicions import Suspicion
+from maskyolo.review.suspicions import Box, Reason, Suspicion
 from maskyolo.splits import group_near_copies
 
-__all__ = ["LEAST", "rank", "suspect_copies", "suspect_labels", "suspect_unusual"]
+__all__ = [
+    "MIN_SCORE",
+    "neighbor_distances",
+    "rank",
+    "suspect_copies",
+    "suspect_labels",
+    "suspect_unusual",
+]
 
-#: Suspicions below this score are left out.
-LEAST = 0.1
-#: A second reason for the same label is told from this score on.
-_ALSO = 0.5
-#: Scores of a photo with a near-copy in the set: one that has other labels, one in another split, any other.
-_COPY_OTHERWISE, _COPY_LEAKS, _COPY = 0.7, 0.5, 0.1
-#: Neighbours that a photo is compared with, and the most that being unlike them counts: it is seldom an error.
-_NEIGHBOURS, _UNUSUAL = 5, 0.4
+#: Minimum score of a suspicion that is listed.
+MIN_SCORE = 0.1
+
+#: Minimum score of a second reason for the same label.
+_MIN_SECOND_SCORE = 0.5
+
+#: Score of a photo with a near-copy in the set that has other labels, one that is in another split,
+#: and any other.
+_COPY_OTHER_LABELS, _COPY_OTHER_SPLIT, _COPY = 0.7, 0.5, 0.1
+
+#: Number of neighbors that a photo is compared with, and maximum score of an unusual photo: these
+#: are seldom errors.
+_NEIGHBORS, _MAX_UNUSUAL = 5, 0.4
 
 
 def rank(
-    photos: Sequence[Photo], scores: Sequence[Scores], leave_out: Collection[str] = ()
+    photos: Sequence[JudgedPhoto], scores: Sequence[Scores], leave_out: Collection[str] = ()
 ) -> list[Suspicion]:
-    """Return the suspicions of all photos but the pictures `leave_out`: photos by their worst one, and each photo's by score."""
+    """Return the suspicions of all photos, ranked.
+
+    Photos are ordered by their worst suspicion, and the suspicions of a photo by score.
+
+    Args:
+        photos: the photos.
+        scores: of each photo's labels.
+        leave_out: images that are not listed.
+    """
     found: dict[str, list[Suspicion]] = {photo.image: [] for photo in photos}
     for photo, score in zip(photos, scores, strict=True):
         found[photo.image] += suspect_labels(photo, score)
@@ -46,120 +66,157 @@ def rank(
     ]
 
 
-def suspect_labels(photo: Photo, scores: Scores, least: float = LEAST) -> list[Suspicion]:
-    """Return what is suspicious of a photo's labels, and the faces that have none; their rank is still 0."""
+def suspect_labels(
+    photo: JudgedPhoto, scores: Scores, minimum: float = MIN_SCORE
+) -> list[Suspicion]:
+    """Return the suspicions about a photo's labels and about faces without a label, with rank 0.
 
-    def suspicion(
-        reason: str,
-        score: float,
-        place: int | None = None,
-        class_name: str = "",
-        box: Sequence[float] = (),
-    ) -> Suspicion:
-        own = () if place is None else _plain(photo.labels.boxes[place])
-        return Suspicion(
-            0,
-            photo.image,
-            photo.split,
-            reason,
-            float(score),
-            place,
-            own,
-            class_name,
-            _plain(box),
-            photo.source,
-        )
-
+    Args:
+        photo: the photo.
+        scores: of its labels.
+        minimum: minimum score of a suspicion.
+    """
     found = []
-    for place, class_id in enumerate(photo.labels.class_ids.tolist()):
-        other = CLASS_NAMES[1 - class_id] if class_id < len(CLASS_NAMES) else ""
-        by_folder = (
-            photo.by_folder and bool(other) and photo.look.probabilities[place, 1 - class_id] > 0.5
-        )
-        reasons = [
-            suspicion(
-                "folder_class" if by_folder else "wrong_class",
-                scores.wrong_class[place],
-                place,
-                class_name=other,
-            ),
-            suspicion("bad_box", scores.bad_box[place], place, box=scores.better[place]),
-            suspicion("spurious", scores.spurious[place], place),
-            suspicion("duplicate", scores.twice[place], place),
-        ]
-        worst = max(reasons, key=lambda reason: reason.score)
-        found += [
-            reason
-            for reason in reasons
-            if reason is worst
-            or (worst in reasons[:2] and reason in reasons[:2] and reason.score >= _ALSO)
-        ]
+    for line in range(len(photo.labels)):
+        found += _suspect_label(photo, scores, line)
     for score, box, class_id, only_second in zip(
-        scores.missing, scores.faces, scores.class_ids, scores.only_second, strict=True
+        scores.missing,
+        scores.missing_boxes,
+        scores.missing_class_ids,
+        scores.only_second,
+        strict=True,
     ):
         found.append(
-            suspicion(
-                "second_detector" if only_second else "missing",
+            _suspicion(
+                photo,
+                Reason.SECOND_DETECTOR if only_second else Reason.MISSING,
                 score,
-                class_name=CLASS_NAMES[class_id],
-                box=box,
+                suggested_class=CLASS_NAMES[class_id],
+                suggested_box=_plain(box),
             )
         )
-    return [reason for reason in found if reason.score >= least]
+    return [suspicion for suspicion in found if suspicion.score >= minimum]
 
 
-def suspect_copies(photos: Sequence[Photo]) -> list[Suspicion]:
-    """Return the photos that are near-copies of an earlier one, mirrored ones too; those with other labels or in another split first."""
-    groups = group_near_copies(
-        [photo.look.hashes[0] for photo in photos], [photo.look.hashes[1] for photo in photos]
+def _suspect_label(photo: JudgedPhoto, scores: Scores, line: int) -> list[Suspicion]:
+    """Return the worst suspicion about a label; of class and box both, if both are likely wrong."""
+    class_id = int(photo.labels.class_ids[line])
+    other = CLASS_NAMES[1 - class_id] if class_id < len(CLASS_NAMES) else ""
+    classifier = photo.features.probabilities[line]
+    by_folder = photo.by_folder and bool(other) and classifier[1 - class_id] > 0.5
+    box = _plain(photo.labels.boxes[line])
+    wrong_class = _suspicion(
+        photo,
+        Reason.FOLDER_CLASS if by_folder else Reason.WRONG_CLASS,
+        scores.wrong_class[line],
+        label=line,
+        box=box,
+        suggested_class=other,
     )
-    first: dict[int, Photo] = {}
-    found = []
-    for photo, group in zip(photos, groups.tolist(), strict=True):
-        other = first.setdefault(group, photo)
-        if other is not photo:
-            alike = sorted(photo.labels.class_ids.tolist()) == sorted(
-                other.labels.class_ids.tolist()
-            )
-            score = (
-                _COPY_OTHERWISE
-                if not alike
-                else _COPY_LEAKS
-                if photo.split != other.split
-                else _COPY
-            )
-            found.append(
-                Suspicion(0, photo.image, photo.split, "duplicate", score, source=photo.source)
-            )
-    return found
-
-
-def suspect_unusual(photos: Sequence[Photo]) -> list[Suspicion]:
-    """Return the photos that are unlike all others: far from their nearest neighbours by the features of the whole photo."""
-    if len(photos) <= 2 * _NEIGHBOURS:
-        return []
-    distances = neighbour_distances(np.stack([photo.look.whole for photo in photos]))
-    middle = np.median(distances)
-    spread = 1.4826 * np.median(np.abs(distances - middle)) + 1e-9
-    scores = np.clip(((distances - middle) / spread - 3) / 5, 0, 1) * _UNUSUAL
+    bad_box = _suspicion(
+        photo,
+        Reason.BAD_BOX,
+        scores.bad_box[line],
+        label=line,
+        box=box,
+        suggested_box=_plain(scores.better_boxes[line]),
+    )
+    spurious = _suspicion(photo, Reason.SPURIOUS, scores.spurious[line], label=line, box=box)
+    duplicate = _suspicion(photo, Reason.DUPLICATE, scores.duplicate[line], label=line, box=box)
+    worst = max((wrong_class, bad_box, spurious, duplicate), key=lambda suspicion: suspicion.score)
+    if worst is spurious or worst is duplicate:
+        return [worst]
     return [
-        Suspicion(0, photo.image, photo.split, "unusual", float(score), source=photo.source)
-        for photo, score in zip(photos, scores, strict=True)
-        if score >= LEAST
+        suspicion
+        for suspicion in (wrong_class, bad_box)
+        if suspicion is worst or suspicion.score >= _MIN_SECOND_SCORE
     ]
 
 
-def neighbour_distances(
-    features: npt.NDArray[np.float32], neighbours: int = _NEIGHBOURS
-) -> npt.NDArray[np.float64]:
-    """Return the mean cosine distance (n,) of features of unit length (n, d) to their nearest neighbours."""
-    found = np.empty(len(features))
-    for start in range(0, len(features), 1024):
-        alike = features[start : start + 1024] @ features.T
-        alike[np.arange(len(alike)), np.arange(start, start + len(alike))] = -1
-        found[start : start + 1024] = 1 - np.sort(alike, axis=1)[:, -neighbours:].mean(axis=1)
+def suspect_copies(photos: Sequence[JudgedPhoto]) -> list[Suspicion]:
+    """Return the photos that are near-copies of an earlier one, also mirrored, with rank 0.
+
+    Those with other labels get the highest score, then those in another split.
+    """
+    hashes = [photo.features.hashes for photo in photos]
+    groups = group_near_copies([plain for plain, _ in hashes], [mirrored for _, mirrored in hashes])
+    first: dict[int, JudgedPhoto] = {}
+    found = []
+    for photo, group in zip(photos, groups.tolist(), strict=True):
+        other = first.setdefault(group, photo)
+        if other is photo:
+            continue
+        if sorted(photo.labels.class_ids) != sorted(other.labels.class_ids):
+            score = _COPY_OTHER_LABELS
+        else:
+            score = _COPY_OTHER_SPLIT if photo.split != other.split else _COPY
+        found.append(_suspicion(photo, Reason.DUPLICATE, score))
     return found
 
 
-def _plain(box: Sequence[float] | npt.NDArray[np.float32]) -> tuple[float, ...]:
+def suspect_unusual(photos: Sequence[JudgedPhoto]) -> list[Suspicion]:
+    """Return the photos that are unlike all others, with rank 0.
+
+    They are those whose features are far from their nearest neighbors': more than three standard
+    deviations (estimated from the median absolute deviation) above the median.
+    """
+    if len(photos) <= 2 * _NEIGHBORS:
+        return []
+    distances = neighbor_distances(np.stack([photo.features.photo_features for photo in photos]))
+    middle = np.median(distances)
+    spread = 1.4826 * np.median(np.abs(distances - middle)) + 1e-9
+    scores = np.clip(((distances - middle) / spread - 3) / 5, 0, 1) * _MAX_UNUSUAL
+    return [
+        _suspicion(photo, Reason.UNUSUAL, score)
+        for photo, score in zip(photos, scores, strict=True)
+        if score >= MIN_SCORE
+    ]
+
+
+def neighbor_distances(
+    features: npt.NDArray[np.float32], neighbors: int = _NEIGHBORS
+) -> npt.NDArray[np.float64]:
+    """Return the mean cosine distance of each photo to its nearest neighbors.
+
+    Args:
+        features: of unit length (n, d).
+        neighbors: number of neighbors.
+
+    Returns:
+        Distances float64 (n,), from 0 to 2.
+    """
+    found = np.empty(len(features))
+    for start in range(0, len(features), 1024):  # all at once would need n x n numbers
+        similarity = features[start : start + 1024] @ features.T
+        rows = np.arange(len(similarity))
+        similarity[rows, rows + start] = -1  # not itself
+        nearest = np.sort(similarity, axis=1)[:, -neighbors:]
+        found[start : start + 1024] = 1 - nearest.mean(axis=1)
+    return found
+
+
+def _suspicion(
+    photo: JudgedPhoto,
+    reason: Reason,
+    score: float,
+    label: int | None = None,
+    box: Box = (),
+    suggested_class: str = "",
+    suggested_box: Box = (),
+) -> Suspicion:
+    return Suspicion(
+        rank=0,
+        image=photo.image,
+        split=photo.split,
+        reason=reason,
+        score=float(score),
+        label=label,
+        box=box,
+        suggested_class=suggested_class,
+        suggested_box=suggested_box,
+        source=photo.source,
+    )
+
+
+def _plain(box: npt.NDArray[np.float32]) -> Box:
     return tuple(round(float(value), 2) for value in box)

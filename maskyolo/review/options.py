@@ -1,0 +1,121 @@
+"""Options of `review open`, `review find` and `review apply`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskyolo.core.choices import Pipeline
+from maskyolo.core.options import Options, option, option_of
+from maskyolo.detectors.options import InferenceOptions, ModelOptions
+from maskyolo.runs import RunOptions
+
+__all__ = ["PORT", "ApplyOptions", "FindOptions", "OpenOptions"]
+
+#: FiftyOne's default port of the App.
+PORT = 5151
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions(Options):
+    """Options of `open_review`."""
+
+    model: Path | str | None = option_of(
+        ModelOptions,
+        "model",
+        help="Detector whose predictions are shown: the name of a model (default: maskyolo-n), or "
+        "a .onnx, .xml (OpenVINO) or .pt file.",
+    )
+    pipeline: Pipeline = option_of(
+        ModelOptions,
+        "pipeline",
+        help="yolo, or two-stage to also show the predictions of the two-stage pipeline.",
+    )
+    predict: bool = option(
+        True, help="Run the detector on photos that have no predictions from it yet."
+    )
+    conf: float = option_of(InferenceOptions, "conf", help="Minimum confidence of a prediction.")
+    imgsz: int | None = option_of(InferenceOptions, "imgsz")
+    device: str = option_of(ModelOptions, "device")
+    trust: bool = option_of(ModelOptions, "trust")
+    name: str | None = option(
+        None, help="Name of the data set in FiftyOne. Default: the name of its folder."
+    )
+    app: bool = option(
+        True, help="Serve the App. Without it, only FiftyOne's database is brought up to date."
+    )
+    remote: bool = option(
+        False,
+        help="Do not open a browser, and print how to reach the App from another machine.",
+    )
+    port: int = option(
+        PORT,
+        help="Port of the App, which only this machine can reach.",
+        minimum=1,
+        maximum=65535,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SearchOptions(Options):
+    """What is searched, and by which detectors."""
+
+    folds: int = option(
+        3,
+        help="Number of parts the photos are split into; a detector trained on the other parts "
+        "judges each part.",
+        minimum=2,
+    )
+    model: Path | str = option(
+        "maskyolo-n",
+        help="Start weights of the detectors: maskyolo-n, yolov8n or a .pt file. They must not "
+        "have been trained on this data set.",
+        cli_type=str,
+    )
+    epochs: int = option(3, help="Number of passes over the photos for each detector.", minimum=1)
+    imgsz: int = option_of(
+        InferenceOptions,
+        "imgsz",
+        default=416,
+        help="Image size in pixels (longer side), a multiple of 32.",
+    )
+    predictions: Path | str | None = option(
+        None,
+        help="Train nothing and use these predictions: predictions.jsonl of an earlier search, or "
+        "a file of detect --conf 0.01 --save-json by a detector that was not trained on this set.",
+        cli_type=Path | None,
+    )
+    resume: Path | str | None = option(
+        None,
+        help="Continue an interrupted search: its run's folder. The other options must be the "
+        "same.",
+        cli_type=Path | None,
+        recorded=False,
+    )
+    device: str = option_of(ModelOptions, "device")
+    seed: int = option(0, help="Seed of all random choices.", minimum=0)
+    trust: bool = option_of(ModelOptions, "trust")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RunOptions(RunOptions):
+    project: Path | str = option_of(RunOptions, "project", default="runs/review")
+    name: str = option_of(RunOptions, "name", default="find")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindOptions(_RunOptions, _SearchOptions):
+    """Options of `find_errors`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyOptions(Options):
+    """Options of `apply_review`."""
+
+    csv: Path | str | None = option(
+        None,
+        help="An edited review.csv to apply instead of the edits made in the App.",
+        cli_type=Path | None,
+    )
+    name: str | None = option_of(OpenOptions, "name")
+    dry_run: bool = option(False, help="Only report what would change.")

@@ -1,4 +1,4 @@
-"""`python -m maskyolo` is the command."""
+"""`python -m maskyolo` runs the command."""
 
 from maskyolo.cli import main
 

@@ -1,9 +1,10 @@
-"""Third-party weights by name: find a copy on this machine or fetch it, and check its SHA-256 before anyone uses it."""
+"""Third-party weights by name: find or download a copy, and check its SHA-256 before use."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.resources
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -35,11 +36,12 @@ class Weights:
     """One entry of `manifest.yaml`.
 
     Attributes:
-        name: what commands and messages call it.
-        file: its usual file name, looked for in each folder.
-        used_by: the command that needs it, or empty when none does yet.
+        name: its name in commands and messages.
+        file: its usual file name, which is looked for in each folder.
+        used_by: the command that needs it; empty if none does yet.
         sha256: the accepted checksums, as lower-case hex.
-        wheel: path inside an installed package that carries it (maskyolo itself, or a wheel), or empty.
+        wheel: path in an installed package that contains it (maskyolo or a wheel); empty if there
+            is none.
     """
 
     name: str
@@ -54,12 +56,12 @@ class Weights:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The first file with the name of a weights entry among the places that `find_weights` looks in.
+    """The first file with the name of an entry, among the places that `find_weights` looks in.
 
     Attributes:
-        place: the kind of place it is in, such as `the cache`; empty when it is missing.
-        path: the file, or None when it is missing.
-        status: `ok`, `wrong` (another SHA-256, or not readable) or `missing`.
+        place: the kind of place it is in, such as `the cache`; empty if it is missing.
+        path: the file, or None if it is missing.
+        status: `ok`, `wrong` (wrong SHA-256, or not readable) or `missing`.
     """
 
     weights: Weights
@@ -71,7 +73,8 @@ class WeightsFile:
 @functools.cache
 def load_manifest() -> dict[str, Weights]:
     """Return every third-party weights file this version knows, by name."""
-    entries = yaml.safe_load((Path(__file__).parent / "manifest.yaml").read_text(encoding="utf-8"))
+    text = (_package_folder() / "manifest.yaml").read_text(encoding="utf-8")
+    entries = yaml.safe_load(text)
     return {
         name: Weights(name=name, **{**entry, "sha256": tuple(entry["sha256"])})
         for name, entry in entries.items()
@@ -79,13 +82,15 @@ def load_manifest() -> dict[str, Weights]:
 
 
 def find_weights(name: str, path: Path | str | None = None, download: bool = True) -> Path:
-    """Return a checked file of the weights `name`.
+    """Return a verified file of the weights `name`.
 
-    Looked for, in this order: `path` (the file, or a folder that has it), `face_detector/` in the working folder, the folder
-    in `MASKYOLO_MODELS`, the user's cache, an installed package that carries it, and last, with `download`, the official address.
+    It is looked for, in this order, at `path` (the file, or its folder), in `face_detector/` in the
+    working folder, in the folder in `MASKYOLO_MODELS`, in the user's cache, in an installed package
+    that contains it, and last, with `download`, at its official address.
 
     Raises:
-        WeightsError: an unknown name; a file whose checksum is wrong; not found (the message lists every place tried).
+        WeightsError: the name is unknown, a file has the wrong checksum, or there is no file (the
+            message lists every place tried).
     """
     weights = _entry(name)
     tried = []
@@ -95,22 +100,24 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
             return _verified(weights, candidate)
         if place == "the path given":
             raise WeightsError(
-                f"cannot find weights '{name}': no {weights.file} at {path}; give the file or the folder that has it"
+                f"cannot find weights '{name}': no {weights.file} at {path}",
+                "give the file or its folder",
             )
     if download and not offline():
         return fetch_weights(name)
-    tried.append("no download: offline" if download else "no download: not asked for")
+    tried.append("no download: offline" if download else "no download: not requested")
     raise WeightsError(
-        f"cannot find weights '{name}' ({weights.file}); tried {', '.join(tried)}; run `maskyolo models --fetch {name}` "
-        "where there is a network, or put the file into one of these folders"
+        f"cannot find weights '{name}' ({weights.file}), tried {', '.join(tried)}",
+        f"run `maskyolo models --fetch {name}` with a network connection, or put the file into one "
+        "of these folders",
     )
 
 
 def locate_weights(name: str, path: Path | str | None = None) -> WeightsFile:
-    """Tell where `find_weights` would find the weights `name` without a download, and whether the checksum is right.
+    """Return where `find_weights` finds the weights on this machine, and whether they are right.
 
     Raises:
-        WeightsError: an unknown name.
+        WeightsError: the name is unknown.
     """
     weights = _entry(name)
     for place, candidate in _places(weights, path):
@@ -125,47 +132,60 @@ def locate_weights(name: str, path: Path | str | None = None) -> WeightsFile:
 
 def own_weights() -> list[Path]:
     """Return the model files that come with the package (`maskyolo/weights/`), sorted by name."""
-    folder = Path(__file__).parent / "weights"
+    folder = _package_folder() / "weights"
     return sorted(path for path in folder.glob("*") if path.suffix in (".onnx", ".pt"))
 
 
 def check_own_weights(path: Path) -> None:
-    """Check that a model file of `own_weights` loads: ONNX in OpenVINO, a PyTorch checkpoint as the zip archive that it is.
+    """Check that a model file of `own_weights` loads.
+
+    OpenVINO reads an ONNX file; a PyTorch checkpoint is only checked as the zip archive that it is.
 
     Raises:
-        WeightsError: it does not.
+        WeightsError: it does not load.
     """
-    mend = "git checkout maskyolo/weights, or reinstall: pip install --force-reinstall --no-deps ."
-    if path.suffix == ".onnx":
-        from maskyolo.backends.openvino import CORE
+    reason = _onnx_error(path) if path.suffix == ".onnx" else _archive_error(path)
+    if reason:
+        raise WeightsError(
+            f"cannot load {path}: {reason}",
+            "git checkout maskyolo/weights, or reinstall: "
+            "pip install --force-reinstall --no-deps .",
+        )
 
-        try:
-            CORE.read_model(path)
-        except RuntimeError as error:
-            reason = next(
-                (line.strip() for line in str(error).splitlines() if line.strip()),
-                "OpenVINO refuses it",
-            )
-            raise WeightsError(f"cannot load {path}: {reason[:120]}; {mend}") from error
-    else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-        except (OSError, zipfile.BadZipFile) as error:
-            raise WeightsError(f"cannot load {path}: {str(error).lower()}; {mend}") from error
-        if damaged:
-            raise WeightsError(f"cannot load {path}: {damaged} in it is damaged; {mend}")
+
+def _onnx_error(path: Path) -> str:
+    from maskyolo.backends.openvino import CORE
+
+    try:
+        CORE.read_model(path)
+    except RuntimeError as error:
+        lines = (line.strip() for line in str(error).splitlines() if line.strip())
+        return next(lines, "OpenVINO refuses it")[:120]
+    return ""
+
+
+def _archive_error(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error).lower()
+    return f"{damaged} in it is damaged" if damaged else ""
 
 
 def fetch_weights(
     name: str, folder: Path | None = None, report: Callable[[str], None] | None = None
 ) -> Path:
-    """Download the weights `name` from their official address into `folder` (default: the user's cache), checked.
+    """Download the weights `name` from their official address and verify them.
 
-    A right copy that is there already is kept; `report` is told the address before a download starts.
+    Args:
+        name: their name in the manifest.
+        folder: where to save the file, by default the user's cache. A correct copy there is kept.
+        report: called with a message before a download starts.
 
     Raises:
-        WeightsError: an unknown name, no network, the server refuses, or what came has the wrong checksum (nothing is kept then).
+        WeightsError: the name is unknown, there is no network, the server refuses, or the download
+            has the wrong checksum (then nothing is kept).
         OutputError: the folder cannot be written.
     """
     import pooch
@@ -187,19 +207,21 @@ def fetch_weights(
             found = sha256_of(part)
             if found not in weights.sha256:
                 raise WeightsError(
-                    f"cannot download weights '{name}': what came from {weights.url} has SHA-256 {found[:12]}…, expected "
-                    f"{weights.sha256[0][:12]}…; nothing was kept; fetch it elsewhere and put it into {folder}"
+                    f"cannot download weights '{name}': the file from {weights.url} has SHA-256 "
+                    f"{found[:12]}…, expected {weights.sha256[0][:12]}…; nothing was kept",
+                    f"get it elsewhere and put it into {folder}",
                 )
             part.replace(target)
         except requests.RequestException as error:
             answer = getattr(error, "response", None)
             reason = (
-                "no connection, or it broke off"
+                "no connection, or it was interrupted"
                 if answer is None
                 else f"the server answered {answer.status_code} {answer.reason}"
             )
             raise WeightsError(
-                f"cannot download weights '{name}' from {weights.url}: {reason}; try again, or fetch it elsewhere and put it into {folder}"
+                f"cannot download weights '{name}' from {weights.url}: {reason}",
+                f"try again, or get it elsewhere and put it into {folder}",
             ) from error
         finally:
             part.unlink(missing_ok=True)
@@ -207,14 +229,17 @@ def fetch_weights(
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for downloaded weights, such as `~/.cache/maskyolo` on Linux; it may not exist yet."""
+    """Return the user's folder for downloaded weights, such as `~/.cache/maskyolo` on Linux.
+
+    It may not exist yet.
+    """
     import pooch
 
     return Path(pooch.os_cache("maskyolo"))
 
 
 def offline() -> bool:
-    """Tell whether the user forbids downloads: `MASKYOLO_OFFLINE` or Ultralytics' `YOLO_OFFLINE` is set to something true."""
+    """Return whether `MASKYOLO_OFFLINE` or Ultralytics' `YOLO_OFFLINE` forbids downloads."""
     return any(
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
         for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE")
@@ -226,7 +251,7 @@ def _entry(name: str) -> Weights:
         return load_manifest()[name]
     except KeyError:
         raise WeightsError(
-            f"unknown weights '{name}'; the known ones are {', '.join(load_manifest())}"
+            f"unknown weights '{name}'", f"choose one of {', '.join(load_manifest())}"
         ) from None
 
 
@@ -246,9 +271,13 @@ def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Pa
         yield f"the package {weights.wheel.split('/')[0]}", _in_wheel(weights.wheel)
 
 
+def _package_folder() -> Path:
+    return Path(str(importlib.resources.files("maskyolo")))
+
+
 def _in_wheel(wheel: str) -> Path | None:
     if wheel.startswith("maskyolo/"):
-        return Path(__file__).parent.parent / wheel
+        return _package_folder().parent / wheel
     try:
         return Path(str(importlib.metadata.distribution(wheel.split("/")[0]).locate_file(wheel)))
     except importlib.metadata.PackageNotFoundError:
@@ -259,12 +288,14 @@ def _verified(weights: Weights, path: Path) -> Path:
     try:
         found = sha256_of(path)
     except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise WeightsError(
-            f"cannot read weights '{weights.name}' at {path}: {(error.strerror or str(error)).lower()}; check the file"
+            f"cannot read weights '{weights.name}' at {path}: {reason}", "check the file"
         ) from error
     if found not in weights.sha256:
         raise WeightsError(
-            f"wrong weights '{weights.name}' at {path}: SHA-256 {found[:12]}…, expected {weights.sha256[0][:12]}…; "
-            f"delete the file and run `maskyolo models --fetch {weights.name}`"
+            f"wrong weights '{weights.name}' at {path}: SHA-256 {found[:12]}…, "
+            f"expected {weights.sha256[0][:12]}…",
+            f"delete the file and run `maskyolo models --fetch {weights.name}`",
         )
     return path

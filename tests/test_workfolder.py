@@ -177,7 +177,7 @@ def test_what_others_left_in_the_working_folder_is_not_removed(
     before = tree(part)
     with pytest.raises(
         OutputError,
-        match=f"{found} in it is not of an interrupted convert; move it away or choose another --out",
+        match=f"{found} in it is not from an interrupted convert; move it away or choose another --out",
     ):
         make(photos, tmp_path / "set", update=False)
     assert tree(part) == before
@@ -187,7 +187,7 @@ def test_a_folder_that_is_no_set_is_not_updated(photos: Path, tmp_path: Path) ->
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "journal.jsonl").write_text("mine")
     with pytest.raises(
-        OutputError, match=r"no ledger\.csv; only a set that convert made can be updated"
+        OutputError, match=r"no ledger\.csv, and only a set that convert made can be updated"
     ):
         make(photos, tmp_path / "set", update=True)
     assert (tmp_path / "set" / "journal.jsonl").read_text() == "mine"
@@ -240,7 +240,7 @@ def test_two_runs_at_once_do_not_share_a_working_folder(
     monkeypatch.setattr(convert, "load_face_detector", lambda *_, **__: Curious())
     made = convert_dataset(photos, tmp_path / "set", workers=1)
     assert Curious.told[0].startswith(
-        f"cannot work in {tmp_path / 'set'}.part: another run is at work in it; wait"
+        f"cannot work in {tmp_path / 'set'}.part: another run is using it; wait"
     )
     assert sum(row.in_set for row in made.rows) == len(made.rows)
     with pytest.raises(OutputError, match="it exists"):
@@ -261,7 +261,7 @@ def test_a_set_in_a_folder_that_cannot_be_written_is_locked_itself(
             assert sorted(path.name for path in tmp_path.iterdir()) == names
             for _ in range(2):  # a run that is turned away leaves the lock as it is
                 with (
-                    pytest.raises(OutputError, match="another run is at work in it"),
+                    pytest.raises(OutputError, match="another run is using it"),
                     locked_set(tmp_path / "set"),
                 ):
                     pass

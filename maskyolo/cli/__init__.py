@@ -1,4 +1,4 @@
-"""The command `maskyolo`: one file per command, each parses, builds, calls one library function and prints."""
+"""The command `maskyolo`: one file per command, which parses, calls the library and prints."""
 
 from __future__ import annotations
 
@@ -57,47 +57,53 @@ def _app(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Find faces in pictures and videos, tell which wear a mask, and train such a detector from two folders of photos."""
+    """Detect faces with and without a mask in images and video.
+
+    Also trains such a detector from two folders of photos.
+    """
 
 
 app.command(
     "convert",
     epilog=convert.EXAMPLES,
-    short_help="Make a data set with boxes from two folders of photos.",
+    short_help="Convert folders of photos to a data set with boxes.",
 )(convert.convert)
 app.command(
-    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces."
+    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on faces without one."
 )(synthesize.synthesize)
 app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(
     train.train
 )
-app.command("val", epilog=val.EXAMPLES, short_help="Measure a detector on labelled pictures.")(
+app.command("val", epilog=val.EXAMPLES, short_help="Evaluate a detector on labeled images.")(
     val.val
 )
 app.command(
     "compare",
     epilog=compare.EXAMPLES,
-    short_help="Set detectors side by side: how right, how fast.",
+    short_help="Compare the accuracy and speed of detectors.",
 )(compare.compare)
 app.command(
     "detect",
     epilog=detect.EXAMPLES,
-    short_help="Find faces and masks in pictures, videos, streams.",
+    short_help="Detect faces and masks in images, video and streams.",
 )(detect.detect)
-app.command("export", epilog=export.EXAMPLES, short_help="Make a model for another runtime.")(
+app.command("export", epilog=export.EXAMPLES, short_help="Export a model for another runtime.")(
     export.export
 )
-app.command("models", epilog=models.EXAMPLES, short_help="List, fetch and check weights.")(
+app.command("models", epilog=models.EXAMPLES, short_help="List, download and verify weights.")(
     models.models
 )
 app.command(
-    "doctor", epilog=doctor.EXAMPLES, short_help="Check the installation, and say the mends."
+    "doctor", epilog=doctor.EXAMPLES, short_help="Check the installation and suggest fixes."
 )(doctor.doctor)
-app.add_typer(review.app, name="review", short_help="Find and correct a data set's errors.")
+app.add_typer(review.app, name="review", short_help="Find and correct errors in a data set.")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; exit codes: 0, 1 a user's error told in one line on stderr, 2 usage, 130 Ctrl-C."""
+    """Run the command.
+
+    Exit codes: 0; 1 for an error that the user can fix, in one line on stderr; 2 usage; 130 Ctrl-C.
+    """
     try:
         app(arguments)
     except MaskyoloError as error:
@@ -114,27 +120,29 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
     except OSError as error:
         code = code or _unwritten(error)
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # what is left has nowhere to go
+        # Python flushes stdout again at exit; what is left must not fail there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
         _leave(code)
     sys.exit(code)
 
 
 def _unwritten(error: OSError) -> int:
-    """Tell that the output went nowhere, unless its reader has had enough of it; return the exit code."""
+    """Report that the output could not be written, unless its reader closed it; return 1."""
     if error.errno != errno.EPIPE:
         reason = (error.strerror or str(error)).lower()
         print(
-            f"maskyolo: cannot write the output: {reason}; free some space or send it elsewhere",
+            f"maskyolo: cannot write the output: {reason}; free some space or redirect it",
             file=sys.stderr,
         )
     return 1
 
 
 def _leave(code: int) -> None:
-    """End this process at once: to take down OpenVINO and some thousand modules one by one takes longer than to look at a picture."""
+    """End this process at once.
+
+    Tearing down OpenVINO and some thousand modules takes longer than detecting in an image.
+    """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError):  # a closed pipe, no stream at all

@@ -1,4 +1,4 @@
-"""`maskyolo doctor`: check the installation and say the mend."""
+"""`maskyolo doctor`: check the installation and suggest fixes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ EXAMPLES = examples("maskyolo doctor", "maskyolo doctor --json")
 
 def doctor(
     project: Annotated[
-        Path, typer.Option(help="Folder for runs, which is checked for room and permission.")
+        Path, typer.Option(help="Folder for runs, checked for free space and permission to write.")
     ] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Check the installation: versions, OpenCV, weights, devices, cameras; each problem with its mend, exit code 1 if one is serious."""
+    """Check the installation and suggest fixes.
+
+    Checks versions, OpenCV, weights, devices and cameras. Exits with 1 if something that is needed
+    does not work.
+    """
     from maskyolo.doctor import diagnose
     from maskyolo.errors import MaskyoloError
 
@@ -33,10 +37,11 @@ def doctor(
         width = max(len(check.name) for check in checks)
         for check in checks:
             print(f"{check.status:<4}  {check.name:<{width}}  {check.found}")
-            if check.mend:
-                print(f"{'':<4}  {'':<{width}}  -> {check.mend}")
+            if check.fix:
+                print(f"{'':<4}  {'':<{width}}  -> {check.fix}")
     failed = [check.name for check in checks if check.status == "fail"]
     if failed:
         raise MaskyoloError(
-            f"{len(failed)} of {len(checks)} checks failed ({', '.join(failed)}); do what stands after each arrow above"
+            f"{len(failed)} of {len(checks)} checks failed ({', '.join(failed)})",
+            "apply the fixes after the arrows above",
         )

@@ -1,4 +1,4 @@
-"""`maskyolo models`: the weights this version knows, where they are, and how to get the missing ones."""
+"""`maskyolo models`: the known weights, where they are, and how to get missing ones."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ def models(
         str,
         typer.Option(
             metavar="NAME",
-            help="Download these weights, or all that are missing, into the user's cache.",
+            help="Download these weights, or `all` that are missing, into the user's cache.",
         ),
     ] = "",
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Exit with 1 when a file has the wrong checksum or cannot be loaded."
+            "--verify", help="Exit with 1 if a file has the wrong checksum or cannot be loaded."
         ),
     ] = False,
 ) -> None:
-    """List model weights: the committed ones, and third-party ones with licence, size, checksum and where they were found."""
+    """List, download and verify weights.
+
+    Lists this project's weights, and third-party ones with license, size, checksum and location.
+    """
     from maskyolo.errors import WeightsError
     from maskyolo.manifest import (
         check_own_weights,
@@ -51,11 +54,10 @@ def models(
         )
         for name in names:
             found = locate_weights(name)
-            print(
-                f"{name}: {found.path if found.status == 'ok' else fetch_weights(name, report=print)}"
-            )
+            path = found.path if found.status == "ok" else fetch_weights(name, report=print)
+            print(f"{name}: {path}")
         if not names:
-            print("nothing to fetch: every file is there")
+            print("nothing to download: every file is there")
         return
 
     wrong = []
@@ -76,7 +78,8 @@ def models(
         weights = found.weights
         size = _size(found.path.stat().st_size) if found.path else ""
         print(
-            f"  {name:<23} {size:>8}  {found.status:<7}  {weights.license:<10}  {weights.file}: {weights.description}"
+            f"  {name:<23} {size:>8}  {found.status:<7}  {weights.license:<10}  "
+            f"{weights.file}: {weights.description}"
         )
         if found.path:
             print(f"  {'':<23} {'':>8}  in {found.place}: {found.path}")
@@ -85,7 +88,8 @@ def models(
         wrong += [name] if found.status == "wrong" else []
     if verify and wrong:
         raise WeightsError(
-            f"wrong weights: {', '.join(wrong)}; delete each file named above and run `maskyolo models --fetch NAME`"
+            f"wrong weights: {', '.join(wrong)}",
+            "delete each file named above and run `maskyolo models --fetch NAME`",
         )
 
 

@@ -1,4 +1,4 @@
-"""The progress bar of every command: on stderr, with rate and time left, and only where a terminal shows it."""
+"""The progress bar of every command: on stderr, with rate and time left, only in a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a function `(done, total)` that draws the progress of a job counted in `unit`; total None means no end is known."""
+    """Yield a function `(done, total)` that draws the progress of a job.
+
+    Args:
+        unit: what is counted, such as "images". A `total` of None means that the end is unknown.
+    """
     if not sys.stderr.isatty():
         yield lambda *_: None
         return

@@ -368,7 +368,7 @@ class Counting(NullSink):
             for class_id in range(len(CLASS_NAMES))
         ]
         here.add(frame.time, seen)
-        self._end(
+        self._end(  # the tracker may still resume a track for LOST seconds
             track
             for track, person in self._people.items()
             if frame.time - person.time > LOST + SETTLED

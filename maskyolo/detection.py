@@ -133,13 +133,7 @@ def detect(
             f"cannot track in still images ({display_name(source)})",
             "use a video, camera or stream, or omit --track",
         )
-    detector = _load(model, chosen, sources) if isinstance(model, (str, Path)) else model
-    if (
-        chosen.blur
-        and chosen.pipeline is Pipeline.TWO_STAGE
-        and isinstance(detector, TwoStageDetector)
-    ):
-        detector.tell_scores = True
+    detector = _detector(model, chosen, sources)
     recorded = _recorded(chosen, source, model, detector)
     summary = Summary() if summary is None else summary
     summary.people = counting if chosen.tracks else None
@@ -235,7 +229,7 @@ class _Run:
         return Result(frame, detections, self.overlay)
 
     def _write(self, result: Result) -> None:
-        with uninterrupted():
+        with uninterrupted():  # Ctrl-C must not leave a frame in some of the outputs only
             self.sinks.write(result)
             self.summary.frames += 1
             self.summary.counts.update(map(str, result.detections.data["class_name"]))
@@ -275,6 +269,17 @@ def _check(options: DetectOptions) -> None:
             )
 
 
+def _detector(
+    model: str | Path | Detector, options: DetectOptions, sources: list[Source]
+) -> Detector:
+    """Return the detector that is given, or load it."""
+    detector = _load(model, options, sources) if isinstance(model, (str, Path)) else model
+    two_stage = options.pipeline is Pipeline.TWO_STAGE
+    if options.blur and two_stage and isinstance(detector, TwoStageDetector):
+        detector.tell_scores = True  # for `_faces_from`
+    return detector
+
+
 def _load(model: str | Path, options: DetectOptions, sources: list[Source]) -> Detector:
     """Load a detector, with thresholds as low as the steps need; they drop the rest (`_steps`)."""
     conf, face_conf = options.conf, options.face_conf
@@ -303,7 +308,7 @@ def _steps(options: DetectOptions) -> list[Step]:
     Blurring and tracking need more detections than are reported; later steps drop those.
     """
     steps: list[Step] = []
-    if options.blur:
+    if options.blur:  # first, while detections of low confidence are still there
         steps += [Blur(), _faces_from(_face_conf(options))]
     if options.tracks:
         steps.append(Tracking(options.conf))

@@ -267,6 +267,7 @@ class VideoWriter:
         self._base = Fraction(1, 1000) if timed else 1 / rate
         with output_errors(path):
             self._part.touch()
+            # fragments keep the unfinished file playable; closing it replaces them by an index
             options = {
                 "movflags": "hybrid_fragmented+negative_cts_offsets",
                 "frag_duration": "1000000",
@@ -320,7 +321,7 @@ class VideoWriter:
                     self._container.close()
                 self._part.replace(self._path)
         except BaseException:
-            if not self._count:
+            if not self._count:  # a file without frames is of no use
                 self._part.unlink(missing_ok=True)
             raise
 
@@ -371,7 +372,7 @@ class LineFile(NullSink):
                 written = 0
                 while written < len(line):
                     written += self._file.write(line[written:]) or 0
-            except BaseException:
+            except BaseException:  # leave no incomplete line
                 if self._part != self._path:
                     self._file.truncate(self._size)
                     self._file.seek(self._size)
@@ -448,7 +449,7 @@ class Crops(NullSink):
             zip(edges, _ids(result.detections), strict=True), 1
         ):
             crop = frame.image[y1:y2, x1:x2]
-            if crop.size:
+            if crop.size:  # a box can be empty after rounding
                 write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
 
 

@@ -381,8 +381,8 @@ def _in_folder(folder: Path) -> list[Source]:
 def _in_list(path: Path) -> list[Source]:
     found: list[Source] = []
     for line in read_image_list(path, SourceError):
-        beside = path.parent / line
-        entry = beside if not Path(line).exists() and beside.exists() else Path(line)
+        sibling = path.parent / line
+        entry = sibling if not Path(line).exists() and sibling.exists() else Path(line)
         try:
             if "://" in line:
                 found += open_sources(line)

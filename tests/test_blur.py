@@ -155,13 +155,13 @@ def test_two_stages_hide_faces_of_low_score_and_do_not_report_them(
         face_conf = options.face_conf
         assert face_conf is not None
 
-        def look(image: ImageArray) -> sv.Detections:
+        def detect_one(image: ImageArray) -> sv.Detections:
             one = found(image)
             one.data["face_score"] = np.array([0.3], np.float32)
             rows: sv.Detections = one[one.data["face_score"] >= face_conf]  # type: ignore[assignment]
             return rows
 
-        return look
+        return detect_one
 
     monkeypatch.setattr(detection, "load_detector", load)
     write_image(tmp_path / "a.png", noise)

@@ -40,13 +40,15 @@ class Made:
 
 
 class Detector:
-    """A detector for several threads; `look` is called with each frame's gray level."""
+    """A detector for several threads; `on_frame` is called with each frame's gray level."""
 
-    def __init__(self, look: Callable[[int], None] = lambda gray: None, workers: int = 2) -> None:
-        self.look, self.workers = look, workers
+    def __init__(
+        self, on_frame: Callable[[int], None] = lambda gray: None, workers: int = 2
+    ) -> None:
+        self.on_frame, self.workers = on_frame, workers
 
     def __call__(self, image: ImageArray) -> sv.Detections:
-        self.look(int(image[0, 0, 0]))
+        self.on_frame(int(image[0, 0, 0]))
         return sv.Detections(
             xyxy=np.zeros((1, 4), np.float32), confidence=np.array([image[0, 0, 0]], np.float32)
         )
@@ -64,13 +66,13 @@ def grays(events: list[pipeline.Outcome]) -> list[int]:
 def test_frames_keep_their_order_when_later_ones_finish_first() -> None:
     second_done = threading.Event()
 
-    def look(gray: int) -> None:
+    def on_frame(gray: int) -> None:
         if gray == 0:
             assert second_done.wait(10), "two frames are processed at the same time"
         if gray == 1:
             second_done.set()
 
-    events = list(results([Made(20), Made(3, name="other")], Detector(look)))
+    events = list(results([Made(20), Made(3, name="other")], Detector(on_frame)))
     assert grays(events) == [*range(20), *range(3)]
     assert [place for place, event in enumerate(events) if isinstance(event, Ended)] == [20, 24]
 
@@ -78,11 +80,11 @@ def test_frames_keep_their_order_when_later_ones_finish_first() -> None:
 def test_a_detector_without_workers_is_only_called_in_the_callers_thread() -> None:
     threads = set()
 
-    def look(image: ImageArray) -> sv.Detections:
+    def on_frame(image: ImageArray) -> sv.Detections:
         threads.add(threading.current_thread())
         return Detector()(image)
 
-    assert grays(list(results([Made(5)], look))) == [*range(5)]
+    assert grays(list(results([Made(5)], on_frame))) == [*range(5)]
     assert threads == {threading.current_thread()}
 
 
@@ -115,13 +117,13 @@ def test_of_a_live_source_the_newest_frame_is_used_and_skipped_ones_are_counted(
         if index == 9:
             nine_made.set()
 
-    def look(gray: int) -> None:
+    def on_frame(gray: int) -> None:
         first_seen.set()
         assert gray or nine_made.wait(10)
 
     dropped: list[int] = []
     source = Made(11, "live", then)
-    events = list(results([source], Detector(look, workers), on_dropped=dropped.append))
+    events = list(results([source], Detector(on_frame, workers), on_dropped=dropped.append))
     seen = grays(events)
     assert seen[0] == 0
     assert seen[-1] == 10
@@ -199,12 +201,12 @@ def test_any_other_error_of_a_source_is_raised_where_results_are_consumed() -> N
 
 
 def test_an_error_of_the_detector_is_raised_and_no_thread_is_left() -> None:
-    def look(gray: int) -> None:
+    def on_frame(gray: int) -> None:
         if gray == 3:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(results([Made(10**9)], Detector(look)))
+        list(results([Made(10**9)], Detector(on_frame)))
     assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
 
 

@@ -76,6 +76,7 @@ class Areas:
             )
             if start == end:
                 raise MaskyoloError("the --line has no length", "use two different points")
+            # two frames on the other side count as a crossing, so that jitter on the line does not
             self._line = sv.LineZone(
                 start, end, triggering_anchors=[sv.Position.CENTER], minimum_crossing_threshold=2
             )

@@ -11,55 +11,14 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from maskyolo.core.options import Choice, OptionInfo, Options, option_info
 
-__all__ = [
-    "Device",
-    "ExistOk",
-    "ImageSize",
-    "Name",
-    "Project",
-    "Seed",
-    "Strict",
-    "Trust",
-    "examples",
-    "with_options",
-]
+__all__ = ["Strict", "examples", "with_options"]
 
-Project = Annotated[Path, typer.Option(help="Folder in which the run's folder is created.")]
-Name = Annotated[
-    str, typer.Option(help="Name of the run's folder; a number is added if it exists.")
-]
-ExistOk = Annotated[
-    bool,
-    typer.Option(
-        "--exist-ok", help="Write into an existing folder of that name instead of adding a number."
-    ),
-]
-Device = Annotated[
-    str, typer.Option(help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.")
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        "--imgsz",
-        min=32,
-        help="Inference size in pixels (longer side). Default: the size the weights were trained "
-        "at.",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust", help="Load a .pt file of unknown origin, which can run any code on this machine."
-    ),
-]
 Strict = Annotated[
     bool,
     typer.Option(

@@ -170,7 +170,7 @@ def compose_scene(
 def _drawn(
     photos: Sequence[tuple[Path, Labels]], maximum: int, rng: np.random.Generator
 ) -> list[tuple[Path, Labels]]:
-    """Draw at most `maximum` photos, and keep their order.
+    """Draw up to `maximum` photos, and keep their order.
 
     Of each kind (the class of the first face, or no face), equally many are drawn, or all if there
     are fewer.

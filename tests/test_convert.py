@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from maskyolo import convert
 from maskyolo.boxes import as_boxes, box_iou
+from maskyolo.conversion.options import ConvertOptions
 from maskyolo.convert import Conversion, Photo, convert_dataset, convert_photos, find_photos
 from maskyolo.core.choices import Bystanders
 from maskyolo.dataset import list_images, load_dataset
@@ -32,7 +33,7 @@ FACE = (10.0, 10.0, 50.0, 60.0)
 
 
 class FakeFaces:
-    """A face detector that sees one face at a fixed place in every picture that is not black."""
+    """A face detector that sees one face at a fixed place in every image that is not black."""
 
     name = "fake"
     seen = 0
@@ -387,7 +388,7 @@ def test_every_box_lies_in_its_picture_and_on_the_face(samples: Path, tmp_path: 
     assert on_the_face >= 15
 
 
-def test_a_benchmark_stays_out_mirrored_and_saved_anew_as_it_may_be(
+def test_a_benchmark_stays_out_mirrored_and_saved_again_as_it_may_be(
     photos: Path, tmp_path: Path, fake: type[FakeFaces]
 ) -> None:
     benchmark = tmp_path / "benchmark" / "deep"
@@ -422,6 +423,21 @@ def test_a_benchmark_that_cannot_be_read_is_told(
     assert fake.seen == 0
 
 
+def test_options_are_an_object_or_keywords_and_keywords_win(
+    photos: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    options = ConvertOptions(splits=(0.5, 0.5, 0), seed=5, sheets=False)
+    one = convert_dataset(photos, tmp_path / "one", options, seed=7)
+    two = convert_dataset(photos, tmp_path / "two", splits=(0.5, 0.5, 0), seed=7, sheets=False)
+    three = convert_dataset(photos, tmp_path / "three", options)
+    assert one.rows == two.rows
+    assert not (one.folder / "sheets").exists()
+    assert [row.split for row in three.rows] != [row.split for row in one.rows]
+    assert {row.split for row in one.rows} == {"train", "val"}
+    with pytest.raises(TypeError, match="others"):
+        convert_dataset(photos, tmp_path / "four", others="folder")
+
+
 def test_an_update_redoes_what_changed_and_nothing_else(
     photos: Path, tmp_path: Path, fake: type[FakeFaces]
 ) -> None:
@@ -440,7 +456,7 @@ def test_an_update_redoes_what_changed_and_nothing_else(
     first, second = tree(made.folder), tree(fresh.folder)
     first.pop("data.yaml")
     second.pop("data.yaml")
-    assert first == second, "an updated set is the set that would be made anew"
+    assert first == second, "an updated set is the set that would be made from scratch"
     fake.seen = 0
     convert_dataset(photos, tmp_path / "set", seed=3, conf=0.7, update=True)
     assert fake.seen == 20, "with other settings all are done again (and the copy is not)"
@@ -469,7 +485,7 @@ def test_an_update_keeps_what_people_corrected(
     for row in (
         two,
         three,
-    ):  # as `review apply` leaves them: the label written anew, the picture that is out removed
+    ):  # as `review apply` leaves them: the label rewritten, the removed image deleted
         (tmp_path / "set" / row.image.replace("images", "labels").replace(".jpg", ".txt")).unlink()
     (tmp_path / "set" / three.image).unlink()
     (tmp_path / "set" / two.image.replace("images", "labels").replace(".jpg", ".txt")).write_text(
@@ -542,7 +558,7 @@ class SeesBoth(FakeFaces):
 
 @pytest.fixture
 def wide(photos: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A wide photo with two faces; the detector of masks takes the one beside the subject for none of either class."""
+    """A wide photo with two faces; the mask detector is unsure about the second one."""
     photo = Image.new("RGB", (100, 70), "blue")
     photo.paste("yellow", (66, 28, 79, 42))
     photo.save(photos / "with_mask" / "wide.jpg")
@@ -743,7 +759,7 @@ def test_names_that_are_no_utf8_or_have_control_characters(
     assert rows["with_mask/caf\\xe9.jpg"].status == "kept"
     bad = rows["with_mask/new\\x0aline \\x1b[31m.jpg"]
     assert bad.reason.startswith(
-        f"cannot decode {bad.source}: not a picture"
+        f"cannot decode {bad.source}: not an image"
     )  # one line, and no command to the terminal
     assert read_ledger(made.folder / "ledger.csv") == made.rows
 

@@ -43,7 +43,7 @@ def landmarks(
 
 
 def photo(height: int = 300, width: int = 300) -> ImageArray:
-    """Return a picture in the color of skin, with a little noise."""
+    """Return a image in the color of skin, with a little noise."""
     skin = np.array([120, 150, 190]) + np.random.default_rng(5).normal(0, 2, (height, width, 1))
     return np.asarray(skin.clip(0, 255), dtype=np.uint8)
 
@@ -58,7 +58,7 @@ def changed(before: ImageArray, after: ImageArray) -> np.ndarray:
 
 
 def at(picture: np.ndarray, points: np.ndarray) -> list[float]:
-    """Return the values at pixels (n, 2); those outside the picture are left out."""
+    """Return the values at pixels (n, 2); those outside the image are left out."""
     height, width = picture.shape
     places = [(round(float(y)), round(float(x))) for x, y in points]
     return [picture[y, x] for y, x in places if 0 <= y < height and 0 <= x < width]

@@ -24,7 +24,7 @@ from maskyolo.ledger import LedgerRow
 
 
 class FakeFaces:
-    """A face detector that counts the pictures it is shown."""
+    """A face detector that counts the images it is shown."""
 
     name = "fake"
     seen = 0
@@ -43,7 +43,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFaces]:
 
 @pytest.fixture
 def street(samples: Path, tmp_path: Path) -> Path:
-    """The sample pictures as a VOC set, with one box of a third class."""
+    """The sample images as a VOC set, with one box of a third class."""
     for path in samples.glob("*.jpg"):
         for folder, file in (
             ("images", path),
@@ -145,7 +145,7 @@ def test_dropped_boxes_are_gone_and_a_photo_of_these_only_is_left_out(
 def test_an_unknown_class_is_one_line_before_any_work(street: Path, tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"mask_weared_incorrect \(1 box\), with_mask \(29 boxes\).*--map mask_weared_incorrect=",
+        match=r"mask_weared_incorrect \(1 box\), with_mask \(29 boxes\).*--map mask_weared",
     ) as told:
         convert_dataset(street, tmp_path / "set")
     assert "\n" not in str(told.value)
@@ -237,7 +237,7 @@ def test_own_splits_are_kept_and_photos_in_none_are_left_out(
     assert {row.split for row in made.rows if row.source.startswith("photos/")} == {
         "train",
         "val",
-    }, "class folders are dealt out"
+    }, "photos of class folders are split by shares"
     with pytest.raises(DatasetError, match="cannot keep the splits"):
         convert_dataset(photos, tmp_path / "other", splits="keep")
     with pytest.raises(DatasetError, match="unknown splits 'same'"):
@@ -301,6 +301,20 @@ def test_what_is_odd_in_an_annotation_is_in_the_ledger(
         "excluded",
         "no annotation",
     )
+
+
+def test_images_without_an_annotation_are_known_whatever_the_reasons_say(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    (street / "annotations" / "queue.xml").unlink()
+    odd = street / "annotations" / "selfie.xml"
+    odd.write_text(odd.read_text().replace("without_mask", "mask_weared_incorrect"))
+    made = convert_dataset(
+        street, tmp_path / "set", class_map={"mask_weared_incorrect": "drop"}, sheets=False
+    )
+    excluded = {row.source for row in made.rows if row.status == "excluded"}
+    assert excluded == {"images/queue.jpg", "images/selfie.jpg"}
+    assert made.unannotated == {"images/queue.jpg"}
 
 
 def test_a_crowd_is_ignored_whatever_its_class(street: Path, tmp_path: Path) -> None:

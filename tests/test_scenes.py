@@ -184,14 +184,14 @@ def strange_heads(paths: list[Path], labels: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    ("natural", "least", "most"), [(1.0, 0.0, 0.15), (0.0, 0.35, 0.65), (0.5, 0.16, 0.34)]
+    ("natural", "minimum", "maximum"), [(1.0, 0.0, 0.15), (0.0, 0.35, 0.65), (0.5, 0.16, 0.34)]
 )
 def test_faces_are_in_heads_of_either_class_but_for_the_natural_ones(
-    tmp_path: Path, folders: tuple[Path, Path], natural: float, least: float, most: float
+    tmp_path: Path, folders: tuple[Path, Path], natural: float, minimum: float, maximum: float
 ) -> None:
     style = SceneStyle(faces=(3, 6), face_size=(24, 60), natural=natural, coarse=0, real=0)
     paths = write_scenes(write_people(tmp_path, 120, 320), *folders, 60, style=style)
-    assert least <= strange_heads(paths, folders[1]) <= most
+    assert minimum <= strange_heads(paths, folders[1]) <= maximum
 
 
 def test_in_a_real_photo_every_face_is_exchanged_for_one_of_either_class(

@@ -9,9 +9,9 @@ from maskyolo.ledger import LedgerRow
 from maskyolo.sheets import PAGE, draw_sheet, write_sheets
 
 
-def picture(folder: Path, name: str, colour: str = "blue") -> Path:
+def make_image(folder: Path, name: str, color: str = "blue") -> Path:
     path = folder / name
-    Image.new("RGB", (80, 40), colour).save(path)
+    Image.new("RGB", (80, 40), color).save(path)
     return path
 
 
@@ -21,7 +21,7 @@ def test_a_page_shows_photos_side_by_side_with_their_boxes_and_names(tmp_path: P
         ("with_mask", "without_mask", "ignore"),
     )
     row = LedgerRow("with_mask/a.jpg", "with_mask", "kept", boxes=boxes, classes=classes)
-    path = picture(tmp_path, "a.png")
+    path = make_image(tmp_path, "a.png")
     sheet = np.asarray(draw_sheet([(path, row), (path, row), (path, row)], columns=2, tile=164))
     assert sheet.shape == (2 * (164 + 28), 2 * 164, 3)
     assert sheet[2 + 20, 2 + 40].tolist() == [0, 170, 60], (
@@ -35,7 +35,7 @@ def test_a_page_shows_photos_side_by_side_with_their_boxes_and_names(tmp_path: P
 
 
 def test_one_file_a_status_and_further_pages(tmp_path: Path) -> None:
-    path = picture(tmp_path, "a.png")
+    path = make_image(tmp_path, "a.png")
     rows = [LedgerRow(f"{number}.jpg", "with_mask", "kept") for number in range(PAGE + 30)]
     rows += [
         LedgerRow(f"n{number}.jpg", "with_mask", "no_face", "no face found")
@@ -61,4 +61,4 @@ def test_one_file_a_status_and_further_pages(tmp_path: Path) -> None:
 
 def test_names_in_any_script_and_reasons_of_any_length_fit(tmp_path: Path) -> None:
     row = LedgerRow("with_mask/маска [x] " + "y" * 200, "with_mask", "kept", "reason " * 50)
-    assert draw_sheet([(picture(tmp_path, "a.png"), row)]).size == (160, 188)
+    assert draw_sheet([(make_image(tmp_path, "a.png"), row)]).size == (160, 188)

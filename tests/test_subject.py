@@ -27,12 +27,12 @@ def decide(
     bystanders: Bystanders = Bystanders.DETECTOR,
     *found: tuple[tuple[float, ...], int, float],
 ) -> Decision:
-    """Decide with a detector of masks that says what it is told, a (box, class id, confidence) each."""
+    """Decide with a mask detector that returns `found`: box, class id and confidence each."""
     places, class_ids, confidences = zip(*found, strict=True) if found else ((), (), ())
     detections = sv.Detections(
         as_boxes(places), None, np.float32(confidences), np.array(class_ids, dtype=int)
     )
-    return decide_classes(boxes, class_id, 200, 100, bystanders, detections, "opinion")
+    return decide_classes(boxes, class_id, 200, 100, bystanders, detections, "judge")
 
 
 def test_a_lone_face_has_the_folders_class() -> None:
@@ -53,8 +53,8 @@ def test_others_get_the_class_that_the_detector_is_sure_of_or_are_blanked_out() 
         FACES, 0, Bystanders.DETECTOR, (SUBJECT, 0, 0.4), (BESIDE, 1, 0.7), (FAR, 1, 0.5)
     )
     assert decided.class_ids.tolist() == [IGNORE, 0, 1]
-    assert decided.deciders == ("nobody", "folder", "opinion")
-    assert decided.reason == "3 faces: the subject, 1 labeled by opinion, 1 blanked out"
+    assert decided.deciders == ("nobody", "folder", "judge")
+    assert decided.reason == "3 faces: the subject, 1 labeled by judge, 1 blanked out"
     assert not decided.ambiguous
 
 
@@ -72,7 +72,7 @@ def test_the_subject_is_a_face_of_which_the_folders_class_is_suspected() -> None
     )  # the masked one stands beside a larger bare face
     decided = decide(FACES, 0, Bystanders.DETECTOR, *found)
     assert decided.class_ids.tolist() == [IGNORE, 1, 0]
-    assert decided.deciders == ("nobody", "opinion", "folder")
+    assert decided.deciders == ("nobody", "judge", "folder")
 
 
 def test_a_photo_in_which_no_face_is_of_the_folders_class_is_ambiguous() -> None:
@@ -100,19 +100,19 @@ def test_the_other_ways_ask_nobody(
 
 def test_painting_leaves_nothing_of_a_face_and_spares_those_that_are_learnt() -> None:
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (100, 200, 3), dtype=np.uint8)
-    before = picture.copy()
-    painted = blank_out(picture, [SUBJECT], [(100.0, 50.0, 110.0, 60.0)])
+    image = rng.integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    before = image.copy()
+    blanked = blank_out(image, [SUBJECT], [(100.0, 50.0, 110.0, 60.0)])
     assert (
-        painted[20:80, 60:99].std(axis=(0, 1)).max()
+        blanked[20:80, 60:99].std(axis=(0, 1)).max()
         < 15
-        < picture[20:80, 60:99].std(axis=(0, 1)).min()
+        < image[20:80, 60:99].std(axis=(0, 1)).min()
     )
-    assert (painted[50:61, 100:111] == picture[50:61, 100:111]).all()
-    assert (painted[:, 136:] == picture[:, 136:]).all()
-    assert (picture == before).all(), "the picture itself is left alone"
-    assert (blank_out(picture, [], [SUBJECT]) == picture).all()
-    assert blank_out(picture, [(-50.0, -50.0, 500.0, 500.0)], []).std() < 15
+    assert (blanked[50:61, 100:111] == image[50:61, 100:111]).all()
+    assert (blanked[:, 136:] == image[:, 136:]).all()
+    assert (image == before).all(), "the image itself is left alone"
+    assert (blank_out(image, [], [SUBJECT]) == image).all()
+    assert blank_out(image, [(-50.0, -50.0, 500.0, 500.0)], []).std() < 15
 
 
 def test_our_detector_tells_bare_from_masked_in_a_street(samples: Path) -> None:

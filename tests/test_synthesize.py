@@ -296,7 +296,7 @@ def test_a_photo_that_was_moved_to_the_other_class_keeps_its_origin(
 
 
 class WholePicture:
-    """A face detector that sees one face in every picture."""
+    """A face detector that sees one face in every image."""
 
     name = "fake"
 

@@ -293,7 +293,7 @@ def test_what_is_odd_in_an_annotation_is_in_the_ledger(
     assert rows["images/selfie.jpg"].status == "kept"
     assert (
         rows["images/selfie.jpg"].reason
-        == "1 box removed: no area in the picture; 1 repeated box removed"
+        == "1 box removed: no area in the image; 1 repeated box removed"
     )
     assert rows["images/portrait.jpg"].status == "ambiguous"
     assert rows["images/office.jpg"].status == "unreadable"

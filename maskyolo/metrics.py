@@ -1,7 +1,8 @@
-"""Measures of detections against labelled boxes: matching, average precision, precision and recall, resampling. Arrays only.
+"""Metrics of detections against labeled boxes, on arrays: matching, precision, recall, resampling.
 
-The definitions are COCO's (T.-Y. Lin et al. 2014, arXiv:1405.0312; pycocotools gives the same figures), with one addition: a
-detection that matches no labelled box, but an ignored one, counts neither way.
+The definitions are COCO's (T.-Y. Lin et al. 2014, arXiv:1405.0312; pycocotools computes the same
+values), with one addition: a detection that matches an ignored box and no labeled one counts
+neither as right nor as wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ __all__ = [
     "confusion",
     "greedy",
     "interval",
-    "iou_matrix",
     "match",
     "precision_recall",
     "rates",
@@ -35,10 +35,11 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Overlap with an ignored box from which a detection is excused.
+#: Minimum overlap with an ignored box for a detection to be excused.
 IGNORE_IOU = 0.5
 
-#: Longer side in pixels at which the size of a face is told: that of the network's usual input.
+#: Longer side in pixels that images are scaled to when the size of faces is given: the network's
+#: default input size.
 LETTERBOX = 640
 
 _RECALLS = np.linspace(0, 1, 101)
@@ -46,16 +47,16 @@ _RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True)
 class Case:
-    """One picture: what people labelled and what was found.
+    """One image: its labels and its detections.
 
     Attributes:
-        boxes: labelled boxes xyxy in pixels (n, 4).
+        boxes: labeled boxes xyxy in pixels (n, 4).
         class_ids: their classes (n,).
         ignored: boxes that are neither right nor wrong to find (k, 4).
-        found: detected boxes xyxy in pixels (m, 4), most confident first.
+        found: detected boxes xyxy in pixels (m, 4), by falling confidence.
         found_ids: their classes (m,).
-        confidence: theirs (m,), falling.
-        size: width and height of the picture in pixels.
+        confidence: their confidence (m,).
+        size: width and height of the image in pixels.
     """
 
     boxes: Floats
@@ -68,57 +69,63 @@ class Case:
 
     @cached_property
     def overlaps(self) -> Floats:
-        """Intersection over union of detections and labelled boxes (m, n)."""
-        return iou_matrix(self.found, self.boxes)
+        """Intersection over union of detections and labeled boxes (m, n)."""
+        return box_iou_double(self.found, self.boxes)
 
     @cached_property
     def excuses(self) -> Floats:
         """Intersection over union of detections and ignored boxes (m, k)."""
-        return iou_matrix(self.found, self.ignored)
+        return box_iou_double(self.found, self.ignored)
 
     @cached_property
     def sides(self) -> Floats:
-        """Roots of the labelled boxes' areas (n,) in pixels after scaling the picture's longer side to 640."""
+        """Sides of the labeled boxes (n,): square roots of their areas in pixels.
+
+        The longer side of the image is scaled to 640 first.
+        """
         return _sides(self.boxes, self.size)
 
     @cached_property
     def found_sides(self) -> Floats:
-        """The same of the detections (m,)."""
+        """Sides of the detections (m,), measured in the same way."""
         return _sides(self.found, self.size)
 
 
 @dataclass(frozen=True)
 class Matches:
-    """The detections of all pictures that count, most confident first, and whether each is right.
+    """The detections of all images that count, and whether each is right.
 
     Attributes:
-        confidence: (n,), falling.
-        correct: bool (n,).
-        picture: number of the picture of each (n,).
-        positives: labelled boxes of each picture (pictures,).
+        confidence: confidence of each detection (n,), falling.
+        correct: whether it is right, bool (n,).
+        image: index of its image (n,).
+        positives: number of labeled boxes of each image (images,).
     """
 
     confidence: Floats
     correct: npt.NDArray[np.bool_]
-    picture: Ints
+    image: Ints
     positives: Ints
 
 
 class Rates(NamedTuple):
-    """Precision, recall and F1 from a confidence on; 0 where nothing was found or there was nothing to find."""
+    """Precision, recall and F1 at a confidence; 0 if nothing was found or nothing is labeled."""
 
     precision: float
     recall: float
     f1: float
 
 
-def iou_matrix(a: Floats, b: Floats) -> Floats:
-    """Return the intersection over union (n, m) of xyxy boxes a (n, 4) and b (m, 4), in the double precision that COCO computes in."""
-    return box_iou_double(a, b)
-
-
 def greedy(overlaps: Floats, iou: float) -> Ints:
-    """Give each detection, in order, the labelled box still free that it overlaps most, from `iou` on; (m, n) to (m,), -1 for none."""
+    """Match detections with labeled boxes: each, in order, with the free box it overlaps most.
+
+    Args:
+        overlaps: IoU of detections and labeled boxes (m, n).
+        iou: minimum overlap of a match.
+
+    Returns:
+        The index of each detection's box (m,), -1 for none.
+    """
     taken = np.full(len(overlaps), -1, dtype=np.int64)
     if overlaps.size:
         free = overlaps.copy()
@@ -136,17 +143,17 @@ def match(
     iou: float = 0.5,
     sides: tuple[float, float] = (0, float("inf")),
 ) -> Matches:
-    """Match the detections of one class with its labelled boxes, picture by picture, the most confident first.
+    """Match the detections of one class with its labeled boxes, image by image.
 
     Args:
-        cases: the pictures.
+        cases: the images.
         class_id: the class, or None for faces of any class.
-        iou: least overlap of a match.
-        sides: count only faces whose `Case.sides` are in this range (the end left out); labelled boxes of other sizes are
+        iou: minimum overlap of a match.
+        sides: range of `Case.sides` to count, without its end. Labeled boxes of other sizes are
             ignored, and so are detections of other sizes that match nothing.
     """
     low, high = sides
-    confidence, correct, picture, positives = [], [], [], []
+    confidence, correct, image, positives = [], [], [], []
     for number, case in enumerate(cases):
         of_class = (
             np.full(len(case.class_ids), True) if class_id is None else case.class_ids == class_id
@@ -170,22 +177,22 @@ def match(
         counts = right | ~excused
         confidence.append(case.confidence[rows][counts])
         correct.append(right[counts])
-        picture.append(np.full(counts.sum(), number))
+        image.append(np.full(counts.sum(), number))
     order = np.argsort(-np.concatenate([np.zeros(0), *confidence]), kind="stable")
     return Matches(
         np.concatenate([np.zeros(0), *confidence])[order],
         np.concatenate([np.zeros(0, dtype=bool), *correct])[order],
-        np.concatenate([np.zeros(0, dtype=np.int64), *picture])[order],
+        np.concatenate([np.zeros(0, dtype=np.int64), *image])[order],
         np.asarray(positives, dtype=np.int64),
     )
 
 
 def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) -> float | None:
-    """Return the average precision over 101 recalls, or None where there is nothing to find.
+    """Return the average precision over 101 recall levels, or None if nothing is labeled.
 
     Args:
-        matches: of one class at one overlap.
-        weights: how often each picture counts (pictures,); once by default.
+        matches: the detections of one class, matched at one overlap.
+        weights: how often each image counts (images,). Default: once.
     """
     if not _positives(matches, weights):
         return None
@@ -196,29 +203,29 @@ def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) ->
 def precision_recall(
     matches: Matches, weights: npt.ArrayLike | None = None
 ) -> tuple[Floats, Floats]:
-    """Return the interpolated precision (n,) and the recall (n,), rising, at each right detection."""
+    """Return the interpolated precision (n,) and the rising recall (n,) at each right detection."""
     positives = _positives(matches, weights)
     hits = np.flatnonzero(matches.correct)
     if not positives or not len(hits):
         return np.zeros(0), np.zeros(0)
-    counts = _weights(matches, weights)[matches.picture[: hits[-1] + 1]]
+    counts = _weights(matches, weights)[matches.image[: hits[-1] + 1]]
     right = np.cumsum(counts * matches.correct[: hits[-1] + 1])[hits]
     precision = right / np.maximum(np.cumsum(counts)[hits], 1e-9)
     return np.maximum.accumulate(precision[::-1])[::-1], right / positives
 
 
 def rates(matches: Matches, conf: float, weights: npt.ArrayLike | None = None) -> Rates:
-    """Return precision, recall and F1 of the detections whose confidence is `conf` or more."""
-    sure = int(np.searchsorted(-matches.confidence, -conf, side="right"))
-    counts = _weights(matches, weights)[matches.picture[:sure]]
-    right = float((counts * matches.correct[:sure]).sum())
+    """Return precision, recall and F1 of the detections with a confidence of `conf` or more."""
+    number = int(np.searchsorted(-matches.confidence, -conf, side="right"))
+    counts = _weights(matches, weights)[matches.image[:number]]
+    right = float((counts * matches.correct[:number]).sum())
     precision = right / max(float(counts.sum()), 1)
     recall = right / max(_positives(matches, weights), 1)
     return Rates(precision, recall, 2 * precision * recall / max(precision + recall, 1e-9))
 
 
 def best_f1(matches: Matches) -> tuple[float, float]:
-    """Return the best F1 over all confidences, and the confidence it is reached at; (0, 1) where nothing was found."""
+    """Return the best F1 over all confidences and its confidence; (0, 1) if nothing was found."""
     if not len(matches.confidence):
         return 0.0, 1.0
     f1 = (
@@ -231,33 +238,38 @@ def best_f1(matches: Matches) -> tuple[float, float]:
 
 
 def confusion(case: Case, conf: float, classes: int, iou: float = 0.5) -> tuple[Ints, Ints]:
-    """Match the detections of one picture with its labelled boxes, whatever their classes.
+    """Match the detections of one image with its labeled boxes, whatever their classes.
+
+    Args:
+        case: the image.
+        conf: minimum confidence of the detections that count.
+        classes: number of classes.
+        iou: minimum overlap of a match.
 
     Returns:
-        Counts (classes + 1, classes + 1): a row for each labelled class and one for "nothing there", a column for each class
-        found and one for "not found". For each labelled box the class it was found as, or -1 (n,).
+        Counts (classes + 1, classes + 1), with a row per labeled class and one for "nothing there",
+        and a column per detected class and one for "not found"; the class that each labeled box was
+        found as (n,), -1 if it was not found.
     """
-    sure = case.confidence >= conf
-    taken = greedy(case.overlaps[sure], iou)
-    found_ids = case.found_ids[sure]
+    confident = case.confidence >= conf
+    taken = greedy(case.overlaps[confident], iou)
+    found_ids = case.found_ids[confident]
     found_as = np.full(len(case.class_ids), -1, dtype=np.int64)
     found_as[taken[taken >= 0]] = found_ids[taken >= 0]
     counts = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     np.add.at(counts, (case.class_ids, np.where(found_as < 0, classes, found_as)), 1)
-    false = (taken < 0) & ~(case.excuses[sure] >= IGNORE_IOU).any(axis=1)
+    false = (taken < 0) & ~(case.excuses[confident] >= IGNORE_IOU).any(axis=1)
     np.add.at(counts[classes], found_ids[false], 1)
     return counts, found_as
 
 
-def boot_weights(pictures: int, times: int = 1000, seed: int = 0) -> Ints:
-    """Return how often each picture is drawn (times, pictures) when `pictures` of them are drawn with replacement."""
-    return np.random.default_rng(seed).multinomial(
-        pictures, np.full(pictures, 1 / pictures), size=times
-    )
+def boot_weights(images: int, times: int = 1000, seed: int = 0) -> Ints:
+    """Return how often each image is drawn (times, images) in bootstrap samples of all images."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=times)
 
 
 def interval(values: Iterable[float | None]) -> tuple[float, float] | None:
-    """Return the 2.5th and the 97.5th percentile of resampled values, or None where there are none."""
+    """Return the 2.5th and 97.5th percentiles of resampled values, or None if there are none."""
     known = [value for value in values if value is not None]
     if not known:
         return None

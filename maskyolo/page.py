@@ -1,4 +1,4 @@
-"""Reports as one HTML file that needs nothing else: tables, plots drawn as SVG, pictures inside."""
+"""Self-contained HTML reports: tables, plots as SVG, embedded images."""
 
 from __future__ import annotations
 
@@ -28,65 +28,72 @@ __all__ = [
     "table",
 ]
 
-#: Colours of the detectors (Okabe and Ito 2008), told apart by colour-blind people too.
+#: Colors of the detectors (Okabe and Ito 2008), which color-blind people can tell apart, too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1180px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin: 2em 0 .4em; border-bottom: 1px solid #ccc } h3 { font-size: 1em; margin: 1em 0 .3em }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1180px; margin: 2em auto;
+  padding: 0 1em }
+h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin: 2em 0 .4em; border-bottom: 1px solid #ccc }
+h3 { font-size: 1em; margin: 1em 0 .3em }
 table { border-collapse: collapse; margin: .6em 0; font-size: .92em } td { white-space: nowrap }
-th, td { padding: .15em .6em; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom } td { vertical-align: top }
-th { font-weight: 600 } th:first-child, td:first-child { text-align: left } td.best { font-weight: 700 } .scroll { overflow-x: auto }
-.row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: .6em 0 } figcaption, .note { color: #555; font-size: .88em }
+th, td { padding: .15em .6em; border-bottom: 1px solid #ddd; text-align: right;
+  vertical-align: bottom }
+td { vertical-align: top } td.best { font-weight: 700 } .scroll { overflow-x: auto }
+th { font-weight: 600 } th:first-child, td:first-child { text-align: left }
+.row { display: flex; flex-wrap: wrap; gap: 1.2em }
+figure { margin: .6em 0 } figcaption, .note { color: #555; font-size: .88em }
 svg text { font: 12px system-ui, sans-serif; fill: #333 } img { max-width: 100%; height: auto }
 .key { margin-right: 1.4em; white-space: nowrap }
-.key i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; border-radius: 2px; vertical-align: -.05em }
-@media (prefers-color-scheme: dark) { body { background: #161616; color: #e6e6e6 } h2 { border-color: #444 } th, td { border-color: #333 }
-svg text { fill: #ccc } figcaption, .note { color: #aaa } }
+.key i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; border-radius: 2px;
+  vertical-align: -.05em }
+@media (prefers-color-scheme: dark) { body { background: #161616; color: #e6e6e6 }
+h2 { border-color: #444 } th, td { border-color: #333 } svg text { fill: #ccc }
+figcaption, .note { color: #aaa } }
 """
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 500, 300, 48, 12, 44
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """Return a whole HTML document."""
+    """Return a complete HTML document."""
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 
 
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, int] | None = None
 ) -> str:
-    """Return a table; cells are text of one or more lines, the first of a row names it.
+    """Return a table.
 
     Args:
         head: titles of the columns.
-        rows: the cells.
-        best: by column the row whose cell is to stand out.
+        rows: the cells, text of one or more lines; the first cell of a row is its title.
+        best: the row whose cell is to stand out, by column.
     """
     shown = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = [
-        "".join(
-            f"<td{' class=best' if best and best.get(column) == place else ''}>{escape(cell).replace(chr(10), '<br>')}</td>"
-            for column, cell in enumerate(row)
-        )
-        for place, row in enumerate(rows)
-    ]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    lines = []
+    for place, row in enumerate(rows):
+        cells = []
+        for column, cell in enumerate(row):
+            mark = " class=best" if best and best.get(column) == place else ""
+            cells.append(f"<td{mark}>{escape(cell).replace(chr(10), '<br>')}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    body = "".join(lines)
     return f'<div class="scroll"><table><tr>{shown}</tr>{body}</table></div>'
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number as text, a dash for None."""
+    """Return a number as text; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def legend(names: Sequence[str]) -> str:
-    """Return the key to the detectors' colours."""
+    """Return the key to the detectors' colors."""
     keys = "".join(
         f'<span class="key"><i style="background:{_color(place)}"></i>{escape(name)}</span>'
         for place, name in enumerate(names)
@@ -103,7 +110,7 @@ def line_chart(
     y_max: float,
     dots: bool = False,
 ) -> str:
-    """Return a plot of lines from 0 to `x_max` and `y_max`, one for each detector, as SVG."""
+    """Return a plot of lines from 0 to `x_max` and `y_max`, one per detector, as SVG."""
     marks = []
     for place, points in enumerate(lines):
         spots = [(_x(x / x_max), _y(y / y_max)) for x, y in points]
@@ -129,7 +136,7 @@ def bar_chart(
     y_title: str,
     y_max: float = 1.0,
 ) -> str:
-    """Return groups of bars, in each group one bar for each detector, as SVG."""
+    """Return groups of bars, one bar per detector in each group, as SVG."""
     marks = []
     for place, (name, values) in enumerate(groups.items()):
         middle = _x((place + 0.5) / len(groups))
@@ -138,62 +145,51 @@ def bar_chart(
         for order, value in enumerate(values):
             if value is not None:
                 x, y = middle + (order - len(values) / 2) * width, _y(value / y_max)
+                size = f'width="{width - 1:.1f}" height="{_y(0) - y:.1f}"'
                 marks.append(
-                    f'<rect x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{_y(0) - y:.1f}" fill="{_color(order)}">'
+                    f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{_color(order)}">'
                     f"<title>{value:.3f}</title></rect>"
                 )
     return _figure(title, "".join(marks), x_title, y_title, y_max)
 
 
 def embedded(image: ImageArray, caption: str, longest: int = 460, quality: int = 78) -> str:
-    """Return a picture, BGR uint8 (H, W, 3), as part of the page: a JPEG of at most `longest` pixels a side."""
+    """Return an image as part of the page.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        caption: the text below.
+        longest: maximum length of its sides in pixels.
+        quality: JPEG quality, 0 to 100.
+    """
     scale = min(longest / max(image.shape[:2]), 1)
     if scale < 1:
         image = np.asarray(
             cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
         )
-    data = base64.b64encode(
-        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-    ).decode()
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    data = base64.b64encode(encoded.tobytes()).decode()
     height, width = image.shape[:2]
     return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{escape(caption)}">'
+        f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" '
+        f'alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
 def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the sections on how right detectors are: by class, curves, confusion, slices."""
+    """Return the sections on accuracy: by class, curves, confusion, slices."""
     names = [evaluation.name for evaluation in evaluations]
     conf = evaluations[0].report.confidence
-    sections = [legend(names)] if len(names) > 1 else []
-    sections.append(f"<h2>By class, at confidence {conf:g}</h2>")
-    rows = []
-    for title in (*CLASS_NAMES, "face"):
-        for evaluation in evaluations:
-            scores = evaluation.face if title == "face" else evaluation.report.classes[title]
-            spans = evaluation.intervals[title]
-            best, at = evaluation.best[title]
-            cells = [
-                _spanned(getattr(scores, key), spans[key])
-                for key in ("map50", "precision", "recall", "f1")
-            ]
-            cells.insert(1, number(scores.map50_95))
-            rows.append(
-                [
-                    f"{title}: {evaluation.name}" if len(names) > 1 else title,
-                    f"{scores.support}",
-                    *cells,
-                    f"{best:.3f}\n({at:.2f})",
-                ]
-            )
-    sections.append(
-        table(
-            ["", "labelled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"], rows
-        )
-    )
-    sections.append(
-        '<p class="note">“face”: found, whichever class was told. In brackets: 95 % intervals over the pictures.</p>'
+    titles = (*CLASS_NAMES, "face")
+    head = ["", "labeled", "AP50", "AP50-95", "precision", "recall", "F1", "best F1 (at)"]
+    rows = [_class_row(evaluation, title) for title in titles for evaluation in evaluations]
+    if len(names) == 1:
+        for row, title in zip(rows, titles, strict=True):
+            row[0] = title
+    note = (
+        '<p class="note">“face”: found, in whichever class. In brackets: 95 % intervals over the '
+        "images.</p>"
     )
     curves = [
         line_chart(
@@ -204,20 +200,41 @@ def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
             1,
             1,
         )
-        for title in (*CLASS_NAMES, "face")
+        for title in titles
     ]
-    sections.append("<h2>Precision and recall</h2>" + f'<div class="row">{"".join(curves)}</div>')
-    sections.append(
-        f"<h2>Confusion, at confidence {conf:g}</h2>"
-        + f'<div class="row">{"".join(map(_confusion, evaluations))}</div>'
-    )
+    sections = [
+        *([legend(names)] if len(names) > 1 else []),
+        f"<h2>By class, at confidence {conf:g}</h2>",
+        table(head, rows),
+        note,
+        f'<h2>Precision and recall</h2><div class="row">{"".join(curves)}</div>',
+        f"<h2>Confusion, at confidence {conf:g}</h2>",
+        f'<div class="row">{"".join(map(_confusion, evaluations))}</div>',
+    ]
     for kind, title in (
-        ("size", "By size of the face (side in pixels in a 640-pixel picture)"),
-        ("faces", "By number of faces in the picture"),
+        ("size", "By size of the face (side in pixels in a 640-pixel image)"),
+        ("faces", "By number of faces in the image"),
         ("sharpness", "By sharpness of the face (thirds)"),
     ):
         sections.append(f"<h2>{title}</h2>" + _slices(evaluations, kind))
     return sections
+
+
+def _class_row(evaluation: Evaluation, title: str) -> list[str]:
+    """Return the scores of a class, or of "face", with their intervals."""
+    scores = evaluation.face if title == "face" else evaluation.report.classes[title]
+    spans = evaluation.intervals[title]
+    best, confidence = evaluation.best[title]
+    return [
+        f"{title}: {evaluation.name}",
+        str(scores.support),
+        _spanned(scores.map50, spans["map50"]),
+        number(scores.map50_95),
+        _spanned(scores.precision, spans["precision"]),
+        _spanned(scores.recall, spans["recall"]),
+        _spanned(scores.f1, spans["f1"]),
+        f"{best:.3f}\n({confidence:.2f})",
+    ]
 
 
 def _slices(evaluations: Sequence[Evaluation], kind: str) -> str:
@@ -227,7 +244,7 @@ def _slices(evaluations: Sequence[Evaluation], kind: str) -> str:
     chart = bar_chart(
         {name: [getattr(part[name], measure) for part in parts] for name in parts[0]}, title, "", ""
     )
-    head = ["", "labelled"]
+    head = ["", "labeled"]
     for evaluation in evaluations:
         head += [
             f"{evaluation.name}: {word}" if len(evaluations) > 1 else word
@@ -246,12 +263,12 @@ def _slices(evaluations: Sequence[Evaluation], kind: str) -> str:
 
 def _confusion(evaluation: Evaluation) -> str:
     rows = []
-    for name, counts in zip(
-        (*CLASS_NAMES, "nothing there"), evaluation.confusion.tolist(), strict=True
-    ):
+    labeled = (*CLASS_NAMES, "nothing there")
+    for name, counts in zip(labeled, evaluation.confusion.tolist(), strict=True):
         shown = counts if name in CLASS_NAMES else counts[:-1]
         rows.append([name, *map(str, shown), *[""] * (len(counts) - len(shown))])
-    return f"<div><h3>{escape(evaluation.name)}</h3>{table(['labelled / found', *CLASS_NAMES, 'not found'], rows)}</div>"
+    cells = table(["labeled / found", *CLASS_NAMES, "not found"], rows)
+    return f"<div><h3>{escape(evaluation.name)}</h3>{cells}</div>"
 
 
 def _spanned(value: float | None, span: tuple[float, float] | None) -> str:
@@ -261,7 +278,7 @@ def _spanned(value: float | None, span: tuple[float, float] | None) -> str:
 
 
 def _curve(evaluation: Evaluation, title: str) -> list[tuple[float, float]]:
-    """Return at most 200 points of the interpolated curve, which falls to 0 where recall ends."""
+    """Return up to 200 points of the interpolated curve; it falls to 0 at the highest recall."""
     precision, recall = precision_recall(evaluation.matches[title])
     if not len(recall):
         return []
@@ -271,17 +288,24 @@ def _curve(evaluation: Evaluation, title: str) -> list[tuple[float, float]]:
 
 
 def _figure(title: str, marks: str, x_title: str, y_title: str, y_max: float) -> str:
-    grid = "".join(
-        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{_y(value / y_max):.1f}" y2="{_y(value / y_max):.1f}" stroke="#888" stroke-opacity=".25"/>'
-        + _text(_LEFT - 6, _y(value / y_max) + 4, f"{value:g}", "end")
-        for value in _ticks(y_max)
-    )
+    grid = ""
+    for value in _ticks(y_max):
+        y = _y(value / y_max)
+        grid += (
+            f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#888" '
+            'stroke-opacity=".25"/>'
+        )
+        grid += _text(_LEFT - 6, y + 4, f"{value:g}", "end")
     titles = _text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, x_title)
     if y_title:
-        titles += f'<text transform="translate(12 {_HEIGHT / 2 - 20}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
+        titles += (
+            f'<text transform="translate(12 {_HEIGHT / 2 - 20}) rotate(-90)" text-anchor="middle">'
+            f"{escape(y_title)}</text>"
+        )
+    box = f'viewBox="0 0 {_WIDTH + 12} {_HEIGHT}" width="{_WIDTH}"'
     return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH + 12} {_HEIGHT}" width="{_WIDTH}" '
-        f'role="img" aria-label="{escape(title)}">{grid}{marks}{titles}</svg></figure>'
+        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f'<svg {box} role="img" aria-label="{escape(title)}">{grid}{marks}{titles}</svg></figure>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Reports of a detector and of a classifier on a split of a data set: precision, recall, F1 and support, as text and as JSON."""
+"""Reports of a detector and of a classifier on a data set's split, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ __all__ = ["ClassScores", "ClassificationReport", "Report"]
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The scores of a class, or an average of classes; all from 0 to 1, None where the split has no box of the class.
+    """The scores of a class, or their average over classes.
+
+    All are from 0 to 1, or None if the split has no box of the class.
 
     Attributes:
-        support: number of labelled boxes.
+        precision: share of the detections that are right.
+        recall: share of the labeled boxes that are found.
+        f1: harmonic mean of precision and recall.
+        support: number of labeled boxes.
         map50: average precision at IoU 0.5.
-        map50_95: mean of the average precisions at IoU 0.5, 0.55, …, 0.95.
+        map50_95: average precision, averaged over IoU 0.5, 0.55, …, 0.95.
     """
 
     precision: float | None
@@ -33,12 +38,12 @@ _COLUMNS = ("precision", "recall", "f1", "map50", "map50_95")
 
 
 class _Averages:
-    """The averages of scores by class name."""
+    """Averages of the scores of classes."""
 
     classes: dict[str, ClassScores]
 
     def macro(self) -> ClassScores:
-        """Return the plain mean over the classes that have boxes."""
+        """Return the unweighted mean over the classes that have boxes."""
         found = [scores for scores in self.classes.values() if scores.support]
         return _mean(found, [1.0] * len(found))
 
@@ -50,14 +55,14 @@ class _Averages:
 
 @dataclass(frozen=True)
 class Report(_Averages):
-    """What a detector reaches on a split.
+    """The scores of a detector on a split.
 
     Attributes:
         data: the data set's folder.
         split: the split's name.
-        images: number of its pictures.
-        confidence: the confidence at which precision, recall and F1 hold (a detection counts when it is at least as sure).
-        iou: the overlap with a labelled box of its class from which a detection counts as right.
+        images: number of its images.
+        confidence: minimum confidence of the detections that precision, recall and F1 are of.
+        iou: minimum overlap with a labeled box of its class for a detection to be right.
         classes: scores by class name, in the order of the class ids.
     """
 
@@ -69,7 +74,7 @@ class Report(_Averages):
     classes: dict[str, ClassScores]
 
     def json(self) -> dict[str, Any]:
-        """Return the report as a mapping of plain values."""
+        """Return the report as plain values."""
         return {
             "data": self.data,
             "split": self.split,
@@ -82,7 +87,11 @@ class Report(_Averages):
         }
 
     def lines(self, more: Mapping[str, ClassScores] | None = None) -> list[str]:
-        """Return the scores laid out as scikit-learn's `classification_report`, rows of `more` at the end."""
+        """Return the scores as rows of text, laid out like scikit-learn's `classification_report`.
+
+        Args:
+            more: further rows for the end, by name.
+        """
         rows = {
             **self.classes,
             "macro avg": self.macro(),
@@ -105,26 +114,28 @@ class Report(_Averages):
         return lines
 
     def table(self) -> str:
-        """Return the report of a training as text."""
+        """Return the report of a training run as text."""
+        images = counted(self.images, "image")
+        confidence = f"confidence {self.confidence:.2f} (the best mean F1) and IoU {self.iou:g}"
         lines = [
             *self.lines(),
             "",
-            f"{counted(self.images, 'picture')} of the {self.split} split of {self.data}.",
-            f"Precision, recall and F1 at confidence {self.confidence:.2f} (where the mean F1 is best) and IoU {self.iou:g}.",
-            "The split is of the same set as the training pictures: other cameras and places give other figures.",
+            f"{images} of the {self.split} split of {self.data}.",
+            f"Precision, recall and F1 at {confidence}.",
+            "The training images are of the same data set: other cameras and places give other scores.",
         ]
         return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
 class ClassificationReport(_Averages):
-    """What a classifier of face crops makes of a split's labelled boxes.
+    """The scores of a classifier of face crops on a split's labeled boxes.
 
     Attributes:
         data: the data set's folder.
         split: the split's name.
-        images: number of its pictures.
-        confusion: for each class by name, how many of its faces were taken for each class.
+        images: number of its images.
+        confusion: number of faces by labeled class, then by predicted class.
     """
 
     data: str
@@ -137,28 +148,27 @@ class ClassificationReport(_Averages):
         """Precision, recall, F1 and support by class name."""
         scores = {}
         for name, row in self.confusion.items():
-            right, support, taken = (
-                row[name],
-                sum(row.values()),
-                sum(other[name] for other in self.confusion.values()),
+            right, support = row[name], sum(row.values())
+            predicted = sum(other[name] for other in self.confusion.values())
+            if not support:
+                scores[name] = ClassScores(None, None, None, 0)
+                continue
+            scores[name] = ClassScores(
+                precision=right / predicted if predicted else 0.0,
+                recall=right / support,
+                f1=2 * right / (predicted + support),
+                support=support,
             )
-            precision, recall = (
-                right / taken if taken else 0.0,
-                right / support if support else None,
-            )
-            f1 = 2 * right / (taken + support) if support else None
-            scores[name] = ClassScores(precision if support else None, recall, f1, support)
         return scores
 
     @property
     def accuracy(self) -> float:
-        """Share of the faces whose class was told rightly."""
-        return sum(row[name] for name, row in self.confusion.items()) / max(
-            1, sum(sum(row.values()) for row in self.confusion.values())
-        )
+        """Share of the faces whose class is right."""
+        faces = sum(sum(row.values()) for row in self.confusion.values())
+        return sum(row[name] for name, row in self.confusion.items()) / max(1, faces)
 
     def json(self) -> dict[str, Any]:
-        """Return the report as a mapping of plain values."""
+        """Return the report as plain values."""
         rows = {"macro avg": self.macro(), "weighted avg": self.weighted()}
         return {
             "data": self.data,
@@ -171,7 +181,7 @@ class ClassificationReport(_Averages):
         }
 
     def table(self) -> str:
-        """Return the report as text, laid out as scikit-learn's `classification_report`."""
+        """Return the report as text, laid out like scikit-learn's `classification_report`."""
         rows = {**self.classes, "macro avg": self.macro(), "weighted avg": self.weighted()}
         width = max(len(name) for name in rows)
         faces = self.macro().support
@@ -179,11 +189,10 @@ class ClassificationReport(_Averages):
         for name, scores in rows.items():
             if name == "macro avg":
                 lines += ["", f"{'accuracy':>{width}} {'':20}{_cell(self.accuracy)}{faces:10d}"]
-            lines.append(
-                f"{name:>{width}} {_cell(scores.precision)}{_cell(scores.recall)}{_cell(scores.f1)}{scores.support:10d}"
-            )
-        found = f"{counted(faces, 'face')} in {counted(self.images, 'picture')}"
-        lines += ["", f"{found} of the {self.split} split of {self.data}, by their labelled boxes."]
+            cells = "".join(map(_cell, (scores.precision, scores.recall, scores.f1)))
+            lines.append(f"{name:>{width}} {cells}{scores.support:10d}")
+        found = f"{counted(faces, 'face')} in {counted(self.images, 'image')}"
+        lines += ["", f"{found} of the {self.split} split of {self.data}, by their labeled boxes."]
         return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The measures: against pycocotools, against values worked out by hand, and resampled against repeated pictures."""
+"""Metrics compared with pycocotools, with values computed by hand, and with repeated images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from maskyolo.metrics import (
     confusion,
     greedy,
     interval,
-    iou_matrix,
     match,
     precision_recall,
     rates,
@@ -49,11 +48,14 @@ def case(
     )
 
 
-def crowd(seed: int = 0, pictures: int = 30) -> list[Case]:
-    """Pictures with up to 12 faces; most are found, shifted, sometimes twice or in the wrong class, with false ones between."""
+def crowd(seed: int = 0, images: int = 30) -> list[Case]:
+    """Return images with up to 12 faces.
+
+    Most faces are found, shifted, sometimes twice or in the wrong class, with false ones between.
+    """
     random = np.random.default_rng(seed)
     cases = []
-    for _ in range(pictures):
+    for _ in range(images):
         count = random.integers(0, 13)
         corners, sides = random.uniform(0, 400, (count, 2)), random.uniform(10, 120, (count, 2))
         boxes = np.concatenate([corners, corners + sides], axis=1)
@@ -80,7 +82,7 @@ def crowd(seed: int = 0, pictures: int = 30) -> list[Case]:
 
 
 def coco_precision(cases: Sequence[Case], agnostic: bool = False) -> np.ndarray:
-    """Return pycocotools' average precision by overlap and class, all sizes, as many detections as there are."""
+    """Return pycocotools' average precision by overlap and class: all sizes and detections."""
 
     def xywh(box: np.ndarray) -> list[float]:
         return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
@@ -143,13 +145,15 @@ def test_faces_of_any_class_are_those_of_pycocotools_with_one_class() -> None:
     )
 
 
-def test_iou_by_hand() -> None:
-    boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [9, 9, 10, 10]], float)
-    assert iou_matrix(boxes[:1], boxes).tolist() == [[1, pytest.approx(1 / 3), 0]]
-    assert iou_matrix(np.zeros((0, 4)), boxes).shape == (0, 3)
+def test_overlaps_by_hand() -> None:
+    boxes = [[0, 0, 2, 2], [1, 0, 3, 2], [9, 9, 10, 10]]
+    one = case(boxes, [0] * 3, boxes[:1], [0], [0.9])
+    assert one.overlaps.tolist() == [[1, pytest.approx(1 / 3), 0]]
+    assert one.overlaps.dtype == np.float64
+    assert case(boxes, [0] * 3, [], [], []).overlaps.shape == (0, 3)
 
 
-def test_the_surest_detection_takes_its_best_box_and_leaves_the_rest() -> None:
+def test_the_most_confident_detection_takes_its_best_box_and_leaves_the_rest() -> None:
     overlaps = np.array([[0.6, 0.9], [0.0, 0.8], [0.55, 0.7]])
     assert greedy(overlaps, 0.5).tolist() == [1, -1, 0]
     assert greedy(np.zeros((2, 0)), 0.5).tolist() == [-1, -1]
@@ -161,18 +165,14 @@ def test_a_box_found_twice_is_right_once() -> None:
     )
     assert found.correct.tolist() == [True, False]
     assert rates(found, 0.5) == pytest.approx((0.5, 1.0, 2 / 3))
-    assert rates(found, 0.9) == pytest.approx((1.0, 1.0, 1.0))  # as sure as asked for counts
+    assert rates(found, 0.9) == pytest.approx((1.0, 1.0, 1.0))  # a confidence equal to conf counts
     assert average_precision(found) == pytest.approx(1.0)
 
 
 def test_a_detection_on_an_ignored_box_counts_neither_way() -> None:
     boxes, ignored = [[0, 0, 10, 10]], [[50, 50, 60, 60]]
-    found = [
-        [50, 50, 60, 60],
-        [50, 50, 60, 55],
-        [50, 50, 60, 54],
-        [0, 0, 10, 10],
-    ]  # the third overlaps it by 0.4 only
+    # the third overlaps the ignored box by only 0.4
+    found = [[50, 50, 60, 60], [50, 50, 60, 55], [50, 50, 60, 54], [0, 0, 10, 10]]
     result = match([case(boxes, [0], found, [0, 0, 0, 0], [0.9, 0.8, 0.7, 0.6], ignored)], 0)
     assert result.correct.tolist() == [False, True]
     assert result.confidence.tolist() == [0.7, 0.6]
@@ -182,14 +182,14 @@ def test_a_detection_on_an_ignored_box_counts_neither_way() -> None:
     assert counts.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
-def test_a_labelled_box_goes_before_an_ignored_one_and_strict_overlaps_excuse_no_less() -> None:
+def test_a_labeled_box_goes_before_an_ignored_one_and_strict_overlaps_excuse_no_less() -> None:
     one = case([[0, 0, 10, 10]], [0], [[0, 0, 10, 8]], [0], [0.9], ignored=[[0, 0, 10, 5]])
     assert match([one], 0, 0.5).correct.tolist() == [True]
     assert len(match([one], 0, 0.9).correct) == 0  # no longer a match, but still excused
 
 
 def test_by_size_other_sizes_are_ignored() -> None:
-    boxes = [[0, 0, 10, 10], [100, 100, 150, 150]]  # sides 10 and 50 in a picture of 640
+    boxes = [[0, 0, 10, 10], [100, 100, 150, 150]]  # sides 10 and 50 in an image of 640
     found = [[100, 100, 150, 150], [0, 0, 10, 10], [300, 300, 360, 360], [400, 400, 408, 408]]
     one = case(boxes, [0, 0], found, [0] * 4, [0.9, 0.8, 0.7, 0.6])
     small, large = match([one], 0, sides=(0, 16)), match([one], 0, sides=(32, 96))
@@ -231,7 +231,7 @@ def test_best_f1_is_the_highest_over_all_confidences() -> None:
     assert at in found.confidence
 
 
-def test_a_weight_is_as_good_as_the_picture_repeated() -> None:
+def test_a_weight_equals_repeating_the_image() -> None:
     cases = crowd(5, 12)
     weights = np.array([0, 3, 1, 0, 2, 1, 1, 0, 2, 1, 0, 1])
     repeated = [one for one, weight in zip(cases, weights, strict=True) for _ in range(weight)]
@@ -244,7 +244,7 @@ def test_a_weight_is_as_good_as_the_picture_repeated() -> None:
     assert average_precision(match(cases, 0), np.zeros(12)) is None
 
 
-def test_resamples_are_seeded_and_draw_as_many_pictures_as_there_are() -> None:
+def test_resamples_are_seeded_and_draw_as_many_images_as_there_are() -> None:
     weights = boot_weights(50, 20, seed=1)
     assert weights.shape == (20, 50)
     assert set(weights.sum(axis=1)) == {50}

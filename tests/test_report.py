@@ -67,8 +67,13 @@ def test_table_is_laid_out_like_scikit_learns() -> None:
 def test_json_has_the_same_figures() -> None:
     content = REPORT.json()
     assert content["classes"]["with_mask"] == {
-        "precision": 0.9, "recall": 0.8, "f1": 0.847059, "support": 30, "map50": 0.85, "map50_95": 0.6,
-    }  # fmt: skip
+        "precision": 0.9,
+        "recall": 0.8,
+        "f1": 0.847059,
+        "support": 30,
+        "map50": 0.85,
+        "map50_95": 0.6,
+    }
     assert content["macro avg"]["support"] == 40
     assert (content["split"], content["images"], content["confidence"], content["iou"]) == (
         "val",

@@ -1,8 +1,9 @@
-"""Turn a mask classifier that Keras saved as HDF5 (`mask_detector.model`, `.h5`) into ONNX, without Keras or TensorFlow.
+"""Convert a Keras mask classifier (`mask_detector.model`, `.h5`) to ONNX, without TensorFlow.
 
-The layers' settings stand in the file as JSON and their weights as arrays, so h5py and onnx suffice. Layers are turned one by one,
-so MobileNetV2, ResNet50 and whatever else is made of the layers in `_LAYERS` is read alike. What they compute is that of
-https://keras.io/api/layers, and of Keras 2 as well as of Keras 3's HDF5 format.
+An HDF5 file has the layers' settings as JSON and their weights as arrays, so h5py and onnx suffice.
+Layers are converted one by one: MobileNetV2, ResNet50 and any other network of the layers in
+`_LAYERS` work. What they compute is documented at https://keras.io/api/layers; files of Keras 2 and
+of Keras 3's HDF5 format are supported.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ __all__ = ["SCALINGS", "convert_keras"]
 
 _OPSET = 17
 
-#: How Keras' `preprocess_input` scales pixels for an architecture, as the mean and standard deviation of R, G, B in 0..1; `tf` is
-#: MobileNetV2's, `caffe` ResNet50's (which also wants BGR), `unit` a plain division by 255. From keras/src/applications/imagenet_utils.py.
+#: How Keras' `preprocess_input` scales pixels, as mean and standard deviation of R, G, B in 0..1:
+#: `tf` is MobileNetV2's, `caffe` ResNet50's (which also expects BGR), `unit` a division by 255.
+#: From keras/src/applications/imagenet_utils.py.
 SCALINGS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
@@ -43,29 +45,37 @@ def convert_keras(
     names: tuple[str, ...] = CLASS_NAMES,
     margin: float = 0.0,
 ) -> CropSettings:
-    """Convert a Keras classifier of face crops into an ONNX file for `--pipeline two-stage`.
+    """Convert a Keras classifier of face crops to an ONNX file for `--pipeline two-stage`.
 
     Args:
-        model: HDF5 file with settings and weights, as `model.save("mask_detector.model", save_format="h5")` makes it.
+        model: HDF5 file with settings and weights, as
+            `model.save("mask_detector.model", save_format="h5")` writes it.
         out: the `.onnx` file to write.
-        scaling: one of `SCALINGS`: what the training did to its pixels.
-        names: class names in the order of the outputs; scikit-learn's `LabelBinarizer` and Keras' `flow_from_directory` sort them.
-        margin: added on each side of a face before it is cut out, as a share of its width and height.
+        scaling: one of `SCALINGS`: how the training scaled its pixels.
+        names: class names in the order of the outputs; scikit-learn's `LabelBinarizer` and Keras'
+            `flow_from_directory` sort them.
+        margin: added on each side of a face before it is cropped, as a share of its width and
+            height.
 
     Returns:
-        What was written into the ONNX file about its crops.
+        How faces are cropped for the classifier, as stored in the ONNX file.
 
     Raises:
         DependencyError: h5py or onnx is not installed.
-        WeightsError: not an HDF5 model of Keras, a layer that is not known, or not a classifier of two classes.
+        WeightsError: not an HDF5 model of Keras, an unsupported layer, or not a classifier of two
+            classes.
         MaskyoloError: an unknown scaling, or other class names than ours.
         OutputError: `out` cannot be written.
+
+    Example:
+        >>> convert_keras("mask_detector.model", "mask_detector.onnx")  # doctest: +SKIP
     """
     if scaling not in SCALINGS:
-        raise MaskyoloError(f"unknown scaling '{scaling}'; choose from {', '.join(SCALINGS)}")
+        raise MaskyoloError(f"unknown scaling '{scaling}'", f"choose one of {', '.join(SCALINGS)}")
     if sorted(names) != sorted(CLASS_NAMES):
         raise MaskyoloError(
-            f"cannot convert with the classes {', '.join(names)}: give {' and '.join(CLASS_NAMES)} in the model's order"
+            f"cannot convert with the classes {', '.join(names)}",
+            f"give {' and '.join(CLASS_NAMES)} in the model's order",
         )
     try:
         import onnx
@@ -81,61 +91,64 @@ def convert_keras(
     settings = CropSettings(
         arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names)
     )
-    graph.nodes[-1].output[0] = "probabilities"
-    proto = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            graph.nodes,
-            "mask_classifier",
-            [
-                onnx.helper.make_tensor_value_info(
-                    "images", onnx.TensorProto.FLOAT, ["n", 3, size, size]
-                )
-            ],
-            [
-                onnx.helper.make_tensor_value_info(
-                    "probabilities", onnx.TensorProto.FLOAT, ["n", len(CLASS_NAMES)]
-                )
-            ],
-            graph.initializers,
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
-        ir_version=8,
-        producer_name="maskyolo",
-    )
+    proto = _proto(graph, size)
     if graph.nodes[-1].op_type != "Softmax" or graph.units.get(output) != len(CLASS_NAMES):
         raise WeightsError(
-            f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes; give a mask classifier"
+            f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes",
+            "give a mask classifier",
         )
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(
-            f"cannot convert {path}: its layers do not fit together: {reason}; give the file as Keras saved it"
+            f"cannot convert {path}: its layers do not fit together: {reason}",
+            "give the file as Keras saved it",
         ) from error
     write_onnx(proto, out, metadata={METADATA_KEY: settings.to_json()})
     return settings
 
 
+def _proto(graph: _Graph, size: int) -> Any:
+    """Return an ONNX model of the nodes, for square images with sides of `size` pixels."""
+    from onnx import TensorProto, helper
+
+    graph.nodes[-1].output[0] = "probabilities"
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, size, size])
+    probabilities = helper.make_tensor_value_info(
+        "probabilities", TensorProto.FLOAT, ["n", len(CLASS_NAMES)]
+    )
+    return helper.make_model(
+        helper.make_graph(
+            graph.nodes, "mask_classifier", [images], [probabilities], graph.initializers
+        ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=8,
+        producer_name="maskyolo",
+    )
+
+
 def _missing(package: str) -> DependencyError:
     return DependencyError(
-        f'converting a Keras model needs the package {package}, which is not installed; pip install "maskyolo[keras]"'
+        f"converting a Keras model needs the package {package}, which is not installed",
+        'run: pip install "maskyolo[keras]"',
     )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, _Array]]]:
-    """Return the model's settings, and of each of its layers the weights by their paths, such as `Conv1/kernel:0`."""
+    """Return the model's settings, and the weights by layer and path, such as `Conv1/kernel:0`."""
     try:
         import h5py
     except ImportError as error:
         raise _missing("h5py") from error
     if path.is_dir():
         raise WeightsError(
-            f"cannot convert {path}: a folder, TensorFlow's SavedModel; save it as HDF5 where TensorFlow is: "
-            f"tf.keras.models.load_model('{path.name}').save('{path.stem}.h5')"
+            f"cannot convert {path}: a folder is TensorFlow's SavedModel",
+            "save it as HDF5 where TensorFlow is installed: "
+            f"tf.keras.models.load_model('{path.name}').save('{path.stem}.h5')",
         )
     if not path.is_file():
-        raise WeightsError(f"cannot convert {path}: no such file; give a .model or .h5 file")
+        raise WeightsError(f"cannot convert {path}: no such file", "give a .model or .h5 file")
     try:
         with h5py.File(path) as file:
             text = file.attrs["model_config"]
@@ -149,9 +162,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, _Array]]]:
                 if isinstance(group, h5py.Group)
             }
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        found = "weights alone" if isinstance(error, KeyError) else "not HDF5, or damaged"
+        found = "it has only weights" if isinstance(error, KeyError) else "not HDF5, or damaged"
         raise WeightsError(
-            f"cannot convert {path}: {found}; a model saved by Keras with its layers (model.save('x.h5')) is needed"
+            f"cannot convert {path}: {found}",
+            "give a model that Keras saved with its layers (model.save('x.h5'))",
         ) from error
     return config, weights
 
@@ -161,17 +175,20 @@ def _text(name: Any) -> str:
 
 
 class _Graph:
-    """ONNX nodes as they grow: every method takes names of tensors (n, channels, height, width) or (n, features) and returns one."""
+    """Collects ONNX nodes.
+
+    Methods take and return names of tensors: (n, channels, height, width) or (n, features).
+    """
 
     def __init__(self, path: Path, weights: dict[str, dict[str, _Array]]) -> None:
         self.path, self.weights = path, weights
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
-        #: Features of the tensors that have lost their height and width.
+        #: Number of features of the tensors without height and width; 0 if unknown.
         self.units: dict[str, int] = {}
 
     def build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
-        """Add every layer of a model; return the side of its input in pixels and the name of its output."""
+        """Add all layers of a model; return the side of its input in pixels and its output."""
         shape = next(_input_shapes(config), None)
         if (
             shape is None
@@ -181,13 +198,20 @@ class _Graph:
             or not isinstance(shape[0], int)
         ):
             raise WeightsError(
-                f"cannot convert {self.path}: its input is {shape}, not a square RGB picture of one size"
+                f"cannot convert {self.path}: its input is {shape}",
+                "give a classifier of square RGB images of a fixed size",
             )
         start = self.op("Gather", ["images"], [np.array([2, 1, 0])], axis=1) if bgr else "images"
         return shape[0], self.model(config, [start], "")
 
     def model(self, config: dict[str, Any], inputs: list[str], outer: str) -> str:
-        """Add the layers of a model or of one nested in it (`outer`, under whose name its weights stand); return its output."""
+        """Add the layers of a model and return its output.
+
+        Args:
+            config: the model's settings.
+            inputs: its input tensors.
+            outer: for a nested model, the layer under whose name its weights are stored; else "".
+        """
         tensors: dict[str, str] = {}
         last, unread = inputs[0], iter(inputs)
         for layer in _layers(config):
@@ -195,13 +219,9 @@ class _Graph:
             name = settings.get("name", layer.get("name", ""))
             nodes = layer.get("inbound_nodes", [])
             if len(nodes) > 1:
-                raise WeightsError(
-                    f"cannot convert {self.path}: its layer '{name}' is used more than once, which is not supported"
-                )
+                raise self._unsupported(f"its layer '{name}' is used more than once")
             if kind not in _LAYERS and kind != "InputLayer" and "layers" not in settings:
-                raise WeightsError(
-                    f"cannot convert {self.path}: its layer '{name}' is a {kind}, which is not supported"
-                )
+                raise self._unsupported(f"its layer '{name}' is a {kind}")
             try:
                 given = [tensors[source] for source in _histories(nodes)] or [last]
                 if kind == "InputLayer":
@@ -213,9 +233,7 @@ class _Graph:
                         _Layer(self, settings, self.weights_of(name, outer), given)
                     )
             except (KeyError, NotImplementedError) as error:
-                raise WeightsError(
-                    f"cannot convert {self.path}: its layer '{name}' ({kind}) with {error} is not supported"
-                ) from error
+                raise self._unsupported(f"its layer '{name}' ({kind}) with {error}") from error
             tensors[name] = last
         ends = list(
             _histories(config["config"].get("output_layers", []))
@@ -224,8 +242,11 @@ class _Graph:
         )
         return tensors[ends[0]] if ends else last
 
+    def _unsupported(self, what: str) -> WeightsError:
+        return WeightsError(f"cannot convert {self.path}: {what}, which is not supported")
+
     def weights_of(self, name: str, outer: str) -> dict[str, _Array]:
-        """Return the weights of a layer by their own names, such as `kernel`."""
+        """Return a layer's weights by their own names, such as `kernel`."""
         found = self.weights.get(outer or name, {})
         parts = {key: key.split(":")[0].split("/") for key in found}
         return {
@@ -239,7 +260,7 @@ class _Graph:
         weights: list[npt.NDArray[Any]] | None = None,
         **attributes: Any,
     ) -> str:
-        """Add a node; `weights` become inputs after `inputs`."""
+        """Add a node and return its output; `weights` become inputs after `inputs`."""
         import onnx
 
         output = f"{kind}_{len(self.nodes)}"
@@ -262,7 +283,7 @@ class _Graph:
         return output
 
     def activation(self, name: Any, tensor: str) -> str:
-        """Add an activation by Keras' name."""
+        """Add an activation, given by Keras' name for it."""
         if name in (None, "linear"):
             return tensor
         if name == "relu6":
@@ -273,7 +294,7 @@ class _Graph:
         return self.op(_ACTIVATIONS[name], [tensor], **attributes)
 
     def flatten(self, tensor: str) -> str:
-        """Add what makes (n, features) of (n, channels, height, width), in Keras' order, whose channels stand last."""
+        """Flatten (n, channels, height, width) to (n, features), in Keras' channels-last order."""
         if tensor in self.units:
             return tensor
         flat = self.op("Flatten", [self.op("Transpose", [tensor], perm=[0, 2, 3, 1])])
@@ -285,7 +306,7 @@ _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax":
 
 
 def _input_shapes(config: dict[str, Any]) -> Iterator[list[Any]]:
-    """Yield (height, width, channels) wherever a layer of a model, or of one in it, says what goes in."""
+    """Yield the (height, width, channels) of all input layers, including nested models."""
     for layer in _layers(config):
         settings = layer["config"]
         shape = settings.get("batch_input_shape") or settings.get("batch_shape")
@@ -296,15 +317,17 @@ def _input_shapes(config: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the layers of a model in the file's order, in which a layer stands after those it reads."""
+    """Yield the layers of a model in the file's order: a layer comes after those it reads."""
     settings = config["config"]
-    yield from (
-        settings["layers"] if isinstance(settings, dict) else settings
-    )  # a list: Sequential before Keras 2.2.3
+    # a list: Sequential before Keras 2.2.3
+    yield from settings["layers"] if isinstance(settings, dict) else settings
 
 
 def _histories(value: Any) -> Iterator[str]:
-    """Yield the names of the layers that a layer reads: `[name, 0, 0, {}]` in Keras 2, `keras_history` in Keras 3."""
+    """Yield the names of the layers that a layer reads.
+
+    They are given as `[name, 0, 0, {}]` in Keras 2, and under `keras_history` in Keras 3.
+    """
     if isinstance(value, dict):
         if "keras_history" in value:
             yield value["keras_history"][0]
@@ -321,7 +344,7 @@ def _histories(value: Any) -> Iterator[str]:
 
 @dataclass
 class _Layer:
-    """A layer to add: what Keras' file says of it, and the names of the tensors it reads."""
+    """A layer to add: its settings and weights, and the names of the tensors it reads."""
 
     graph: _Graph
     config: dict[str, Any]
@@ -335,7 +358,10 @@ class _Layer:
         return self.graph.op(kind, self.inputs, weights, **attributes)
 
     def window(self) -> dict[str, Any]:
-        """Return ONNX's attributes of a sliding window; Keras' `same` pads more at the end, as ONNX' SAME_UPPER does."""
+        """Return ONNX's attributes of a sliding window.
+
+        Keras' `same` pads more at the end, like ONNX's SAME_UPPER.
+        """
         self.check_channels_last()
         return {
             "strides": self.config["strides"],
@@ -367,9 +393,8 @@ def _conv(layer: _Layer) -> str:
 
 
 def _depthwise(layer: _Layer) -> str:
-    kernel = layer.weights[
-        "depthwise_kernel" if "depthwise_kernel" in layer.weights else "kernel"
-    ]  # the latter in Keras 3
+    weights = layer.weights
+    kernel = weights["depthwise_kernel" if "depthwise_kernel" in weights else "kernel"]  # Keras 3
     height, width, channels, multiplier = kernel.shape
     return _convolve(
         layer,

@@ -122,7 +122,7 @@ class Report(_Averages):
             "",
             f"{images} of the {self.split} split of {self.data}.",
             f"Precision, recall and F1 at {confidence}.",
-            "The training images are of the same data set: other cameras and places give other scores.",
+            "The training used the same data set: other cameras and places give other scores.",
         ]
         return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Keras' HDF5 models become ONNX: a small one of each layer, against the layers written out in NumPy."""
+"""Keras' HDF5 models become ONNX: small ones, compared with the layers written in NumPy."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def slide(
 
 
 def reference(image: Array, weights: dict[str, dict[str, Array]]) -> Array:
-    """Compute what `LAYERS` say for one normalised picture (H, W, 3) in RGB."""
+    """Compute the output of `LAYERS` for one normalized RGB image (H, W, 3)."""
     x = np.pad(image, [(0, 1), (2, 1), (0, 0)])
     x = slide(
         x,
@@ -208,21 +208,21 @@ def reference(image: Array, weights: dict[str, dict[str, Array]]) -> Array:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> ImageArray:
-    """Four BGR pictures (17, 17) of noise."""
+def images() -> ImageArray:
+    """Four BGR images (17, 17) of noise."""
     return np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
 
 
-def answers(path: Path, pictures: ImageArray) -> npt.NDArray[np.float32]:
+def answers(path: Path, images: ImageArray) -> npt.NDArray[np.float32]:
     classifier = Classifier(path)
     return np.concatenate(
-        [classifier(picture, np.array([[0, 0, SIDE, SIDE]], np.float32)) for picture in pictures]
+        [classifier(image, np.array([[0, 0, SIDE, SIDE]], np.float32)) for image in images]
     )
 
 
 @pytest.fixture(scope="module")
-def expected(pictures: ImageArray, weights: dict[str, dict[str, Array]]) -> Array:
-    return np.array([reference(picture[..., ::-1] / 127.5 - 1, weights) for picture in pictures])
+def expected(images: ImageArray, weights: dict[str, dict[str, Array]]) -> Array:
+    return np.array([reference(image[..., ::-1] / 127.5 - 1, weights) for image in images])
 
 
 def nested(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -243,7 +243,7 @@ def nested(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_the_onnx_answers_as_the_layers_written_out(
     form: str,
     tmp_path: Path,
-    pictures: ImageArray,
+    images: ImageArray,
     weights: dict[str, dict[str, Array]],
     expected: Array,
 ) -> None:
@@ -260,12 +260,12 @@ def test_the_onnx_answers_as_the_layers_written_out(
         )
     assert convert_keras(path, tmp_path / "x.onnx") == CropSettings(arch="keras", size=SIDE)
     assert expected[:, 0].std() > 0.05
-    assert np.abs(answers(tmp_path / "x.onnx", pictures) - expected).max() < 1e-5
+    assert np.abs(answers(tmp_path / "x.onnx", images) - expected).max() < 1e-5
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_the_other_pooling_layers(
-    tmp_path: Path, pictures: ImageArray, weights: dict[str, dict[str, Array]]
+    tmp_path: Path, images: ImageArray, weights: dict[str, dict[str, Array]]
 ) -> None:
     layers = [
         LAYERS[0],
@@ -281,28 +281,28 @@ def test_the_other_pooling_layers(
     path = write_h5(tmp_path / "x.h5", layers, {"dense": {"kernel": kernel, "bias": np.zeros(2)}})
     convert_keras(path, tmp_path / "x.onnx", scaling="unit")
     logits = []
-    for picture in pictures:
-        x = slide(picture[..., ::-1] / 255, (2, 2), 2, "same", lambda window: window.max((0, 1)))
+    for image in images:
+        x = slide(image[..., ::-1] / 255, (2, 2), 2, "same", lambda window: window.max((0, 1)))
         ones = slide(np.ones_like(x), (3, 3), 2, "same", lambda window: window.sum((0, 1)))
         x = (
             slide(x, (3, 3), 2, "same", lambda window: window.sum((0, 1))) / ones
         )  # padding is not part of the mean
         logits.append(x.mean((0, 1)) @ kernel)
     powers = np.exp(np.array(logits))
-    assert answers(tmp_path / "x.onnx", pictures) == pytest.approx(
+    assert answers(tmp_path / "x.onnx", images) == pytest.approx(
         powers / powers.sum(1, keepdims=True), abs=1e-5
     )
 
 
 def test_caffe_means_bgr_and_the_means_of_imagenet(
-    tmp_path: Path, pictures: ImageArray, weights: dict[str, dict[str, Array]]
+    tmp_path: Path, images: ImageArray, weights: dict[str, dict[str, Array]]
 ) -> None:
     path = write_h5(tmp_path / "x.h5", LAYERS, weights)
     convert_keras(path, tmp_path / "x.onnx", scaling="caffe", names=("without_mask", "with_mask"))
     expected = np.array(
-        [reference(picture - np.array([103.939, 116.779, 123.68]), weights) for picture in pictures]
+        [reference(image - np.array([103.939, 116.779, 123.68]), weights) for image in images]
     )
-    assert np.abs(answers(tmp_path / "x.onnx", pictures)[:, ::-1] - expected).max() < 1e-4
+    assert np.abs(answers(tmp_path / "x.onnx", images)[:, ::-1] - expected).max() < 1e-4
 
 
 def test_margin_and_names_are_written_along(
@@ -388,7 +388,7 @@ def test_files_that_are_no_models_are_one_line(
         "gone.h5": "no such file",
         "text.h5": "not HDF5",
         "saved.model": "SavedModel.*load_model",
-        "weights.h5": "weights alone",
+        "weights.h5": "only weights",
     }
     for name, message in wrong.items():
         with pytest.raises(WeightsError, match=message) as error:
@@ -402,7 +402,7 @@ def test_files_that_are_no_models_are_one_line(
 
 
 @pytest.mark.parametrize("package", ["h5py", "onnx"])
-def test_a_missing_package_is_told_with_the_line_that_installs_it(
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     package: str,
     tmp_path: Path,
     weights: dict[str, dict[str, Array]],
@@ -410,7 +410,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
 ) -> None:
     path = write_h5(tmp_path / "x.h5", LAYERS, weights)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DependencyError, match=rf'{package}.*pip install "maskyolo\[keras\]"$'):
+    with pytest.raises(DependencyError, match=rf'{package}.*run: pip install "maskyolo\[keras\]"$'):
         convert_keras(path, tmp_path / "x.onnx")
 
 

@@ -1,4 +1,4 @@
-"""Import Ultralytics so that it stays off the network, silent, and away from the user's own Ultralytics settings."""
+"""Imports Ultralytics offline, silent, and without touching the user's Ultralytics settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from maskyolo.manifest import cache_folder
 
 __all__ = ["import_ultralytics", "no_downloads", "silenced"]
 
-#: Read by Ultralytics when it is first imported; processes it starts itself (several GPUs) inherit them.
+#: Read when Ultralytics is first imported; the processes it starts (several GPUs) inherit them.
 _ENVIRONMENT = {
-    "YOLO_OFFLINE": "True",  # no look-up of a host, no version check, no analytics, no download
+    "YOLO_OFFLINE": "True",  # no DNS lookup, version check, analytics or download
     "YOLO_AUTOINSTALL": "False",  # never runs pip on its own
     "YOLO_VERBOSE": "False",
     "ULTRALYTICS_API_KEY": "",  # no upload to the Ultralytics Platform
@@ -38,13 +38,16 @@ _INTEGRATIONS = (
 
 
 def import_ultralytics(what: str = "training") -> ModuleType:
-    """Return the package `ultralytics`, imported offline and with settings in a folder of our own in the user's cache.
+    """Return the package `ultralytics`, imported offline and with its settings in our cache folder.
 
-    Where a program has imported Ultralytics before, its analytics and integrations are switched off in this process only;
-    nothing of the user's settings is written.
+    If the program has already imported Ultralytics, its analytics and integrations are disabled in
+    this process only; the user's settings are not written.
+
+    Args:
+        what: what needs it, for the message.
 
     Raises:
-        DependencyError: Ultralytics is not installed; `what` says what needs it.
+        DependencyError: Ultralytics is not installed.
     """
     os.environ.update(_ENVIRONMENT)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(cache_folder()))
@@ -54,15 +57,15 @@ def import_ultralytics(what: str = "training") -> ModuleType:
         from ultralytics.utils import checks, events
     except ImportError as error:
         raise DependencyError(
-            f'{what} needs Ultralytics, which is not here ({error}); run: pip install "maskyolo[train]"'
+            f"{what} needs Ultralytics, which is not installed ({error})",
+            'run: pip install "maskyolo[train]"',
         ) from error
     utils.ONLINE = checks.ONLINE = events.ONLINE = False
     events.events.enabled = False
     for key in _INTEGRATIONS:
         if key in utils.SETTINGS:
-            dict.__setitem__(
-                utils.SETTINGS, key, False
-            )  # its own method would write the settings file
+            # its own method would write the settings file
+            dict.__setitem__(utils.SETTINGS, key, False)
     _place_fonts(Path(utils.USER_CONFIG_DIR))
     module: ModuleType = ultralytics
     return module
@@ -70,7 +73,7 @@ def import_ultralytics(what: str = "training") -> ModuleType:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Keep Ultralytics from printing: its log and its progress bars."""
+    """Disable Ultralytics' log and progress bars."""
     from ultralytics.utils import LOGGER, TQDM
 
     level, begin = LOGGER.level, TQDM.__init__
@@ -89,7 +92,10 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """Let Ultralytics' downloads fail at once: before it trains on a GPU it would fetch a model to try 16-bit floats with."""
+    """Make Ultralytics' downloads fail.
+
+    Before training on a GPU it would download a model to test mixed precision with.
+    """
     from ultralytics.utils import downloads
 
     def refused(url: Any, *_: Any, **__: Any) -> None:
@@ -104,7 +110,7 @@ def no_downloads() -> Iterator[None]:
 
 
 def _place_fonts(folder: Path) -> None:
-    """Give Ultralytics' plots a font that is here, where it would download Arial."""
+    """Provide a font for Ultralytics' plots; otherwise it would download Arial."""
     import matplotlib as mpl
 
     font = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

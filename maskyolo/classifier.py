@@ -1,6 +1,7 @@
-"""The second stage of the two-stage path: crops of faces in, the probability of each class out.
+"""The second stage of the two-stage pipeline: face crops in, the probability of each class out.
 
-What a crop looks like is said here and nowhere else: training and detection cut, scale and normalise with the same functions.
+Training and detection cut, scale and normalize crops with the functions of this module, so both see
+the same pixels.
 """
 
 from __future__ import annotations
@@ -32,23 +33,26 @@ __all__ = [
 #: The entry of an ONNX file's `metadata_props` that holds its `CropSettings` as JSON.
 METADATA_KEY = "maskyolo"
 
-#: Most crops in one batch: memory stays below half a gigabyte however many faces a picture has.
+#: Maximum number of crops per batch: memory stays below 500 MB for any number of faces.
 MAX_BATCH = 64
 
-_NEEDED = "a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py is needed"
+_REMEDY = (
+    "use a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py"
+)
 
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How a classifier wants its crops, and what its outputs mean.
+    """The crops that a classifier expects, and the meaning of its outputs.
 
-    The defaults are those of the projects of 2020: Keras' `mobilenet_v2.preprocess_input`, which scales to -1..1.
+    The defaults are those of the projects of 2020: Keras' `mobilenet_v2.preprocess_input`, which
+    scales to -1..1.
 
     Attributes:
         arch: name of the architecture, such as `mobilenet_v2`.
         size: sides of the crop in pixels.
-        mean: of R, G and B in 0..1, subtracted.
-        std: of R, G and B in 0..1, divided by afterwards.
+        mean: subtracted from R, G and B, which are from 0 to 1.
+        std: what R, G and B are then divided by.
         margin: added on each side of a box, as a share of its width and height.
         names: class names in the order of the outputs.
     """
@@ -69,11 +73,12 @@ class CropSettings:
         """Parse what `to_json` wrote.
 
         Raises:
-            ValueError: not JSON, an entry is missing, unknown or of the wrong kind, or other classes than ours.
+            ValueError: not JSON, other classes than with_mask and without_mask, or an entry that is
+                missing, unknown or of the wrong type.
         """
         entries = json.loads(text)
         if not isinstance(entries, dict) or set(entries) != set(cls.__dataclass_fields__):
-            raise ValueError(f"the entries {', '.join(cls.__dataclass_fields__)} are needed")
+            raise ValueError(f"expected the entries {', '.join(cls.__dataclass_fields__)}")
         mean, std = (tuple(float(value) for value in entries[key]) for key in ("mean", "std"))
         size, margin, names = (
             int(entries["size"]),
@@ -81,21 +86,21 @@ class CropSettings:
             tuple(map(str, entries["names"])),
         )
         if len(mean) != 3 or len(std) != 3 or 0 in std or size < 1 or margin < 0:
-            raise ValueError("size, margin, mean or std is out of its range")
+            raise ValueError("size, margin, mean or std is out of range")
         if sorted(names) != sorted(CLASS_NAMES):
-            raise ValueError(f"its classes are {', '.join(names)}, not {' and '.join(CLASS_NAMES)}")
+            raise ValueError(f"classes {', '.join(names)} instead of {' and '.join(CLASS_NAMES)}")
         return cls(str(entries["arch"]), size, mean, std, margin, names)
 
 
 def cut_crops(
     image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings
 ) -> npt.NDArray[np.uint8]:
-    """Cut faces out of a picture and scale each to a square, its aspect not kept, as the projects of 2020 do.
+    """Cut faces out of an image and stretch each to a square, as the projects of 2020 do.
 
     Args:
         image: BGR uint8 (H, W, 3).
-        boxes: xyxy pixels (n, 4). What lies outside the picture is cut off; of an empty box one pixel is taken.
-        settings: size and margin are used.
+        boxes: xyxy pixels (n, 4), clipped to the image; an empty box becomes one pixel.
+        settings: `size` and `margin` are used.
 
     Returns:
         RGB uint8 (n, size, size, 3).
@@ -124,35 +129,44 @@ def cut_crops(
 
 
 def normalize_crops(crops: npt.NDArray[np.uint8], settings: CropSettings) -> Tensor:
-    """Turn RGB uint8 (n, size, size, 3) into the network's input, float32 (n, 3, size, size): (x / 255 - mean) / std."""
+    """Turn crops into the network's input: (x / 255 - mean) / std.
+
+    Args:
+        crops: RGB uint8 (n, size, size, 3).
+        settings: `mean` and `std` are used.
+
+    Returns:
+        float32 (n, 3, size, size).
+    """
     batch = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
-    for channel, (mean, std) in enumerate(
-        zip(settings.mean, settings.std, strict=True)
-    ):  # ten times as fast as all three at once
+    # one channel at a time: ten times as fast as all three at once
+    for channel, (mean, std) in enumerate(zip(settings.mean, settings.std, strict=True)):
         np.subtract(crops[..., channel], np.float32(mean * 255), out=batch[:, channel])
         batch[:, channel] /= np.float32(std * 255)
     return batch
 
 
 def preprocess(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -> Tensor:
-    """Turn the faces (n, 4) of a BGR picture into the network's input: `cut_crops`, then `normalize_crops`."""
+    """Turn faces (n, 4) of a BGR image into the network's input: cut, then normalized."""
     return normalize_crops(cut_crops(image, boxes, settings), settings)
 
 
 class Classifier:
-    """A crop classifier in OpenVINO: one input `images`, one output `probabilities`, and its `CropSettings` in the ONNX file.
+    """A crop classifier in OpenVINO.
+
+    Its ONNX file has one input `images`, one output `probabilities`, and its `CropSettings`.
 
     Args:
         path: a `.onnx` file.
-        device: auto or cpu, or a name of OpenVINO's such as GPU.
+        device: auto, cpu, or an OpenVINO name such as GPU.
 
     Attributes:
-        settings: how it wants its crops.
-        description: what computes it where and in which precision.
+        settings: the crops it expects.
+        description: architecture, runtime, device and precision.
 
     Raises:
-        WeightsError: no such file, damaged, or no crop classifier.
-        MaskyoloError: OpenVINO does not find the device.
+        WeightsError: no such file, a damaged one, or not a crop classifier.
+        MaskyoloError: the device is not available to OpenVINO.
     """
 
     def __init__(self, path: Path | str, device: str = "auto") -> None:
@@ -163,12 +177,12 @@ class Classifier:
         metadata = network.metadata(METADATA_KEY, "task")
         if METADATA_KEY not in metadata:
             found = "a YOLO model" if "task" in metadata else "a network without crop settings"
-            raise WeightsError(f"wrong weights {path}: {found}; {_NEEDED}")
+            raise WeightsError(f"wrong weights {path}: {found}", _REMEDY)
         try:
             self.settings = CropSettings.from_json(metadata[METADATA_KEY])
         except (ValueError, TypeError) as error:
             raise WeightsError(
-                f"wrong weights {path}: its crop settings cannot be used: {error}; {_NEEDED}"
+                f"wrong weights {path}: its crop settings are not valid: {error}", _REMEDY
             ) from error
         expected = [f"[?,3,{self.settings.size},{self.settings.size}]", f"[?,{len(CLASS_NAMES)}]"]
         shapes = [
@@ -176,14 +190,24 @@ class Classifier:
         ]
         if shapes != expected:
             raise WeightsError(
-                f"wrong weights {path}: shapes {' to '.join(shapes)}, not {' to '.join(expected)}; {_NEEDED}"
+                f"wrong weights {path}: shapes {' to '.join(shapes)} instead of "
+                f"{' to '.join(expected)}",
+                _REMEDY,
             )
         self.description = f"{self.settings.arch} in OpenVINO on {network.device}, fp32"
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
         self._request: Any = network.compile().create_infer_request()
 
     def __call__(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
-        """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture."""
+        """Classify faces.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+            boxes: the faces, xyxy pixels (n, 4).
+
+        Returns:
+            Probabilities float32 (n, 2), with_mask first.
+        """
         found = np.empty((len(boxes), len(self._order)), np.float32)
         for start in range(0, len(boxes), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)

@@ -276,7 +276,7 @@ def _detector(
     detector = _load(model, options, sources) if isinstance(model, (str, Path)) else model
     two_stage = options.pipeline is Pipeline.TWO_STAGE
     if options.blur and two_stage and isinstance(detector, TwoStageDetector):
-        detector.tell_scores = True  # for `_faces_from`
+        detector.report_scores = True  # for `_faces_from`
     return detector
 
 

@@ -1,4 +1,4 @@
-"""Far faces in very large pictures: look at overlapping tiles of a picture at full resolution, besides the whole."""
+"""Far faces in very large images: detection on overlapping tiles at full resolution."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ if TYPE_CHECKING:
 
 __all__ = ["SlicedDetector"]
 
-#: The share of a tile that its neighbours show too: a face of up to this size is whole in one of them.
+#: Share of a tile that its neighbors overlap: a face of up to this size is whole in one of them.
 OVERLAP = 0.2
 
-#: Of two detections of which one has at least this share of its area in the other, the more confident is kept.
+#: If a detection has at least this share of its area in another, only the more confident is kept.
 SAME_FACE = 0.5
 
 
 class SlicedDetector:
-    """Runs a detector over tiles of a picture and over the whole, and merges what they find (slicing aided inference, Akyon et al. 2022).
+    """Runs a detector on tiles of an image and on the whole, and merges the detections.
+
+    Slicing aided hyper inference, Akyon et al. 2022, arXiv:2202.06934.
 
     Args:
-        detector: looks at each tile and at the whole picture.
-        size: sides of a tile in pixels; a picture no larger is looked at as a whole only.
+        detector: runs on each tile and on the whole image.
+        size: side of a tile in pixels; smaller images are not sliced.
 
     Raises:
-        MaskyoloError: tiles too small to show a face.
+        MaskyoloError: the tiles are too small to contain a face.
     """
 
     def __init__(self, detector: Detector, size: int = 640) -> None:
         if size < 64:
             raise MaskyoloError(
-                f"cannot slice pictures into tiles of {size} pixels: a face would not fit; give 320 to 1280"
+                f"cannot slice images into tiles of {size} pixels: a face would not fit",
+                "use 320 to 1280",
             )
         self.detector, self.size = detector, size
 
     def __call__(self, image: ImageArray) -> sv.Detections:
-        """Detect in one picture, BGR uint8 (H, W, 3); see `core.detector.Detector`."""
+        """Detect in one image, BGR uint8 (H, W, 3); see `Detector`."""
         whole = self.detector(image)
         if max(image.shape[:2]) <= self.size:
             return whole

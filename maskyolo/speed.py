@@ -1,7 +1,7 @@
-"""How long detectors take, stage by stage, and how much memory; every figure is of this machine at this time.
+"""How long detectors take, stage by stage, and how much memory they need, on this machine now.
 
-What counts is the comparison: all detectors look at the same frames in turn, round after round, so that whatever else the machine
-does meets all of them.
+What counts is the comparison: all detectors process the same frames in turn, round after round, so
+that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ COUNTS = (1, 2, 5, 10, 20, 40)
 #: Width and height in pixels of these frames.
 FRAME = (1280, 720)
 
-#: Share of a face's sides that is cut out around it, so that face detectors find it again.
+#: Margin around a cut-out face, as a share of its sides, so that face detectors find it.
 MARGIN = 0.4
 
-#: Grey between the faces.
-_GREY = 114
+#: Gray between the faces.
+_GRAY = 114
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Laps:
     """The times of one detector on one frame.
 
     Attributes:
-        found: faces that it found in the frame.
-        whole: milliseconds of each round, from the picture to its detections (rounds,).
-        stages: milliseconds of each round by stage, where the detector's stages are known: preprocess, network and postprocess
-            of one forward pass; face detector and classifier of two stages.
+        found: number of faces it found in the frame.
+        whole: milliseconds of each round, from the image to its detections (rounds,).
+        stages: milliseconds of each round by stage, if the detector's stages are known: preprocess,
+            network and postprocess of one forward pass; face detector and classifier of two-stage.
     """
 
     found: int
@@ -70,11 +70,11 @@ class Laps:
 
     @property
     def median(self) -> float:
-        """Median of the rounds in milliseconds."""
+        """Median of the rounds, in milliseconds."""
         return float(np.median(self.whole))
 
     def json(self) -> dict[str, Any]:
-        """Return medians, the middle half, and every round in milliseconds, as plain values."""
+        """Return medians, quartiles and every round, in milliseconds, as plain values."""
         low, high = np.percentile(self.whole, [25, 75])
         return {
             "median": self.median,
@@ -86,10 +86,11 @@ class Laps:
 
 
 class _Timed:
-    """Stands in for a part of a detector and notes when it begins and ends."""
+    """Replaces a part of a detector, and records when it begins and ends."""
 
-    def __init__(self, part: Any) -> None:
+    def __init__(self, part: Any, clock: Callable[[], float]) -> None:
         self._part = part
+        self._clock = clock
         self.begin = self.end = 0.0
 
     def __getattr__(self, name: str) -> Any:
@@ -102,33 +103,42 @@ class _Timed:
         return self._time(self._part.detect, args)
 
     def _time(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        self.begin = perf_counter()
+        self.begin = self._clock()
         result = function(*args)
-        self.end = perf_counter()
+        self.end = self._clock()
         return result
 
 
 @contextmanager
 def timed(
-    detector: Detector,
+    detector: Detector, clock: Callable[[], float] = perf_counter
 ) -> Iterator[Callable[[ImageArray], tuple[sv.Detections, float, dict[str, float]]]]:
-    """Give a function that runs a detector on a picture and returns its detections, and milliseconds: the whole's and each stage's."""
+    """Make a detector's stages measurable; yield the function that runs it.
+
+    Args:
+        detector: is left as it was afterwards.
+        clock: returns the time in seconds.
+
+    Yields:
+        A function from an image to its detections, the milliseconds they took, and the
+        milliseconds of each stage; no stages for detectors other than ours.
+    """
     from maskyolo.two_stage import TwoStageDetector
     from maskyolo.yolo import YoloDetector
 
     kept = dict(vars(detector)) if isinstance(detector, (YoloDetector, TwoStageDetector)) else {}
     if isinstance(detector, YoloDetector):
-        network: Any = _Timed(detector.backend)
+        network: Any = _Timed(detector.backend, clock)
         detector.backend = network
     elif isinstance(detector, TwoStageDetector):
-        first: Any = _Timed(detector.face_detector)
-        second: Any = _Timed(detector.classifier)
+        first: Any = _Timed(detector.face_detector, clock)
+        second: Any = _Timed(detector.classifier, clock)
         detector.face_detector, detector.classifier = first, second
 
     def run(image: ImageArray) -> tuple[sv.Detections, float, dict[str, float]]:
-        begin = perf_counter()
+        begin = clock()
         detections = detector(image)
-        end = perf_counter()
+        end = clock()
         stages = {}
         if isinstance(detector, YoloDetector):
             stages = {
@@ -159,13 +169,13 @@ def measure_speed(
     rounds: int = 15,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, dict[int, Laps]]:
-    """Time detectors on frames; decoding is not part of it.
+    """Time detectors on frames; decoding is not included.
 
     Args:
         detectors: by name.
-        frames: pictures by the number of faces in them.
-        rounds: times that each detector sees each frame, after one time that does not count.
-        on_progress: told the number of rounds done, and of all.
+        frames: images by the number of faces in them.
+        rounds: how often each detector processes each frame, after one time that does not count.
+        on_progress: called with the number of rounds done, and of all.
 
     Returns:
         The laps by the detector's name and the number of faces.
@@ -196,8 +206,17 @@ def measure_speed(
 
 
 def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
-    """Say of each two detectors which is faster with how many faces; about as fast where it is not in nine of ten rounds."""
-    told = []
+    """Compare detectors in pairs: which one is faster, with how many faces.
+
+    One counts as faster if it is faster in nine of ten rounds; else both are about as fast.
+
+    Args:
+        speed: what `measure_speed` returns.
+
+    Returns:
+        One sentence per pair.
+    """
+    sentences = []
     for first, second in combinations(speed, 2):
         groups: dict[str, list[tuple[int, float]]] = {
             "faster than": [],
@@ -205,33 +224,28 @@ def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
             "slower than": [],
         }
         for count, laps in speed[first].items():
-            low, middle, high = np.percentile(
-                np.divide(speed[second][count].whole, laps.whole), [10, 50, 90]
-            )
-            groups[
-                "faster than" if low > 1 else "slower than" if high < 1 else "about as fast as"
-            ].append((count, float(middle)))
-        parts = []
-        for word, cases in groups.items():
-            if cases:
-                ratios = sorted(max(ratio, 1 / ratio) for _, ratio in cases)
-                span = (
-                    f"{ratios[0]:.1f}"
-                    if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}"
-                    else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
-                )
-                counts = ", ".join(str(count) for count, _ in cases)
-                faces = "face" if counts == "1" else "faces"
-                parts.append(
-                    f"{word} {second} with {counts} {faces}"
-                    + ("" if word.startswith("about") else f" ({span} times)")
-                )
-        told.append(f"{first} is {'; '.join(parts)}.")
-    return told
+            ratios = np.divide(speed[second][count].whole, laps.whole)
+            low, middle, high = np.percentile(ratios, [10, 50, 90])
+            word = "faster than" if low > 1 else "slower than" if high < 1 else "about as fast as"
+            groups[word].append((count, float(middle)))
+        parts = [_verdict(word, second, cases) for word, cases in groups.items() if cases]
+        sentences.append(f"{first} is {'; '.join(parts)}.")
+    return sentences
+
+
+def _verdict(word: str, other: str, cases: Sequence[tuple[int, float]]) -> str:
+    """Describe in which cases, (number of faces, ratio of times), a detector is as `word` says."""
+    counts = ", ".join(str(count) for count, _ in cases)
+    text = f"{word} {other} with {counts} {'face' if counts == '1' else 'faces'}"
+    if word.startswith("about"):
+        return text
+    ratios = sorted(max(ratio, 1 / ratio) for _, ratio in cases)
+    low, high = (f"{ratio:.1f}" for ratio in (ratios[0], ratios[-1]))
+    return f"{text} ({low if low == high else f'{low} to {high}'} times)"
 
 
 def cut_faces(image: ImageArray, boxes: Sequence[Sequence[float]]) -> list[ImageArray]:
-    """Return a square around each box xyxy, with a margin, where the picture has it whole."""
+    """Cut out a square around each box (xyxy), with a margin, if it lies inside the image."""
     height, width = image.shape[:2]
     cut = []
     for x1, y1, x2, y2 in boxes:
@@ -249,13 +263,18 @@ def cut_faces(image: ImageArray, boxes: Sequence[Sequence[float]]) -> list[Image
 
 
 def crowd_frame(faces: Sequence[ImageArray], count: int) -> ImageArray:
-    """Lay out `count` faces on a grey frame of 1280 x 720, as large as fit; faces are taken again from the start when there are fewer."""
+    """Lay out faces on a gray frame of 1280 x 720 pixels, as large as possible.
+
+    Args:
+        faces: square BGR uint8 images; if there are too few, they are repeated.
+        count: how many faces to show.
+    """
     width, height = FRAME
     side, columns = max(
         (min(width // columns, height // -(-count // columns)), columns)
         for columns in range(1, count + 1)
     )
-    frame = np.full((height, width, 3), _GREY, np.uint8)
+    frame = np.full((height, width, 3), _GRAY, np.uint8)
     for place in range(count):
         face = faces[place % len(faces)]
         x, y = place % columns * side, place // columns * side
@@ -265,14 +284,14 @@ def crowd_frame(faces: Sequence[ImageArray], count: int) -> ImageArray:
 
 
 def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | None:
-    """Return the most memory in MB that a process needs that does nothing but load a detector and look at a frame three times.
+    """Measure the memory of a process that loads a detector and runs it on a frame three times.
 
     Args:
-        settings: arguments of `yolo.load_detector`.
+        settings: arguments of `load_detector`.
         frame: BGR uint8 (H, W, 3).
 
     Returns:
-        The peak of its resident memory, or None where the operating system does not tell.
+        The peak of its resident memory in MB, or None if the operating system does not report it.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "frame.npy"
@@ -292,7 +311,7 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
 
 
 def _report_memory() -> None:
-    """Run in a process of its own: load, look, write the peak in MB to stdout."""
+    """Load a detector, run it, write the peak in MB to stdout; runs in a process of its own."""
     from maskyolo.yolo import load_detector
 
     detector = load_detector(**json.loads(sys.argv[1]))
@@ -304,9 +323,8 @@ def _report_memory() -> None:
 
 def _peak_memory() -> float | None:
     status = Path("/proc/self/status")
-    if (
-        status.exists()
-    ):  # getrusage would tell the peak of the process that started this one, if that is higher
+    # getrusage would report the peak of the process that started this one, if that is higher
+    if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     try:

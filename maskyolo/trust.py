@@ -1,8 +1,8 @@
-"""Which PyTorch checkpoints may be opened: a `.pt` is a Python pickle, which can run any code when it is loaded.
+"""Which PyTorch checkpoints may be loaded: a `.pt` is a Python pickle, which can run any code.
 
-Opened are the checkpoints that this version knows (`weights/SHA256SUMS` of the package, `manifest.yaml`) and those that the user's
-own trainings made. The record of these lies in the user's data folder: a run's folder may come from anybody, who could
-write whatever they like into it.
+Trusted are the checkpoints known to this version (`weights/SHA256SUMS` in the package,
+`manifest.yaml`) and those of the user's own trainings. These are recorded in the user's data
+folder, not in a run's folder, which may come from anyone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ __all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
 
 
 def record_path() -> Path:
-    """Return the file that holds the SHA-256 of every checkpoint that this user's trainings made; it may not exist yet."""
+    """Return the file with the SHA-256 of the checkpoints of this user's trainings.
+
+    It may not exist yet.
+    """
     import platformdirs
 
     return platformdirs.user_data_path("maskyolo") / "own-weights.txt"
 
 
 def record_own(path: Path) -> None:
-    """Note that a training of this user made the checkpoint `path`, so that it may be opened.
+    """Record that a training of this user wrote the checkpoint `path`, so that it is trusted.
 
     Raises:
         OutputError: the record cannot be written.
@@ -35,15 +38,14 @@ def record_own(path: Path) -> None:
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(
-                place, f"{sha256_of(path)}\n".encode()
-            )  # one write, so that trainings side by side do not mix
+            # one write, so that lines of concurrent trainings do not mix
+            os.write(place, f"{sha256_of(path)}\n".encode())
         finally:
             os.close(place)
 
 
 def is_trusted(path: Path) -> bool:
-    """Tell whether the checkpoint `path` is known to this version or made by this user.
+    """Return whether the checkpoint `path` is known to this version or from this user's trainings.
 
     Raises:
         WeightsError: the file cannot be read.
@@ -52,7 +54,8 @@ def is_trusted(path: Path) -> bool:
         digest = sha256_of(path)
     except OSError as error:
         raise WeightsError(
-            f"cannot read weights {path}: {(error.strerror or str(error)).lower()}; check the file"
+            f"cannot read weights {path}: {(error.strerror or str(error)).lower()}",
+            "check the file",
         ) from error
     if any(digest in weights.sha256 for weights in load_manifest().values()):
         return True
@@ -64,16 +67,17 @@ def check_trust(path: Path, trust: bool = False) -> None:
     """Refuse a checkpoint of unknown origin, unless the user trusts it.
 
     Args:
-        path: a file that Python's unpickler is to read.
-        trust: the user says that it comes from somebody they trust.
+        path: a file to unpickle.
+        trust: the user trusts whoever made it.
 
     Raises:
-        WeightsError: it is of unknown origin, or cannot be read.
+        WeightsError: it is of unknown origin, or it cannot be read.
     """
     if not trust and not is_trusted(path):
         raise WeightsError(
-            f"did not open {path}: a .pt file is a Python pickle, which can run any code, and this one is neither maskyolo's nor of a "
-            "training of yours; add --trust if you trust whoever made it, or take its .onnx"
+            f"did not load {path}: a .pt file is a Python pickle, which can run any code, and this "
+            "one is neither maskyolo's nor from a training of yours",
+            "add --trust if you trust whoever made it, or use its .onnx file",
         )
 
 

@@ -1,4 +1,4 @@
-"""The two-stage path of the projects of 2020: find the faces, then classify a crop of each."""
+"""The two-stage pipeline of the projects of 2020: find the faces, then classify a crop of each."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ __all__ = ["TwoStageDetector"]
 
 
 class TwoStageDetector:
-    """Finds faces with one network and says with another of each whether it wears a mask.
+    """Finds faces with one network and decides with another for each whether it wears a mask.
 
-    The confidence of a detection is the face's score times the probability of its class, so that, as with one network, it is low
-    when either is in doubt. Haar has no scores; its faces count as sure.
+    The confidence of a detection is the face's score times the probability of its class: as with
+    one network, it is low if either is in doubt. Haar has no scores; all its faces have score 1.
 
     Args:
         face_detector: the first stage.
         classifier: the second stage.
-        conf: least confidence of a detection.
-        max_det: most detections in a picture.
+        conf: minimum confidence of a detection.
+        max_det: maximum number of detections per image.
 
     Attributes:
-        tell_scores: give the scores of the first stage as well, as `data["face_score"]`.
+        report_scores: whether detections include the scores of the first stage, as
+            `data["face_score"]`.
     """
 
     def __init__(
@@ -44,23 +45,23 @@ class TwoStageDetector:
     ) -> None:
         self.face_detector, self.classifier = face_detector, classifier
         self.conf, self.max_det = conf, max_det
-        self.tell_scores = False
+        self.report_scores = False
 
     @property
     def description(self) -> str:
-        """What computes the two stages where and in which precision, in a line."""
+        """The two stages, their runtimes, device and precision, in one line."""
         return (
             f"two stages: {self.face_detector.name} in OpenCV, then {self.classifier.description}"
         )
 
     def __call__(self, image: ImageArray) -> sv.Detections:
-        """Detect in one picture.
+        """Detect in one image.
 
         Args:
             image: BGR uint8 (H, W, 3).
 
         Returns:
-            `supervision.Detections` as `yolo.YoloDetector` gives them, the most confident first.
+            `supervision.Detections` as from `YoloDetector`, most confident first.
         """
         from maskyolo._supervision import sv
 
@@ -76,9 +77,17 @@ class TwoStageDetector:
             confidence=confidence[kept],
             class_id=class_ids[kept],
             data={"class_name": np.array(CLASS_NAMES)[class_ids[kept]]}
-            | ({"face_score": faces.scores[kept]} if self.tell_scores else {}),
+            | ({"face_score": faces.scores[kept]} if self.report_scores else {}),
         )
 
     def classify(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
-        """Return the probabilities float32 (n, 2), with_mask first, of the faces `boxes` (n, 4) of a BGR picture: the second stage."""
+        """Run the second stage alone.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+            boxes: the faces, xyxy pixels (n, 4).
+
+        Returns:
+            Probabilities float32 (n, 2), with_mask first.
+        """
         return self.classifier(image, boxes)

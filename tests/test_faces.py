@@ -11,7 +11,7 @@ from maskyolo.boxes import box_iou
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.faces import FaceDetector, Faces, load_face_detector
 from maskyolo.faces.second_opinion import FaceEnsemble
-from maskyolo.faces.ssd import LOOKS, MultiPassSsd, Ssd
+from maskyolo.faces.ssd import PASSES, MultiPassSsd, Ssd
 from maskyolo.faces.third_opinion import MaskModel
 from maskyolo.faces.yunet import YuNet, YuNetPass
 from maskyolo.images import ImageArray, read_image
@@ -27,9 +27,9 @@ def detector() -> FaceDetector:
 
 
 class ScriptedSsd(Ssd):
-    """An SSD whose answers are given: for the place of a look in `LOOKS` boxes in shares of the bordered picture, and a score.
+    """An SSD with given answers, by index in `PASSES`: boxes as shares of the image, score.
 
-    `NEAR` is what it sees in a window around a place where a face is thought to be.
+    `NEAR` is the answer for a close-up of a region that may contain a face.
     """
 
     def __init__(self, answers: dict[int, Answer]) -> None:
@@ -56,7 +56,7 @@ class ScriptedSsd(Ssd):
 
 
 class ScriptedYuNet(YuNet):
-    """A YuNet whose answers are given: xyxy pixels and a score."""
+    """A YuNet with given answers: xyxy pixels and a score."""
 
     def __init__(self, answers: Answer) -> None:
         self.conf = 0.5
@@ -64,18 +64,18 @@ class ScriptedYuNet(YuNet):
             -1, 5
         )
 
-    def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
+    def detect_pass(self, image: ImageArray, one: YuNetPass, conf: float | None = None) -> Faces:
         rows = self.answers[self.answers[:, 4] >= (self.conf if conf is None else conf)]
         return Faces(rows[:, :4], rows[:, 4])
 
 
-PICTURE = np.zeros((100, 100, 3), np.uint8)
+IMAGE = np.zeros((100, 100, 3), np.uint8)
 
 
 def ask(ssd: dict[int, Answer], yunet: Answer) -> tuple[Faces, int]:
-    """Return the faces with a second opinion, and how many looks of the SSD they took."""
+    """Return the ensemble's faces, and how many passes of SSD they took."""
     scripted = ScriptedSsd(ssd)
-    return FaceEnsemble(MultiPassSsd(scripted), ScriptedYuNet(yunet)).detect(PICTURE), scripted.seen
+    return FaceEnsemble(MultiPassSsd(scripted), ScriptedYuNet(yunet)).detect(IMAGE), scripted.seen
 
 
 def test_the_real_ssd_finds_every_sample_face_where_a_person_drew_it(
@@ -108,40 +108,40 @@ def test_tight_crops_have_ghosts_for_the_plain_ssd_and_none_for_ours(
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (3000, 20, 3), (300, 300, 3)])
-def test_pictures_without_a_face(detector: FaceDetector, shape: tuple[int, int, int]) -> None:
+def test_images_without_a_face(detector: FaceDetector, shape: tuple[int, int, int]) -> None:
     faces = detector.detect(np.full(shape, 128, np.uint8))
     assert faces.boxes.shape == (0, 4)
     assert faces.scores.shape == (0,)
 
 
-def test_a_ghost_outside_the_picture_is_rejected_and_the_face_kept() -> None:
+def test_a_ghost_outside_the_image_is_rejected_and_the_face_kept() -> None:
     face, ghost = (
         (0.3, 0.3, 0.6, 0.7, 0.99),
         (0.7, 0.7, 1.0, 1.0, 0.99),
-    )  # in shares of the bordered picture: its inner half is the picture
-    faces = MultiPassSsd(ScriptedSsd({0: [face, ghost]})).detect(PICTURE)
+    )  # as shares of the bordered image: its inner half is the image
+    faces = MultiPassSsd(ScriptedSsd({0: [face, ghost]})).detect(IMAGE)
     assert faces.boxes.tolist() == pytest.approx(np.array([[10, 10, 70, 90]]), abs=0.01)
 
 
-def test_the_plain_look_is_believed_for_small_faces_only() -> None:
+def test_the_plain_pass_is_accepted_for_small_faces_only() -> None:
     small, large = (0.1, 0.1, 0.2, 0.25, 0.9), (0.5, 0.5, 1.0, 1.0, 0.9)
-    faces = MultiPassSsd(ScriptedSsd({1: [small, large]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({1: [small, large]})).detect(IMAGE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 20, 25]]), abs=0.01)
 
 
-def test_two_looks_at_one_face_become_their_weighted_mean_and_parts_of_it_vanish() -> None:
-    bordered = (0.30, 0.30, 0.40, 0.40, 0.9)  # 10..30 in the picture
+def test_two_passes_at_one_face_become_their_weighted_mean_and_parts_of_it_vanish() -> None:
+    bordered = (0.30, 0.30, 0.40, 0.40, 0.9)  # 10..30 in the image
     plain = (0.12, 0.10, 0.30, 0.30, 0.6)
     part = (0.14, 0.14, 0.22, 0.22, 0.55)
-    faces = MultiPassSsd(ScriptedSsd({0: [bordered], 1: [plain, part]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({0: [bordered], 1: [plain, part]})).detect(IMAGE)
     assert len(faces) == 1
     assert faces.boxes[0] == pytest.approx([(10 * 0.9 + 12 * 0.6) / 1.5, 10, 30, 30], abs=0.01)
     assert faces.scores[0] == pytest.approx(0.9)
 
 
-def test_a_mirrored_look_is_mirrored_back() -> None:
-    mirrored = len(LOOKS) - 1
-    assert LOOKS[mirrored].mirrored
+def test_a_mirrored_pass_is_mirrored_back() -> None:
+    mirrored = len(PASSES) - 1
+    assert PASSES[mirrored].mirrored
     left = (
         0.55,
         0.3,
@@ -149,18 +149,18 @@ def test_a_mirrored_look_is_mirrored_back() -> None:
         0.5,
         0.9,
     )  # in the mirror; 30..50 % of the bordered width when mirrored back
-    faces = MultiPassSsd(ScriptedSsd({mirrored: [left]})).detect(PICTURE)
+    faces = MultiPassSsd(ScriptedSsd({mirrored: [left]})).detect(IMAGE)
     assert faces.boxes == pytest.approx(np.array([[10, 10, 40, 50]]), abs=0.01)
 
 
-def test_a_weak_face_counts_only_when_two_looks_agree() -> None:
+def test_a_weak_face_counts_only_when_two_passes_agree() -> None:
     weak, elsewhere = (0.3, 0.3, 0.5, 0.5, 0.2), (0.1, 0.1, 0.25, 0.25, 0.2)
-    alone = MultiPassSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(PICTURE)
+    alone = MultiPassSsd(ScriptedSsd({0: [weak], 1: [elsewhere]})).detect(IMAGE)
     assert len(alone) == 0
     agreed = MultiPassSsd(
         ScriptedSsd({0: [weak], 1: [(0.1, 0.1, 0.5, 0.5, 0.2)], 5: [(0.5, 0.3, 0.7, 0.5, 0.2)]})
     )
-    assert len(agreed.detect(PICTURE)) == 1
+    assert len(agreed.detect(IMAGE)) == 1
 
 
 def test_the_plain_ssd_is_what_opencv_itself_answers(samples: Path) -> None:
@@ -199,11 +199,11 @@ FACE = (
     0.6,
     0.6,
     0.9,
-)  # in shares of the picture with a border of half its side: 30..70 of the picture
+)  # as shares of the image with a border of half its side: 30..70 of the image
 
 
 def near(box: tuple[float, ...], place: tuple[float, ...], score: float) -> tuple[float, ...]:
-    """Return a box in shares of the window that shows the SSD a place, xyxy pixels both."""
+    """Return a box as shares of the window that shows SSD a region; both in xyxy pixels."""
     side = 2 * max(place[2] - place[0], place[3] - place[1])
     left, top = (place[0] + place[2] - side) / 2, (place[1] + place[3] - side) / 2
     return (
@@ -217,11 +217,11 @@ def near(box: tuple[float, ...], place: tuple[float, ...], score: float) -> tupl
 
 def test_a_window_is_enough_where_the_ssd_sees_the_face_that_yunet_sees() -> None:
     place = (30, 30, 70, 70)
-    for score in (0.9, 0.2):  # YuNet is sure
+    for score in (0.9, 0.2):  # YuNet is confident
         ssd = ScriptedSsd(
             {NEAR: [near((32, 34, 72, 76), place, score), near((60, 60, 90, 90), place, 0.9)]}
         )
-        faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)])).detect(PICTURE)
+        faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)])).detect(IMAGE)
         assert (ssd.windows, ssd.seen) == (1, 0)
         assert faces.boxes == pytest.approx(np.array([[31.4, 32.8, 71.4, 74.2]]), abs=0.01), (
             "the SSD's box, moved a little to YuNet's"
@@ -231,7 +231,7 @@ def test_a_window_is_enough_where_the_ssd_sees_the_face_that_yunet_sees() -> Non
         assert faces.agreed.tolist() == [True]
 
 
-def test_a_window_shows_the_place_as_it_is_in_the_picture(
+def test_a_window_shows_the_place_as_it_is_in_the_image(
     detector: FaceDetector, samples: Path
 ) -> None:
     assert isinstance(detector, MultiPassSsd)
@@ -240,37 +240,37 @@ def test_a_window_shows_the_place_as_it_is_in_the_picture(
     moved = face + np.float32([10, -6, 10, -6])
     for scale in (1.0, 0.2, 5.0):
         scaled = cv2.resize(image, None, fx=scale, fy=scale)
-        seen = detector.look_at(scaled, moved[None] * scale)
+        seen = detector.detect_near(scaled, moved[None] * scale)
         best = seen[seen[:, 4].argmax()]
         assert best[4] > 0.9
         assert box_iou([best[:4]], [face * scale])[0, 0] > 0.8
 
 
-class ScriptedThird(MaskModel):
-    """A third opinion whose answers are given, the same for all places, and of the whole picture: xyxy pixels and a score."""
+class ScriptedModel(MaskModel):
+    """A mask model with given answers, for all regions and for whole images: xyxy, score."""
 
     def __init__(self, answer: tuple[float, ...], *whole: tuple[float, ...]) -> None:
         self.answer, self.whole = answer, whole
-        self.looks = 0
+        self.passes = 0
 
-    def look_at(self, image: ImageArray, places: np.ndarray) -> np.ndarray:
-        return np.float32([self.answer] * len(places)).reshape(-1, 5)
+    def detect_near(self, image: ImageArray, regions: np.ndarray) -> np.ndarray:
+        return np.float32([self.answer] * len(regions)).reshape(-1, 5)
 
-    def look(self, image: ImageArray) -> np.ndarray:
-        self.looks += 1
+    def detect_all(self, image: ImageArray) -> np.ndarray:
+        self.passes += 1
         return np.float32(self.whole).reshape(-1, 5)
 
 
-@pytest.mark.parametrize(("score", "looks"), [(0.9, 0), (0.2, len(LOOKS)), (0.0, len(LOOKS))])
-def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(
-    score: float, looks: int
+@pytest.mark.parametrize(("score", "passes"), [(0.9, 0), (0.2, len(PASSES)), (0.0, len(PASSES))])
+def test_a_face_of_yunets_that_the_mask_model_sees_too_needs_no_further_pass(
+    score: float, passes: int
 ) -> None:
     ssd = ScriptedSsd({})
-    third = ScriptedThird((30, 40, 70, 100, score))
-    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), third).detect(
-        PICTURE
+    model = ScriptedModel((30, 40, 70, 100, score))
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(30, 30, 70, 70, 0.9)]), model).detect(
+        IMAGE
     )
-    assert ssd.seen == looks
+    assert ssd.seen == passes
     assert faces.origins == (("yunet+maskyolo-n-folders",) if score else ("yunet",))
     assert faces.agreed is not None
     assert faces.agreed.tolist() == [score > 0.5]
@@ -279,13 +279,13 @@ def test_a_face_of_yunets_that_the_third_opinion_sees_too_needs_no_further_look(
     )
 
 
-def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
+def test_a_face_that_all_three_see_gets_half_of_the_mask_models_box() -> None:
     place = (30, 30, 70, 70)
     ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, 0.9)]})
-    third = ScriptedThird((20, 20, 80, 110, 0.9))
-    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    model = ScriptedModel((20, 20, 80, 110, 0.9))
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
     assert faces.boxes == pytest.approx(np.array([[25.7, 26.4, 75.7, 87.1]]), abs=0.01), (
-        "clipped to the picture before"
+        "clipped to the image before"
     )
     assert faces.origins == ("ssd+maskyolo-n-folders",)
 
@@ -299,13 +299,13 @@ def test_a_face_that_all_three_see_gets_half_of_the_third_ones_box() -> None:
         ((5, 5, 60, 60, 0.9), False),
     ],
 )
-def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_beside_the_others(
+def test_a_face_that_only_the_mask_model_sees_counts_if_it_is_not_small_beside_the_others(
     whole: tuple[float, ...], counts: bool
 ) -> None:
     place = (30, 30, 70, 70)
-    third = ScriptedThird((*place, 0.6), whole)
+    model = ScriptedModel((*place, 0.6), whole)
     ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
-    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
     assert faces.boxes.round() == pytest.approx(
         np.array([place, whole[:4]] if counts else [place]), abs=1
     )
@@ -318,35 +318,35 @@ def test_a_face_that_only_the_third_opinion_sees_counts_if_it_is_not_small_besid
     ("score", "alike", "replaced"),
     [(0.0, 20, True), (0.2, 20, True), (0.3, 20, False), (0.2, 2, False)],
 )
-def test_a_face_that_the_third_opinion_does_not_confirm_gives_way_to_one_that_it_is_sure_of(
+def test_a_face_that_the_mask_model_does_not_confirm_gives_way_to_one_that_it_is_confident_of(
     score: float, alike: int, replaced: bool
 ) -> None:
     place, whole = (30, 30, 70, 70), (30 - alike, 30 - alike, 70 + alike, 70)
     ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
-    third = ScriptedThird((*place, score), (*whole, 0.9))
-    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
+    model = ScriptedModel((*place, score), (*whole, 0.9))
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
     assert faces.boxes == pytest.approx(np.array([whole if replaced else place]), abs=0.5)
     assert (faces.origins == ("maskyolo-n-folders",)) is replaced
 
 
-def test_the_third_opinion_looks_at_the_whole_photo_only_where_it_is_unsure_or_there_is_room() -> (
+def test_the_mask_model_passes_at_the_whole_photo_only_if_it_is_not_confident_or_there_is_room() -> (
     None
 ):
-    for place, score, looks in (
+    for place, score, passes in (
         ((10, 10, 90, 90), 0.9, 0),
         ((10, 10, 90, 90), 0.4, 1),
         ((30, 30, 70, 70), 0.9, 1),
     ):
-        third = ScriptedThird((*place, score))
+        model = ScriptedModel((*place, score))
         ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
-        FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), third).detect(PICTURE)
-        assert third.looks == looks
-    third = ScriptedThird((0, 0, 0, 0, 0.0), (20, 20, 80, 80, 0.7))
-    faces = FaceEnsemble(MultiPassSsd(ScriptedSsd({})), ScriptedYuNet([]), third).detect(PICTURE)
+        FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
+        assert model.passes == passes
+    model = ScriptedModel((0, 0, 0, 0, 0.0), (20, 20, 80, 80, 0.7))
+    faces = FaceEnsemble(MultiPassSsd(ScriptedSsd({})), ScriptedYuNet([]), model).detect(IMAGE)
     assert (faces.boxes.tolist(), faces.origins) == ([[20, 20, 80, 80]], ("maskyolo-n-folders",))
 
 
-def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(
+def test_the_mask_model_sees_the_face_near_a_place_at_any_size_and_none_elsewhere(
     samples: Path,
 ) -> None:
     image = read_image(samples / "folders" / "with_mask" / "01.jpg")
@@ -356,21 +356,21 @@ def test_the_third_opinion_sees_the_face_near_a_place_at_any_size_and_none_elsew
         if row["file"] == "with_mask/01.jpg"
     )
     truth = np.float32([float(row[name]) for name in ("face_x1", "face_y1", "face_x2", "face_y2")])
-    third = MaskModel()
+    model = MaskModel()
     for scale in (1.0, 0.3, 4.0):
         scaled = cv2.resize(image, None, fx=scale, fy=scale)
-        (seen,) = third.look_at(scaled, (truth + np.float32([6, -6, 6, -6]))[None] * scale)
+        (seen,) = model.detect_near(scaled, (truth + np.float32([6, -6, 6, -6]))[None] * scale)
         assert seen[4] > 0.5
         assert box_iou([seen[:4]], [truth * scale])[0, 0] > 0.7
     corner = np.float32([[0, 0, 20, 20]])
-    assert third.look_at(image, corner).tolist() == [[0.0] * 5]
-    assert third.look_at(image, corner[:0]).shape == (0, 5)
-    (whole,) = third.look(image)
+    assert model.detect_near(image, corner).tolist() == [[0.0] * 5]
+    assert model.detect_near(image, corner[:0]).shape == (0, 5)
+    (whole,) = model.detect_all(image)
     assert box_iou([whole[:4]], [truth])[0, 0] > 0.6
-    assert third.look(np.zeros((60, 90, 3), np.uint8)).shape == (0, 5)
+    assert model.detect_all(np.zeros((60, 90, 3), np.uint8)).shape == (0, 5)
 
 
-def test_weak_faces_beside_a_larger_one_are_not_believed() -> None:
+def test_weak_faces_beside_a_larger_one_are_not_accepted() -> None:
     large, small = (20.0, 20.0, 60.0, 60.0), (80.0, 10.0, 95.0, 25.0)
     answer = [near(large, large, 0.3)]  # shares are those of the small one's window, too
 
@@ -382,38 +382,45 @@ def test_weak_faces_beside_a_larger_one_are_not_believed() -> None:
     assert len(ask({NEAR: answer}, [(*large, 0.9), (*small, 0.6)])[0]) == 2
 
 
-def test_where_both_disagree_yunet_looks_at_the_photo_in_full_size() -> None:
+def test_where_both_disagree_yunet_runs_on_the_photo_in_full_size() -> None:
     class Full(ScriptedYuNet):
-        def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
-            sides.append(look.side)
+        def detect_pass(
+            self, image: ImageArray, one: YuNetPass, conf: float | None = None
+        ) -> Faces:
+            sides.append(one.side)
             return (
-                super().look(image, look, conf)
-                if look.border
+                super().detect_pass(image, one, conf)
+                if one.border
                 else Faces(np.float32([[2, 2, 9, 9]]), np.float32([0.6]))
             )
 
-    for place, looks in (((40.0, 40.0, 60.0, 60.0), [320, 100]), ((10.0, 10.0, 90.0, 90.0), [320])):
+    for place, passes in (
+        ((40.0, 40.0, 60.0, 60.0), [320, 100]),
+        ((10.0, 10.0, 90.0, 90.0), [320]),
+    ):
         sides: list[int] = []
         faces = FaceEnsemble(
             MultiPassSsd(ScriptedSsd({NEAR: [near(place, place, 0.9)]})), Full([(*place, 0.9)])
-        ).detect(PICTURE)
-        assert sides == looks
+        ).detect(IMAGE)
+        assert sides == passes
         assert faces.doubtful is not None
-        assert faces.doubtful.boxes.tolist() == [[2, 2, 9, 9]] * (len(looks) - 1)
+        assert faces.doubtful.boxes.tolist() == [[2, 2, 9, 9]] * (len(passes) - 1)
 
 
 def test_a_face_that_only_the_ssd_sees_is_kept_and_said_to_be_in_doubt() -> None:
-    faces, looks = ask({0: [FACE]}, [])
-    assert looks == 3
+    faces, passes = ask({0: [FACE]}, [])
+    assert passes == 3
     assert faces.origins == ("ssd",)
     assert faces.agreed is not None
     assert faces.agreed.tolist() == [False]
 
 
 @pytest.mark.parametrize("score", [0.6, 0.9])
-def test_yunets_face_counts_where_no_look_of_the_ssd_sees_any(score: float) -> None:
-    faces, looks = ask({}, [(20, 20, 60, 70, score)])
-    assert looks == len(LOOKS), "of tight crops of masks YuNet, however sure, draws half a face"
+def test_yunets_face_counts_where_no_pass_of_the_ssd_sees_any(score: float) -> None:
+    faces, passes = ask({}, [(20, 20, 60, 70, score)])
+    assert passes == len(PASSES), (
+        "of tight crops of masks YuNet, however confident, draws half a face"
+    )
     assert faces.origins == ("yunet",)
     assert box_iou(faces.boxes, [[20, 20, 60, 70]])[0, 0] > 0.9
     assert faces.boxes[0, 1] > 20  # the SSD draws the top a little lower
@@ -424,16 +431,16 @@ def test_yunets_face_counts_where_no_look_of_the_ssd_sees_any(score: float) -> N
     ("second", "counts"),
     [
         ((75, 30, 110, 70, 0.8), True),
-        ((75, 30, 110, 70, 0.6), False),  # not sure
+        ((75, 30, 110, 70, 0.6), False),  # not confident
         ((80, 30, 90, 42, 0.8), False),  # far behind the other
         ((45, 30, 85, 70, 0.8), False),  # on the same face
     ],
 )
-def test_a_further_face_of_yunets_must_be_sure_large_and_apart(
+def test_a_further_face_of_yunets_must_be_confident_large_and_apart(
     second: tuple[float, ...], counts: bool
 ) -> None:
-    faces, looks = ask({0: [FACE]}, [(30, 30, 70, 70, 0.9), second])
-    assert looks == (3 if second[4] < 0.7 else 1)
+    faces, passes = ask({0: [FACE]}, [(30, 30, 70, 70, 0.9), second])
+    assert passes == (3 if second[4] < 0.7 else 1)
     assert faces.origins == (("ssd", "yunet") if counts else ("ssd",))
     assert faces.boxes.max() <= 100
 
@@ -441,8 +448,8 @@ def test_a_further_face_of_yunets_must_be_sure_large_and_apart(
 def test_a_weak_face_counts_when_both_see_it() -> None:
     weak = (*FACE[:4], 0.2)
     assert ask({NEAR: [(0.25, 0.25, 0.75, 0.75, 0.2)]}, [(30, 30, 70, 70, 0.35)])[1] == 0
-    faces, looks = ask({0: [weak]}, [(30, 30, 70, 70, 0.35)])
-    assert looks == len(LOOKS)
+    faces, passes = ask({0: [weak]}, [(30, 30, 70, 70, 0.35)])
+    assert passes == len(PASSES)
     assert faces.origins == ("ssd",)
     assert faces.agreed is not None
     assert faces.agreed.all()
@@ -451,14 +458,14 @@ def test_a_weak_face_counts_when_both_see_it() -> None:
 
 
 @pytest.mark.parametrize(("score", "counts"), [(0.6, False), (0.8, True)])
-def test_beside_a_face_of_both_one_of_the_ssds_must_be_sure(score: float, counts: bool) -> None:
+def test_beside_a_face_of_both_one_of_ssds_must_be_confident(score: float, counts: bool) -> None:
     ear = (0.65, 0.45, 0.7, 0.55, score)
     faces, _ = ask({0: [FACE, ear]}, [(30, 30, 70, 70, 0.9)])
     assert len(faces) == 1 + counts
     assert len(ask({0: [ear]}, [])[0]) == 1  # alone it counts
 
 
-def test_a_weak_face_of_two_looks_counts_in_a_tight_crop_unless_yunet_sees_another() -> None:
+def test_a_weak_face_of_two_passes_counts_in_a_tight_crop_unless_yunet_sees_another() -> None:
     small = (*FACE[:4], 0.2)
     assert len(ask({0: [small], 5: [small]}, [])[0]) == 0
     large = (0.35, 0.35, 0.65, 0.65, 0.2)
@@ -521,13 +528,14 @@ def test_yunet_answers_as_opencv_s_own_does(samples: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "opinion"), [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")]
+    ("name", "cross_check"),
+    [("yunet", "none"), ("haar", "none"), ("ssd", "yunet"), ("ssd", "both")],
 )
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (1000, 20, 3)])
-def test_other_detectors_on_pictures_without_a_face(
-    name: str, opinion: str, shape: tuple[int, int, int]
+def test_other_detectors_on_images_without_a_face(
+    name: str, cross_check: str, shape: tuple[int, int, int]
 ) -> None:
-    faces = load_face_detector(name, cross_check=opinion).detect(np.full(shape, 128, np.uint8))
+    faces = load_face_detector(name, cross_check=cross_check).detect(np.full(shape, 128, np.uint8))
     assert faces.boxes.shape == (0, 4)
     assert faces.boxes.dtype == np.float32
     assert faces.scores.shape == (0,)
@@ -557,7 +565,7 @@ def test_yunets_boxes_and_landmarks_lie_on_the_face_at_any_size(
     assert y1 < left_mouth[1] < y2
 
 
-def test_yunet_looks_twice_at_large_pictures_for_small_faces_and_once_for_each(
+def test_yunet_passes_twice_at_large_images_for_small_faces_and_once_for_each(
     samples: Path,
 ) -> None:
     yunet = load_face_detector("yunet")

@@ -1,4 +1,4 @@
-"""Face detectors: a picture in, face boxes out; they know nothing of masks."""
+"""Face detectors: an image in, face boxes out. They do not detect masks."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ __all__ = [
     "load_face_detector",
 ]
 
-#: A largest face below this share of the photo's side leaves room for others. Of 570 faces that maskyolo-n-folders or YuNet see beside the
-#: subjects of 3,943 photos, three in four are in such photos (one in eight) or in those where YuNet's usual look sees a further face.
+#: If the largest face is below this share of the photo's side, there may be others. Of 570 faces
+#: that maskyolo-n-folders or YuNet see next to the subjects of 3,943 photos, three in four are in
+#: such photos (one photo in eight), or in photos where YuNet's usual pass finds another face.
 _ROOM = 0.4
 
 
 @dataclass(frozen=True)
 class Faces:
-    """The faces of one picture, best score first.
+    """The faces in one image, best score first.
 
     Attributes:
-        boxes: xyxy pixels clipped to the picture, float32 (n, 4).
-        scores: the detector's confidence in 0..1, float32 (n,).
-        origins: the detector that made each box, where several were asked; empty where only one was.
-        agreed: whether another opinion than its finder's sees the face too, bool (n,); None where nobody was asked.
-        landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the picture), left eye, tip of the nose, right and left
-            corner of the mouth; None from detectors that know none. They may lie outside the picture.
-        doubtful: what else was seen but does not count as a face; None from detectors that do not tell.
+        boxes: xyxy pixels clipped to the image, float32 (n, 4).
+        scores: the detector's confidence from 0 to 1, float32 (n,).
+        origins: the detector that made each box, if several were used; else empty.
+        agreed: whether another detector than the box's own sees the face too, bool (n,); None if
+            none was used.
+        landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the image), left eye, tip
+            of the nose, right and left corner of the mouth; None from detectors without them. They
+            may lie outside the image.
+        doubtful: detections that do not count as faces; None from detectors that do not return
+            them.
     """
 
     boxes: Boxes
@@ -57,7 +61,7 @@ class Faces:
         return len(self.boxes)
 
     def __getitem__(self, chosen: npt.NDArray[np.bool_]) -> Faces:
-        """Return the faces at the places where `chosen`, bool (n,), is true, without `doubtful`."""
+        """Return the faces for which `chosen`, bool (n,), is true, without `doubtful`."""
         return Faces(
             self.boxes[chosen],
             self.scores[chosen],
@@ -70,12 +74,22 @@ class Faces:
 
 
 def leaves_room(boxes: Boxes, width: int, height: int, share: float = _ROOM) -> bool:
-    """Tell whether the largest of some faces, xyxy (n, 4), is below this share of the photo's side, so that it may show others."""
+    """Return whether a photo may show more faces than those found.
+
+    Args:
+        boxes: xyxy (n, 4), the faces found.
+        width: of the photo, in pixels.
+        height: of the photo, in pixels.
+        share: the largest face must be below this share of the photo's side.
+    """
     return bool(box_area(boxes).max(initial=0) < share**2 * width * height)
 
 
 def join_faces(first: Faces, second: Faces) -> Faces:
-    """Return the faces of both; `agreed` only if both have it, no `landmarks`, no `doubtful`."""
+    """Return the faces of both.
+
+    `agreed` is kept if both have it; `landmarks` and `doubtful` are dropped.
+    """
     both = (
         None
         if first.agreed is None or second.agreed is None
@@ -90,12 +104,12 @@ def join_faces(first: Faces, second: Faces) -> Faces:
 
 
 class FaceDetector(Protocol):
-    """What a face detector has: a name for the ledger and one method."""
+    """A face detector: a name for the ledger, and one method."""
 
     name: str
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces of a BGR uint8 picture (H, W, 3)."""
+        """Return the faces in a BGR uint8 image (H, W, 3)."""
         ...
 
 

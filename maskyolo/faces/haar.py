@@ -1,4 +1,4 @@
-"""OpenCV's Haar cascade for frontal faces, as the oldest mask projects use it; it comes with OpenCV."""
+"""OpenCV's Haar cascade for frontal faces, which comes with OpenCV; the oldest projects use it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ __all__ = ["Haar"]
 
 
 class Haar:
-    """The cascade `haarcascade_frontalface_default.xml` (Viola and Jones 2001, DOI 10.1109/CVPR.2001.990517).
+    """The cascade `haarcascade_frontalface_default.xml`.
 
-    It knows no confidence: every face has the score 1. Larger faces first.
+    From Viola and Jones 2001, DOI 10.1109/CVPR.2001.990517.
+
+    It has no scores: every face gets the score 1. Larger faces come first.
     """
 
     name = "haar"
@@ -29,7 +31,10 @@ class Haar:
         )
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces of a BGR uint8 picture (H, W, 3), steps of 1.1 in size and five neighbours, as is usual."""
+        """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it.
+
+        Uses the common settings: scale factor 1.1, five neighbors.
+        """
         height, width = image.shape[:2]
         found = np.asarray(
             self._cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)

@@ -1,9 +1,10 @@
-"""OpenCV's SSD face detector (ResNet-10, 300x300): as it is, and made reliable enough to draw labels.
+"""OpenCV's SSD face detector (ResNet-10, 300x300): as it is, and reliable enough to label with.
 
-The SSD fails on tight face crops in two ways. It misses the face; or it answers with a *ghost*, a confident box of the face's
-size pushed down and to the right, often partly outside the picture. Both come from faces that are too large for its anchors, so
-`MultiPassSsd` shows it the picture several times, with borders of different widths, and believes each look only for the sizes
-of face it is good at.
+The SSD fails on tight face crops in two ways. It misses the face, or it returns a *ghost*: a
+confident box of the face's size, shifted down and to the right, often partly outside the image.
+Both come from faces that are too large for its anchors, so `MultiPassSsd` shows it the image
+several times, with borders of different widths, and accepts from each pass only faces of the sizes
+that it detects well.
 """
 
 from __future__ import annotations
@@ -23,25 +24,27 @@ from maskyolo.manifest import find_weights
 
 __all__ = [
     "AGREEING",
-    "LOOKS",
-    "Candidates",
-    "Look",
+    "PASSES",
     "MultiPassSsd",
+    "Pass",
+    "RawDetections",
     "Ssd",
     "cut_window",
-    "merge_candidates",
+    "merge_detections",
 ]
 
 _SIDE = 300
-#: The BGR mean the network was trained with (its prototxt's transform); borders have this colour, so they look like nothing.
+#: The BGR mean that the network subtracts (its prototxt's transform). Borders have this color, so
+#: that they contain nothing to detect.
 _MEAN = (104.0, 177.0, 123.0)
 
-#: float32 (n, 6): xyxy pixels of the picture (not clipped), score, number of the look; once merged, how many looks there were.
-Candidates = npt.NDArray[np.float32]
+#: float32 (n, 6): xyxy in pixels of the image (not clipped), score, number of the pass; in merged
+#: detections, how many passes found the face.
+RawDetections = npt.NDArray[np.float32]
 
 
 class Ssd:
-    """The SSD on the plain picture scaled to 300x300, as the projects of 2020 use it; boxes clipped to the picture."""
+    """One pass of the SSD over the image scaled to 300x300, as the projects of 2020 use it."""
 
     name = "ssd-plain"
 
@@ -51,13 +54,14 @@ class Ssd:
         prototxt = find_weights("ssd-prototxt", beside)
         if not hasattr(cv2.dnn, "readNetFromCaffe"):
             raise WeightsError(
-                f"OpenCV {cv2.__version__} cannot read {model.name}: it has no Caffe importer; pip install 'opencv-python<5'"
+                f"OpenCV {cv2.__version__} cannot read {model.name}: it has no Caffe importer",
+                "run: pip install 'opencv-python<5'",
             )
         self.conf = conf
         self._net = cv2.dnn.readNetFromCaffe(str(prototxt), str(model))
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces of a BGR uint8 picture (H, W, 3) that one pass finds."""
+        """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it."""
         height, width = image.shape[:2]
         (found,) = self.forward([_fit(image)], self.conf)
         boxes = clip_boxes(found[:, :4] * [width, height, width, height], width, height)
@@ -65,21 +69,30 @@ class Ssd:
         return Faces(boxes[seen], found[seen, 4])
 
     def forward(self, canvases: list[ImageArray], conf: float) -> list[npt.NDArray[np.float32]]:
-        """Run the network on BGR uint8 pictures, all of one size; for each return (n, 5): xyxy as shares of its sides, score."""
+        """Run the network on a batch.
+
+        Args:
+            canvases: BGR uint8 images, all of one size.
+            conf: minimum score.
+
+        Returns:
+            For each image float32 (n, 5): xyxy as shares of its sides, score.
+        """
         self._net.setInput(cv2.dnn.blobFromImages(canvases, 1.0, canvases[0].shape[1::-1], _MEAN))
-        found = self._net.forward()[0, 0]  # (n, 7): number of the picture, class, score, xyxy
+        found = self._net.forward()[0, 0]  # (n, 7): number of the image, class, score, xyxy
         found = found[found[:, 2] >= conf]
         return [found[found[:, 0] == number][:, [3, 4, 5, 6, 2]] for number in range(len(canvases))]
 
 
 @dataclass(frozen=True)
-class Look:
-    """One way to show the picture to the SSD.
+class Pass:
+    """One way to show the image to the SSD.
 
     Attributes:
-        border: width of the border on every side, as a share of the picture's longer side.
-        mirrored: left and right swapped.
-        largest: the largest face believed, as a share of the bordered picture's side (roots of areas).
+        border: width of the border on every side, as a share of the image's longer side.
+        mirrored: whether left and right are swapped.
+        largest: the largest face that is accepted, as a share of the bordered image's side (square
+            roots of areas).
     """
 
     border: float
@@ -87,31 +100,34 @@ class Look:
     largest: float = 0.6
 
 
-#: A border of half the side for faces that fill the picture, none for small faces, where ghosts cannot be, and further looks for
-#: pictures in which these find nothing.
-LOOKS = (
-    Look(0.5),
-    Look(0.0, largest=0.3),
-    Look(0.25),
-    Look(0.35),
-    Look(1.0),
-    Look(0.5, mirrored=True),
+#: A border of half the side for faces that fill the image; none for small faces, which have no
+#: ghosts; more passes for images in which these find nothing.
+PASSES = (
+    Pass(0.5),
+    Pass(0.0, largest=0.3),
+    Pass(0.25),
+    Pass(0.35),
+    Pass(1.0),
+    Pass(0.5, mirrored=True),
 )
-#: What the SSD is shown of a place where a face is thought to be: a window of this many times its side, scaled to so many pixels, and the
-#: largest face believed in it, as a share of the window. It takes a third of the time of a look at the picture.
+#: Of a region that may contain a face, the SSD is shown a window this many times its side, scaled
+#: to so many pixels; the largest face that is accepted there, as a share of the window. It takes a
+#: third of the time of a pass over the image.
 _WINDOW, _WINDOW_SIDE, _WINDOW_LARGEST = 2.0, 160, 0.75
-#: How much a face must overlap the place where it is thought to be.
-_PLACE_IOU = 0.35
-#: The least score of a candidate: the best face of a photo is believed from it on when two looks agree on its place.
+#: Minimum overlap (IoU) of a face with the region that may contain it.
+_REGION_IOU = 0.35
+#: Minimum score of a raw detection: the best face of a photo counts from this score if this many
+#: passes agree on its place.
 _WEAK = 0.12
 AGREEING = 2
 
 
 class MultiPassSsd:
-    """The SSD over several looks at a picture, merged into one box a face, ghosts rejected by their geometry.
+    """Several passes of the SSD, merged into one box per face; ghosts are rejected by geometry.
 
-    Two looks first; where they find no face, six. Where these find none either, the best weak one counts (score from 0.12) that
-    two looks agree on. Measured on the 4,094 photos of a usual two-folder data set: docs/labels.md.
+    First two passes; if they find no face, all six. If these find none either, the best weak face
+    counts (score from 0.12) on which two passes agree. docs/labels.md has measurements on the
+    4,094 photos of a usual two-folder data set.
     """
 
     name = "ssd"
@@ -121,63 +137,70 @@ class MultiPassSsd:
         self._ssd = ssd
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces of a BGR uint8 picture (H, W, 3), merged over the looks, boxes clipped to it."""
+        """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it."""
         height, width = image.shape[:2]
-        candidates = self.look(image, LOOKS[:2])
-        faces = merge_candidates(candidates, self.conf)
+        raw = self.detect_raw(image, PASSES[:2])
+        faces = merge_detections(raw, self.conf)
         if not len(faces):
-            merged = merge_candidates(np.concatenate([candidates, self.look(image, LOOKS[2:])]))
-            sure = merged[:, 4] >= self.conf
-            faces = merged[sure] if sure.any() else merged[merged[:, 5] >= AGREEING][:1]
+            merged = merge_detections(np.concatenate([raw, self.detect_raw(image, PASSES[2:])]))
+            confident = merged[:, 4] >= self.conf
+            faces = merged[confident] if confident.any() else merged[merged[:, 5] >= AGREEING][:1]
         return Faces(clip_boxes(faces[:, :4], width, height), faces[:, 4])
 
-    def look(self, image: ImageArray, looks: tuple[Look, ...]) -> Candidates:
-        """Return the believable candidates of a BGR uint8 picture (H, W, 3) in some looks, weak ones too, in no order."""
+    def detect_raw(self, image: ImageArray, passes: tuple[Pass, ...]) -> RawDetections:
+        """Return the plausible detections of some passes, including weak ones, in no order.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+            passes: some of `PASSES`.
+        """
         height, width = image.shape[:2]
-        borders = [round(look.border * max(height, width)) for look in looks]
+        borders = [round(one.border * max(height, width)) for one in passes]
         canvases = [
-            _fit(image, border, look.mirrored) for look, border in zip(looks, borders, strict=True)
+            _fit(image, border, one.mirrored) for one, border in zip(passes, borders, strict=True)
         ]
-        believed = []
-        for look, border, found in zip(
-            looks, borders, self._ssd.forward(canvases, min(_WEAK, self.conf)), strict=True
+        accepted = []
+        for one, border, found in zip(
+            passes, borders, self._ssd.forward(canvases, min(_WEAK, self.conf)), strict=True
         ):
             full_width, full_height = width + 2 * border, height + 2 * border
-            if look.mirrored:
+            if one.mirrored:
                 found[:, [0, 2]] = 1 - found[:, [2, 0]]
             boxes = as_boxes(
                 found[:, :4] * [full_width, full_height, full_width, full_height] - border
             )
-            real = _is_face_shaped(boxes, width, height)
-            real &= np.sqrt(box_area(boxes)) < look.largest * np.sqrt(full_width * full_height)
-            believed.append(
-                np.column_stack([boxes, found[:, 4], np.full(len(found), LOOKS.index(look))])[real]
-            )
-        return np.concatenate(believed).astype(np.float32)
+            plausible = _is_face_shaped(boxes, width, height)
+            plausible &= np.sqrt(box_area(boxes)) < one.largest * np.sqrt(full_width * full_height)
+            numbers = np.full(len(found), PASSES.index(one))
+            accepted.append(np.column_stack([boxes, found[:, 4], numbers])[plausible])
+        return np.concatenate(accepted).astype(np.float32)
 
-    def look_at(self, image: ImageArray, places: Boxes) -> Candidates:
-        """Return the believable candidates at some places, xyxy pixels (m, 4), where faces are thought to be, weak ones too, in no order.
+    def detect_near(self, image: ImageArray, regions: Boxes) -> RawDetections:
+        """Return the plausible detections in close-ups, including weak ones, in no order.
 
-        Each is seen from near; the number of its look is -1.
+        Args:
+            image: BGR uint8 (H, W, 3).
+            regions: xyxy pixels (m, 4) that may contain a face each.
+
+        Returns:
+            Raw detections; the number of their pass is -1.
         """
         height, width = image.shape[:2]
-        believed = [np.zeros((0, 6), dtype=np.float32)]
-        for place in places:
-            centre, side = (
-                (place[:2] + place[2:]) / 2,
-                _WINDOW * float((place[2:] - place[:2]).max()),
-            )
-            left, top = (float(value) - side / 2 for value in centre)
+        accepted = [np.zeros((0, 6), dtype=np.float32)]
+        for region in regions:
+            center = (region[:2] + region[2:]) / 2
+            side = _WINDOW * float((region[2:] - region[:2]).max())
+            left, top = (float(value) - side / 2 for value in center)
             (found,) = self._ssd.forward(
                 [cut_window(image, left, top, side, _WINDOW_SIDE, _MEAN)], min(_WEAK, self.conf)
             )
             boxes = as_boxes(found[:, :4] * side + [left, top, left, top])
-            real = _is_face_shaped(boxes, width, height) & (
-                box_iou(boxes, place)[:, 0] > _PLACE_IOU
-            )
-            real &= np.sqrt(box_area(boxes)) < _WINDOW_LARGEST * side
-            believed.append(np.column_stack([boxes, found[:, 4], np.full(len(found), -1)])[real])
-        return np.concatenate(believed).astype(np.float32)
+            plausible = _is_face_shaped(boxes, width, height)
+            plausible &= box_iou(boxes, region)[:, 0] > _REGION_IOU
+            plausible &= np.sqrt(box_area(boxes)) < _WINDOW_LARGEST * side
+            numbers = np.full(len(found), -1)
+            accepted.append(np.column_stack([boxes, found[:, 4], numbers])[plausible])
+        return np.concatenate(accepted).astype(np.float32)
 
 
 def cut_window(
@@ -186,11 +209,23 @@ def cut_window(
     top: float,
     side: float,
     pixels: int,
-    colour: tuple[float, float, float],
+    color: tuple[float, float, float],
 ) -> ImageArray:
-    """Return a square window of the picture scaled to `pixels` x `pixels`; where it reaches beyond the picture it has the colour, BGR."""
+    """Cut a square window out of an image.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        left: of the window, in pixels; may lie outside the image.
+        top: of the window, likewise.
+        side: of the window, in pixels.
+        pixels: side of the result.
+        color: BGR, for what lies outside the image.
+
+    Returns:
+        BGR uint8 (pixels, pixels, 3).
+    """
     scale = pixels / side
-    if scale < 0.5:  # halved often enough before, so that no pixel is left out
+    if scale < 0.5:  # scaled with INTER_AREA first: warpAffine would skip pixels
         image = np.asarray(
             cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA),
             dtype=np.uint8,
@@ -200,13 +235,16 @@ def cut_window(
         [[scale, 0, scale * (0.5 - left) - 0.5], [0, scale, scale * (0.5 - top) - 0.5]]
     )
     window = cv2.warpAffine(
-        image, moved, (pixels, pixels), borderMode=cv2.BORDER_CONSTANT, borderValue=colour
+        image, moved, (pixels, pixels), borderMode=cv2.BORDER_CONSTANT, borderValue=color
     )
     return np.asarray(window, dtype=np.uint8)
 
 
 def _fit(image: ImageArray, border: int = 0, mirrored: bool = False) -> ImageArray:
-    """Put a border of the mean colour around the picture and scale it to 300x300; scaled first, so that huge pictures stay cheap."""
+    """Put a border of the mean color around the image and scale it to 300x300.
+
+    It is scaled first, so that large images stay cheap.
+    """
     height, width = image.shape[:2]
     inner_width = max(1, round(_SIDE * width / (width + 2 * border)))
     inner_height = max(1, round(_SIDE * height / (height + 2 * border)))
@@ -220,7 +258,10 @@ def _fit(image: ImageArray, border: int = 0, mirrored: bool = False) -> ImageArr
 def _is_face_shaped(
     boxes: npt.NDArray[np.float32], width: int, height: int
 ) -> npt.NDArray[np.bool_]:
-    """Tell which boxes (n, 4) lie at least 70 % inside the picture and are neither flat nor thin; a ghost is mostly outside."""
+    """Return which boxes (n, 4) lie at least 70 % inside the image and are neither flat nor thin.
+
+    Ghosts are mostly outside.
+    """
     sides = boxes[:, 2:] - boxes[:, :2]
     area = box_area(boxes)
     inside = box_area(clip_boxes(boxes, width, height))
@@ -233,14 +274,20 @@ def _is_face_shaped(
     return shaped
 
 
-def merge_candidates(candidates: Candidates, conf: float = 0.0) -> Candidates:
-    """Merge candidates of one face: score-weighted mean of the boxes that overlap the best one, its score, the number of looks.
+def merge_detections(raw: RawDetections, conf: float = 0.0) -> RawDetections:
+    """Merge the detections of each face into one.
 
-    Candidates below `conf` are left out; what is left comes back best first.
+    Its box is the score-weighted mean of the boxes that overlap the best one, as in weighted boxes
+    fusion (Solovyev et al. 2021, arXiv:1910.13302); its score is that of the best one.
 
-    The mean of overlapping boxes is that of weighted boxes fusion (Solovyev et al. 2021, arXiv:1910.13302).
+    Args:
+        raw: detections of any number of passes.
+        conf: detections below this score are left out.
+
+    Returns:
+        One row per face, best first; its last column is the number of passes that found it.
     """
-    rest = candidates[candidates[:, 4] >= conf]
+    rest = raw[raw[:, 4] >= conf]
     rest = rest[np.argsort(-rest[:, 4], kind="stable")]
     merged = []
     while len(rest):
@@ -251,7 +298,6 @@ def merge_candidates(candidates: Candidates, conf: float = 0.0) -> Candidates:
         same[0] = True
         box = np.average(rest[same, :4], axis=0, weights=rest[same, 4])
         merged.append([*box, rest[0, 4], len(set(rest[same, 5]))])
-        rest = rest[
-            ~(same | (shared > 0.75 * np.minimum(areas, areas[0])))
-        ]  # a part of that face, or a frame around it, goes too
+        # a part of that face, or a frame around it, is dropped as well
+        rest = rest[~(same | (shared > 0.75 * np.minimum(areas, areas[0])))]
     return np.asarray(merged, dtype=np.float32).reshape(-1, 6)

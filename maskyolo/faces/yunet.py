@@ -1,4 +1,7 @@
-"""YuNet (Wu, Peng and Yu 2023, DOI 10.1007/s11633-023-1423-y), OpenCV Zoo's small face detector with five landmarks."""
+"""YuNet, OpenCV Zoo's small face detector with five landmarks.
+
+Wu, Peng and Yu 2023, DOI 10.1007/s11633-023-1423-y.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +19,40 @@ from maskyolo.manifest import find_weights
 
 __all__ = ["YuNet", "YuNetPass"]
 
-#: Overlap from which the weaker of two boxes is dropped, and the number of candidates for that; as in OpenCV Zoo's demo.
+#: Overlap (IoU) above which the weaker of two boxes is dropped, and the maximum number of boxes
+#: before that; as in OpenCV Zoo's demo.
 _NMS_IOU, _TOP = 0.3, 5000
-_BORDER_COLOUR = (104.0, 177.0, 123.0)
+_BORDER_COLOR = (104.0, 177.0, 123.0)
 
 
 @dataclass(frozen=True)
 class YuNetPass:
-    """One way to show the picture to YuNet: its longer side scaled to `side` pixels, and a border of this share of it."""
+    """One way to show the image to YuNet.
+
+    Attributes:
+        side: pixels that the image's longer side is scaled to.
+        border: width of the border on every side, as a share of `side`.
+    """
 
     side: int
     border: float = 0.0
 
 
-#: Faces that fill the picture are missed without a border.
+#: Without a border, faces that fill the image are missed.
 WHOLE = YuNetPass(320, border=0.25)
 _SMALL_FACES = YuNetPass(640)
-#: The least width and height of what it is shown, with the border: a picture may be a pixel high.
-_LEAST_SIDE = 64
-#: The network's three outputs each have a place for a face every so many pixels; its input's sides are multiples of the last.
+#: Minimum width and height of the input with its border: an image may be one pixel high.
+_MIN_SIDE = 64
+#: Pixels between the places for a face in each of the network's three outputs. The input's sides
+#: are multiples of the last one.
 _STRIDES = (8, 16, 32)
 
 
 class YuNet:
-    """YuNet on the picture with a border around it, and on large ones once more for small faces; with landmarks.
+    """YuNet on the image with a border, and a second pass over large images for small faces.
 
-    OpenVINO computes it on one core, in two thirds of the time of OpenCV's FaceDetectorYN, whose answers these are. Not safe to share
-    between threads.
+    OpenVINO computes it on one core, with the same results as OpenCV's FaceDetectorYN in two thirds
+    of its time. Threads must not share an instance.
     """
 
     name = "yunet"
@@ -56,11 +66,11 @@ class YuNet:
         self._request = network.compile(threads=1).create_infer_request()
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces of a BGR uint8 picture (H, W, 3) with their `landmarks`, boxes clipped to the picture."""
-        faces = self.look(image, WHOLE)
+        """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it, and `landmarks`."""
+        faces = self.detect_pass(image, WHOLE)
         if max(image.shape[:2]) < 1.5 * WHOLE.side:
             return faces
-        more = self.look(image, _SMALL_FACES)
+        more = self.detect_pass(image, _SMALL_FACES)
         boxes = np.concatenate([faces.boxes, more.boxes])
         scores = np.concatenate([faces.scores, more.scores])
         landmarks = np.concatenate([np.asarray(faces.landmarks), np.asarray(more.landmarks)])
@@ -70,30 +80,41 @@ class YuNet:
         ).reshape(-1)
         return Faces(boxes[kept], scores[kept], landmarks=landmarks[kept])
 
-    def look(self, image: ImageArray, look: YuNetPass, conf: float | None = None) -> Faces:
-        """Return the faces of one look, from the score `conf` on (default: the detector's), best first."""
+    def detect_pass(self, image: ImageArray, one: YuNetPass, conf: float | None = None) -> Faces:
+        """Return the faces that one pass finds, best first.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+            one: how the image is shown.
+            conf: minimum score. Default: the detector's.
+        """
         height, width = image.shape[:2]
-        rows = self._forward(image, look, self.conf if conf is None else conf)
+        rows = self._forward(image, one, self.conf if conf is None else conf)
         boxes = clip_boxes(
             np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1), width, height
         )
-        seen = box_area(boxes) > 0
-        return Faces(boxes[seen], rows[seen, 14], landmarks=rows[seen, 4:14].reshape(-1, 5, 2))
+        inside = box_area(boxes) > 0
+        landmarks = rows[inside, 4:14].reshape(-1, 5, 2)
+        return Faces(boxes[inside], rows[inside, 14], landmarks=landmarks)
 
-    def _forward(self, image: ImageArray, look: YuNetPass, conf: float) -> npt.NDArray[np.float32]:
-        """Return OpenCV's rows (n, 15), best first: xywh, five xy landmarks, score; in pixels of the picture."""
+    def _forward(self, image: ImageArray, one: YuNetPass, conf: float) -> npt.NDArray[np.float32]:
+        """Return rows as OpenCV does, in pixels of the image, best first.
+
+        Returns:
+            float32 (n, 15): xywh, five xy landmarks, score.
+        """
         height, width = image.shape[:2]
-        scale = look.side / max(height, width)
+        scale = one.side / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         scaled = cv2.resize(
             image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
         border_x, border_y = (
-            max(round(look.border * look.side), (_LEAST_SIDE - side + 1) // 2) for side in size
+            max(round(one.border * one.side), (_MIN_SIDE - side + 1) // 2) for side in size
         )
         borders = border_y, border_y, border_x, border_x
         canvas = np.asarray(
-            cv2.copyMakeBorder(scaled, *borders, cv2.BORDER_CONSTANT, value=_BORDER_COLOUR),
+            cv2.copyMakeBorder(scaled, *borders, cv2.BORDER_CONSTANT, value=_BORDER_COLOR),
             dtype=np.uint8,
         )
         rows = _decode(self._infer(canvas), canvas.shape[1], conf)
@@ -104,7 +125,10 @@ class YuNet:
         return rows[np.argsort(-rows[:, 14], kind="stable")]
 
     def _infer(self, canvas: ImageArray) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the network's outputs by name, each float32 (places, values); the picture is filled up with black to whole strides."""
+        """Return the network's outputs by name, each float32 (places, values).
+
+        The image is padded with black to whole strides.
+        """
         bottom, right = (-side % _STRIDES[-1] for side in canvas.shape[:2])
         batch = cv2.copyMakeBorder(canvas, 0, bottom, 0, right, cv2.BORDER_CONSTANT)[None]
         return {
@@ -117,7 +141,16 @@ class YuNet:
 def _decode(
     outputs: dict[str, npt.NDArray[np.float32]], width: int, conf: float
 ) -> npt.NDArray[np.float32]:
-    """Return the faces (n, 15), best first: xywh, five xy landmarks, score; in pixels of the input, as OpenCV's face_detect.cpp does."""
+    """Decode the network's outputs as OpenCV's face_detect.cpp does.
+
+    Args:
+        outputs: by name.
+        width: of the input before padding, in pixels.
+        conf: minimum score.
+
+    Returns:
+        float32 (n, 15) in pixels of the input, best first: xywh, five xy landmarks, score.
+    """
     found = []
     for stride in _STRIDES:
         columns = -(-width // _STRIDES[-1]) * _STRIDES[-1] // stride

@@ -10,6 +10,7 @@ from maskyolo.boxes import (
     box_area,
     box_coverage,
     box_iou,
+    box_iou_double,
     clip_boxes,
     from_normalized,
     to_normalized,
@@ -48,7 +49,7 @@ def test_an_inverted_box_has_no_area() -> None:
     st.integers(1, 5000),
     st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), max_size=5),
 )
-def test_normalising_and_back_is_exact_to_a_hundredth_of_a_pixel(
+def test_normalizing_and_back_is_exact_to_a_hundredth_of_a_pixel(
     width: int, height: int, shares: list[tuple[float, ...]]
 ) -> None:
     corners = as_boxes(shares) * np.float32([width, height, width, height])
@@ -66,3 +67,12 @@ def test_coverage_is_of_the_smaller_box() -> None:
         [[0, 0, 10, 10]], [[2, 2, 4, 4], [5, 0, 15, 10], [3, 3, 3, 9], [20, 20, 30, 30]]
     ).tolist() == [[1, 0.5, 0, 0]]
     assert box_coverage([], [[0, 0, 1, 1]]).shape == (0, 1)
+
+
+def test_double_precision_keeps_digits_that_single_precision_loses() -> None:
+    a, b = [[0, 0, 100000.01, 1]], [[0, 0, 100000.02, 1], [5, 5, 5, 5]]
+    assert box_iou_double(a, b)[0, 0] == pytest.approx(100000.01 / 100000.02, abs=1e-15)
+    assert box_iou_double(a, b)[0, 0] != float(box_iou(a, b)[0, 0])
+    assert box_iou_double(a, b)[0, 1] == 0
+    assert box_iou_double([[1, 1, 1, 1]], [[1, 1, 1, 1]]).tolist() == [[0.0]]
+    assert box_iou_double([], b).shape == (0, 2)

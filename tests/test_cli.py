@@ -1,4 +1,4 @@
-"""However a command ends, it ends with its exit code and at most one line on stderr."""
+"""Every command ends with its exit code and at most one line on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOW_END = f"import sys; sys.modules['fiftyone'] = None; {QUICK_END}"
 @pytest.mark.parametrize("flags", [[], ["-u"]])
 @pytest.mark.parametrize("code", [QUICK_END, SLOW_END])
 @pytest.mark.parametrize("arguments", [["--version"], ["models"]])
-def test_a_full_disk_behind_stdout_is_told_in_a_line(
+def test_a_full_disk_behind_stdout_is_reported_in_one_line(
     arguments: list[str], code: str, flags: list[str]
 ) -> None:
     with Path("/dev/full").open("w") as full:
@@ -30,14 +30,14 @@ def test_a_full_disk_behind_stdout_is_told_in_a_line(
             check=False,
         )
     assert (
-        done.stderr
-        == "maskyolo: cannot write the output: no space left on device; free some space or redirect it\n"
+        done.stderr == "maskyolo: cannot write the output: no space left on device; "
+        "free some space or redirect it\n"
     )
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize("code", [QUICK_END, SLOW_END])
-def test_a_reader_that_has_had_enough_and_a_closed_stdout_are_no_news(code: str) -> None:
+def test_a_reader_that_stops_and_a_closed_stdout_are_not_errors(code: str) -> None:
     script = '"$0" -c "$1" models | head -n 1 >/dev/null; "$0" -c "$1" --version >&-'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=False

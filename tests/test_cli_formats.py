@@ -71,8 +71,8 @@ def test_a_photo_without_annotation_is_not_one_without_faces(
     street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (2, 60, 80, 3), np.uint8)
-    for name, picture in zip(("wall.png", "unknown.png"), noise, strict=True):
-        write_image(street / name, picture)
+    for name, image in zip(("wall.png", "unknown.png"), noise, strict=True):
+        write_image(street / name, image)
     (street / "wall.xml").write_text("<annotation></annotation>")
     assert command("convert", street, "--splits", "0.5,0.5,0", "--out", tmp_path / "set") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_set_is_found_by_file_or_folder_with_sorted_pictures(folder: Path) -> None:
+def test_a_set_is_found_by_file_or_folder_with_sorted_images(folder: Path) -> None:
     for way in (folder, folder / "data.yaml"):
         found = load_dataset(way)
         assert found.names == ("with_mask", "without_mask")
@@ -33,7 +33,7 @@ def test_a_moved_set_is_still_found(folder: Path, tmp_path: Path) -> None:
     assert load_dataset(moved).splits["train"] == moved / "images" / "train"
 
 
-def test_the_label_of_a_picture_lies_in_the_twin_folder() -> None:
+def test_the_label_of_a_image_lies_in_the_twin_folder() -> None:
     assert Dataset.label_of(Path("images/x/images/train/a.b.jpg")) == Path(
         "images/x/labels/train/a.b.txt"
     )
@@ -93,7 +93,7 @@ def test_a_split_beside_the_folder_lies_outside_of_it(folder: Path) -> None:
     ]
 
 
-def test_a_list_of_pictures_is_read_by_its_lines_or_its_fault_is_said(folder: Path) -> None:
+def test_a_list_of_images_is_read_by_its_lines_or_its_fault_is_said(folder: Path) -> None:
     (folder / "data.yaml").write_text("train: train.txt\nnames: [with_mask, without_mask]")
     (folder / "train.txt").write_text(f"./images/train/a.png\n\n{folder}/images/train/b.JPG\n")
     assert load_dataset(folder).images("train") == [

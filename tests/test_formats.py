@@ -1,4 +1,4 @@
-"""Sets with boxes: what each format's reader makes of real and of odd files, and that writing and reading move no box."""
+"""Annotated sets: how real and odd files are read; writing and reading move no box."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from maskyolo.formats.voc import format_voc, parse_voc
 from maskyolo.formats.yolo import parse_shares
 
 
-def picture(path: Path, size: tuple[int, int] = (100, 80), seed: int = 0) -> Path:
+def make_image(path: Path, size: tuple[int, int] = (100, 80), seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize(size).save(path)
@@ -43,7 +43,7 @@ def by_source(photos: list[AnnotatedPhoto]) -> dict[str, AnnotatedPhoto]:
 
 
 def boxes_of(folder: Path) -> dict[str, list[tuple[str, list[float]]]]:
-    """Return class and box as the XML files have them, by picture."""
+    """Return class and box as the XML files have them, by image."""
     found = {}
     for path in folder.rglob("*.xml"):
         read = parse_voc(path.read_bytes())
@@ -53,9 +53,9 @@ def boxes_of(folder: Path) -> dict[str, list[tuple[str, list[float]]]]:
 
 @pytest.fixture
 def third(samples: Path, tmp_path: Path) -> Path:
-    """The sample pictures as a VOC set, one of whose boxes is of a third class and one sticks out by a pixel."""
+    """The sample images as a VOC set; a box has a third class, and one sticks out by a pixel."""
     for path in samples.glob("*.jpg"):
-        shutil.copy(path, picture(tmp_path / "source" / "images" / path.name))
+        shutil.copy(path, make_image(tmp_path / "source" / "images" / path.name))
         text = (samples / "annotations" / f"{path.stem}.xml").read_text()
         if path.stem == "street":
             text = text.replace("without_mask", "mask_weared_incorrect", 1).replace(
@@ -94,7 +94,7 @@ def test_no_box_moves_and_no_class_changes_from_voc_through_the_others_to_voc(
     assert made.boxes["mask_weared_incorrect"] == 1
 
 
-def test_a_picture_that_is_cut_short_is_not_copied(third: Path, tmp_path: Path) -> None:
+def test_a_image_that_is_cut_short_is_not_copied(third: Path, tmp_path: Path) -> None:
     whole = (third / "images" / "street.jpg").read_bytes()
     write(third / "images" / "street.jpg", whole[: len(whole) // 2])
     made = export_dataset(third, tmp_path / "set", to="coco")
@@ -157,9 +157,9 @@ def test_supervision_reads_what_was_written(third: Path, tmp_path: Path) -> None
             )
 
 
-def test_two_pictures_of_one_name_get_two_names(tmp_path: Path) -> None:
+def test_two_images_of_one_name_get_two_names(tmp_path: Path) -> None:
     for number, folder in enumerate(("train", "val")):
-        picture(tmp_path / "set" / "images" / folder / "1.jpg", seed=number)
+        make_image(tmp_path / "set" / "images" / folder / "1.jpg", seed=number)
         write(tmp_path / "set" / "labels" / folder / "1.txt", f"{number} 0.5 0.5 0.2 0.2\n")
     write(
         tmp_path / "set" / "data.yaml",
@@ -178,7 +178,7 @@ def test_two_pictures_of_one_name_get_two_names(tmp_path: Path) -> None:
     )
 
 
-def test_a_turned_picture_is_written_upright_with_its_boxes(tmp_path: Path) -> None:
+def test_a_turned_image_is_written_upright_with_its_boxes(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     (tmp_path / "set").mkdir()
@@ -232,7 +232,8 @@ def test_only_what_an_export_left_is_removed_from_the_working_folder(
     write(part / "notes.txt", "mine")
     with pytest.raises(
         OutputError,
-        match=r"notes\.txt in it is not from an interrupted convert --to; move it away or choose another --out",
+        match=r"notes\.txt in it is not from an interrupted convert --to; "
+        "move it away or choose another --out",
     ):
         export_dataset(third, tmp_path / "set")
     assert [path.name for path in part.iterdir()] == ["notes.txt"]
@@ -247,7 +248,7 @@ def test_only_what_an_export_left_is_removed_from_the_working_folder(
 # --- which format
 
 
-def test_each_format_is_recognised(third: Path, samples: Path, tmp_path: Path) -> None:
+def test_each_format_is_recognized(third: Path, samples: Path, tmp_path: Path) -> None:
     assert find_format(third) == "voc"
     assert find_format(samples) == "voc"
     assert find_format(samples / "folders") == "folders"
@@ -263,7 +264,10 @@ def test_each_format_is_recognised(third: Path, samples: Path, tmp_path: Path) -
 
 # --- Pascal VOC
 
-OBJECT = "<object><name>{name}</name><bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"
+OBJECT = (
+    "<object><name>{name}</name><bndbox><xmin>{0}</xmin><ymin>{1}</ymin>"
+    "<xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"
+)
 
 
 def voc(
@@ -335,7 +339,7 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
         "cut-off",
         "xmp",
     ):
-        picture(tmp_path / "images" / f"{name}.jpg")
+        make_image(tmp_path / "images" / f"{name}.jpg")
     notes = tmp_path / "annotations"
     write(notes / "own.xml", voc((10, 10, 20, 20), filename="empty.jpg"))
     write(notes / "0001.xml", voc((10, 10, 20, 20), filename="folder\\renamed-later.JPG"))
@@ -372,8 +376,8 @@ def test_odd_voc_files_each_have_their_reason(tmp_path: Path) -> None:
     assert "gone.jpg is missing" in photos["annotations/gone.xml"].reason
 
 
-def test_a_second_annotation_of_a_picture_does_not_replace_the_first(tmp_path: Path) -> None:
-    picture(tmp_path / "a.jpg")
+def test_a_second_annotation_of_a_image_does_not_replace_the_first(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg")
     write(tmp_path / "a.xml", voc((1, 1, 9, 9)))
     write(tmp_path / "b.xml", voc((2, 2, 9, 9), filename="a.jpg"))
     photos = by_source(read_annotations(tmp_path))
@@ -399,8 +403,8 @@ def coco(tmp_path: Path, **parts: list[object]) -> Path:
 
 
 def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.jpg")
-    picture(tmp_path / "images" / "b.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "b.jpg")
     path = coco(
         tmp_path,
         images=[{"id": 7, "file_name": "C:\\old\\a.jpg"}, {"id": "x", "file_name": "gone.jpg"}],
@@ -436,8 +440,8 @@ def test_coco_in_other_encodings(tmp_path: Path, encoding: str) -> None:
     assert find_format(tmp_path) == "coco"
 
 
-def test_a_picture_in_two_coco_files_has_the_boxes_of_both_once(tmp_path: Path) -> None:
-    picture(tmp_path / "a.jpg")
+def test_a_image_in_two_coco_files_has_the_boxes_of_both_once(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg")
     coco(tmp_path)
     other = [
         {"image_id": 7, "category_id": 40, "bbox": [10, 20, 30, 40.5]},
@@ -456,7 +460,7 @@ def test_a_picture_in_two_coco_files_has_the_boxes_of_both_once(tmp_path: Path) 
 def test_a_coco_file_that_is_none_is_one_line(
     tmp_path: Path, parts: dict[str, list[object]]
 ) -> None:
-    picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     with pytest.raises(DatasetError, match="is not a COCO file") as caught:
         read_annotations(coco(tmp_path, **parts))
     assert "\n" not in str(caught.value)
@@ -504,15 +508,21 @@ def test_lines_that_are_no_labels(line: str) -> None:
     "yaml",
     [
         "path: .\ntrain: train/images\nval: valid/images\nnames: [bare, with_mask]",
-        "path: /home/somebody/set\ntrain: train/images\nval: /home/somebody/set/valid/images\nnames: {0: bare, 1: with_mask}",
+        (
+            "path: /home/somebody/set\ntrain: train/images\nval: /home/somebody/set/valid/images\n"
+            "names: {0: bare, 1: with_mask}"
+        ),
         "train: ../train/images\nval: ../valid/images\nnames: {1: with_mask, 0: bare}\nnc: 2",
         "train: [train/images]\nvalid: lists/val.txt\nnames:\n- bare\n- with_mask",
-        "path: C:\\somebody\\set\ntrain: C:\\somebody\\set\\train\\images\nval: valid/images\nnames: [bare, with_mask]",
+        (
+            "path: C:\\somebody\\set\ntrain: C:\\somebody\\set\\train\\images\nval: valid/images\n"
+            "names: [bare, with_mask]"
+        ),
     ],
 )
 def test_data_yaml_of_other_makers(tmp_path: Path, yaml: str) -> None:
     for split in ("train", "valid"):
-        picture(tmp_path / split / "images" / "a.jpg")
+        make_image(tmp_path / split / "images" / "a.jpg")
         write(tmp_path / split / "labels" / "a.txt", "1 0.5 0.5 0.2 0.2\n")
     write(tmp_path / "lists" / "val.txt", "./valid/images/a.jpg\n./valid/images/gone.jpg\n")
     write(tmp_path / "data.yaml", yaml)
@@ -528,7 +538,7 @@ def test_data_yaml_of_other_makers(tmp_path: Path, yaml: str) -> None:
 
 def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
     for name in ("none", "empty", "bad", "unknown", "latin", "link", "folder"):
-        picture(tmp_path / "images" / f"{name}.jpg")
+        make_image(tmp_path / "images" / f"{name}.jpg")
     write(tmp_path / "labels" / "empty.txt", "\n")
     write(tmp_path / "labels" / "bad.txt", "0 0.5\n")
     write(tmp_path / "labels" / "unknown.txt", "5 0.5 0.5 0.2 0.2\n")
@@ -611,8 +621,8 @@ def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> 
     assert found.boxes.tolist() == [[10, 20, 30, 40], [0, 0, 50, 50], [90, 70, 100, 80]]
     assert found.index.tolist() == [0, 1, 5]
     assert (
-        found.reason
-        == "1 box with swapped corners reordered; 1 box clipped to the image; 3 boxes removed: no area in the image"
+        found.reason == "1 box with swapped corners reordered; 1 box clipped to the image; "
+        "3 boxes removed: no area in the image"
     )
     assert check_boxes(photo([90, 70, 101, 80]), 100, 80, overhang=1).boxes.tolist() == [
         [90, 70, 101, 80]
@@ -635,14 +645,14 @@ def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> 
         ((300, 80), [[10, 20, 30, 40]], "", "annotated with the wrong size 300 x 80"),
     ],
 )
-def test_sizes_that_the_picture_does_not_have(
+def test_sizes_that_the_image_does_not_have(
     size: tuple[int, int] | None, boxes: list[list[float]], status: str, reason: str
 ) -> None:
     found = check_boxes(photo([10, 20, 30, 40], size=size), 100, 80)
     assert (found.boxes.tolist(), found.status, found.reason) == (boxes, status, reason)
 
 
-def test_a_turned_picture_that_is_almost_square_is_not_taken_for_a_scaled_one() -> None:
+def test_a_turned_image_that_is_almost_square_is_not_taken_for_a_scaled_one() -> None:
     assert check_boxes(photo([10, 20, 30, 40], size=(1000, 1004)), 1004, 1000).status == "ambiguous"
     assert (
         check_boxes(photo([10, 20, 30, 40], size=(1000, 1000)), 500, 500).reason
@@ -679,7 +689,8 @@ def test_what_classes_become(found: list[str], said: dict[str, str], targets: li
 def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
     with pytest.raises(
         DatasetError,
-        match=r"'odd one' in set.* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); .*--map \"odd one\"=CLASS",
+        match=r"'odd one' in set.* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); "
+        r".*--map \"odd one\"=CLASS",
     ):
         map_classes({"odd one": 3, "Mask": 2}, {}, "set")
     with pytest.raises(DatasetError, match="'face' in set"):
@@ -691,9 +702,9 @@ def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
 # --- finding things
 
 
-def test_of_pictures_of_one_name_the_nearest_is_meant(tmp_path: Path) -> None:
+def test_of_images_of_one_name_the_nearest_is_meant(tmp_path: Path) -> None:
     files = [
-        picture(tmp_path / folder / "1.jpg")
+        make_image(tmp_path / folder / "1.jpg")
         for folder in ("images/train", "images/val", "more/b", "more/a")
     ]
     index = ImageIndex(tmp_path, files)
@@ -729,14 +740,14 @@ def test_splits_in_paths() -> None:
     ]
 
 
-def test_the_size_of_what_is_no_picture(tmp_path: Path) -> None:
+def test_the_size_of_what_is_no_image(tmp_path: Path) -> None:
     assert image_size(write(tmp_path / "a.jpg", "no")) is None
     assert image_size(tmp_path / "gone.jpg") is None
 
 
 def test_labels_beside_a_link_belong_to_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        picture(tmp_path / "store" / f"{name}.jpg")
+        make_image(tmp_path / "store" / f"{name}.jpg")
         write(tmp_path / "set" / "labels" / "train" / f"{name}.txt", "0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "set" / "images").mkdir()
     (tmp_path / "set" / "images" / "train").symlink_to(tmp_path / "store")
@@ -762,7 +773,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         )
     image = {"id": 0, "file_name": "a.jpg", "width": float("inf"), "height": 9}
     write(tmp_path / "a.json", json.dumps({"images": [image], "annotations": [], "categories": []}))
-    picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     with pytest.raises(DatasetError, match="is not a COCO file"):
         read_annotations(tmp_path / "a.json")
 

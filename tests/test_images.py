@@ -50,7 +50,7 @@ def test_alpha_is_laid_over_white(colors: ImageArray) -> None:
     assert np.array_equal(decoded[:, 20:], colors[:, 20:])
 
 
-def test_palette_with_a_transparent_colour_is_laid_over_white() -> None:
+def test_palette_with_a_transparent_color_is_laid_over_white() -> None:
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((0, 0), 0)
@@ -59,10 +59,10 @@ def test_palette_with_a_transparent_colour_is_laid_over_white() -> None:
     assert decoded[1, 1].tolist() == [255, 0, 0]
 
 
-def test_grey_becomes_three_equal_channels() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    decoded = decode_image(encoded(Image.fromarray(grey), "PNG"))
-    assert all(np.array_equal(decoded[:, :, channel], grey) for channel in range(3))
+def test_gray_becomes_three_equal_channels() -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    decoded = decode_image(encoded(Image.fromarray(gray), "PNG"))
+    assert all(np.array_equal(decoded[:, :, channel], gray) for channel in range(3))
 
 
 def test_16_bit_is_scaled_not_clipped() -> None:
@@ -71,7 +71,7 @@ def test_16_bit_is_scaled_not_clipped() -> None:
     assert np.array_equal(decoded[:, :, 0], np.arange(256).reshape(16, 16))
 
 
-def test_cmyk_jpeg_has_its_colours() -> None:
+def test_cmyk_jpeg_has_its_colors() -> None:
     red = Image.new("RGB", (16, 16), (200, 30, 40)).convert("CMYK")
     decoded = decode_image(encoded(red, "JPEG", quality=95))
     assert np.abs(decoded.reshape(-1, 3).mean(0) - [40, 30, 200]).max() < 12
@@ -91,11 +91,11 @@ def test_one_pixel() -> None:
     ("data", "found"),
     [
         (b"", "empty"),
-        (b"not a picture at all", "not an image"),
+        (b"not a image at all", "not an image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "x.png"),
     ],
 )
-def test_what_is_no_picture_is_one_line(data: bytes, found: str) -> None:
+def test_what_is_no_image_is_one_line(data: bytes, found: str) -> None:
     with pytest.raises(ImageError, match=found) as caught:
         decode_image(data, "x.png")
     assert "x.png" in str(caught.value)
@@ -103,7 +103,7 @@ def test_what_is_no_picture_is_one_line(data: bytes, found: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_truncated_file_is_an_error_not_half_a_picture(kind: str) -> None:
+def test_a_truncated_file_is_an_error_not_half_a_image(kind: str) -> None:
     noise = Image.fromarray(
         np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     )

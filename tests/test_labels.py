@@ -9,7 +9,7 @@ from maskyolo.errors import DatasetError
 from maskyolo.labels import Labels, format_yolo, parse_yolo, read_yolo
 
 
-def test_labels_are_written_normalised_and_clipped_and_read_back() -> None:
+def test_labels_are_written_normalized_and_clipped_and_read_back() -> None:
     labels = Labels(np.float32([[10, 20, 50, 60], [-10, 0, 40, 30]]), np.array([1, 0]))
     text = format_yolo(labels, 100, 200)
     assert text == "1 0.300000 0.200000 0.400000 0.200000\n0 0.200000 0.075000 0.400000 0.150000\n"

@@ -18,7 +18,8 @@ assert not [name for name in sys.modules if name.startswith("scipy")], "not ligh
 annotator, frame = sv.TraceAnnotator(smooth=True), np.zeros((200, 200, 3), np.uint8)
 for step in range(12):
     box = np.array([[10 + 5 * step, 10 + 3 * step, 40 + 5 * step, 40 + 3 * step]], np.float32)
-    annotator.annotate(frame, sv.Detections(xyxy=box, class_id=np.array([0]), tracker_id=np.array([1])))
+    found = sv.Detections(xyxy=box, class_id=np.array([0]), tracker_id=np.array([1]))
+    annotator.annotate(frame, found)
 import scipy.interpolate
 assert "splev" in vars(scipy.interpolate)
 print(frame.any())

@@ -10,11 +10,30 @@ from maskyolo.ledger import LedgerRow, read_ledger, size_class, write_ledger
 
 def test_rows_survive_the_file_with_commas_quotes_and_newlines_in_names(tmp_path: Path) -> None:
     rows = [
-        LedgerRow('with_mask/a, "b"\nж.jpg', "with_mask", "kept", "2 faces", "images/train/a.jpg", "train", 40, 30, "ab", "0f", 3, "ssd",
-                  ((1.5, 2.0, 3.0, 4.25), (0.0, 0.0, 1.0, 1.0)), (0.9, 0.5), ("with_mask", "ignore"), ("ssd", "yunet"),
-                  ("folder", "nobody"), (True, False), "small", "ff"),
+        LedgerRow(
+            source='with_mask/a, "b"\nж.jpg',
+            class_name="with_mask",
+            status="kept",
+            reason="2 faces",
+            image="images/train/a.jpg",
+            split="train",
+            width=40,
+            height=30,
+            sha256="ab",
+            phash="0f",
+            group=3,
+            detector="ssd",
+            boxes=((1.5, 2.0, 3.0, 4.25), (0.0, 0.0, 1.0, 1.0)),
+            scores=(0.9, 0.5),
+            classes=("with_mask", "ignore"),
+            origins=("ssd", "yunet"),
+            deciders=("folder", "nobody"),
+            agreed=(True, False),
+            size="small",
+            phash_mirrored="ff",
+        ),
         LedgerRow("without_mask/x.jpg", "without_mask", "unreadable", "the file is empty"),
-    ]  # fmt: skip
+    ]
     write_ledger(tmp_path / "ledger.csv", rows)
     assert read_ledger(tmp_path / "ledger.csv") == rows
     assert (
@@ -45,10 +64,26 @@ def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
 
 
 ROW = LedgerRow(
-    "a.jpg", "with_mask", "kept", "", "images/val/a.jpg", "val", 640, 480, "ab", "0f", 3, "ssd",
-    ((10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 220.0, 30.0)), (0.9, 0.6), ("with_mask", "without_mask"), ("ssd", "yunet"),
-    ("folder", "maskyolo-n-folders"), (True, False), "large", "1f",
-)  # fmt: skip
+    source="a.jpg",
+    class_name="with_mask",
+    status="kept",
+    image="images/val/a.jpg",
+    split="val",
+    width=640,
+    height=480,
+    sha256="ab",
+    phash="0f",
+    group=3,
+    detector="ssd",
+    boxes=((10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 220.0, 30.0)),
+    scores=(0.9, 0.6),
+    classes=("with_mask", "without_mask"),
+    origins=("ssd", "yunet"),
+    deciders=("folder", "maskyolo-n-folders"),
+    agreed=(True, False),
+    size="large",
+    phash_mirrored="1f",
+)
 
 
 def test_a_correction_says_what_a_person_changed_and_keeps_what_they_did_not() -> None:
@@ -77,7 +112,7 @@ def test_a_correction_says_what_a_person_changed_and_keeps_what_they_did_not() -
     assert (bare.boxes, bare.classes, bare.size, bare.in_set) == ((), (), "", True)
 
 
-def test_a_photo_taken_out_by_hand_has_no_picture() -> None:
+def test_a_photo_taken_out_by_hand_has_no_image() -> None:
     row = ROW.removed()
     assert (row.status, row.image, row.split, row.in_set) == ("corrected", "", "", False)
     assert row.boxes == ROW.boxes

@@ -49,7 +49,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 @pytest.fixture(autouse=True)
 def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No weights from the machine that the tests run on: empty working folder, empty cache, nothing set."""
+    """No weights from this machine: an empty working folder and cache, no variable set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(manifest, "cache_folder", lambda: tmp_path / "cache")
     for name in ("MASKYOLO_MODELS", "MASKYOLO_OFFLINE", "YOLO_OFFLINE"):
@@ -160,7 +160,8 @@ def test_offline_asks_no_server_and_lists_every_place(
     monkeypatch.setenv(variable, "1")
     with pytest.raises(
         WeightsError,
-        match=r"face_detector/ .*MASKYOLO_MODELS \(not set\).*the cache .*offline.*models --fetch good",
+        match=r"face_detector/ .*MASKYOLO_MODELS \(not set\).*the cache .*offline"
+        r".*models --fetch good",
     ):
         find_weights("good")
     assert server.asked == []  # type: ignore[attr-defined]

@@ -76,13 +76,13 @@ def noise(seed: int) -> ImageArray:
 
 
 def test_mirrored_and_recompressed_copies_are_found_and_others_are_not() -> None:
-    pictures = [
+    images = [
         noise(0),
         noise(1),
         noise(0)[:, ::-1],
         np.asarray(Image.fromarray(noise(1)).resize((61, 47))),
     ]
-    hashes, mirrored = zip(*map(perceptual_hashes, pictures), strict=True)
+    hashes, mirrored = zip(*map(perceptual_hashes, images), strict=True)
     assert near_copies(hashes).tolist() == [[1, 3]]
     assert near_copies(hashes, mirrored).tolist() == [[0, 2], [1, 3]]
     assert group_near_copies(hashes, mirrored).tolist() == [0, 1, 0, 1]
@@ -97,7 +97,7 @@ def test_the_hash_is_that_of_imagehash() -> None:
     )
 
 
-def test_links_bring_pictures_together_that_look_different() -> None:
+def test_links_bring_images_together_that_look_different() -> None:
     hashes = ["0000000000000000", "ffffffffffffffff", "00000000ffffffff"]
     assert group_near_copies(hashes, links=[(0, 2)]).tolist() == [0, 1, 0]
 

@@ -1,4 +1,7 @@
-"""A conversion that is killed at any of its steps, and started again, gives the same set; nothing of an old one is lost on the way."""
+"""A conversion that is killed at any step and started again gives the same set.
+
+Nothing of an old set is lost on the way.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(step: int) -> Iterator[list[str]]:
-    """Let `step` operations on files happen and none after: not even those of handlers that clean up, which a kill leaves no time for."""
+    """Let `step` operations on files happen and none after.
+
+    Not even those of handlers that clean up happen, for which a kill leaves no time.
+    """
     happened: list[str] = []
     lock = threading.Lock()
     with pytest.MonkeyPatch.context() as patch:
@@ -118,11 +124,11 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
     out, before = tmp_path / "new" / "set", tmp_path / "before"
     out.parent.mkdir()
     make(photos, out, update=False, seed=1)
-    dealt_anew = {row.source: row.split for row in read_ledger(out / "ledger.csv")}
+    split_again = {row.source: row.split for row in read_ledger(out / "ledger.csv")}
     shutil.rmtree(out)
     make(photos, out, update=False)
     moved = next(
-        row for row in read_ledger(out / "ledger.csv") if row.split != dealt_anew[row.source]
+        row for row in read_ledger(out / "ledger.csv") if row.split != split_again[row.source]
     )
     label = out / moved.image.replace("images", "labels").replace(".jpg", ".txt")
     label.write_text("1 0.5 0.5 0.25 0.25\n")
@@ -151,7 +157,7 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["mine.jpg", "scene_mine.jpg", "scene_00000.png"])
-def test_a_picture_that_was_put_into_the_set_by_hand_stops_an_update(
+def test_a_image_that_was_put_into_the_set_by_hand_stops_an_update(
     photos: Path, tmp_path: Path, name: str
 ) -> None:
     make(photos, tmp_path / "set", update=True)
@@ -177,7 +183,8 @@ def test_what_others_left_in_the_working_folder_is_not_removed(
     before = tree(part)
     with pytest.raises(
         OutputError,
-        match=f"{found} in it is not from an interrupted convert; move it away or choose another --out",
+        match=f"{found} in it is not from an interrupted convert; "
+        "move it away or choose another --out",
     ):
         make(photos, tmp_path / "set", update=False)
     assert tree(part) == before

@@ -15,8 +15,8 @@ SPLITS = ("train", "val", "test")
 _SPELLINGS = {
     "with_mask": "withmask mask masked with masks facemask facewithmask maskon maskedface "
     "wearingmask goodmask",
-    "without_mask": "withoutmask nomask unmasked without nonmask notmasked bare bareface facenomask "
-    "nofacemask maskoff facewithoutmask unmaskedface notwearingmask nomaskface",
+    "without_mask": "withoutmask nomask unmasked without nonmask notmasked bare bareface "
+    "facenomask nofacemask maskoff facewithoutmask unmaskedface notwearingmask nomaskface",
 }
 _CLASS_OF = {
     spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()

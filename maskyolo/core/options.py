@@ -58,7 +58,7 @@ class Choice(str, Enum):
         return str(self.value)
 
     @classmethod
-    def advice(cls, value: str) -> MaskyoloError | None:
+    def advice(cls, value: str) -> MaskyoloError | None:  # noqa: ARG003  # for subclasses
         """Return the error for a value that users expect here but that is not offered, or None.
 
         Subclasses say in it what to do instead; any other unknown value gets the list of choices.
@@ -257,9 +257,7 @@ class _ChoiceField:
 
 
 def _choices(kind: type[Options]) -> dict[str, _ChoiceField]:
-    """Return the fields of `kind` whose type is a `Choice` or a tuple of them, or one of these or
-    None.
-    """
+    """Return the fields of `kind` with a `Choice` or a tuple of them, possibly None, as type."""
     cached: dict[str, _ChoiceField] | None = kind.__dict__.get("_cached_choices")
     if cached is None:
         found = ((name, _choice_field(hint)) for name, hint in get_type_hints(kind).items())

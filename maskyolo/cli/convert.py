@@ -11,7 +11,7 @@ import typer
 
 from maskyolo._text import counted
 from maskyolo.cli.options import Strict, examples, with_options
-from maskyolo.cli.progress import progress_bar
+from maskyolo.cli.progress import progress_bar, resumable_progress
 from maskyolo.conversion.options import ConvertOptions
 from maskyolo.errors import MaskyoloError
 
@@ -68,16 +68,8 @@ def convert(
         return
     from maskyolo.convert import convert_dataset
 
-    try:
-        with progress_bar("photos") as on_progress:
-            made = convert_dataset(source, out, options, on_progress=on_progress)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"maskyolo: stopped; the work so far is in {out}.part; run the same command again to "
-            "continue",
-            err=True,
-        )
-        raise
+    with resumable_progress("photos", out) as on_progress:
+        made = convert_dataset(source, out, options, on_progress=on_progress)
     _print_counts(made)
     _print_splits(made)
     _print_gone(made, source)

@@ -5,8 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["progress_bar"]
+import typer
+
+__all__ = ["progress_bar", "resumable_progress"]
+
+
+@contextmanager
+def resumable_progress(unit: str, out: Path) -> Iterator[Callable[[int, int | None], None]]:
+    """Do as `progress_bar`, and on Ctrl-C say how to continue; the work is in `OUT.part`."""
+    try:
+        with progress_bar(unit) as on_progress:
+            yield on_progress
+    except KeyboardInterrupt:
+        typer.echo(
+            f"maskyolo: stopped; the work so far is in {out}.part; run the same command again to "
+            "continue",
+            err=True,
+        )
+        raise
 
 
 @contextmanager

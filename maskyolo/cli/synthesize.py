@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskyolo.cli.options import Strict, examples, with_options
-from maskyolo.cli.progress import progress_bar
+from maskyolo.cli.progress import resumable_progress
 from maskyolo.synthesis.options import SynthesizeOptions
 
 if TYPE_CHECKING:
@@ -38,16 +38,8 @@ def synthesize(
     """
     from maskyolo.synthesize import synthesize_masks
 
-    try:
-        with progress_bar("photos") as on_progress:
-            made = synthesize_masks(faces, out, options, on_progress=on_progress)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"maskyolo: stopped; the work so far is in {out}.part; run the same command again to "
-            "continue",
-            err=True,
-        )
-        raise
+    with resumable_progress("photos", out) as on_progress:
+        made = synthesize_masks(faces, out, options, on_progress=on_progress)
     _print(made)
     if strict and made.counts()["unreadable"]:
         raise typer.Exit(1)

@@ -161,7 +161,27 @@ def draw_on_face(
         )
     if light.blur > 0.3:
         layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), light.blur), dtype=np.float32)
-    fall = 0.04 * camera.scale  # of the shadow
+    return _blend(image, layer, (left, top), light, 0.04 * camera.scale, rng)
+
+
+def _blend(
+    image: ImageArray,
+    layer: FloatArray,
+    place: tuple[int, int],
+    light: Light,
+    fall: float,
+    rng: np.random.Generator,
+) -> ImageArray:
+    """Return a copy of the image with a layer blended in, with its shadow and the photo's noise.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        layer: RGB in 0..1, premultiplied by alpha, and alpha: float32 (h, w, 4).
+        place: pixel (left, top) of the image at which the layer starts.
+        light: the light that falls on it.
+        fall: length of the shadow in pixels.
+        rng: decides the strength of the light, the shadow and the noise.
+    """
     reach = round(4 * fall) + 2
     rows, columns = np.flatnonzero(layer[..., 3].any(1)), np.flatnonzero(layer[..., 3].any(0))
     if not len(rows):
@@ -170,8 +190,9 @@ def draw_on_face(
         max(0, rows[0] - reach) : rows[-1] + 1 + reach,
         max(0, columns[0] - reach) : columns[-1] + 1 + reach,
     ]
-    color, alpha, part = layer[there][..., :3], layer[there][..., 3], part[there]
-    left, top = left + there[1].start, top + there[0].start
+    color, alpha = layer[there][..., :3], layer[there][..., 3]
+    left, top = place[0] + there[1].start, place[1] + there[0].start
+    here = np.s_[top : top + alpha.shape[0], left : left + alpha.shape[1]]
     lit = light.shine(color, left, top, rng.uniform(0.9, 1.06))
     fallen = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 1.25 * fall))
     fallen = cv2.warpAffine(
@@ -184,11 +205,9 @@ def draw_on_face(
     noise = cv2.GaussianBlur(rng.standard_normal(alpha.shape, dtype=np.float32), (0, 0), 0.6) * (
         2 * light.noise
     )
-    done = part * (shadow * (1 - alpha))[..., None] + lit + (noise * alpha)[..., None]
+    done = image[here] * (shadow * (1 - alpha))[..., None] + lit + (noise * alpha)[..., None]
     result: ImageArray = image.copy()
-    result[top : top + part.shape[0], left : left + part.shape[1]] = np.clip(
-        done + np.float32(0.5), 0, 255
-    ).astype(np.uint8)
+    result[here] = np.clip(done + np.float32(0.5), 0, 255).astype(np.uint8)
     return result
 
 

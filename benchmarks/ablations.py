@@ -1,11 +1,13 @@
-"""What does one choice of the recipe bring? A short training on a random sample of a set's pictures, measured on street photos.
+"""Measures what one choice of the recipe brings: a short training, measured on street photos.
 
-    python benchmarks/ablations.py "scenes, too" --data data/scenes --kaggle kaggle853 --seed 1 --out ablations.jsonl
+    python benchmarks/ablations.py "with scenes" --data data/scenes --kaggle kaggle853 --seed 1 \\
+        --out ablations.jsonl
     python benchmarks/ablations.py --table ablations.jsonl
 
-The first trains by the recipe `folders`, but for one epoch, on `--pictures` of the set's training pictures, drawn by the seed, and appends
-a line of figures to the file; so rows differ by nothing but the set and the options given. The second prints the table of them: for each
-name the mean over the seeds, and the least and the greatest. benchmarks/ablations.md names the sets and has the table.
+The first command trains for one epoch with the recipe `folders`, on `--pictures` training images of
+the set, sampled by the seed, and appends a line of figures to the file; rows differ only in the set
+and the options given. The second prints the table: for each name the mean over the seeds, the
+minimum and the maximum. benchmarks/ablations.md names the sets and contains the table.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ from maskyolo.evaluate import evaluate
 SIZES = ("<16", "16-32", "32-96", ">96")
 
 
-def sample(data: Path, folder: Path, pictures: int, seed: int) -> Path:
-    """Write a data.yaml for so many training pictures of a set, drawn by the seed, and its whole val split; return it."""
+def sample(data: Path, folder: Path, images: int, seed: int) -> Path:
+    """Write a data.yaml with sampled training images and the whole val split; return it."""
     whole = load_dataset(data)
     for split in ("train", "val"):
         paths = whole.images(split)
         chosen = (
-            random.Random(seed).sample(paths, min(pictures, len(paths)))
+            random.Random(seed).sample(paths, min(images, len(paths)))
             if split == "train"
             else paths
         )
@@ -124,11 +126,13 @@ def main() -> None:
     options.add_argument(
         "--list",
         type=Path,
-        help="names of the photos to measure on; benchmark.txt in --kaggle if not given",
+        help="names of the photos to measure on (default: benchmark.txt in --kaggle)",
     )
     options.add_argument("--model", default="yolov8n", help="start weights")
-    options.add_argument("--imgsz", type=int, default=416, help="of the training; measured at 640")
-    options.add_argument("--pictures", type=int, default=2400, help="to learn from")
+    options.add_argument(
+        "--imgsz", type=int, default=416, help="training size in pixels; measured at 640"
+    )
+    options.add_argument("--pictures", type=int, default=2400, help="number of training images")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--out", type=Path, help="file that the line of figures is appended to")
     options.add_argument(

@@ -1,11 +1,13 @@
-"""Does `maskyolo detect` on a camera stay as small as it is? Ten minutes on a stream that never ends and breaks off once a minute.
+"""Measures whether `maskyolo detect` keeps its memory on a camera that never ends.
 
-    python benchmarks/endurance.py                  # ten minutes, with tracking, events, alerts, JSONL and a drawn video
+    python benchmarks/endurance.py  # ten minutes: tracking, events, alerts, JSONL, annotated video
     python benchmarks/endurance.py --minutes 60 -- --no-save
 
-A server on loopback sends data/samples/street.mp4 over and over as MJPEG, 25 frames a second, so that the same people come and go
-without end. The memory of the command is looked at every five seconds (resident set, without the server's). What stands after `--`
-is given to the command. At the end it is stopped with SIGTERM, and its files are checked. Needs psutil.
+A server on loopback sends data/samples/street.mp4 in a loop as MJPEG at 25 frames per second, so
+that the same people keep coming and going, and it breaks the connection once a minute. The memory
+of the command (resident set, without the server's) is read every five seconds. Options after `--`
+are passed to the command. At the end it is stopped with SIGTERM, and its files are checked. Needs
+psutil.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ WARM_UP = 30.0
 
 
 def serve(frames: list[bytes], session: float) -> str:
-    """Send the frames again and again to whoever connects, and break off after `session` seconds; return the address."""
+    """Serve the frames in a loop, break connections after `session` seconds; return the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -73,8 +75,8 @@ def main() -> None:
     parser.add_argument("more", nargs="*", help="options of maskyolo detect, after --")
     args = parser.parse_args()
     with av.open(str(CLIP)) as container:
-        pictures = [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)]
-    url = serve([cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures], args.session)
+        images = [image.to_ndarray(format="bgr24") for image in container.decode(video=0)]
+    url = serve([cv2.imencode(".jpg", image)[1].tobytes() for image in images], args.session)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         words = [
@@ -98,7 +100,8 @@ def main() -> None:
                 samples.append((now / 60, process.memory_info().rss / 1e6))
                 if len(samples) % 12 == 1:
                     print(
-                        f"{now / 60:5.1f} min  {samples[-1][1]:7.1f} MB  {process.num_threads()} threads  {process.num_fds()} files",
+                        f"{now / 60:5.1f} min  {samples[-1][1]:7.1f} MB  "
+                        f"{process.num_threads()} threads  {process.num_fds()} files",
                         flush=True,
                     )
             time.sleep(EVERY)
@@ -106,17 +109,20 @@ def main() -> None:
         running.send_signal(signal.SIGTERM)
         out = running.communicate(timeout=60)[0]
         print(
-            f"\nstopped {time.monotonic() - asked:.2f} s after SIGTERM with exit code {running.returncode}; it printed:\n\n{out}"
+            f"\nstopped {time.monotonic() - asked:.2f} s after SIGTERM with exit code "
+            f"{running.returncode}; it printed:\n\n{out}"
         )
         records = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
         events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
         print(
-            f"{len(records)} lines of JSON, {len(events)} events, {max(event['track_id'] for event in events)} tracks"
+            f"{len(records)} lines of JSON, {len(events)} events, "
+            f"{max(event['track_id'] for event in events)} tracks"
         )
         for video in folder.glob("predict/*.mp4"):
             with av.open(str(video)) as container:
                 print(
-                    f"{video.name}: {sum(1 for _ in container.decode(video=0))} frames, {video.stat().st_size / 1e6:.1f} MB"
+                    f"{video.name}: {sum(1 for _ in container.decode(video=0))} frames, "
+                    f"{video.stat().st_size / 1e6:.1f} MB"
                 )
         print((folder / "log.txt").read_text())
     minutes, sizes = np.array(samples).T
@@ -125,7 +131,8 @@ def main() -> None:
     half = minutes > minutes.mean()
     later = np.polyfit(minutes[half], sizes[half], 1)[0]
     print(
-        f"\nfirst minute {np.median(first):.1f} MB, last minute {np.median(last):.1f} MB, most {sizes.max():.1f} MB"
+        f"\nfirst minute {np.median(first):.1f} MB, last minute {np.median(last):.1f} MB, "
+        f"maximum {sizes.max():.1f} MB"
     )
     print(f"slope {slope:+.2f} MB a minute over all, {later:+.2f} in the second half")
 

@@ -1,10 +1,12 @@
-"""What keeps a detector from a better figure? Its mAP50 with one kind of error put right at a time, and its surest false alarms.
+"""Measures what limits a detector: its mAP50 with one kind of error corrected at a time.
 
-    python benchmarks/errors.py kaggle853 --list kaggle853/val.txt --model maskyolo-n --imgsz 640 960 --sheet alarms.jpg
+    python benchmarks/errors.py kaggle853 --list kaggle853/val.txt --model maskyolo-n \\
+        --imgsz 640 960 --sheet alarms.jpg
 
-The kinds are those of TIDE (D. Bolya et al. 2020, arXiv:2008.08115), told apart by the overlap (IoU) with the labels of a picture, ignored
-ones, too: an alarm that overlaps none by 0.1; a face of the other class; an overlap of 0.3 to 0.5. The sheet shows the surest alarms of
-the first kind with what is around them, to count by eye how many are faces that nobody labelled.
+The kinds of errors are those of TIDE (D. Bolya et al. 2020, arXiv:2008.08115), told apart by their
+overlap (IoU) with the labels of an image, including ignored ones: a false alarm that overlaps none
+by 0.1; a face of the other class; an overlap of 0.3 to 0.5. The sheet shows the most confident
+false alarms with their surroundings, so that you can count how many are faces without a label.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from maskyolo.evaluate import AP_FLOOR, LabeledImage, find_images, predict
 from maskyolo.images import ImageArray, read_image, write_image
 from maskyolo.metrics import Case, average_precision, match
 
-#: The least overlap with a label of what is not an alarm away from all; of the same face; and of a face that is found askew.
+#: Minimum overlap (IoU) with a label: of what is not a false alarm; of the same face; of a face
+#: that is badly located.
 AWAY, SAME, ASKEW = 0.1, 0.5, 0.3
 COLUMNS, TILE = 10, 160
 
@@ -36,14 +39,14 @@ def map50(cases: Sequence[Case], iou: float = SAME) -> float:
 
 
 def away(case: Case) -> npt.NDArray[np.bool_]:
-    """Tell which detections (m,) of a picture overlap nothing that is labelled."""
+    """Return which detections (m,) of an image overlap no label."""
     return np.asarray(
         np.maximum(case.overlaps.max(1, initial=0), case.excuses.max(1, initial=0)) < AWAY
     )
 
 
 def without(case: Case, dropped: npt.NDArray[np.bool_]) -> Case:
-    """Return the picture without some of its detections (m,)."""
+    """Return the image without some of its detections (m,)."""
     return replace(
         case,
         found=case.found[~dropped],
@@ -53,14 +56,14 @@ def without(case: Case, dropped: npt.NDArray[np.bool_]) -> Case:
 
 
 def classes_right(case: Case) -> Case:
-    """Return the picture with the class of every face that was found put right."""
+    """Return the image with the class of every detected face corrected."""
     if not len(case.boxes) or not len(case.found):
         return case
-    labelled = case.class_ids[case.overlaps.argmax(1)]
-    return replace(case, found_ids=np.where(case.overlaps.max(1) >= SAME, labelled, case.found_ids))
+    labeled = case.class_ids[case.overlaps.argmax(1)]
+    return replace(case, found_ids=np.where(case.overlaps.max(1) >= SAME, labeled, case.found_ids))
 
 
-def mended(cases: Sequence[Case]) -> dict[str, float]:
+def corrected(cases: Sequence[Case]) -> dict[str, float]:
     """Return the mAP50 as it is, and with each kind of error put right."""
     return {
         "as it is": map50(cases),
@@ -71,12 +74,12 @@ def mended(cases: Sequence[Case]) -> dict[str, float]:
 
 
 def alarms(
-    pictures: Sequence[LabeledImage], cases: Sequence[Case], most: int
+    images: Sequence[LabeledImage], cases: Sequence[Case], most: int
 ) -> list[tuple[float, Path, list[float]]]:
-    """Return the surest alarms away from every label: confidence, picture, box xyxy in pixels."""
+    """Return the most confident false alarms: confidence, image, box xyxy in pixels."""
     found = [
-        (float(confidence), picture.path, box.tolist())
-        for picture, case in zip(pictures, cases, strict=True)
+        (float(confidence), image.path, box.tolist())
+        for image, case in zip(images, cases, strict=True)
         for confidence, box in zip(case.confidence[away(case)], case.found[away(case)], strict=True)
     ]
     return sorted(found, key=lambda alarm: -alarm[0])[:most]
@@ -120,33 +123,36 @@ def main() -> None:
         "--imgsz", type=int, nargs="+", default=[640], help="sizes to run at, a column each"
     )
     parser.add_argument(
-        "--sheet", type=Path, help="where to draw the surest alarms at the first size"
+        "--sheet",
+        type=Path,
+        help="file to draw the most confident false alarms of the first size to",
     )
     parser.add_argument("--alarms", type=int, default=50, help="how many of them")
     parser.add_argument("--trust", action="store_true", help="open a .pt file of unknown origin")
     args = parser.parse_args()
-    pictures, _ = find_images(
+    images, _ = find_images(
         images=args.folder / "images", labels=args.folder / "annotations", image_list=args.list
     )
     detectors = {
         str(size): load_detector(args.model, imgsz=size, conf=AP_FLOOR, trust=args.trust)
         for size in args.imgsz
     }
-    cases, _, unreadable = predict(pictures, detectors)
-    pictures = [picture for picture in pictures if str(picture.path) not in unreadable]
-    columns = {size: mended(found) for size, found in cases.items()}
+    cases, _, unreadable = predict(images, detectors)
+    images = [image for image in images if str(image.path) not in unreadable]
+    columns = {size: corrected(found) for size, found in cases.items()}
     print(f"| mAP50 | {' | '.join(columns)} |")
     print("| --- " * (len(columns) + 1) + "|")
     for kind in next(iter(columns.values())):
         print(f"| {kind} | {' | '.join(f'{column[kind]:.3f}' for column in columns.values())} |")
     if args.sheet:
-        found = alarms(pictures, next(iter(cases.values())), args.alarms)
+        found = alarms(images, next(iter(cases.values())), args.alarms)
         if not found:
             print("no alarm away from every label")
             return
         write_image(args.sheet, draw(found))
         print(
-            f"the {len(found)} surest alarms away from every label, of confidence {found[-1][0]:.2f} and more: {args.sheet}"
+            f"the {len(found)} most confident false alarms, from confidence {found[-1][0]:.2f}: "
+            f"{args.sheet}"
         )
 
 

@@ -1,19 +1,21 @@
-"""How good are the face boxes that `maskyolo convert` makes? Folder-style pictures cut from photos with human-drawn boxes tell.
+"""Measures the face boxes that `maskyolo convert` makes against boxes drawn by people.
 
-From Pascal VOC annotations of street photos two kinds of pictures are made, as people have them in class folders:
+From Pascal VOC annotations of street photos, two kinds of images are made, as in class folders:
 
 - *photos*: whole photos in which every box has the same class;
-- *crops*: cut around each face of at least `--floor` pixels (root of its area), with a margin of 0, 10, 25, 50 and 100 % of the
-  box's sides on every side, as far as the photo reaches.
+- *crops*: cut around each face of at least `--floor` pixels (square root of its area), with a
+  margin of 0, 10, 25, 50 and 100 % of the box's sides, as far as the photo reaches.
 
-The face detectors of the converter see them without knowing where they come from; and the whole converter does, which looks for the
-faces beside the subject as well (`maskyolo.bystanders`): of it, the boxes count that it would write into the label file, none for a photo
-that it sets aside. A human box must be found by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those that the
-crop cuts by more than half, need not be found; a box on them is not false either. Every other box without a partner is false.
+The converter's face detectors run on them without knowing where they come from; so does the whole
+converter, which also searches for bystanders (`maskyolo.bystanders`): of it, the boxes count that
+it would write into the label file, none for a photo that it sets aside. A human box must be found
+by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those of which the crop
+cuts off more than half, need not be found; a box on them is not false either. Every other box
+without a partner is false.
 
     python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
 
-prints the tables of benchmarks/labels.md; without `--list` all photos of the folder are taken.
+prints the tables of benchmarks/labels.md; without `--list`, for all photos of the folder.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ CONVERTED = "what convert labels (converted)"
 #: What is compared: arguments of `load_face_detector`.
 DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "SSD as in 2020 (ssd-plain)": ("ssd-plain", None, 0.5, "none"),
-    "SSD, several looks (ssd)": ("ssd", None, 0.5, "none"),
+    "SSD, several passes (ssd)": ("ssd", None, 0.5, "none"),
     "YuNet (yunet)": ("yunet", None, 0.5, "none"),
     "Haar (haar)": ("haar", None, 0.5, "none"),
-    "SSD with YuNet's second opinion (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
-    "SSD with YuNet's and maskyolo-n-folders' opinions (ssd+yunet+maskyolo-n-folders)": (
+    "SSD, cross-checked by YuNet (ssd+yunet)": ("ssd", None, 0.5, "yunet"),
+    "SSD, cross-checked by YuNet and maskyolo-n-folders (ssd+yunet+maskyolo-n-folders)": (
         "ssd",
         None,
         0.5,
@@ -58,14 +60,15 @@ DETECTORS: dict[str, tuple[str, None, float, str]] = {
     ),
     CONVERTED: ("ssd", None, 0.5, "both"),
 }
-#: Where the annotators of kaggle853 draw the left, top, right and bottom side, seen from the SSD's box, in its widths and heights: from
-#: the eyebrows to below the chin, while the SSD and YuNet take the forehead in. The mean of 221 faces in crops of kaggle853/train.txt.
+#: Where the annotators of kaggle853 draw the left, top, right and bottom, relative to SSD's box, in
+#: its widths and heights: from the eyebrows to below the chin, while SSD and YuNet include the
+#: forehead. Mean of 221 faces in crops of kaggle853/train.txt.
 CONVENTION = (0.02, 0.21, 0.02, 0.05)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A folder-style picture: where it was cut, its class, and its human boxes in its own pixels.
+    """A folder-style image: where it was cut, its class, and its human boxes in its own pixels.
 
     Attributes:
         kind: `photo` or a margin such as `25 %`.
@@ -101,7 +104,7 @@ def cut(
     boxes: Boxes,
     floor: float,
 ) -> Picture:
-    """Make a picture of a window of a photo with all its human boxes (n, 4)."""
+    """Make an image of a window of a photo with all its human boxes (n, 4)."""
     x1, y1, x2, y2 = window
     clipped = clip_boxes(boxes - [x1, y1, x1, y1], x2 - x1, y2 - y1)
     shown = box_area(clipped)
@@ -110,7 +113,7 @@ def cut(
 
 
 def pictures(folder: Path, names: Iterable[str], floor: float, faces: int = 0) -> Iterator[Picture]:
-    """Make all pictures of the photos `names`; of the crops, those around `faces` faces chosen at random (0: around all)."""
+    """Make the images of the photos `names`, with crops of `faces` random faces (0: of all)."""
     crops: list[list[Picture]] = []
     for name in names:
         photo = folder / name
@@ -154,7 +157,7 @@ def _crop(
 
 @dataclass
 class Tally:
-    """Counts over pictures: human boxes, the IoU of each with its partner (0 for none), false boxes."""
+    """Counts over images: human boxes, the IoU of each with its partner (or 0), false boxes."""
 
     pictures: int = 0
     ious: list[float] = field(default_factory=list)
@@ -169,7 +172,11 @@ class Tally:
 
 
 def match(boxes: Boxes, picture: Picture) -> tuple[npt.NDArray[np.float32], int]:
-    """Pair boxes (n, 4), best first, with human boxes; return the IoU (m,) of each human box's partner, and the number of false boxes."""
+    """Pair boxes (n, 4), best first, with human boxes.
+
+    Returns:
+        The IoU of each human box with its partner (m,), and the number of false boxes.
+    """
     best = np.zeros(len(picture.must), dtype=np.float32)
     iou = box_iou(boxes, picture.must)
     false = 0
@@ -192,7 +199,11 @@ def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
 def find(
     detector: FaceDetector, made: list[Picture], judge: MaskJudge | None = None
 ) -> tuple[list[Faces], float]:
-    """Run a detector on all pictures; return its faces, with a judge those that are labelled, and the mean processor time in ms."""
+    """Run a detector on all images.
+
+    Returns:
+        Its faces, with a judge those that are labeled, and the mean processor time in ms.
+    """
     found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
     for picture in made:
         if picture.photo != last:
@@ -221,7 +232,7 @@ def as_drawn_here(boxes: Boxes, picture: Picture) -> Boxes:
 def tally(
     made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]
 ) -> dict[str, Tally]:
-    """Match all boxes with the human ones, summed up under each of a picture's keys."""
+    """Match all boxes with the human ones, summed up under each of an image's keys."""
     tallies: dict[str, Tally] = {}
     for picture, boxes in zip(made, found, strict=True):
         ious, false = match(boxes, picture)
@@ -234,7 +245,7 @@ def tally(
 
 
 def by_size(made: list[Picture], found: list[Boxes]) -> dict[str, Tally]:
-    """Match the boxes of the crops with the human ones, by class of the crop and size of the face."""
+    """Match the crops' boxes with the human ones, by class of the crop and size of the face."""
     tallies = {f"{name} {low}-{high} px": Tally() for name in FOLDER_CLASSES for low, high in SIZES}
     for picture, boxes in zip(made, found, strict=True):
         ious, _ = match(boxes, picture)
@@ -247,7 +258,7 @@ def by_size(made: list[Picture], found: list[Boxes]) -> dict[str, Tally]:
 
 def table(title: str, tallies: dict[str, Tally]) -> str:
     lines = [
-        f"| {title} | faces | recall at IoU 0.5 | mean IoU | false boxes a picture |",
+        f"| {title} | faces | recall at IoU 0.5 | mean IoU | false boxes per image |",
         "| --- | --- | --- | --- | --- |",
     ]
     return "\n".join(
@@ -295,13 +306,14 @@ def main() -> None:
     names = options.list.read_text().split() if options.list else every
     made = list(pictures(options.folder, names, options.floor, options.faces))
     print(
-        f"{len(made)} pictures, {sum(picture.kind == 'photo' for picture in made)} of them whole photos; faces of {options.floor:g} px\n"
+        f"{len(made)} images, {sum(picture.kind == 'photo' for picture in made)} of them whole "
+        f"photos; faces of {options.floor:g} px\n"
     )
     for name in options.detectors:
         judge = MaskJudge() if name == CONVERTED else None
         faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made, judge)
         found = [one.boxes for one in faces]
-        print(f"### {name}: {milliseconds:.0f} ms of one core a picture\n")
+        print(f"### {name}: {milliseconds:.0f} ms of one core per image\n")
         print(table("all", tally(made, found, _sums)) + "\n")
         print(table("by class", tally(made, found, _kinds)) + "\n")
         print(table("crops by size", by_size(made, found)) + "\n")

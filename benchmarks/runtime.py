@@ -1,11 +1,13 @@
-"""How fast is detection, against `yolo predict`, the two-stage path and the bare network? Ratios of one run, medians of interleaved rounds.
+"""Measures the speed of detection against `yolo predict`, two-stage and the bare network.
 
-    python benchmarks/runtime.py                                    # speed and memory, on clips made of data/samples
+    python benchmarks/runtime.py  # speed and memory, on clips made of data/samples
     python benchmarks/runtime.py accuracy --images D --labels D --list FILE
 
-Parts: `cold` (a picture, from the shell to the exit), `call` (one frame in a loaded detector against the bare network), `files`
-(frames a second of a 720p file, with and without drawing), `memory` (peak of a video run), `accuracy` (mAP50 of each backend and
-precision). Each replaces its section of `--out` (runtime.md). Needs maskyolo[train,onnxruntime] and a machine that does nothing else.
+Figures are ratios within one run, medians of interleaved rounds. Parts: `cold` (one image, from the
+shell to the exit), `call` (one frame in a loaded detector against the bare network), `files`
+(frames per second of a 720p file, with and without drawing), `memory` (peak of a video run),
+`accuracy` (mAP50 of each backend and precision). Each replaces its section of `--out` (runtime.md).
+Needs maskyolo[train,onnxruntime] and an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -35,16 +37,17 @@ BIN = Path(sys.executable).parent
 FRAMES = 40
 HEAD = """# Speed of `maskyolo detect`
 
-Written by `python benchmarks/runtime.py`. Times hold for one machine and one run; the ratios are of interleaved rounds, so that whatever
-else the machine did hit all alike. Both sides have the same weights (maskyolo-n) and 640 pixels on the longer side of the network's
-input, 640x384 for these frames; *default* is what `maskyolo detect` chooses by itself.
+Written by `python benchmarks/runtime.py`. Times hold for one machine and one run; the ratios are of
+interleaved rounds, so that other load affects both sides. Both sides use the same weights
+(maskyolo-n) and an inference size of 640 pixels, 640x384 for these frames; *default* is what
+`maskyolo detect` chooses by itself.
 """
 
 Seconds = dict[str, list[float]]
 
 
 def interleaved(runs: dict[str, Callable[[], Any]], rounds: int) -> Seconds:
-    """Time each of `runs` once a round, in an order that moves on, after a round that does not count; seconds."""
+    """Time each of `runs` once per round, in rotating order, after a warm-up round; seconds."""
     seconds: Seconds = defaultdict(list)
     names = list(runs)
     for number in range(rounds + 1):
@@ -59,27 +62,28 @@ def interleaved(runs: dict[str, Callable[[], Any]], rounds: int) -> Seconds:
 
 
 def ratio(seconds: Seconds, first: str, second: str) -> float:
-    """Return how many times as fast the first is as the second: the median of the rounds' ratios."""
+    """Return how many times as fast as the second the first is: the median ratio of the rounds."""
     return float(np.median(np.divide(seconds[second], seconds[first])))
 
 
 def table(seconds: Seconds, base: str, frames: int = 0) -> list[str]:
     rate = " frames/s |" if frames else ""
-    lines = [
-        f"| medians of {len(seconds[base])} rounds | ms | middle half |{rate} times as fast as {base} |"
-    ]
+    head = f"| medians of {len(seconds[base])} rounds | ms | middle half |{rate}"
+    lines = [f"{head} times as fast as {base} |"]
     lines.append("| --- | ---: | ---: |" + (" ---: |" if frames else "") + " ---: |")
     for name, values in seconds.items():
         low, middle, high = np.percentile(values, [25, 50, 75]) * 1000 / (frames or 1)
         rate = f" {1000 / middle:.1f} |" if frames else ""
         lines.append(
-            f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} |{rate} {ratio(seconds, name, base):.2f} |"
+            f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} |{rate} "
+            f"{ratio(seconds, name, base):.2f} |"
         )
     return lines
 
 
-def wanted(what: str, found: float, least: float) -> str:
-    return f"- {what}: **{found:.2f}** (wanted: {least:g} or more{'' if found >= least else '; **missed**'})"
+def wanted(what: str, found: float, minimum: float) -> str:
+    missed = "" if found >= minimum else "; **missed**"
+    return f"- {what}: **{found:.2f}** (wanted: {minimum:g} or more{missed})"
 
 
 def cold(rounds: int, folder: Path) -> list[str]:
@@ -117,12 +121,18 @@ def cold(rounds: int, folder: Path) -> list[str]:
         rounds,
     )
     return [
-        "From the shell to the exit, one picture, drawn and written. *First start of all*: no compiled network in the user's cache.",
+        (
+            "From the shell to the exit, one image, drawn and written. *First start of all*: no "
+            "compiled network in the user's cache."
+        ),
         "",
         *table(seconds, theirs),
         "",
         wanted(f"{ours} against {theirs}, times as fast", ratio(seconds, ours, theirs), 4),
-        f"- {ours}: **{np.median(seconds[ours]):.2f} s** (wanted on a quiet machine of two cores: under 1.2 s)",
+        (
+            f"- {ours}: **{np.median(seconds[ours]):.2f} s** (wanted on an idle machine with two "
+            "cores: under 1.2 s)"
+        ),
     ]
 
 
@@ -154,12 +164,16 @@ def call(rounds: int, folder: Path) -> list[str]:
         runs[pairs[-1][0]] = lambda detector=detector: detector(frame)
     seconds = interleaved(runs, max(rounds, 100))
     return [
-        "One frame of 1280x720, from pixels to detections, against the same network called from Python with an input that is ready.",
+        (
+            "One frame of 1280x720, from pixels to detections, against the same network called "
+            "from Python with a prepared input."
+        ),
         "",
         *table(seconds, pairs[-1][1]),
         "",
         *(
-            f"- {described}: the call takes **{1 / ratio(seconds, ours, bare):.2f}** times the bare network's time (wanted: 1.15 or less)"
+            f"- {described}: the call takes **{1 / ratio(seconds, ours, bare):.2f}** times the "
+            "bare network's time (wanted: 1.15 or less)"
             for ours, bare, described in pairs
         ),
     ]
@@ -275,13 +289,15 @@ def files(rounds: int, folder: Path) -> list[str]:
     seconds = interleaved(runs, rounds)
     decoding = float(np.median(seconds["decoding alone"])) / FRAMES
     setting = (
-        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces, models loaded before; *bare network* computes as many in the default "
-        f"precision ({default.backend.precision}) on {streams} streams and does nothing else. `yolo predict` leaves a core to others by "
-        f"itself (PyTorch on {NUM_THREADS} of {streams})."
+        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces, models loaded before; *bare "
+        f"network* computes as many in the default precision ({default.backend.precision}) on "
+        f"{streams} streams and does nothing else. `yolo predict` leaves one core free by itself "
+        f"(PyTorch on {NUM_THREADS} of {streams})."
     )
     cost = (
-        f"- {mine} against the {network} alone: **{ratio(seconds, mine, network):.2f}**. Decoding takes {decoding * 1000:.1f} ms of a core "
-        "for each frame, which the network does not get: the processor is the limit."
+        f"- {mine} against the {network} alone: **{ratio(seconds, mine, network):.2f}**. Decoding "
+        f"takes {decoding * 1000:.1f} ms of one core per frame, which the network does not get: "
+        "the processor is the limit."
     )
     return [
         setting,
@@ -319,12 +335,10 @@ def memory(rounds: int, folder: Path) -> list[str]:
         "maskyolo detect, drawn and encoded": ["--name", "memory"],
         "maskyolo detect --track --no-save": ["--no-save", "--track"],
     }.items():
-        lines.append(
-            f"| {name} | {_peak([BIN / 'maskyolo', 'detect', '--source', clip, *words], folder):.0f} |"
-        )
-    lines.append(
-        f"| yolo predict | {_peak([BIN / 'yolo', 'predict', f'model={weights}', f'source={clip}', 'save=False'], folder):.0f} |"
-    )
+        peak = _peak([BIN / "maskyolo", "detect", "--source", clip, *words], folder)
+        lines.append(f"| {name} | {peak:.0f} |")
+    words = [f"model={weights}", f"source={clip}", "save=False"]
+    lines.append(f"| yolo predict | {_peak([BIN / 'yolo', 'predict', *words], folder):.0f} |")
     return [*lines, "", "Wanted of `maskyolo detect`: under 400."]
 
 
@@ -334,12 +348,15 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
 
     onnx, checkpoint = str(WEIGHTS / "maskyolo-n.onnx"), str(WEIGHTS / "maskyolo-n.pt")
     where = (
-        f"the {len(image_list.read_text().split())} pictures of {image_list.name}"
+        f"the {len(image_list.read_text().split())} images of {image_list.name}"
         if image_list
         else images.name
     )
     lines = [
-        f"On {where}, some of which the model has learnt from; wanted: no more than 0.005 mAP50 below PyTorch in fp32.",
+        (
+            f"On {where}, some of which the model was trained on; wanted: no more than 0.005 mAP50 "
+            "below PyTorch in fp32."
+        ),
         "",
         "| computed by | mAP50 | mAP50-95 |",
         "| --- | ---: | ---: |",
@@ -392,7 +409,10 @@ def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path
 
 
 def _peak(words: list[Any], folder: Path) -> float:
-    """Return the peak in MB of the command's resident memory; what `wait4` tells begins with that of this process."""
+    """Return the peak of the command's resident memory in MB.
+
+    Not from `wait4`, whose figure starts with the memory of this process.
+    """
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
     )
@@ -413,7 +433,8 @@ def _machine() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
     packages = ", ".join(f"{name} {version(name)}" for name in ("openvino", "ultralytics", "torch"))
-    return f"{date.today():%d %B %Y}; {found[1] if found else platform.processor()}, {usable_cpus()} cores; {packages}"
+    processor = found[1] if found else platform.processor()
+    return f"{date.today():%d %B %Y}; {processor}, {usable_cpus()} cores; {packages}"
 
 
 def write(out: Path, title: str, lines: list[str]) -> None:
@@ -450,7 +471,7 @@ def main() -> None:
         help="cold, call, files, memory (all of these by default), accuracy",
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--images", type=Path, help="labelled pictures of the part accuracy")
+    parser.add_argument("--images", type=Path, help="labeled images of the part accuracy")
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--list", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))

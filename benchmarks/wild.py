@@ -1,18 +1,20 @@
-"""How good is a detector on the street? Street photos, bare faces, hands and coverings, the same photos compressed once more.
+"""Measures a detector on the street: photos, bare faces, occluders, photos compressed again.
 
     python benchmarks/wild.py --kaggle kaggle853 --bare photos/without_mask --model maskyolo-n
 
-prints the tables of benchmarks/wild.md; `--card FILE` puts them between the marks `<!-- figures of maskyolo-n -->` and
-`<!-- end of figures -->` of a model card. The first model is looked at closely, all are in the first table (`two-stage:seed.onnx`,
+prints the tables of benchmarks/wild.md; `--card FILE` writes them between the marks
+`<!-- figures of maskyolo-n -->` and `<!-- end of figures -->` of a model card. The first model is
+measured in detail, all are in the first table (`two-stage:seed.onnx`,
 `two-stage:mobilenet_v2@yunet`, `best.onnx`; see `maskyolo compare`).
 
 Parts:
 
-- *street*: the 846 photos of kaggle853 named in its `benchmark.txt` (or `--list`), which hold nothing of the two folders;
-- *compressed*: these photos saved once more as JPEG of quality 70 with 4:2:0 colour;
-- *bare*: a folder of photos in which nobody wears a mask: in how many of them is somebody found with one, at each confidence;
-- *coverings*: hands, phones, cups, scarves drawn before these faces (`maskyolo.synthesize_masks`);
-- *video*: frames in which nobody wears one, as `--video FILE:FIRST-LAST` names them.
+- *street*: the 846 photos of kaggle853 named in its `benchmark.txt` (or `--list`), which contain
+  nothing of the two folders;
+- *compressed*: these photos saved again as JPEG of quality 70 with 4:2:0 color;
+- *bare*: a folder of photos without masks: in how many of them a mask is found, by confidence;
+- *occluders*: hands, phones, cups, scarves drawn on these faces (`maskyolo.synthesize_masks`);
+- *video*: frames without masks, given as `--video FILE:FIRST-LAST`.
 """
 
 from __future__ import annotations
@@ -47,12 +49,13 @@ from maskyolo.sources import VideoSource
 MASK = 0
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SIZES = ("<16", "16-32", "32-96", ">96")
-#: Figures that others give; the first holds for our scorer and the 846 photos, the last three for models that learnt from such photos.
+#: Figures of other projects; the first is by our scorer on the 846 photos, the last three are for
+#: models trained on such photos.
 PUBLISHED = (
     ("AIZOO FaceMaskDetection (2020), on the 846 photos", 0.449),
-    ("YOLOv8n learnt from this set, 3 classes, as published", 0.78),
-    ("YOLOv5s learnt from this set, as published", 0.849),
-    ("YOLOv8m learnt from this set, as published", 0.890),
+    ("YOLOv8n trained on this set, 3 classes, as published", 0.78),
+    ("YOLOv5s trained on this set, as published", 0.849),
+    ("YOLOv8m trained on this set, as published", 0.890),
 )
 
 
@@ -116,7 +119,7 @@ def leaderboard(found: Sequence[Evaluation]) -> str:
     return table(head, rows)
 
 
-def closer(one: Evaluation, colours: dict[str, tuple[int, int, int]]) -> str:
+def closer(one: Evaluation, colors: dict[str, tuple[int, int, int]]) -> str:
     """Precision, recall and F1 of each class, and the slices."""
     classes = [
         [
@@ -142,10 +145,10 @@ def closer(one: Evaluation, colours: dict[str, tuple[int, int, int]]) -> str:
                     number(part.map50),
                 ]
             )
-    for name, (support, found, right) in colours.items():
+    for name, (support, found, right) in colors.items():
         parts.append(
             [
-                "colour of the mask",
+                "color of the mask",
                 name,
                 support,
                 number(found / support),
@@ -160,8 +163,8 @@ def closer(one: Evaluation, colours: dict[str, tuple[int, int, int]]) -> str:
     )
 
 
-def mask_colour(image: ImageArray, box: Boxes) -> str:
-    """Name the colour of a mask by the median of what lies over mouth and chin; faces below 24 pixels are too small to tell."""
+def mask_color(image: ImageArray, box: Boxes) -> str:
+    """Name a mask's color by the median over mouth and chin; empty for faces below 24 pixels."""
     x1, y1, x2, y2 = box
     side = np.sqrt((x2 - x1) * (y2 - y1))
     width, height = x2 - x1, y2 - y1
@@ -175,17 +178,17 @@ def mask_colour(image: ImageArray, box: Boxes) -> str:
     if value < 80:
         return "black or dark"
     if saturation < 60:
-        return "white or grey"
+        return "white or gray"
     return "blue or green" if 35 <= hue <= 130 else "other"
 
 
-def by_colour(one: Evaluation, pictures: Sequence[LabeledImage]) -> dict[str, tuple[int, int, int]]:
+def by_color(one: Evaluation, pictures: Sequence[LabeledImage]) -> dict[str, tuple[int, int, int]]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for case, picture in zip(one.cases, pictures, strict=True):
         image = read_image(picture.path)
         _, found_as = confusion(case, one.report.confidence, 2)
         for box, class_id, told in zip(case.boxes, case.class_ids, found_as, strict=True):
-            if class_id == MASK and (name := mask_colour(image, box)):
+            if class_id == MASK and (name := mask_color(image, box)):
                 counts[name] = [
                     a + b for a, b in zip(counts[name], (1, told >= 0, told == MASK), strict=True)
                 ]
@@ -193,7 +196,7 @@ def by_colour(one: Evaluation, pictures: Sequence[LabeledImage]) -> dict[str, tu
 
 
 def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledImage]:
-    """Save the photos once more: JPEG, quality 70, colour at half the resolution (4:2:0)."""
+    """Save the photos again: JPEG, quality 70, color at half the resolution (4:2:0)."""
     saved = []
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -208,14 +211,14 @@ def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledIm
     return saved
 
 
-def surest_mask(detector: Detector, images: Iterable[ImageArray]) -> list[float]:
-    """Return of each picture the confidence of the surest `with_mask`, 0 if there is none."""
-    surest = []
+def best_mask(detector: Detector, images: Iterable[ImageArray]) -> list[float]:
+    """Return for each image the confidence of its most confident `with_mask`, or 0."""
+    best = []
     for image in images:
         found = detector(image)
         confidence = found.confidence if found.confidence is not None else np.zeros(0)
-        surest.append(float(confidence[found.class_id == MASK].max(initial=0)))
-    return surest
+        best.append(float(confidence[found.class_id == MASK].max(initial=0)))
+    return best
 
 
 def read_all(paths: Iterable[Path]) -> Iterator[ImageArray]:
@@ -277,7 +280,7 @@ def main() -> None:
     found = [measure(model, cases[model], sharpness, args.conf) for model in models]
     first = found[0]
     text = [f"On {len(pictures)} street photos:\n", leaderboard(found)]
-    text += [f"{first.name} in detail:\n", closer(first, by_colour(first, pictures))]
+    text += [f"{first.name} in detail:\n", closer(first, by_color(first, pictures))]
 
     with tempfile.TemporaryDirectory() as folder:
         again, blur, _ = predict(
@@ -286,13 +289,13 @@ def main() -> None:
     worse = measure(first.name, again[first.name], blur, args.conf)
     both = (first.map50 or 0.0, worse.map50 or 0.0)
     text.append(
-        f"Saved once more as JPEG (quality 70, 4:2:0): mAP50 {both[1]:.3f}, {both[1] - both[0]:+.3f}.\n"
+        f"Saved again as JPEG (quality 70, 4:2:0): mAP50 {both[1]:.3f}, {both[1] - both[0]:+.3f}.\n"
     )
 
     sure = load(first.name, min(CONFIDENCES), args.trust)
     rows: dict[str, list[float]] = {}
     if args.bare:
-        rows["bare faces"] = surest_mask(sure, read_all(list_images(args.bare)))
+        rows["bare faces"] = best_mask(sure, read_all(list_images(args.bare)))
         with tempfile.TemporaryDirectory() as folder:
             made = synthesize_masks(args.bare, Path(folder) / "made", masks=0, occluders=1, seed=1)
             drawn: dict[str, list[Path]] = defaultdict(list)
@@ -300,22 +303,22 @@ def main() -> None:
                 if photo.status == "occluder" and len(kinds := set(photo.drawn.split(";"))) == 1:
                     drawn[kinds.pop().split()[0]].append(made.folder / photo.file)
             for kind, paths in sorted(drawn.items()):
-                rows[f"with {kind} drawn before them"] = surest_mask(sure, read_all(paths))
+                rows[f"with {kind} drawn before them"] = best_mask(sure, read_all(paths))
     for video in args.video:
         rows[f"frames {video.rpartition(':')[2]} of {Path(video.rpartition(':')[0]).name}"] = (
-            surest_mask(sure, frames(video))
+            best_mask(sure, frames(video))
         )
     if rows:
         counted = [
             [
                 name,
-                len(surest),
-                *(f"{np.mean(np.asarray(surest) >= conf):.4f}" for conf in CONFIDENCES),
+                len(best),
+                *(f"{np.mean(np.asarray(best) >= conf):.4f}" for conf in CONFIDENCES),
             ]
-            for name, surest in rows.items()
+            for name, best in rows.items()
         ]
-        text.append("Share of pictures without a mask in which one is found, by confidence:\n")
-        text.append(table(["", "pictures", *(f"{conf:g}" for conf in CONFIDENCES)], counted))
+        text.append("Share of images without a mask in which one is found, by confidence:\n")
+        text.append(table(["", "images", *(f"{conf:g}" for conf in CONFIDENCES)], counted))
     report = "\n".join(text)
     print(report)
     if args.card:

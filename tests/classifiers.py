@@ -14,7 +14,10 @@ from maskyolo.classifier import METADATA_KEY, CropSettings
 def make_classifier(
     path: Path, settings: CropSettings | None = None, metadata: str | None = None, outputs: int = 2
 ) -> Path:
-    """Write a classifier that answers its first class the surer, the redder a crop is: softmax of the means of red and of green."""
+    """Write a classifier whose first class gets more likely the redder a crop is.
+
+    Its probabilities are the softmax of the means of red and of green.
+    """
     settings = settings or CropSettings(arch="means", size=8)
     weights = np.zeros((3, outputs), np.float32)
     weights[0, 0] = weights[1, 1] = 1

@@ -1,4 +1,4 @@
-"""Every backend gives the same boxes on real photos, and says in a line what it cannot do."""
+"""All backends give the same boxes on real photos, and one-line errors for what they cannot do."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_every_backend_reads_the_size_that_the_weights_say(tmp_path: Path) -> No
     assert load_backend(tmp_path / "model.xml").imgsz == 320
 
 
-def test_what_is_shipped_says_the_size_that_its_card_is_of() -> None:
+def test_shipped_models_name_the_inference_size_of_their_card() -> None:
     for name in ("maskyolo-n", "maskyolo-n-folders"):
         assert load_backend(ONNX.with_name(f"{name}.onnx")).imgsz == 640
 
@@ -123,15 +123,26 @@ def test_threads_may_share_a_backend() -> None:
 def test_bf16_is_chosen_where_the_cpu_has_it(
     capabilities: list[str], device: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = OpenVinoNetwork(ONNX)
-    network._device = device
-    monkeypatch.setattr(
-        "maskyolo.backends.openvino.CORE", SimpleNamespace(get_property=lambda *_: capabilities)
+    core = SimpleNamespace(
+        available_devices=["CPU", "GPU"],
+        read_model=CORE.read_model,
+        get_property=lambda *_: capabilities,
     )
+    monkeypatch.setattr("maskyolo.backends.openvino.CORE", core)
+    network = OpenVinoNetwork(ONNX, device)
     assert network.native_precision() == precision
 
 
-def test_the_precision_reaches_openvino() -> None:
+def test_the_precision_reaches_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: list[str] = []
+    compile_network = OpenVinoNetwork.compile
+
+    def compile_and_note(self: OpenVinoNetwork, *settings: Any) -> Any:
+        compiled = compile_network(self, *settings)
+        hints.append(str(compiled.get_property("INFERENCE_PRECISION_HINT")))
+        return compiled
+
+    monkeypatch.setattr(OpenVinoNetwork, "compile", compile_and_note)
     native = OpenVinoNetwork(ONNX).native_precision()
     for precision, hint in {
         "fp32": "float32",
@@ -140,8 +151,7 @@ def test_the_precision_reaches_openvino() -> None:
         network = load_backend(ONNX, precision=precision)
         assert network.precision == precision
         network(np.zeros((1, 64, 64, 3), np.uint8))
-        compiled = network._requests((1, 64, 64, 3)).get().get_compiled_model()  # type: ignore[attr-defined]
-        assert hint in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        assert hint in hints.pop()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +183,7 @@ def test_the_backend_is_chosen_by_file_and_machine(
     assert choose_backend(suffix, device) == (backend, why)
 
 
-def test_what_computes_is_described_with_what_was_chosen() -> None:
+def test_the_description_names_runtime_device_precision_and_reason() -> None:
     assert load_backend(ONNX, backend="onnxruntime").description == "ONNX Runtime on the CPU, fp32"
     assert (
         load_backend(ONNX, backend="openvino", precision="bf16").description
@@ -231,13 +241,17 @@ def test_without_a_cache_it_is_compiled_each_time(
             MaskyoloError,
             "unknown backend 'tensorrt'; choose one of auto, openvino",
         ),
-        ({"precision": "int4"}, MaskyoloError, "unknown precision 'int4'; choose one of auto, fp32"),
+        ({"precision": "int4"}, MaskyoloError, "precision 'int4'; choose one of auto, fp32"),
         (
             {"precision": "int8"},
             MaskyoloError,
             "run `maskyolo export --format openvino --precision int8",
         ),
-        ({"backend": "torch"}, WeightsError, "'.onnx' files are read by openvino or onnxruntime; use --backend openvino"),
+        (
+            {"backend": "torch"},
+            WeightsError,
+            "read by openvino or onnxruntime; use --backend openvino",
+        ),
         (
             {"backend": "onnxruntime", "precision": "bf16"},
             MaskyoloError,
@@ -250,14 +264,14 @@ def test_without_a_cache_it_is_compiled_each_time(
         ),
     ],
 )
-def test_what_a_backend_cannot_do_is_told(
+def test_what_a_backend_cannot_do_is_an_error_with_a_remedy(
     settings: dict[str, Any], error: type[MaskyoloError], told: str
 ) -> None:
     with pytest.raises(error, match=told.replace(".", r"\.")):
         load_backend(ONNX, **settings)
 
 
-def test_onnx_runtime_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_onnx_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DependencyError, match=r'pip install "maskyolo\[onnxruntime\]"'):
         load_backend(ONNX, backend="onnxruntime")
@@ -271,7 +285,7 @@ def test_without_openvino_an_onnx_file_runs_in_onnx_runtime(
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-def test_files_that_are_no_detector_are_told(backend: str, tmp_path: Path) -> None:
+def test_files_that_are_not_detectors_are_refused(backend: str, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(WeightsError, match=r"wrong weights .*text\.onnx"):
         load_backend(tmp_path / "text.onnx", backend=backend)
@@ -280,7 +294,10 @@ def test_files_that_are_no_detector_are_told(backend: str, tmp_path: Path) -> No
 
 
 def test_first_inferences_at_once_do_not_wait_for_each_other() -> None:
-    """OpenVINO 2026.4 deadlocks in about two of three tries when threads first ask for a type at once; loading the backend prevents it."""
+    """Loading the backend prevents a deadlock.
+
+    OpenVINO 2026.4 deadlocks in two of three tries if threads first ask for a type at once.
+    """
     code = """
 import sys, threading
 import maskyolo.backends.openvino
@@ -315,7 +332,10 @@ def test_networks_that_threads_compile_at_once_leave_the_locale_as_it_was() -> N
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal stacks")
 def test_ctrl_c_after_a_thread_let_go_of_the_last_network() -> None:
-    """OpenVINO 2026.4 frees the main thread's signal stack when another thread frees its plugin: the next signal crashed."""
+    """The next signal does not crash.
+
+    OpenVINO 2026.4 frees the main thread's signal stack if another thread frees its plugin.
+    """
     code = """
 import gc, signal, sys, threading
 from pathlib import Path

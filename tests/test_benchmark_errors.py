@@ -44,10 +44,10 @@ def test_each_kind_mends_its_own_errors_alone(errors: ModuleType) -> None:
         ([masked, bare], [1, 1], "class of each face found right"),
         ([masked, (50, 0, 54, 10)], [0, 1], "overlap of 0.3 enough"),
     ):
-        figures = errors.mended([case(found, class_ids)])
+        figures = errors.corrected([case(found, class_ids)])
         assert figures.pop(kind) == 1, kind
         assert max(figures.values()) < 1, kind
-    assert errors.mended([case([], [])])["as it is"] == 0
+    assert errors.corrected([case([], [])])["as it is"] == 0
 
 
 def test_the_surest_alarms_are_drawn_but_none_on_an_ignored_face(

@@ -25,7 +25,7 @@ def wild() -> ModuleType:
 @pytest.mark.parametrize(
     ("bgr", "name"),
     [
-        ((250, 250, 250), "white or grey"),
+        ((250, 250, 250), "white or gray"),
         ((20, 20, 20), "black or dark"),
         ((220, 170, 90), "blue or green"),
         ((60, 60, 200), "other"),
@@ -36,8 +36,8 @@ def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(
 ) -> None:
     image = np.full((100, 100, 3), 128, np.uint8)
     image[60:90, 20:80] = bgr
-    assert wild.mask_colour(image, np.array([10, 10, 90, 95])) == name
-    assert wild.mask_colour(image, np.array([40, 70, 60, 90])) == ""  # too small to tell
+    assert wild.mask_color(image, np.array([10, 10, 90, 95])) == name
+    assert wild.mask_color(image, np.array([40, 70, 60, 90])) == ""  # too small to tell
 
 
 def test_pictures_saved_once_more_are_the_same_but_worse(
@@ -73,7 +73,7 @@ def test_colours_count_what_is_found_and_what_is_told_rightly(
             )
 
         cases, sharpness, _ = predict(queue, {"all": detector})
-        colors: dict[str, tuple[int, int, int]] = wild.by_colour(
+        colors: dict[str, tuple[int, int, int]] = wild.by_color(
             measure("all", cases["all"], sharpness), queue
         )
         return colors
@@ -93,7 +93,7 @@ def test_only_masks_count_as_found_on_bare_faces(wild: ModuleType) -> None:
         )
 
     images = [np.full((4, 4, 3), count, np.uint8) for count in (0, 1, 3)]
-    assert wild.surest_mask(detector, images) == pytest.approx([0, 0, 0.7])
+    assert wild.best_mask(detector, images) == pytest.approx([0, 0, 0.7])
 
 
 def test_the_command_fills_a_model_card(

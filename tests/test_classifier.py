@@ -1,4 +1,4 @@
-"""Crops: cut, scaled and normalised as training and detection both do; and the classifier that reads them."""
+"""Crops: cut, scaled and normalized for training and detection alike; and their classifier."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ IMAGENET = CropSettings(
 
 @pytest.fixture
 def halves() -> ImageArray:
-    """A BGR picture (20, 40), red on the left and green on the right."""
+    """A BGR image (20, 40), red on the left and green on the right."""
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, :20, 2] = image[:, 20:, 1] = 255
     return image
@@ -141,8 +141,8 @@ def test_probabilities_are_in_our_order_whatever_the_models(
     ours = Classifier(make_classifier(tmp_path / "a.onnx"))(halves, boxes)
     assert ours.shape == (2, 2)
     assert ours.dtype == np.float32
-    sure = 1 / (1 + np.exp(-2))
-    assert ours.ravel() == pytest.approx([sure, 1 - sure, 1 - sure, sure], abs=1e-5)
+    high = 1 / (1 + np.exp(-2))
+    assert ours.ravel() == pytest.approx([high, 1 - high, 1 - high, high], abs=1e-5)
     other = make_classifier(
         tmp_path / "b.onnx", CropSettings(size=8, names=("without_mask", "with_mask"))
     )
@@ -165,7 +165,7 @@ def test_many_faces_get_what_each_gets_alone(tmp_path: Path) -> None:
     assert classifier(image, boxes[:0]).shape == (0, 2)
 
 
-def test_networks_that_are_no_crop_classifier_are_one_line(tmp_path: Path) -> None:
+def test_networks_other_than_crop_classifiers_are_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("text")
     wrong = {
         find_model("maskyolo-n"): "YOLO",
@@ -184,12 +184,12 @@ def test_networks_that_are_no_crop_classifier_are_one_line(tmp_path: Path) -> No
         assert "\n" not in str(error.value)
 
 
-def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_an_unavailable_device_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(MaskyoloError, match="npu7"):
         Classifier(make_classifier(tmp_path / "a.onnx"), device="npu7")
 
 
-def test_a_classifier_is_no_yolo_detector_and_the_message_says_how_to_use_it(
+def test_a_classifier_given_as_a_yolo_detector_says_how_to_use_it(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(WeightsError, match="--pipeline two-stage"):

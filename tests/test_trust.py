@@ -1,4 +1,4 @@
-"""A checkpoint of unknown origin is not opened: its pickle never runs, whichever command is given it."""
+"""A checkpoint of unknown origin is not loaded: no command runs its pickle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHTS = Path(trust.__file__).parent / "weights"
 
 
 class Bomb:
-    """Makes a folder of its own when it is unpickled."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -32,7 +32,7 @@ class Bomb:
 
 
 def check_refused(command: list[str], mark: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a command, which must end with one line that names --trust, before the pickle made its mark."""
+    """Run a command; it must end with one line that names --trust, and not run the pickle."""
     with pytest.raises(SystemExit) as caught:
         main(command)
     told = capsys.readouterr().err
@@ -132,7 +132,7 @@ def test_loading_does_not_run_it_and_with_trust_it_would(bomb: Path, mark: Path)
 
 @pytest.fixture
 def gift(bomb: Path, tmp_path: Path, samples: Path) -> Path:
-    """An unfinished run as somebody else may hand it over, its settings pointing to a set that can be trained on."""
+    """An unfinished run, as from somebody else, with a data set that can be trained on."""
     run = tmp_path / "gift"
     (run / "weights").mkdir(parents=True)
     for split in ("train", "val"):
@@ -163,10 +163,11 @@ def gift(bomb: Path, tmp_path: Path, samples: Path) -> Path:
 
 @pytest.fixture
 def drawing(tmp_path: Path, mark: Path) -> Path:
-    """An architecture as Ultralytics reads it, which makes a folder when its activation is evaluated."""
+    """An Ultralytics architecture that makes a folder when its activation is evaluated."""
     path = tmp_path / "drawing.yaml"
     path.write_text(
-        f"activation: __import__('os').mkdir({str(mark)!r})\nnc: 2\nscales: {{n: [1, 1, 64]}}\nbackbone: []\nhead: []\n"
+        f"activation: __import__('os').mkdir({str(mark)!r})\nnc: 2\n"
+        "scales: {n: [1, 1, 64]}\nbackbone: []\nhead: []\n"
     )
     return path
 
@@ -199,7 +200,7 @@ def test_no_command_builds_an_architecture_of_unknown_origin(
 def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
     gift: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ultralytics runs it when the folder at `path` is missing; we then take the folder of `data.yaml` itself."""
+    """Ultralytics runs it if the folder `path` is missing; we use the folder of `data.yaml`."""
     pytest.importorskip("ultralytics")
     from maskyolo import detector_training
 

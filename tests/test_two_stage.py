@@ -1,4 +1,4 @@
-"""The two-stage path: confidence, order, empties, the stages apart; and the same from Python as from the command."""
+"""Two-stage: confidence, order, no faces, single stages; the same from Python and the command."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from maskyolo.images import ImageArray, read_image, write_image
 from maskyolo.two_stage import TwoStageDetector
 from maskyolo.yolo import YoloDetector, load_detector
 
-SURE = float(1 / (1 + np.exp(-2)))  # what the test's classifier answers for a crop of one colour
+CONFIDENT = float(
+    1 / (1 + np.exp(-2))
+)  # what the test's classifier answers for a crop of one color
 
 
 class FakeFaces:
-    """Finds what it is told to."""
+    """Returns given faces."""
 
     name = "fake"
 
@@ -44,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def halves() -> ImageArray:
-    """A BGR picture (40, 80), red on the left and green on the right."""
+    """A BGR image (40, 80), red on the left and green on the right."""
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, :40, 2] = image[:, 40:, 1] = 255
     return image
@@ -55,7 +57,7 @@ def test_confidence_is_the_faces_score_times_the_probability_of_its_class(
 ) -> None:
     faces = FakeFaces([[0, 0, 20, 20], [50, 0, 80, 40], [5, 5, 30, 30]], [0.6, 0.9, 0.2])
     found = TwoStageDetector(faces, Classifier(model), conf=0.25)(halves)
-    assert found.confidence == pytest.approx([0.9 * SURE, 0.6 * SURE], abs=1e-5)
+    assert found.confidence == pytest.approx([0.9 * CONFIDENT, 0.6 * CONFIDENT], abs=1e-5)
     assert found.class_id is not None
     assert found.class_id.tolist() == [1, 0]
     assert found.data["class_name"].tolist() == ["without_mask", "with_mask"]
@@ -87,7 +89,7 @@ def test_detections_have_the_fields_and_types_of_one_pass(
 
 
 @pytest.mark.parametrize("detector", ["ssd-plain", "ssd", "yunet", "haar"])
-def test_odd_shapes_are_looked_at(model: Path, detector: str) -> None:
+def test_odd_shapes_are_processed(model: Path, detector: str) -> None:
     find = load_detector(model, pipeline="two-stage", detector=detector, face_conf=0.01, conf=0)
     for shape in ((1, 1), (1, 500), (500, 2), (33, 47)):
         assert find(np.full((*shape, 3), 90, np.uint8)).xyxy.shape[1] == 4, shape
@@ -96,7 +98,7 @@ def test_odd_shapes_are_looked_at(model: Path, detector: str) -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)]
 )
-def test_what_is_no_bgr_picture_is_refused(model: Path, image: ImageArray) -> None:
+def test_anything_but_a_bgr_image_is_refused(model: Path, image: ImageArray) -> None:
     with pytest.raises(ValueError, match="BGR"):
         TwoStageDetector(FakeFaces([], []), Classifier(model))(image)
 
@@ -112,7 +114,7 @@ def test_the_floor_of_faces_is_that_of_the_projects_of_2020_and_can_be_set(
     assert len(load_detector(model, pipeline="two-stage", face_conf=0.1, conf=0)(photo)) == len(low)
 
 
-def test_haars_faces_count_as_sure(model: Path, samples: Path) -> None:
+def test_haars_faces_have_score_1(model: Path, samples: Path) -> None:
     photo = read_image(samples / "selfie.jpg")
     detector = load_detector(model, pipeline="two-stage", detector="haar", conf=0)
     assert isinstance(detector, TwoStageDetector)
@@ -128,7 +130,7 @@ def test_the_folder_of_the_face_detector_can_be_given(model: Path, tmp_path: Pat
         load_detector(model, pipeline="two-stage", face=tmp_path)
 
 
-def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> None:
+def test_options_of_the_other_pipeline_are_refused(model: Path, samples: Path) -> None:
     for name, value in (("detector", "ssd"), ("face", "face_detector"), ("face_conf", 0.5)):
         with pytest.raises(MaskyoloError, match=r"--pipeline two-stage"):
             load_detector(**{name: value})  # type: ignore[arg-type]
@@ -140,7 +142,7 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
     ):
         with pytest.raises(MaskyoloError, match=rf"--{name}.*--pipeline yolo"):
             load_detector(model, pipeline="two-stage", **{name: value})  # type: ignore[arg-type]
-    with pytest.raises(MaskyoloError, match="face-conf must be between 0 and 1, got 1.5"):
+    with pytest.raises(MaskyoloError, match=r"face-conf must be between 0 and 1, got 1\.5"):
         load_detector(model, pipeline="two-stage", face_conf=1.5)
     with pytest.raises(MaskyoloError, match="three-stage"):
         load_detector(pipeline="three-stage")
@@ -155,7 +157,9 @@ def test_settings_of_the_other_pipeline_are_told(model: Path, samples: Path) -> 
 
 @pytest.mark.parametrize("name", ["mask_detector.model", "x.h5", "saved.model"])
 @pytest.mark.parametrize("pipeline", ["yolo", "two-stage"])
-def test_a_model_of_keras_is_told_how_to_convert(tmp_path: Path, name: str, pipeline: str) -> None:
+def test_the_error_for_a_keras_model_says_how_to_convert_it(
+    tmp_path: Path, name: str, pipeline: str
+) -> None:
     (tmp_path / name).mkdir() if name == "saved.model" else (tmp_path / name).write_bytes(
         b"\x89HDF"
     )
@@ -167,7 +171,8 @@ def test_a_model_of_keras_is_told_how_to_convert(tmp_path: Path, name: str, pipe
 def test_detecting_imports_nothing_heavy(model: Path, samples: Path) -> None:
     code = f"""
 import sys, maskyolo
-for frame, found in maskyolo.detect(source={str(samples / "selfie.jpg")!r}, model={str(model)!r}, pipeline="two-stage"):
+settings = dict(model={str(model)!r}, pipeline="two-stage")
+for frame, found in maskyolo.detect(source={str(samples / "selfie.jpg")!r}, **settings):
     assert len(found) > 0
 print(*({{"torch", "ultralytics", "matplotlib", "fiftyone", "onnx", "h5py"}} & set(sys.modules)))
 """
@@ -177,7 +182,7 @@ print(*({{"torch", "ultralytics", "matplotlib", "fiftyone", "onnx", "h5py"}} & s
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> dict[str, Path]:
-    """Pictures at the edges of what a face can be, cut and pasted from a real one."""
+    """Images of extreme cases, cut and pasted from a real face."""
     photo = read_image(samples / "selfie.jpg")
     height, width = photo.shape[:2]
     (left, top, right, bottom) = load_face_detector("ssd-plain").detect(photo).boxes[0].astype(int)
@@ -189,30 +194,30 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> dict[str,
     far = np.full((240, 320, 3), 120, np.uint8)
     small = cv2.resize(view, (36, 36), interpolation=cv2.INTER_AREA)
     far[100:136, 150:186] = small
-    pictures = {
+    images = {
         "none": np.full((240, 320, 3), 120, np.uint8),
         "sixty": np.tile(tile, (6, 10, 1)),
         "cut": photo[:, (left + right) // 2 - side // 8 :],
         "small": far,
-        "grey": cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR),
+        "gray": cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR),
     }
     folder = tmp_path_factory.mktemp("scenes")
-    for name, picture in pictures.items():
-        write_image(folder / f"{name}.png", np.ascontiguousarray(picture))
-    cv2.imwrite(str(folder / "grey.png"), pictures["grey"][..., 0])  # one channel in the file
+    for name, image in images.items():
+        write_image(folder / f"{name}.png", np.ascontiguousarray(image))
+    cv2.imwrite(str(folder / "gray.png"), images["gray"][..., 0])  # one channel in the file
     assert (height, width) == photo.shape[:2]
-    return {name: folder / f"{name}.png" for name in pictures}
+    return {name: folder / f"{name}.png" for name in images}
 
 
 @pytest.mark.parametrize(
-    ("name", "detector", "least", "most"),
+    ("name", "detector", "minimum", "maximum"),
     [
         ("none", "ssd-plain", 0, 0),
         ("sixty", "yunet", 60, 60),
         ("cut", "yunet", 1, 1),
         ("small", "yunet", 1, 1),
-        ("grey", "ssd-plain", 1, 1),
-        ("grey", "haar", 1, 9),
+        ("gray", "ssd-plain", 1, 1),
+        ("gray", "haar", 1, 9),
     ],
 )
 def test_python_and_the_command_give_the_same(
@@ -221,8 +226,8 @@ def test_python_and_the_command_give_the_same(
     tmp_path: Path,
     name: str,
     detector: str,
-    least: int,
-    most: int,
+    minimum: int,
+    maximum: int,
 ) -> None:
     words = [
         "--image",
@@ -243,7 +248,7 @@ def test_python_and_the_command_give_the_same(
     told = json.loads(line)["detections"]
     image = read_image(scenes[name])
     found = load_detector(model, pipeline="two-stage", detector=detector, conf=0.2)(image)
-    assert least <= len(found) == len(told) <= most
+    assert minimum <= len(found) == len(told) <= maximum
     assert np.array([one["box"] for one in told]).reshape(-1, 4) == pytest.approx(
         found.xyxy, abs=0.01
     )

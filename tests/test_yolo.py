@@ -1,4 +1,4 @@
-"""The single-stage detector: geometry, NMS, class order, weights that are none, and real photos."""
+"""The single-stage detector: geometry, NMS, class order, wrong files, and real photos."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
 
 class FakeBackend:
-    """Finds what it is told to, in pixels of the network's input."""
+    """Returns given boxes, in pixels of the network's input."""
 
     precision = "f32"
 
@@ -56,13 +56,13 @@ def detector() -> YoloDetector:
         (500, 500, 33, (64, 64)),
     ],
 )
-def test_the_network_sees_no_more_border_than_it_must(
+def test_the_input_has_as_little_border_as_possible(
     height: int, width: int, imgsz: int, shape: tuple[int, int]
 ) -> None:
     assert network_shape(height, width, imgsz) == shape
 
 
-def test_letterbox_keeps_the_aspect_on_grey() -> None:
+def test_letterbox_keeps_the_aspect_ratio_on_gray() -> None:
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 255  # blue
     canvas, scales, (left, top) = letterbox(image, (64, 64))
@@ -109,7 +109,7 @@ def test_nothing_found_is_empty_arrays() -> None:
     assert detections.class_id.shape == detections.data["class_name"].shape == (0,)
 
 
-def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
+def test_boxes_are_in_pixels_of_the_image_and_inside_it() -> None:
     backend = FakeBackend([[320, 192, 64, 32, 0.9, 0], [630, 380, 100, 100, 0.8, 0]])
     detections = YoloDetector(backend)(np.zeros((720, 1280, 3), np.uint8))
     assert backend.seen == (1, 384, 640, 3)
@@ -119,7 +119,7 @@ def test_boxes_are_in_pixels_of_the_picture_and_inside_it() -> None:
     assert detections.xyxy[1] == pytest.approx([1160, 636, 1280, 720])
 
 
-def test_a_box_around_the_whole_picture_is_the_whole_picture() -> None:
+def test_a_box_around_the_whole_image_is_the_whole_image() -> None:
     backend = FakeBackend([[320, 240, 640, 458, 0.9, 0]])  # 366 rows become 457.5, so 458
     assert YoloDetector(backend)(np.zeros((366, 512, 3), np.uint8)).xyxy[0] == pytest.approx(
         [0, 0, 512, 366], abs=1e-3
@@ -140,9 +140,7 @@ def test_a_network_of_one_size_gets_that_size() -> None:
     for detector in (YoloDetector(backend), YoloDetector(backend, imgsz=310)):
         detector(np.zeros((100, 200, 3), np.uint8))
         assert (detector.imgsz, backend.seen) == (320, (1, 192, 320, 3))
-    with pytest.raises(
-        MaskyoloError, match="imgsz 640: the network was exported for 320 pixels only; leave out imgsz"
-    ):
+    with pytest.raises(MaskyoloError, match="exported for 320 pixels only; leave out imgsz"):
         YoloDetector(backend, imgsz=640)
 
 
@@ -150,7 +148,7 @@ def test_a_network_of_one_size_gets_that_size() -> None:
     ("said", "given", "side"),
     [(None, None, 640), (416, None, 416), (416, 320, 320), (410, None, 416)],
 )
-def test_pictures_are_scaled_to_what_the_weights_say_unless_told(
+def test_the_inference_size_is_that_of_the_weights_by_default(
     said: int | None, given: int | None, side: int
 ) -> None:
     backend = FakeBackend([])
@@ -181,7 +179,7 @@ def test_other_classes_are_the_wrong_weights() -> None:
         np.zeros((0, 5, 3), np.uint8),
     ],
 )
-def test_what_is_no_bgr_picture_is_refused(image: np.ndarray) -> None:
+def test_anything_but_a_bgr_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="BGR"):
         YoloDetector(FakeBackend([]))(image)
 
@@ -204,7 +202,7 @@ def test_the_shipped_model_finds_the_faces_people_marked(detector: YoloDetector)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 2), (33, 47)])
-def test_odd_shapes_are_looked_at(detector: YoloDetector, shape: tuple[int, int]) -> None:
+def test_odd_shapes_are_processed(detector: YoloDetector, shape: tuple[int, int]) -> None:
     assert detector(np.full((*shape, 3), 90, np.uint8)).xyxy.shape[1] == 4
 
 
@@ -226,7 +224,7 @@ def test_a_checkpoint_gives_what_its_onnx_gives() -> None:
         assert (box_iou(ours.xyxy, theirs.xyxy).max(axis=1) > 0.95).all()
 
 
-def test_unknown_models_are_told_with_the_names_there_are() -> None:
+def test_an_unknown_model_is_an_error_with_the_known_names() -> None:
     with pytest.raises(WeightsError, match="maskyolo-n"):
         load_detector("nothing-like-it")
     with pytest.raises(WeightsError, match=r"nowhere/x\.onnx"):
@@ -234,7 +232,7 @@ def test_unknown_models_are_told_with_the_names_there_are() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".bin", ""])
-def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, suffix: str) -> None:
+def test_a_file_that_is_not_a_model_is_a_one_line_error(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"not a model at all")
     with pytest.raises(WeightsError, match="model") as error:
@@ -242,7 +240,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, suffix: str) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_half_a_model_is_one_line(tmp_path: Path) -> None:
+def test_half_a_model_is_a_one_line_error(tmp_path: Path) -> None:
     whole = find_model("maskyolo-n").read_bytes()
     (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WeightsError, match=r"half\.onnx") as error:
@@ -250,7 +248,7 @@ def test_half_a_model_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_checkpoint_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_a_one_line_error(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     (tmp_path / "x.pt").write_bytes(b"not a model at all")
     with pytest.raises(WeightsError, match=r"x\.pt") as error:
@@ -267,7 +265,7 @@ def test_a_checkpoint_without_pytorch_says_what_to_install(
         load_backend(tmp_path / "x.pt", trust=True)
 
 
-def test_a_device_that_is_not_there_is_one_line() -> None:
+def test_an_unavailable_device_is_a_one_line_error() -> None:
     with pytest.raises(MaskyoloError, match=r"'npu7'.*CPU"):
         load_detector(device="npu7")
 

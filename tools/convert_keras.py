@@ -1,4 +1,4 @@
-"""Turn a mask classifier of Keras (`mask_detector.model`, `.h5`) into ONNX for `maskyolo detect --pipeline two-stage`.
+"""Converts a Keras mask classifier to ONNX, for `maskyolo detect --pipeline two-stage`.
 
 Needs `pip install ".[keras]"` (h5py and onnx; neither Keras nor TensorFlow):
 `python tools/convert_keras.py mask_detector.model --out mask_detector.onnx`.

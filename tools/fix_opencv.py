@@ -1,7 +1,8 @@
-"""Install opencv-python once more where opencv-python-headless has written over it.
+"""Reinstalls opencv-python if opencv-python-headless has overwritten it.
 
-Both packages write the same `cv2` folder and the last one wins; FiftyOne requires the headless one, and then no window opens.
-Run it with the Python of the environment: `python tools/fix_opencv.py`.
+Both packages write the same `cv2` folder and the last one wins. FiftyOne requires the headless one;
+after that, no window opens.
+Run it with the environment's Python: `python tools/fix_opencv.py`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ def installed(package: str) -> str | None:
 
 
 def main() -> int:
-    """Reinstall the same version of opencv-python when both packages are installed; return pip's exit code."""
+    """Reinstall opencv-python if both packages are installed; return pip's exit code."""
     full = installed("opencv-python")
     if full is None or installed("opencv-python-headless") is None:
         return 0
     print(
-        "opencv-python-headless is installed too: installing opencv-python last, so that windows open"
+        "opencv-python-headless is also installed: installing opencv-python last, so that "
+        "windows open"
     )
     return subprocess.call(
         [

@@ -1,7 +1,8 @@
-"""Make `docs/images/journey.jpg` and `docs/images/statuses.jpg` of docs/labels.md out of the sample photos, which are CC0.
+"""Makes `docs/images/journey.jpg` and `statuses.jpg` for docs/labels.md from the sample photos.
 
-Run it in the repository's root with the environment's Python: `python tools/make_label_pictures.py`. The pictures are what `convert`
-and `synthesize` really do with these photos.
+Run it in the repository's root with the environment's Python:
+`python tools/make_label_pictures.py`. The sample photos are CC0, and the images show what `convert`
+and `synthesize` really do with them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TILE = 200
 
 
 def statuses(work: Path) -> list[tuple[Path, LedgerRow]]:
-    """Convert the sample folders and a photo of each kind besides; return one photo of each status, a painted one among them."""
+    """Convert samples and a photo of each other kind; return one photo per status, one blanked."""
     photos, bench = work / "photos", work / "benchmark"
     shutil.copytree(SAMPLES / "folders", photos)
     bench.mkdir()
@@ -49,7 +50,7 @@ def statuses(work: Path) -> list[tuple[Path, LedgerRow]]:
     wrong = next(row for row in rows if row.source == "without_mask/02.jpg")
     x1, y1, x2, y2 = wrong.boxes[0]
     better = wrong.corrected(
-        [(x1, y1 - 0.1 * (y2 - y1), x2, y2)], wrong.classes, "box drawn anew in review"
+        [(x1, y1 - 0.1 * (y2 - y1), x2, y2)], wrong.classes, "box redrawn in review"
     )
     label = out / wrong.image.replace("images/", "labels/").replace(".jpg", ".txt")
     label.unlink()  # the ledger's boxes count where there is no label file
@@ -90,7 +91,7 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
     boxed = image.copy()
     (x1, y1, x2, y2) = (round(value) for value in kept.boxes[0])
     cv2.rectangle(boxed, (x1, y1), (x2, y2), (60, 170, 0), 2)
-    titles = ("1 the photo", "2 one of the looks", "3 the box")
+    titles = ("1 the photo", "2 one of the passes", "3 the box")
     for place, (title, shown) in enumerate(zip(titles, (image, bordered, boxed), strict=True)):
         panel(draw, place, title)
         tile = ImageOps.contain(Image.fromarray(shown[:, :, ::-1]), (TILE, TILE))
@@ -120,9 +121,9 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
             f"{class_id}    (0 = with_mask)",
             *(f"{float(number):.4f}" for number in numbers),
             "",
-            "class, centre x and y,",
+            "class, center x and y,",
             "width and height, as",
-            "shares of the picture",
+            "shares of the image",
         ),
     )
     row = (
@@ -159,7 +160,7 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Make both images."""
     with tempfile.TemporaryDirectory() as folder:
         found = statuses(Path(folder))
         sheet = draw_sheet(

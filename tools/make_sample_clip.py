@@ -1,4 +1,6 @@
-"""Make `data/samples/street.mp4` from `data/samples/street.jpg`: 3 s of a slow pan and zoom, 640x360, 25 fps, H.264.
+"""Makes `data/samples/street.mp4` from `data/samples/street.jpg`: a slow pan and zoom.
+
+3 s, 640x360, 25 frames per second, H.264.
 
 Needs PyAV (`pip install av`). Run it in the repository's root: `python tools/make_sample_clip.py`.
 """
@@ -22,7 +24,7 @@ END = (110.0, 48.0, 240.0)
 
 
 def view(share: float) -> tuple[float, float, float, float]:
-    """Return the view xyxy in the photo's pixels at `share` (0 to 1) of the clip, eased at both ends."""
+    """Return the view (xyxy, in pixels of the photo) at `share` (0 to 1) of the clip, eased."""
     eased = share * share * (3 - 2 * share)
     left, top, width = (
         first + (last - first) * eased for first, last in zip(START, END, strict=True)
@@ -49,10 +51,10 @@ def main() -> None:
             Fraction(1, FPS),
         )
         for number in range(frames):
-            picture = photo.resize(
+            image = photo.resize(
                 (WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=view(number / (frames - 1))
             )
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode())
     part.replace(target)
     print(f"{target.name}: {frames} frames, {target.stat().st_size / 1000:.0f} kB")

@@ -1,6 +1,9 @@
-"""Cut `data/samples/folders/{with_mask,without_mask}/` from the Kaggle photos, by the coordinates in `data/samples/folders.csv`.
+"""Cuts `data/samples/folders/{with_mask,without_mask}/` from the Kaggle photos.
 
-Run it in the repository's root with the folder of the photos: `python tools/make_sample_folders.py kaggle853/images`.
+The coordinates are in `data/samples/folders.csv`.
+
+Run it in the repository's root with the folder of the photos:
+`python tools/make_sample_folders.py kaggle853/images`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ FOLDERS = Path(__file__).resolve().parent.parent / "data" / "samples" / "folders
 
 
 def main(photos: Path) -> None:
-    """Cut every row of `folders.csv`: the view in the photo's pixels, scaled so that its longer side is `longest`."""
+    """Cut every row's view, in pixels of the photo, and scale its longer side to `longest`."""
     with (FOLDERS.with_suffix(".csv")).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             photo = Image.open(photos / row["photo"]).convert("RGB")

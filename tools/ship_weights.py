@@ -1,7 +1,10 @@
-"""Make a trained detector one of the package's own: `python tools/ship_weights.py runs/train/boxes maskyolo-n`.
+"""Adds a trained detector to the package.
 
-The checkpoint loses what tells of the machine it was trained on; the ONNX file keeps its weights as 16-bit floats, which are cast to 32
-bits when it is loaded: half the size. `--onnx` leaves the checkpoint out. Then run benchmarks/wild.py with `--card` and the model card.
+    python tools/ship_weights.py runs/train/boxes maskyolo-n
+
+The checkpoint loses what identifies the machine it was trained on. The ONNX file stores its weights
+as 16-bit floats, cast to 32 bits on loading, which halves its size. `--onnx` omits the checkpoint.
+Afterwards run benchmarks/wild.py with `--card` and the model card.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
 
 def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
-    """Write `name.pt` of a run into the package, to look at pictures of `imgsz` pixels."""
+    """Write `name.pt` of a run into the package, with the inference size `imgsz`."""
     import_ultralytics("shipping weights")
     from ultralytics.utils.patches import torch_load
 
@@ -50,7 +53,7 @@ def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
 
 
 def ship_network(run: Path, name: str, imgsz: int) -> Path:
-    """Write `name.onnx` of a run into the package, to look at pictures of `imgsz` pixels."""
+    """Write `name.onnx` of a run into the package, with the inference size `imgsz`."""
     place = WEIGHTS / f"{name}.onnx"
     network = onnx.load(run / "weights" / "best.onnx")
     network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(
@@ -73,7 +76,7 @@ def main() -> None:
         "--imgsz",
         type=int,
         default=640,
-        help="longer side in pixels that the model card's figures are of",
+        help="inference size in pixels (longer side) of the model card's figures",
     )
     options.add_argument("--onnx", action="store_true", help="only the ONNX file")
     args = options.parse_args()

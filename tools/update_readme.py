@@ -1,6 +1,7 @@
-"""Write the tables of options in README.md anew from the commands' help; `tests/test_docs.py` fails when they are stale.
+"""Updates the tables of options in README.md from the commands' help.
 
-A table stands between `<!-- options: COMMAND -->` and `<!-- end -->`. Run it with the environment's Python: `make docs`.
+`tests/test_docs.py` fails if they are out of date. A table is between `<!-- options: COMMAND -->`
+and `<!-- end -->`. Run it with the environment's Python: `make docs`.
 """
 
 from __future__ import annotations
@@ -45,14 +46,13 @@ def table(command: Any) -> str:
             if default is None or default is False or default == ""
             else f"`{default}`"
         )
-        rows.append(
-            f"| {name} | {shown} | {' '.join((parameter.help or '').split()).replace('|', chr(92) + '|')} |"
-        )
+        text = " ".join((parameter.help or "").split()).replace("|", "\\|")
+        rows.append(f"| {name} | {shown} | {text} |")
     return "\n".join(rows)
 
 
 def render(text: str) -> str:
-    """Return the README's text with every table of options made anew."""
+    """Return the README's text with every table of options updated."""
     known = commands()
     return re.sub(
         r"(<!-- options: ([\w ]+) -->\n).*?(<!-- end -->)",

@@ -159,7 +159,7 @@ def closer(one: Evaluation, colors: dict[str, tuple[int, int, int]]) -> str:
     return (
         table(["", "boxes", "AP50", "precision", "recall", "F1"], classes)
         + f"\nat confidence {one.report.confidence:g}.\n\n"
-        + table(["", "", "faces", "found", "found and told rightly", "mAP50"], parts)
+        + table(["", "", "faces", "found", "found with the right class", "mAP50"], parts)
     )
 
 

@@ -68,7 +68,7 @@ def check_trust(path: Path, trust: bool = False) -> None:
 
     Args:
         path: a file to unpickle.
-        trust: the user trusts whoever made it.
+        trust: the user trusts its author.
 
     Raises:
         WeightsError: it is of unknown origin, or it cannot be read.
@@ -77,7 +77,7 @@ def check_trust(path: Path, trust: bool = False) -> None:
         raise WeightsError(
             f"did not load {path}: a .pt file is a Python pickle, which can run any code, and this "
             "one is neither maskyolo's nor from a training of yours",
-            "add --trust if you trust whoever made it, or use its .onnx file",
+            "add --trust if you trust its author, or use its .onnx file",
         )
 
 

@@ -31,7 +31,7 @@ def wild() -> ModuleType:
         ((60, 60, 200), "other"),
     ],
 )
-def test_a_mask_has_the_colour_of_what_lies_over_the_mouth(
+def test_a_mask_has_the_color_of_what_lies_over_the_mouth(
     wild: ModuleType, bgr: tuple[int, int, int], name: str
 ) -> None:
     image = np.full((100, 100, 3), 128, np.uint8)
@@ -57,7 +57,7 @@ def test_pictures_saved_once_more_are_the_same_but_worse(
     assert 0 < np.abs(before.astype(int) - after).mean() < 10
 
 
-def test_colours_count_what_is_found_and_what_is_told_rightly(
+def test_colors_count_what_is_found_with_the_right_class(
     wild: ModuleType, samples: Path
 ) -> None:
     pictures, _ = find_images(images=samples, labels=samples / "annotations")

@@ -335,7 +335,9 @@ def _contestants(
     model: Sequence[str | Path | Detector] | Mapping[str, Detector],
 ) -> dict[str, Contestant | Detector]:
     """Return the detectors, loaded or to be loaded, by the name they are shown with."""
-    named = dict(model) if isinstance(model, Mapping) else _name(model)
+    named: dict[str, Contestant | Detector] = (
+        {**model} if isinstance(model, Mapping) else _name(model)
+    )
     if len(named) < 2:
         raise MaskyoloError(
             f"cannot compare {len(named)} model",

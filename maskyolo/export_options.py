@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.choices import ExportFormat, ExportPrecision, Split
-from maskyolo.core.options import option, option_of
+from maskyolo.core.options import Options, option, option_of
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.evaluation.options import LabeledDataOptions
@@ -24,13 +24,8 @@ FORMATS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(RunOptions):
-    """Options of `export_model` and `maskyolo export`.
-
-    Raises:
-        MaskyoloError: the format cannot store the precision.
-        DatasetError: labels are given for both a data set and a folder of images.
-    """
+class _ExportSettings(Options):
+    """What to export; a class of its own, so that the help lists these options first."""
 
     model: Path | str | None = option_of(
         InferenceOptions,
@@ -64,6 +59,17 @@ class ExportOptions(RunOptions):
         "the size the weights were trained at.",
     )
     trust: bool = option_of(InferenceOptions, "trust")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(RunOptions, _ExportSettings):
+    """Options of `export_model` and `maskyolo export`.
+
+    Raises:
+        MaskyoloError: the format cannot store the precision.
+        DatasetError: labels are given for both a data set and a folder of images.
+    """
+
     project: Path | str = option_of(RunOptions, "project", default="runs/export")
     name: str = option_of(RunOptions, "name", default="export")
 

@@ -20,7 +20,6 @@ EXAMPLES = examples(
 
 @with_options(CompareOptions)
 def compare(
-    options: CompareOptions,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,6 +31,8 @@ def compare(
     source: Annotated[
         str | None, typer.Option(help="Video file to run the detectors on, side by side.")
     ] = None,
+    *,
+    options: CompareOptions,
     strict: Strict = False,
 ) -> None:
     """Compare detectors: accuracy on labeled images, speed on frames with 1 to 40 faces."""

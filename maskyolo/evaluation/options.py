@@ -63,8 +63,8 @@ class EvaluateOptions(RunOptions, InferenceOptions, LabeledDataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(RunOptions, LabeledDataOptions):
-    """Options of `compare`; each model says its own pipeline and face detector."""
+class _CompareSettings(LabeledDataOptions):
+    """How to compare; a class of its own, so that the help lists these options first."""
 
     conf: float = option_of(EvaluateOptions, "conf")
     iou: float = option_of(InferenceOptions, "iou")
@@ -79,5 +79,11 @@ class CompareOptions(RunOptions, LabeledDataOptions):
         "speed and memory).",
         minimum=0,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(RunOptions, _CompareSettings):
+    """Options of `compare` and `maskyolo compare`; each model has its own pipeline."""
+
     project: Path | str = option_of(RunOptions, "project", default="runs/compare")
     name: str = option_of(RunOptions, "name", default="compare")

@@ -280,10 +280,10 @@ def _read_one(image: Path, split: str, described: _Description) -> AnnotatedPhot
         reason = f"its label {label.name} is not a file; fix it, or remove it if there are no faces"
         return replace(unreadable, reason=reason)
     try:
-        text = _text_of(label) if label.is_file() else ""
+        text = _text_of(label, label.name) if label.is_file() else ""
         class_ids, boxes = parse_shares(text, label.name, described.keypoints)
     except DatasetError as error:
-        return replace(unreadable, reason=str(error).replace(str(label), label.name))
+        return replace(unreadable, reason=str(error))
     names = tuple(described.names.get(number, f"class {number}") for number in class_ids)
     return AnnotatedPhoto(image, source, names, boxes, shares=True, split=split)
 
@@ -295,8 +295,9 @@ def _source_of(image: Path, root: Path) -> str:
     ).as_posix()
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, name: str = "") -> str:
+    """Return the text of a file, which error messages call `name` instead of its path."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}", "check the file") from error
+        raise DatasetError(f"cannot read {name or path}: {error}", "check the file") from error

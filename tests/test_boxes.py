@@ -70,7 +70,8 @@ def test_coverage_is_of_the_smaller_box() -> None:
 
 
 def test_double_precision_keeps_digits_that_single_precision_loses() -> None:
-    a, b = [[0, 0, 100000.01, 1]], [[0, 0, 100000.02, 1], [5, 5, 5, 5]]
+    a = np.array([[0, 0, 100000.01, 1]])
+    b = np.array([[0, 0, 100000.02, 1], [5, 5, 5, 5]])
     assert box_iou_double(a, b)[0, 0] == pytest.approx(100000.01 / 100000.02, abs=1e-15)
     assert box_iou_double(a, b)[0, 0] != float(box_iou(a, b)[0, 0])
     assert box_iou_double(a, b)[0, 1] == 0

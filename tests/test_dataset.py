@@ -63,7 +63,7 @@ def test_the_label_of_a_image_lies_in_the_twin_folder() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_data_yaml_is_said(folder: Path, content: str, found: str) -> None:
+def test_what_is_wrong_with_a_data_yaml_is_reported(folder: Path, content: str, found: str) -> None:
     (folder / "data.yaml").write_text(content)
     with pytest.raises(DatasetError, match=found) as caught:
         load_dataset(folder)
@@ -93,7 +93,7 @@ def test_a_split_beside_the_folder_lies_outside_of_it(folder: Path) -> None:
     ]
 
 
-def test_a_list_of_images_is_read_by_its_lines_or_its_fault_is_said(folder: Path) -> None:
+def test_a_list_of_images_is_read_by_its_lines_or_its_fault_is_reported(folder: Path) -> None:
     (folder / "data.yaml").write_text("train: train.txt\nnames: [with_mask, without_mask]")
     (folder / "train.txt").write_text(f"./images/train/a.png\n\n{folder}/images/train/b.JPG\n")
     assert load_dataset(folder).images("train") == [

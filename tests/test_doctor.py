@@ -96,7 +96,7 @@ def test_packages_out_of_bounds_and_missing_fail_with_the_command_that_fixes_it(
     assert not any("ultralytics" in check.name for check in checks)
 
 
-def test_code_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -137,7 +137,7 @@ def test_opencv_that_cannot_be_imported_fails(
     assert (check.status, check.fix) == ("fail", fix)
 
 
-def test_the_headless_opencv_on_top_is_told_with_the_exact_line(
+def test_the_headless_opencv_on_top_is_reported_with_the_exact_line(
     versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions["opencv-python-headless"] = "4.14.0.94"
@@ -151,7 +151,7 @@ def test_the_headless_opencv_on_top_is_told_with_the_exact_line(
         )
 
 
-def test_two_opencv_packages_of_different_versions_are_told(
+def test_two_opencv_packages_of_different_versions_are_reported(
     versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions["opencv-contrib-python"] = "4.12.0.88"

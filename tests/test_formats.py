@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,7 +202,7 @@ def test_a_turned_image_is_written_upright_with_its_boxes(tmp_path: Path) -> Non
         ({"Mask-Weared Incorrect": "without_mask"}, {"with_mask": 29, "without_mask": 10}),
     ],
 )
-def test_classes_are_renamed_and_dropped_only_when_told(
+def test_classes_are_renamed_and_dropped_only_on_request(
     third: Path, tmp_path: Path, class_map: dict[str, str], boxes: dict[str, int]
 ) -> None:
     made = export_dataset(third, tmp_path / "set", class_map=class_map)
@@ -208,7 +210,7 @@ def test_classes_are_renamed_and_dropped_only_when_told(
     assert sum(made.photos.values()) == 8
 
 
-def test_what_cannot_be_exported_is_told(third: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_is_reported(third: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="unknown format 'tfrecord'"):
         export_dataset(third, tmp_path / "set", to="tfrecord")
     with pytest.raises(DatasetError, match="give drop"):
@@ -391,8 +393,8 @@ def test_a_second_annotation_of_a_image_does_not_replace_the_first(tmp_path: Pat
 # --- COCO
 
 
-def coco(tmp_path: Path, **parts: list[object]) -> Path:
-    content = {
+def coco(tmp_path: Path, **parts: Sequence[object]) -> Path:
+    content: dict[str, Sequence[object]] = {
         "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 80}],
         "annotations": [{"id": 1, "image_id": 7, "category_id": 40, "bbox": [10, 20, 30, 40.5]}],
         "categories": [{"id": 40, "name": "with_mask"}, {"id": 3, "name": "without_mask"}],
@@ -594,14 +596,14 @@ def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
 # --- boxes
 
 
-def photo(*boxes: list[float], **values: object) -> AnnotatedPhoto:
+def photo(*boxes: list[float], **values: Any) -> AnnotatedPhoto:
     return AnnotatedPhoto(
         Path("a.jpg"),
         "a.jpg",
         ("a",) * len(boxes),
         np.array(boxes, dtype=float).reshape(-1, 4),
         **values,
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_boxes_are_put_in_order_clipped_and_dropped_with_a_word_about_each() -> None:
@@ -686,7 +688,7 @@ def test_what_classes_become(found: list[str], said: dict[str, str], targets: li
     assert list(map_classes(dict.fromkeys(found, 1), said, "set").values()) == targets
 
 
-def test_a_class_that_nobody_knows_is_told_with_all_others() -> None:
+def test_a_class_that_nobody_knows_is_reported_with_all_others() -> None:
     with pytest.raises(
         DatasetError,
         match=r"'odd one' in set.* odd one \(3 boxes\), Mask \(2 boxes, with_mask\); "

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskyolo import images
 from maskyolo.core.files import write_atomic
 from maskyolo.errors import ImageError, OutputError
 from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_image
@@ -140,7 +139,7 @@ def test_a_missing_file_says_which(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.jpg")
 
 
-def test_plain_files_are_told_from_those_that_decoders_read_differently(
+def test_plain_files_are_reported_from_those_that_decoders_read_differently(
     colors: ImageArray,
 ) -> None:
     exif = Image.Exif()
@@ -163,7 +162,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(images.Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match="no space left"):
         write_atomic(target, "new")
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]

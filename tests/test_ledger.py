@@ -54,7 +54,7 @@ def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> 
         read_ledger(path)
 
 
-def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
+def test_a_value_that_is_too_long_for_a_line_is_reported(tmp_path: Path) -> None:
     write_ledger(tmp_path / "ledger.csv", [LedgerRow("a", "with_mask", "kept", "long" * 50_000)])
     with pytest.raises(DatasetError, match=r"line 2: field larger than .*; correct the line"):
         read_ledger(tmp_path / "ledger.csv")

@@ -225,7 +225,7 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(own_machine: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt"])
-def test_own_weights_that_are_no_model_are_told(own_machine: Path, name: str) -> None:
+def test_own_weights_that_are_no_model_are_reported(own_machine: Path, name: str) -> None:
     path = put(own_machine, name, b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(WeightsError, match=r"cannot load .*; git checkout") as caught:
         check_own_weights(path)

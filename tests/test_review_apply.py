@@ -20,7 +20,13 @@ from maskyolo.cli import main
 from maskyolo.errors import DatasetError, OutputError
 from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
 from maskyolo.review import apply_review, transaction, undo_review
-from maskyolo.review.suspicions import Reason, Suspicion, read_suspicions, write_suspicions
+from maskyolo.review.suspicions import (
+    Reason,
+    Suspicion,
+    format_suspicions,
+    read_suspicions,
+    write_suspicions,
+)
 from maskyolo.review.transaction import Transaction
 from maskyolo.workfolder import locked_set
 
@@ -459,6 +465,15 @@ def test_a_value_that_does_not_parse_is_reported_with_its_line(
     (root / "review.csv").write_text(out.getvalue())
     with pytest.raises(DatasetError, match=r"review\.csv, line 2: .*correct the line"):
         read_suspicions(root / "review.csv")
+
+
+def test_a_line_that_a_person_added_may_have_any_reason(root: Path) -> None:
+    lines = [suspicion("train/one", label=0, tags=("wrong_class",)), suspicion("val/one")]
+    text = format_suspicions(lines).replace("wrong_class,0.5", "blurred,0.5", 1)
+    (root / "review.csv").write_text(text)
+    reasons = [line.reason for line in read_suspicions(root / "review.csv")]
+    assert reasons == [None, Reason.WRONG_CLASS]
+    assert apply_review(root, csv=root / "review.csv").counts() == {"class": 1}
 
 
 def test_the_command_reports_what_it_did(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -268,12 +268,12 @@ def test_boxes_are_paired_one_to_one() -> None:
 
 
 def test_cleanlab_finds_swapped_moved_and_deleted(planted: list[JudgedPhoto]) -> None:
-    opinions = label_quality.cleanlab_scores(planted)
-    rest = opinions[5:]
-    assert opinions[0].wrong_class[0] > max(opinion.wrong_class.max() for opinion in rest)
-    assert opinions[1].bad_box[0] > max(opinion.bad_box.max() for opinion in rest)
-    assert opinions[2].missing[0] > 0.5
-    assert max(opinion.missing.max() for opinion in rest) == 0
+    scores = label_quality.cleanlab_scores(planted)
+    rest = scores[5:]
+    assert scores[0].wrong_class[0] > max(other.wrong_class.max() for other in rest)
+    assert scores[1].bad_box[0] > max(other.bad_box.max() for other in rest)
+    assert scores[2].missing[0] > 0.5
+    assert max(other.missing.max() for other in rest) == 0
 
 
 def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
@@ -283,10 +283,10 @@ def test_fiftyone_s_mistakenness_finds_swapped_deleted_and_spurious(
     planted[2].predictions.scores[0, planted[2].predictions.class_ids[0]] = (
         0.97  # it ignores less confident ones
     )
-    opinions = label_quality.mistakenness(planted[:8])
-    assert opinions[0].wrong_class[0] > 0.5 > opinions[5].wrong_class.max()
-    assert opinions[2].missing[0] > 0.5
-    assert opinions[3].spurious.tolist() == [0, 0, 1]
+    scores = label_quality.mistakenness(planted[:8])
+    assert scores[0].wrong_class[0] > 0.5 > scores[5].wrong_class.max()
+    assert scores[2].missing[0] > 0.5
+    assert scores[3].spurious.tolist() == [0, 0, 1]
     assert fiftyone.list_datasets() == before
 
 

@@ -13,7 +13,7 @@ from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.core.options import Choice
 from maskyolo.review.suspicions import Box, Tag
 
-__all__ = ["Change", "ChangeKind", "Face", "PhotoEdit", "Problem", "same_box"]
+__all__ = ["Change", "ChangeKind", "Face", "PhotoEdit", "Problem", "same_box", "same_faces"]
 
 #: Boxes whose sides differ by less than this, in pixels, are the same, as in `LedgerRow.corrected`.
 _TOLERANCE = 0.5
@@ -101,6 +101,14 @@ class Problem:
 def same_box(a: Sequence[float], b: Sequence[float]) -> bool:
     """Return whether two boxes (4) differ by less than half a pixel on every side."""
     return max(abs(one - other) for one, other in zip(a, b, strict=True)) < _TOLERANCE
+
+
+def same_faces(one: Sequence[Face], other: Sequence[Face]) -> bool:
+    """Return whether two lists have the same classes and the same boxes, in the same order."""
+    return len(one) == len(other) and all(
+        a.class_name == b.class_name and same_box(a.box, b.box)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 @dataclass

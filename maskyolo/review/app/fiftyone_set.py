@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,56 +13,34 @@ from maskyolo.errors import DatasetError
 from maskyolo.review.app.database import connect
 from maskyolo.review.app.fields import (
     LABELS,
-    LEDGER_FIELDS,
     OTHER_BOXES,
-    PREDICTIONS,
     declare_fields,
-    ledger_values,
     make_detections,
     make_labels,
-    make_metadata,
     make_sample,
 )
-from maskyolo.review.app.stored import StoredPhoto, read_stored
+from maskyolo.review.app.stored import read_stored, write_values
 from maskyolo.review.app.suggestions import SUSPICION_FIELDS, is_settled, suspicion_values
+from maskyolo.review.app.syncing import (
+    CONFLICT,
+    TAG_NAMES,
+    SyncResult,
+    remove_missing,
+    sync_files,
+    sync_ledger,
+)
 from maskyolo.review.app.tag_edits import edit_from_app
-from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_box
+from maskyolo.review.corrections import Face, PhotoEdit, Problem, same_faces
 from maskyolo.review.review_set import ReviewPhoto, ReviewSet
-from maskyolo.review.suspicions import Suspicion, Tag
+from maskyolo.review.suspicions import Suspicion
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["OpenedSet", "SyncResult"]
-
-_CONFLICT = "conflict"
-
-#: Names of the tags that are applied.
-_TAGS = [tag.value for tag in Tag]
+__all__ = ["OpenedSet"]
 
 #: Tags that maskyolo itself puts on photos.
-_OWN_TAGS = {*SPLITS, _CONFLICT}
-
-
-@dataclass
-class SyncResult:
-    """What bringing FiftyOne's data set in step with the folder did.
-
-    Attributes:
-        new: names of the images that were added.
-        updated: number of photos whose labels were read again.
-        removed: number of photos that are no longer in the set.
-        moved: number of photos that are in another folder now.
-        waiting: number of photos with edits that are not applied yet.
-        problems: what the user should know.
-    """
-
-    new: list[str] = field(default_factory=list)
-    updated: int = 0
-    removed: int = 0
-    moved: int = 0
-    waiting: int = 0
-    problems: list[Problem] = field(default_factory=list)
+_OWN_TAGS = {*SPLITS, CONFLICT}
 
 
 class OpenedSet:
@@ -137,9 +114,9 @@ class OpenedSet:
         if result.new:
             new = [make_sample(self.fo, photos[image], names) for image in result.new]
             self.samples.add_samples(new, expand_schema=False)
-        self._sync_files(stored, result)
-        self._sync_ledger(stored)
-        result.removed = self._remove_missing(stored, result)
+        sync_files(self.fo, self.samples, self.review, stored, result)
+        sync_ledger(self.samples, self.review, stored)
+        result.removed = remove_missing(self.samples, self.review, stored, result)
         return result
 
     def show_suspicions(
@@ -167,7 +144,9 @@ class OpenedSet:
                 suspicion_values(self.fo, photos[image], names, rows) if rows else SUSPICION_FIELDS
             )
         for name in SUSPICION_FIELDS:
-            self._set(name, {sample_id: value[name] for sample_id, value in values.items()})
+            write_values(
+                self.samples, name, {sample_id: value[name] for sample_id, value in values.items()}
+            )
 
     def unpredicted(self, where: str) -> dict[str, str]:
         """Return the images without predictions in the field `where`: name to sample id."""
@@ -187,7 +166,7 @@ class OpenedSet:
             ]
             scores = [] if detections.confidence is None else detections.confidence.tolist()
             values[sample_id] = make_detections(self.fo, photo, faces, scores)
-        self._set(where, values)
+        write_values(self.samples, where, values)
 
     def edits(self) -> tuple[list[PhotoEdit], list[Problem]]:
         """Return what people edited and tagged since the labels were last read, and problems.
@@ -200,22 +179,22 @@ class OpenedSet:
             photo = self.review.photos.get(image)
             if photo is None:
                 continue
-            unknown.update(stored.all_tags - {*_TAGS} - _OWN_TAGS)
-            tagged, faces = bool(stored.all_tags & {*_TAGS}), stored.faces(photo)
-            if not tagged and _same_faces(faces, photo.faces(names, stored.text)):
+            unknown.update(stored.all_tags - {*TAG_NAMES} - _OWN_TAGS)
+            tagged, faces = bool(stored.all_tags & {*TAG_NAMES}), stored.faces(photo)
+            if not tagged and same_faces(faces, photo.faces(names, stored.text)):
                 continue
             if stored.text == photo.text:
                 edits.append(edit_from_app(photo, stored, names))
-            elif tagged or not _same_faces(faces, photo.faces(names)):
+            elif tagged or not same_faces(faces, photo.faces(names)):
                 message = (
                     "its label file was changed after it was opened, so its edits were skipped; "
                     "run `maskyolo review open` again"
                 )
                 problems.append(Problem(image, message))
-        for tag, count in sorted(unknown.items()):
+        for name, count in sorted(unknown.items()):
             message = (
-                f"unknown tag '{tag}' on {counted(count, 'photo')} was ignored; known tags are "
-                f"{', '.join(_TAGS)}"
+                f"unknown tag '{name}' on {counted(count, 'photo')} was ignored; known tags are "
+                f"{', '.join(TAG_NAMES)}"
             )
             problems.append(Problem("", message))
         return edits, problems
@@ -232,12 +211,12 @@ class OpenedSet:
             labels[sample_id] = make_labels(self.fo, photo, edit.faces, edit.added)
             for tag in edit.open_tags:
                 still_open[tag.value].append(sample_id)
-        self._set(LABELS, labels)
-        self._set("unmerged", dict.fromkeys(labels))
+        write_values(self.samples, LABELS, labels)
+        write_values(self.samples, "unmerged", dict.fromkeys(labels))
         if labels:
             self._remove_tags(list(labels))
-        for tag, ids in still_open.items():
-            self.samples.select(ids).tag_samples(tag)
+        for name, ids in still_open.items():
+            self.samples.select(ids).tag_samples(name)
 
     def refresh(self, review: ReviewSet, edits: Iterable[PhotoEdit]) -> None:
         """Read edited photos again after their files were written, and drop their suspicions.
@@ -251,96 +230,20 @@ class OpenedSet:
         known = [edit for edit in edits if edit.image in stored]
         settled = [stored[edit.image].id for edit in known if not edit.open_tags]
         for name, nothing in SUSPICION_FIELDS.items():
-            self._set(name, dict.fromkeys(settled, nothing))
+            write_values(self.samples, name, dict.fromkeys(settled, nothing))
         removed = [edit.image for edit in known if edit.removed and edit.image not in review.photos]
         if removed:
             self.samples.delete_samples([stored[image].id for image in removed])
         edited = {edit.image: stored[edit.image] for edit in known}
-        self._sync_files(edited, SyncResult())
-        self._sync_ledger(edited)
-
-    def _sync_files(self, stored: Mapping[str, StoredPhoto], result: SyncResult) -> None:
-        """Show what changed in the image and label files of known photos."""
-        changed: dict[str, dict[str, Any]] = defaultdict(dict)  # by field, then by sample id
-        names = self.review.names
-        for image, known in stored.items():
-            photo = self.review.photos.get(image)
-            if photo is None:
-                continue
-            if known.path != str(photo.path):
-                changed["filepath"][known.id] = str(photo.path)
-            faces = known.faces(photo)
-            edited = not _same_faces(faces, photo.faces(names, known.text))
-            result.waiting += edited or bool(known.all_tags & {*_TAGS})
-            if known.text != photo.text:
-                if edited and not _same_faces(faces, photo.faces(names)):
-                    changed["unmerged"][known.id] = make_detections(self.fo, photo, faces)
-                changed["label_text"][known.id] = photo.text
-                changed[LABELS][known.id] = make_labels(self.fo, photo, photo.faces(names))
-            size = photo.path.stat().st_size
-            if known.size_bytes != size:
-                changed["metadata"][known.id] = make_metadata(self.fo, photo, size)
-                for name in PREDICTIONS:  # they are of another image
-                    changed[name][known.id] = None
-        for name, values in changed.items():
-            self._set(name, values)
-        result.moved, result.updated = len(changed["filepath"]), len(changed["label_text"])
-        if conflicts := list(changed["unmerged"]):
-            self.samples.select(conflicts).tag_samples(_CONFLICT)
-            message = (
-                f"{counted(len(conflicts), 'photo')} edited in the App while the label files also "
-                "changed: the files count, and the edits are kept in the field 'unmerged' (saved "
-                "view 'conflict')"
-            )
-            result.problems.append(Problem("", message))
-
-    def _sync_ledger(self, stored: Mapping[str, StoredPhoto]) -> None:
-        """Show what changed in the ledger's rows of known photos."""
-        if not self.review.rows or not stored:
-            return
-        view = self.samples.select([known.id for known in stored.values()])
-        columns = view.values(["image", "id", *LEDGER_FIELDS])
-        changed: dict[str, dict[str, Any]] = defaultdict(dict)
-        for image, sample_id, *old in zip(*columns, strict=True):
-            if photo := self.review.photos.get(image):
-                for (name, value), before in zip(ledger_values(photo).items(), old, strict=True):
-                    if value != before:
-                        changed[name][sample_id] = value
-        for name, values in changed.items():
-            self._set(name, values)
-
-    def _remove_missing(self, stored: Mapping[str, StoredPhoto], result: SyncResult) -> int:
-        """Remove the samples of photos that left the set; return how many.
-
-        Those with tags that are not applied yet stay, because the tags would be lost.
-        """
-        missing = {
-            image: known for image, known in stored.items() if image not in self.review.photos
-        }
-        pending = {*_TAGS} - {Tag.DELETE.value}
-        kept = [image for image, known in missing.items() if known.all_tags & pending]
-        if kept:
-            message = (
-                f"{counted(len(kept), 'tagged photo')} no longer in the set, such as {kept[0]}; "
-                "they only remain in FiftyOne"
-            )
-            result.problems.append(Problem("", message))
-        ids = [known.id for image, known in missing.items() if image not in kept]
-        if ids:
-            self.samples.delete_samples(ids)
-        return len(ids)
+        sync_files(self.fo, self.samples, review, edited, SyncResult())
+        sync_ledger(self.samples, review, edited)
 
     def _remove_tags(self, ids: Sequence[str]) -> None:
         view = self.samples.select(list(ids))
-        view.untag_samples([*_TAGS, _CONFLICT])
+        view.untag_samples([*TAG_NAMES, CONFLICT])
         names = [LABELS, *OTHER_BOXES]
         names = [name for name in names if self.samples.has_sample_field(name)]
-        view.untag_labels(_TAGS, label_fields=names)
-
-    def _set(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write a field of the samples with these ids, in one go."""
-        if values:
-            self.samples.set_values(name, dict(values), key_field="id", expand_schema=False)
+        view.untag_labels(TAG_NAMES, label_fields=names)
 
 
 def _check_owner(samples: Any, review: ReviewSet) -> None:
@@ -366,10 +269,3 @@ def _check_owner(samples: Any, review: ReviewSet) -> None:
             "unchanged",
             remedy,
         )
-
-
-def _same_faces(one: Sequence[Face], other: Sequence[Face]) -> bool:
-    return len(one) == len(other) and all(
-        a.class_name == b.class_name and same_box(a.box, b.box)
-        for a, b in zip(one, other, strict=True)
-    )

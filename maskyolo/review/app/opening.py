@@ -19,7 +19,8 @@ from maskyolo.errors import ImageError, MaskyoloError
 from maskyolo.images import read_image
 from maskyolo.review.app.database import check_port, longer_app_start
 from maskyolo.review.app.fields import PREDICTIONS
-from maskyolo.review.app.fiftyone_set import OpenedSet, SyncResult
+from maskyolo.review.app.fiftyone_set import OpenedSet
+from maskyolo.review.app.syncing import SyncResult
 from maskyolo.review.app.views import add_evaluation, arrange_app, save_views
 from maskyolo.review.corrections import Problem
 from maskyolo.review.options import OpenOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from maskyolo.review.app.fields import LABELS, OTHER_BOXES, to_pixels
 from maskyolo.review.corrections import Face
 from maskyolo.review.review_set import ReviewPhoto
 
-__all__ = ["StoredBox", "StoredPhoto", "read_stored"]
+__all__ = ["StoredBox", "StoredPhoto", "read_stored", "write_values"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,12 @@ def read_stored(samples: Any) -> dict[str, StoredPhoto]:
         )
         for image, sample_id, path, text, tags, size in zip(*samples.values(names), strict=True)
     }
+
+
+def write_values(samples: Any, name: str, values: Mapping[str, Any]) -> None:
+    """Write a field of the samples with these ids, in one go."""
+    if values:
+        samples.set_values(name, dict(values), key_field="id", expand_schema=False)
 
 
 def _read_boxes(samples: Any, name: str, more: Sequence[str] = ()) -> dict[str, list[StoredBox]]:

@@ -1,7 +1,7 @@
 """A person's work in FiftyOne's App, as edits: boxes that were changed, and tags.
 
-What a person edited is told apart from what the label file says by the file's text as it was when
-it was last read, which FiftyOne keeps for each photo.
+A person's edits are the differences from the label file's text as it was when it was last read,
+which FiftyOne keeps for each photo.
 """
 
 from __future__ import annotations

@@ -210,12 +210,12 @@ def find_candidates(photos: Sequence[JudgedPhoto]) -> list[CandidateFaces]:
         both = partners >= 0
         paired, confirmed = first.copy(), np.zeros(len(first))
         paired[both], confirmed[both] = second[partners[both]], second_scores[partners[both]]
-        scores = [photo.predictions.scores[kept], np.zeros((len(alone), 2))]
+        nothing = np.zeros((len(alone), 2), np.float32)
         found.append(
             CandidateFaces(
                 boxes=np.concatenate([first, second[alone]]),
                 second_boxes=np.concatenate([paired, second[alone]]),
-                scores=np.concatenate(scores).astype(np.float64),
+                scores=np.concatenate([photo.predictions.scores[kept], nothing]).astype(np.float64),
                 second_scores=np.concatenate([confirmed, second_scores[alone]]).astype(np.float64),
             )
         )

@@ -105,7 +105,7 @@ class SourceFormat(Choice):
 
 
 class CrossCheck(Choice):
-    """Which models check and complete the faces that SSD finds while a data set is labelled.
+    """Which models check and complete the faces that SSD finds while a data set is labeled.
 
     Attributes:
         BOTH: YuNet, and maskyolo-n-folders for the boxes.

@@ -91,7 +91,7 @@ class Choice(str, Enum):
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """What is known about an option beside its type and default.
+    """What is known about an option in addition to its type and default.
 
     Attributes:
         help: one or two sentences for the command's help and the reference.
@@ -99,7 +99,7 @@ class OptionInfo:
         maximum: largest value allowed, inclusive.
         flags: the command's names of it, such as `("--conf", "--confidence")`; empty for the name
             of the field with hyphens.
-        recorded: whether `args.yaml` records it; not what has no effect on the results.
+        recorded: whether `args.yaml` records it; false for options without effect on the results.
         cli_type: the type that the command parses, if it is not the field's.
         cli_default: the command's default, if it is not the library's.
         cli_parse: makes the field's value from what the command parsed; a `ValueError` of it is a
@@ -139,7 +139,7 @@ def option(
 
 
 def option_info(field: dataclasses.Field[Any]) -> OptionInfo:
-    """Return what `option` was told about a field."""
+    """Return the `OptionInfo` of a field that `option` declared."""
     info: OptionInfo = field.metadata["option"]
     return info
 
@@ -182,10 +182,10 @@ class Options:
     def merge(cls, options: Options | None, settings: Mapping[str, Any]) -> Self:
         """Return `options`, or the defaults, with the keywords in `settings` put over them.
 
-        `options` may be of a base class, whose fields are then taken over.
+        `options` may be of a base class; its fields are then used, and defaults for the others.
 
         Raises:
-            TypeError: a keyword that is no option, as Python has it for a function.
+            TypeError: a keyword is not an option, as for any Python function.
             MaskyoloError: a value is out of its range.
         """
         known = {field.name for field in fields(cls)}

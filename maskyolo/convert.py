@@ -62,6 +62,7 @@ from maskyolo.workfolder import (
     claim,
     flatten,
     foreign_file,
+    is_taken,
     locked,
     publish,
     recover,
@@ -341,7 +342,7 @@ def _read_previous(
         old = PreviousSet.read(out, settings, names)
         if old.rows:
             return old
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         problem, remedy = "it exists", "choose another folder or remove it"
         if update:
             problem = "it has no ledger.csv, and only a set that convert made can be updated"

@@ -33,11 +33,10 @@ from maskyolo.faces.yunet import YuNet
 from maskyolo.images import ImageArray, decode_image, open_image
 from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
 from maskyolo.synthesis.options import SynthesizeOptions
-from maskyolo.workfolder import MARKER, claim, working_folder
+from maskyolo.workfolder import JOURNAL, claim, is_taken, publish, working_folder
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
-_JOURNAL = "journal.jsonl"
 _FOLDERS = ("with_mask", "without_mask")
 #: Names of the files in them; see `_write`.
 _NAMES = r"[0-9a-f]{16}(_.+_\d+)?\.(jpg|png|webp|bmp|tif|gif)"
@@ -103,7 +102,7 @@ def synthesize_masks(
     faces = Path(faces)
     out, part = working_folder(out)
     paths = find_faces(faces)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise OutputError(
             f"cannot write the photos to {out}: it exists", "choose another folder or remove it"
         )
@@ -115,11 +114,7 @@ def synthesize_masks(
         made = _make_all(faces, paths, part, detectors, chosen, done, on_progress)
         _remove_leftovers(part, {photo.file for photo in made})
         write_synthesis(part / SYNTHESIS, made)
-        (part / _JOURNAL).unlink()
-        if out.is_dir():
-            out.rmdir()
-        part.replace(out)
-        (out / MARKER).unlink()
+        publish(part, out)
     return Synthesis(out, made)
 
 
@@ -169,7 +164,7 @@ def _start(part: Path, options: SynthesizeOptions) -> dict[str, list[MadePhoto]]
         ]
     )
     done: dict[str, list[MadePhoto]] = {}
-    journal = part / _JOURNAL
+    journal = part / JOURNAL
     if journal.is_file():
         text = journal.read_text(encoding="utf-8", errors="replace")
         lines = text.split("\n")[:-1]  # the last line may be incomplete
@@ -217,7 +212,7 @@ def _make_all(
             for path, checksum in zip(paths, checksums, strict=True):
                 if checksum:
                     firsts.setdefault(checksum, written_name(path.relative_to(faces)))
-            with (part / _JOURNAL).open("a", encoding="utf-8") as journal:
+            with (part / JOURNAL).open("a", encoding="utf-8") as journal:
                 for number, photos in enumerate(pool.map(work, paths, checksums), 1):
                     if photos[0].original not in done:
                         journal.write(_journal_line(photos) + "\n")

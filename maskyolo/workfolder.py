@@ -31,6 +31,7 @@ __all__ = [
     "claim",
     "flatten",
     "foreign_file",
+    "is_taken",
     "locked",
     "locked_set",
     "publish",
@@ -64,6 +65,11 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
             f"cannot write to {out}: it is the root of a disk", "choose another folder"
         )
     return out, out.with_name(out.name + ".part")
+
+
+def is_taken(out: Path) -> bool:
+    """Return whether something is in the place of an output folder; an empty folder is not."""
+    return out.exists() and (not out.is_dir() or any(out.iterdir()))
 
 
 @contextmanager

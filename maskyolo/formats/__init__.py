@@ -26,7 +26,7 @@ from maskyolo.formats.base import (
 )
 from maskyolo.images import ImageArray, decode_image, is_plain_rgb, write_image
 from maskyolo.labels import IGNORE_CLASS
-from maskyolo.workfolder import MARKER, claim, locked, working_folder
+from maskyolo.workfolder import MARKER, claim, is_taken, locked, publish, working_folder
 
 __all__ = [
     "CLASS_CHOICES",
@@ -162,7 +162,7 @@ def export_dataset(
         raise DatasetError(f"unknown format '{to}' to write", f"choose one of {', '.join(FORMATS)}")
     photos = read_annotations(source, format)
     targets = _targets(photos, class_map or {}, str(source))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise OutputError(
             f"cannot write the data set to {out}: it exists", "choose another folder or remove it"
         )
@@ -179,10 +179,7 @@ def export_dataset(
             name, reason = made.skipped[0]
             raise DatasetError(f"no image of {source} can be used: {name}: {reason}")
         exporter.write(out)
-        if out.is_dir():
-            out.rmdir()
-        part.replace(out)
-        (out / MARKER).unlink()
+        publish(part, out)
     return made
 
 

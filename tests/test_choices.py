@@ -33,7 +33,7 @@ def test_the_command_explains_int8_too() -> None:
     @app.command()
     @with_options(InferenceOptions)
     def show(options: InferenceOptions) -> None:
-        print(options.precision)
+        typer.echo(options.precision)
 
     run = CliRunner().invoke
     assert isinstance(run(app, ["--precision", "int8"]).exception, MaskyoloError)

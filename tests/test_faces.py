@@ -329,9 +329,7 @@ def test_a_face_that_the_mask_model_does_not_confirm_gives_way_to_one_that_it_is
     assert (faces.origins == ("maskyolo-n-folders",)) is replaced
 
 
-def test_the_mask_model_passes_at_the_whole_photo_only_if_it_is_not_confident_or_there_is_room() -> (
-    None
-):
+def test_the_mask_model_gets_the_whole_photo_only_in_doubt_or_if_there_is_room() -> None:
     for place, score, passes in (
         ((10, 10, 90, 90), 0.9, 0),
         ((10, 10, 90, 90), 0.4, 1),

@@ -277,13 +277,7 @@ def compare(
     """
     chosen = CompareOptions.merge(options, settings)
     contestants = _contestants(model)
-    has_labels = any(place is not None for place in (chosen.data, chosen.images, chosen.labels))
-    if not has_labels and source is None:
-        raise MaskyoloError(
-            "nothing to compare on",
-            "give labeled images (--data, or --images and --labels), a video (--source), or both",
-        )
-    images, where = find_images(chosen) if has_labels else ([], "")
+    images, where = _find_images(chosen, source)
     video = None if source is None else _open_video(source)
     loadable = _settings_of(contestants, chosen, chosen.conf)
     detectors = _load(contestants, loadable)
@@ -306,15 +300,7 @@ def compare(
         shown, faces = _side_by_side(video, detectors, video_file, progress("frames"), on_error)
     if images:
         faces = _labeled_faces(images) or faces
-    speed: dict[str, dict[int, Laps]] = {}
-    memory: dict[str, float | None] = {}
-    if chosen.rounds and faces:
-        frames = {count: crowd_frame(faces, count) for count in COUNTS}
-        speed = measure_speed(detectors, frames, chosen.rounds, progress("rounds"))
-        memory = {
-            title: measure_memory(loadable[title], frames[10]) if title in loadable else None
-            for title in detectors
-        }
+    speed, memory = _costs(detectors, loadable, faces, chosen.rounds, progress("rounds"))
     result = Comparison(
         names=tuple(detectors),
         where=" and ".join(str(place) for place in (where, source) if place),
@@ -329,6 +315,20 @@ def compare(
     )
     _write_reports(result, images, folder)
     return result
+
+
+def _find_images(
+    chosen: CompareOptions, source: Path | str | None
+) -> tuple[list[LabeledImage], str]:
+    """Return the labeled images and their place; none if there is only a video to compare on."""
+    if any(place is not None for place in (chosen.data, chosen.images, chosen.labels)):
+        return find_images(chosen)
+    if source is None:
+        raise MaskyoloError(
+            "nothing to compare on",
+            "give labeled images (--data, or --images and --labels), a video (--source), or both",
+        )
+    return [], ""
 
 
 def _contestants(
@@ -453,6 +453,28 @@ def _measure(
         evaluations[title] = replace(found, unreadable=unreadable)
         on_progress(done, len(cases))
     return evaluations
+
+
+def _costs(
+    detectors: Mapping[str, Detector],
+    loadable: Mapping[str, dict[str, Any]],
+    faces: Sequence[ImageArray],
+    rounds: int,
+    on_progress: Callable[[int, int | None], None],
+) -> tuple[dict[str, dict[int, Laps]], dict[str, float | None]]:
+    """Measure speed, by detector and number of faces, and memory; nothing without rounds or faces.
+
+    Memory is unknown for a detector that was given loaded, as it has no process of its own.
+    """
+    if not rounds or not faces:
+        return {}, {}
+    frames = {count: crowd_frame(faces, count) for count in COUNTS}
+    speed = measure_speed(detectors, frames, rounds, on_progress)
+    memory = {
+        title: measure_memory(loadable[title], frames[10]) if title in loadable else None
+        for title in detectors
+    }
+    return speed, memory
 
 
 def _write_reports(result: Comparison, images: Sequence[LabeledImage], folder: Path) -> None:

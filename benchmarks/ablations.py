@@ -23,9 +23,9 @@ from typing import Any
 
 import yaml
 
-from maskyolo import train_detector
-from maskyolo.dataset import load_dataset
-from maskyolo.evaluate import evaluate
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.evaluation.evaluation import evaluate
+from maskyolo.training.detector import train_detector
 
 SIZES = ("<16", "16-32", "32-96", ">96")
 

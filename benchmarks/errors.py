@@ -20,10 +20,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo import load_detector
-from maskyolo.evaluate import AP_FLOOR, LabeledImage, find_images, predict
-from maskyolo.images import ImageArray, read_image, write_image
-from maskyolo.metrics import Case, average_precision, match
+from maskyolo.core.images import ImageArray, read_image, write_image
+from maskyolo.detectors.loading import load_detector
+from maskyolo.evaluation.labeled import LabeledImage, find_images
+from maskyolo.evaluation.measure import AP_FLOOR, predict
+from maskyolo.evaluation.metrics import Case, average_precision, match
 
 #: Minimum overlap (IoU) with a label: of what is not a false alarm; of the same face; of a face
 #: that is badly located.

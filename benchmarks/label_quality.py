@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes
+from maskyolo.core.boxes import Boxes
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.review.finding.predictions import JudgedPhoto, Predictions
 

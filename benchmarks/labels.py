@@ -7,7 +7,7 @@ From Pascal VOC annotations of street photos, two kinds of images are made, as i
   margin of 0, 10, 25, 50 and 100 % of the box's sides, as far as the photo reaches.
 
 The converter's face detectors run on them without knowing where they come from; so does the whole
-converter, which also searches for bystanders (`maskyolo.bystanders`): of it, the boxes count that
+converter, which also searches for bystanders (`maskyolo.conversion.bystanders`): of it, the boxes count that
 it would write into the label file, none for a photo that it sets aside. A human box must be found
 by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those of which the crop
 cuts off more than half, need not be found; a box on them is not false either. Every other box
@@ -32,13 +32,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
-from maskyolo.bystanders import decide_faces
-from maskyolo.convert import MaskJudge
-from maskyolo.dataset import list_images
-from maskyolo.faces import FaceDetector, Faces, load_face_detector
-from maskyolo.images import ImageArray, read_image
-from maskyolo.labels import IGNORE
+from maskyolo.conversion.bystanders import decide_faces
+from maskyolo.conversion.mask_judge import MaskJudge
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.core.labels import IGNORE
+from maskyolo.detectors.faces.base import FaceDetector, Faces
+from maskyolo.detectors.faces.loading import load_face_detector
 
 MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0)
 FOLDER_CLASSES = ("with_mask", "without_mask")

@@ -32,11 +32,12 @@ from pathlib import Path
 import numpy as np
 from label_quality import QualityScores, cleanlab_scores, mistakenness
 
-from maskyolo.boxes import Boxes, as_boxes, box_iou, clip_boxes
-from maskyolo.dataset import format_data_yaml, load_dataset
+from maskyolo.core.boxes import Boxes, as_boxes, box_iou, clip_boxes
+from maskyolo.core.images import read_image
+from maskyolo.core.labels import Labels, format_yolo, read_yolo
+from maskyolo.core.runs import new_run
+from maskyolo.dataset.layout import format_data_yaml, load_dataset
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import read_image
-from maskyolo.labels import Labels, format_yolo, read_yolo
 from maskyolo.review.finding.judging import judge_photos, match_predictions
 from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.finding.ranking import rank
@@ -48,7 +49,6 @@ from maskyolo.review.finding.scores import (
 )
 from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import read_review_set
-from maskyolo.runs import new_run
 
 SHARES = {"swapped": 0.05, "moved": 0.05, "deleted": 0.05, "spurious": 0.03}
 

@@ -141,10 +141,10 @@ def call(rounds: int, folder: Path) -> list[str]:
     import cv2
 
     import maskyolo
-    from maskyolo.backends import to_tensor
-    from maskyolo.images import read_image
-    from maskyolo.speed import FRAME
-    from maskyolo.yolo import letterbox, network_shape
+    from maskyolo.core.images import read_image
+    from maskyolo.detectors.yolo import letterbox, network_shape
+    from maskyolo.evaluation.speed import FRAME
+    from maskyolo.models.backends.base import to_tensor
 
     frame = cv2.resize(read_image(SAMPLES / "station.jpg"), FRAME)
     batch = to_tensor(letterbox(frame, network_shape(FRAME[1], FRAME[0], 640))[0][None])
@@ -189,12 +189,12 @@ def files(rounds: int, folder: Path) -> list[str]:
     from ultralytics.utils import NUM_THREADS  # what it gives PyTorch on a CPU: all cores but one
 
     import maskyolo
-    from maskyolo.backends import to_tensor
+    from maskyolo.core.images import read_image
     from maskyolo.core.parallel import usable_cpus
-    from maskyolo.images import read_image
-    from maskyolo.sources import VideoSource
-    from maskyolo.speed import crowd_frame, cut_faces
-    from maskyolo.yolo import letterbox, network_shape
+    from maskyolo.detectors.yolo import letterbox, network_shape
+    from maskyolo.evaluation.speed import crowd_frame, cut_faces
+    from maskyolo.models.backends.base import to_tensor
+    from maskyolo.runtime.sources import VideoSource
 
     streams = usable_cpus()
     default, exact = (
@@ -317,7 +317,7 @@ def memory(rounds: int, folder: Path) -> list[str]:
     del rounds
     import cv2
 
-    from maskyolo.images import read_image
+    from maskyolo.core.images import read_image
 
     clip = _clip(
         folder / "memory.mp4", cv2.resize(read_image(SAMPLES / "station.jpg"), (1280, 720)), 300
@@ -344,7 +344,8 @@ def memory(rounds: int, folder: Path) -> list[str]:
 
 def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
     import maskyolo
-    from maskyolo.evaluate import AP_FLOOR, evaluate
+    from maskyolo.evaluation.evaluation import evaluate
+    from maskyolo.evaluation.measure import AP_FLOOR
 
     onnx, checkpoint = str(WEIGHTS / "maskyolo-n.onnx"), str(WEIGHTS / "maskyolo-n.pt")
     where = (
@@ -382,7 +383,7 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
 
 def _compiled(shape: Sequence[int], precision: str, streams: int = 1) -> Any:
     """Compile the network as OpenVINO's own examples do."""
-    from maskyolo.backends.openvino import CORE
+    from maskyolo.models.backends.openvino import CORE
 
     model = CORE.read_model(WEIGHTS / "maskyolo-n.onnx")
     model.reshape(list(shape))
@@ -399,7 +400,7 @@ def _compiled(shape: Sequence[int], precision: str, streams: int = 1) -> Any:
 def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path:
     from fractions import Fraction
 
-    from maskyolo.sinks import VideoWriter
+    from maskyolo.runtime.video_writer import VideoWriter
 
     writer = VideoWriter(path, Fraction(25))
     for number in range(frames):

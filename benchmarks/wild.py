@@ -28,23 +28,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskyolo import load_detector, synthesize_masks
-from maskyolo.boxes import Boxes
-from maskyolo.comparison import Contestant
+from maskyolo.core.boxes import Boxes
 from maskyolo.core.detector import Detector
-from maskyolo.dataset import list_images
-from maskyolo.evaluate import (
-    AP_FLOOR,
-    FACE_FLOOR,
-    Evaluation,
-    LabeledImage,
-    find_images,
-    measure,
-    predict,
-)
-from maskyolo.images import ImageArray, read_image
-from maskyolo.metrics import confusion
-from maskyolo.sources import VideoSource
+from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.detectors.loading import load_detector
+from maskyolo.evaluation.contestants import Contestant
+from maskyolo.evaluation.labeled import LabeledImage, find_images
+from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
+from maskyolo.evaluation.metrics import confusion
+from maskyolo.evaluation.scores import Evaluation
+from maskyolo.runtime.sources import VideoSource
+from maskyolo.synthesis.synthesize import synthesize_masks
 
 MASK = 0
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)

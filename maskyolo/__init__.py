@@ -7,16 +7,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskyolo.classifier_training import train_classifier
-    from maskyolo.comparison import compare
-    from maskyolo.convert import convert_dataset
-    from maskyolo.detection import detect
-    from maskyolo.detector_training import train_detector
-    from maskyolo.evaluate import evaluate
-    from maskyolo.export import export_model
-    from maskyolo.formats import export_dataset
-    from maskyolo.synthesize import synthesize_masks
-    from maskyolo.yolo import load_detector
+    from maskyolo.conversion.convert import convert_dataset
+    from maskyolo.dataset.formats.export import export_dataset
+    from maskyolo.detectors.loading import load_detector
+    from maskyolo.evaluation.comparison import compare
+    from maskyolo.evaluation.evaluation import evaluate
+    from maskyolo.export.export import export_model
+    from maskyolo.runtime.detection import detect
+    from maskyolo.synthesis.synthesize import synthesize_masks
+    from maskyolo.training.classifier import train_classifier
+    from maskyolo.training.detector import train_detector
 
 __all__ = [
     "compare",
@@ -38,16 +38,16 @@ __version__ = "0.1.0"
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {
-    "compare": "maskyolo.comparison",
-    "convert_dataset": "maskyolo.convert",
-    "detect": "maskyolo.detection",
-    "evaluate": "maskyolo.evaluate",
-    "export_dataset": "maskyolo.formats",
-    "export_model": "maskyolo.export",
-    "load_detector": "maskyolo.yolo",
-    "synthesize_masks": "maskyolo.synthesize",
-    "train_classifier": "maskyolo.classifier_training",
-    "train_detector": "maskyolo.detector_training",
+    "compare": "maskyolo.evaluation.comparison",
+    "convert_dataset": "maskyolo.conversion.convert",
+    "detect": "maskyolo.runtime.detection",
+    "evaluate": "maskyolo.evaluation.evaluation",
+    "export_dataset": "maskyolo.dataset.formats",
+    "export_model": "maskyolo.export.export",
+    "load_detector": "maskyolo.detectors.yolo",
+    "synthesize_masks": "maskyolo.synthesis.synthesize",
+    "train_classifier": "maskyolo.training.classifier",
+    "train_detector": "maskyolo.training.detector",
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from maskyolo.classifier import METADATA_KEY, CropSettings
+from maskyolo.detectors.classifier import METADATA_KEY, CropSettings
 
 
 def make_classifier(

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import SAMPLES
 
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
 
 # A shell that runs pytest in the background makes it ignore Ctrl-C, and the commands that the tests
 # interrupt would inherit that.
@@ -27,9 +28,6 @@ def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
-
-
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskyolo.images import ImageArray, read_image
+from maskyolo.core.images import ImageArray, read_image
 
 BITS = 16
 

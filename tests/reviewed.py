@@ -8,10 +8,10 @@ import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
-from maskyolo.dataset import format_data_yaml
-from maskyolo.images import write_image
-from maskyolo.labels import Labels, format_yolo, read_yolo
-from maskyolo.ledger import LedgerRow, write_ledger
+from maskyolo.core.images import write_image
+from maskyolo.core.labels import Labels, format_yolo, read_yolo
+from maskyolo.dataset.layout import format_data_yaml
+from maskyolo.dataset.ledger import LedgerRow, write_ledger
 
 WIDTH, HEIGHT = 200, 100
 LEFT, RIGHT = (20.0, 20.0, 60.0, 70.0), (120.0, 20.0, 160.0, 70.0)

@@ -9,7 +9,7 @@ import numpy as np
 import supervision as sv
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.images import ImageArray, write_image
+from maskyolo.core.images import ImageArray, write_image
 
 Row = tuple[str, float, float, float, float]
 

@@ -6,20 +6,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from maskyolo.cli import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def load_tool(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(
-        name, Path(__file__).parent.parent / "tools" / f"{name}.py"
-    )
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -62,13 +60,11 @@ HELP_EXAMPLES = [
 README_EXAMPLES = list(examples(code_blocks(README)))
 DOCS_EXAMPLES = [
     words
-    for path in sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+    for path in sorted((ROOT / "docs").glob("*.md"))
     for words in examples(code_blocks(path.read_text(encoding="utf-8")).replace("\\\n", " "))
 ]
 
-FROM_2020 = (Path(__file__).parent.parent / "docs" / "from-2020-projects.md").read_text(
-    encoding="utf-8"
-)
+FROM_2020 = (ROOT / "docs" / "from-2020-projects.md").read_text(encoding="utf-8")
 #: The commands of its tables and blocks, and not the mere names of commands in its text.
 FROM_2020_EXAMPLES = [
     words
@@ -180,7 +176,7 @@ def test_the_list_of_commands_says_of_each_in_a_whole_line_what_it_does(
 def test_links_in_the_readme_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
     links += re.findall(r'src="([^"]+)"', README)
-    root = Path(__file__).parent.parent
+    root = ROOT
     assert [link for link in links if not (root / link).exists()] == []
 
 

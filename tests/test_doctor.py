@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from maskyolo import __version__, doctor, manifest
+from maskyolo import __version__, doctor
 from maskyolo.cli import main
-from maskyolo.doctor import Check, diagnose, machine, software, weights
+from maskyolo.doctor import machine, software, weights
+from maskyolo.doctor.check import Check
+from maskyolo.doctor.diagnosis import diagnose
+from maskyolo.models import weights as manifest
 
 VERSIONS = {"opencv-python": "4.14.0.94", "openvino": "2026.4.1", "maskyolo": __version__}
 
@@ -224,7 +227,7 @@ def test_no_model_or_a_broken_one_fails(tmp_path: Path, monkeypatch: pytest.Monk
     [ImportError("no openvino"), SimpleNamespace(CORE=SimpleNamespace(available_devices=[]))],
 )
 def test_an_openvino_that_does_not_start_fails(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    modules(monkeypatch, **{"maskyolo.backends.openvino": core})
+    modules(monkeypatch, **{"maskyolo.models.backends.openvino": core})
     assert only(software.check_openvino(), "openvino").status == "fail"
 
 

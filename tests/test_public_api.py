@@ -13,12 +13,11 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 NAMES = [
     (package, name)
     for package in ("maskyolo", "maskyolo.review")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from paths import SAMPLES
 
-from maskyolo.images import read_image
+from maskyolo.core.images import read_image
 
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 IMAGES = sorted(SAMPLES.glob("*.jpg"))
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from maskyolo.errors import MaskyoloError
-from maskyolo.keras_import import SCALINGS, convert_keras
+from maskyolo.export.keras_import import SCALINGS, convert_keras
 
 
 def main(arguments: list[str] | None = None) -> None:

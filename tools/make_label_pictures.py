@@ -15,11 +15,11 @@ from pathlib import Path
 import cv2
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from maskyolo import synthesize_masks
-from maskyolo.convert import convert_dataset
-from maskyolo.images import read_image
-from maskyolo.ledger import STATUSES, LedgerRow, read_ledger, write_ledger
-from maskyolo.sheets import draw_sheet
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.core.images import read_image
+from maskyolo.dataset.contact_sheets import draw_sheet
+from maskyolo.dataset.ledger import STATUSES, LedgerRow, read_ledger, write_ledger
+from maskyolo.synthesis.synthesize import synthesize_masks
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"

@@ -15,10 +15,10 @@ from pathlib import Path
 import onnx
 import torch
 
-from maskyolo._onnx import write_onnx
-from maskyolo._ultralytics import import_ultralytics
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import sha256_of
+from maskyolo.models.onnx_files import write_onnx
+from maskyolo.models.ultralytics import import_ultralytics
 
 WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 

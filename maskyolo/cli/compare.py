@@ -38,8 +38,8 @@ def compare(
     """Compare detectors: accuracy on labeled images, speed on frames with 1 to 40 faces."""
     from contextlib import ExitStack
 
-    from maskyolo.comparison import DEFAULT_DETECTORS
-    from maskyolo.comparison import compare as run
+    from maskyolo.evaluation.comparison import compare as run
+    from maskyolo.evaluation.contestants import DEFAULT_DETECTORS
 
     with ExitStack() as bars:
         shown: dict[str, Callable[[int, int | None], None]] = {}

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskyolo._text import counted
 from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import progress_bar, resumable_progress
 from maskyolo.conversion.options import ConvertOptions
+from maskyolo.core.text import counted
 from maskyolo.errors import MaskyoloError
 
 if TYPE_CHECKING:
-    from maskyolo.convert import Conversion
-    from maskyolo.formats import Export
+    from maskyolo.conversion.convert import Conversion
+    from maskyolo.dataset.formats.export import Export
 
 EXAMPLES = examples(
     "maskyolo convert data/samples/folders --out data/mask",
@@ -66,7 +66,7 @@ def convert(
         _refuse_unused(context)
         _export(source, out, to, options, strict)
         return
-    from maskyolo.convert import convert_dataset
+    from maskyolo.conversion.convert import convert_dataset
 
     with resumable_progress("photos", out) as on_progress:
         made = convert_dataset(source, out, options, on_progress=on_progress)
@@ -85,8 +85,8 @@ def convert(
 
 def _print_counts(made: Conversion) -> None:
     """Print the number of photos of each class by status."""
-    from maskyolo.formats.base import NO_ANNOTATION
-    from maskyolo.ledger import STATUSES
+    from maskyolo.dataset.formats.base import NO_ANNOTATION
+    from maskyolo.dataset.ledger import STATUSES
 
     counts = made.counts()
     unannotated = Counter(row.status for row in made.rows if row.source in made.unannotated)
@@ -141,7 +141,7 @@ def _export(
     source: Sequence[Path], out: Path, to: str, options: ConvertOptions, strict: bool
 ) -> None:
     """Write one annotated set in another format."""
-    from maskyolo.formats import export_dataset
+    from maskyolo.dataset.formats.export import export_dataset
 
     if len(source) > 1 or options.image_list is not None:
         raise typer.BadParameter(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskyolo._text import counted
 from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.text import counted
 from maskyolo.runtime.options import DetectOptions
 
 if TYPE_CHECKING:
-    from maskyolo.detection import Summary
+    from maskyolo.runtime.run import Summary
 
 EXAMPLES = examples(
     "maskyolo detect --source data/samples",
@@ -47,8 +47,8 @@ def detect(
 
     With --pipeline two-stage: a face detector, then a classifier per face, as in 2020.
     """
-    from maskyolo.detection import Summary
-    from maskyolo.detection import detect as run
+    from maskyolo.runtime.detection import detect as run
+    from maskyolo.runtime.run import Summary
 
     for ending in ("SIGTERM", "SIGHUP"):  # kill, and a closed terminal
         if hasattr(signal, ending):

@@ -27,7 +27,7 @@ def doctor(
     Checks versions, OpenCV, weights, devices and cameras. Exits with 1 if something that is needed
     does not work.
     """
-    from maskyolo.doctor import diagnose
+    from maskyolo.doctor.diagnosis import diagnose
     from maskyolo.errors import MaskyoloError
 
     checks = diagnose(project)

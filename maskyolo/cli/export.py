@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from maskyolo.cli.options import examples, with_options
-from maskyolo.export_options import ExportOptions
+from maskyolo.export.options import ExportOptions
 
 EXAMPLES = examples(
     "maskyolo export --format openvino --precision fp16",
@@ -18,7 +18,7 @@ EXAMPLES = examples(
 @with_options(ExportOptions)
 def export(options: ExportOptions) -> None:
     """Convert a model for another runtime, and measure the change in accuracy and speed."""
-    from maskyolo.export import export_model
+    from maskyolo.export.export import export_model
 
     result = export_model(options=options, on_step=lambda text: typer.echo(text, err=True))
     print(result.table())

@@ -38,13 +38,8 @@ def models(
     Lists this project's weights, and third-party ones with license, size, checksum and location.
     """
     from maskyolo.errors import WeightsError
-    from maskyolo.manifest import (
-        check_own_weights,
-        fetch_weights,
-        load_manifest,
-        locate_weights,
-        own_weights,
-    )
+    from maskyolo.models.own import check_own_weights, own_weights
+    from maskyolo.models.weights import fetch_weights, load_manifest, locate_weights
 
     if fetch:
         names = (

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskyolo._text import counted
 from maskyolo.cli import review_find
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.text import counted
 from maskyolo.errors import MaskyoloError
 from maskyolo.review.options import ApplyOptions, OpenOptions
 
@@ -55,7 +55,7 @@ Data = Annotated[Path, typer.Option(help="The data set's data.yaml, or its folde
 @with_options(OpenOptions)
 def open_(data: Data, options: OpenOptions) -> None:
     """Open a data set in FiftyOne: labels, ledger, predictions, evaluation and saved views."""
-    from maskyolo.review import open_review
+    from maskyolo.review.app.opening import open_review
 
     with progress_bar("photos") as on_progress:
         opened = open_review(
@@ -110,7 +110,8 @@ def apply(
 
     Either all files change or none does, and the change can be undone.
     """
-    from maskyolo.review import apply_review, undo_review
+    from maskyolo.review.apply import apply_review
+    from maskyolo.review.undo import undo_review
 
     if undo:
         if options != ApplyOptions():

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo._text import counted
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.text import counted
 from maskyolo.review.options import FindOptions
 
 __all__ = ["EXAMPLES", "find"]
@@ -33,7 +33,7 @@ def find(
 
     Each photo is judged by a detector that was not trained on it.
     """
-    from maskyolo.review import find_errors
+    from maskyolo.review.finding.find import find_errors
 
     signal.signal(signal.SIGTERM, _interrupt)
     with ExitStack() as bars:

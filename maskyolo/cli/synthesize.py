@@ -12,7 +12,7 @@ from maskyolo.cli.progress import resumable_progress
 from maskyolo.synthesis.options import SynthesizeOptions
 
 if TYPE_CHECKING:
-    from maskyolo.synthesize import Synthesis
+    from maskyolo.synthesis.synthesize import Synthesis
 
 EXAMPLES = examples(
     "maskyolo synthesize data/samples/folders/without_mask --out data/made",
@@ -36,7 +36,7 @@ def synthesize(
 
     The result is two folders of photos for maskyolo convert.
     """
-    from maskyolo.synthesize import synthesize_masks
+    from maskyolo.synthesis.synthesize import synthesize_masks
 
     with resumable_progress("photos", out) as on_progress:
         made = synthesize_masks(faces, out, options, on_progress=on_progress)
@@ -46,7 +46,7 @@ def synthesize(
 
 
 def _print(made: Synthesis) -> None:
-    from maskyolo.origins import MADE_STATUSES, SYNTHESIS
+    from maskyolo.dataset.synthesis_log import MADE_STATUSES, SYNTHESIS
 
     counts = made.counts()
     for status, meaning in MADE_STATUSES.items():

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskyolo._text import counted
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
 from maskyolo.core.choices import Pipeline
+from maskyolo.core.text import counted
 from maskyolo.training.options import ClassifierTrainOptions, DetectorTrainOptions, TrainOptions
 
 if TYPE_CHECKING:
-    from maskyolo.detector_training import Progress
+    from maskyolo.training.progress import Progress
 
 EXAMPLES = examples(
     "maskyolo train --data data/mask/data.yaml",
@@ -48,7 +48,7 @@ def train(
 
 
 def _train_detector(data: Path | None, options: DetectorTrainOptions) -> None:
-    from maskyolo.detector_training import train_detector
+    from maskyolo.training.detector import train_detector
 
     def after_stop(reporter: _Reporter) -> str:
         if reporter.folder is None:
@@ -62,8 +62,8 @@ def _train_detector(data: Path | None, options: DetectorTrainOptions) -> None:
 
 
 def _train_classifier(data: Path | None, options: ClassifierTrainOptions) -> None:
-    from maskyolo.classifier_training import train_classifier
     from maskyolo.errors import MaskyoloError
+    from maskyolo.training.classifier import train_classifier
 
     if data is None:
         raise MaskyoloError("no data set given", "give --data DIR/data.yaml")

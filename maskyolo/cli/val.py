@@ -19,7 +19,7 @@ EXAMPLES = examples(
 @with_options(EvaluateOptions)
 def val(options: EvaluateOptions, strict: Strict = False) -> None:
     """Measure a detector on labeled images, end to end: a face that is not found is an error."""
-    from maskyolo.evaluate import evaluate
+    from maskyolo.evaluation.evaluation import evaluate
 
     with progress_bar("images") as on_progress:
         result = evaluate(

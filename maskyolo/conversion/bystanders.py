@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage
+from maskyolo.conversion.face_classes import Decision, decide_classes, prominence
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_coverage
 from maskyolo.core.choices import Bystanders
-from maskyolo.faces import Faces, join_faces, leaves_room
-from maskyolo.images import ImageArray
-from maskyolo.labels import IGNORE
-from maskyolo.subject import Decision, decide_classes, prominence
+from maskyolo.core.images import ImageArray
+from maskyolo.core.labels import IGNORE
+from maskyolo.detectors.faces.base import Faces, join_faces, leaves_room
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou
 from maskyolo.core.choices import Bystanders
-from maskyolo.images import ImageArray
-from maskyolo.labels import IGNORE
+from maskyolo.core.images import ImageArray
+from maskyolo.core.labels import IGNORE
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -11,15 +11,23 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import as_boxes, box_area
-from maskyolo.convert import Photo, find_photos
+from maskyolo.conversion.photos import Photo, find_photos
+from maskyolo.core.boxes import as_boxes, box_area
 from maskyolo.core.choices import SourceFormat
 from maskyolo.core.classes import CLASS_NAMES, SPLITS
 from maskyolo.core.files import read_image_list, written_name
+from maskyolo.core.labels import IGNORE, IGNORE_CLASS, Labels
+from maskyolo.dataset.formats.base import (
+    AnnotatedPhoto,
+    Checked,
+    check_boxes,
+    find_repeated,
+    image_size,
+    map_classes,
+    stem_of,
+)
+from maskyolo.dataset.formats.reading import find_format, read_annotations
 from maskyolo.errors import DatasetError
-from maskyolo.formats import AnnotatedPhoto, find_format, map_classes, read_annotations
-from maskyolo.formats.base import Checked, check_boxes, find_repeated, image_size, stem_of
-from maskyolo.labels import IGNORE, IGNORE_CLASS, Labels
 
 __all__ = ["gather_photos", "own_splits"]
 

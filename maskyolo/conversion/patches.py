@@ -1,6 +1,6 @@
 """Patches of photos: cut out, scaled, matched in light, and pasted with soft edges.
 
-Scenes (`maskyolo.scenes`) are composed of them.
+Scenes (`maskyolo.conversion.scenes`) are composed of them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import box_area
-from maskyolo.images import ImageArray
-from maskyolo.labels import Labels
+from maskyolo.core.boxes import box_area
+from maskyolo.core.images import ImageArray
+from maskyolo.core.labels import Labels
 
 __all__ = [
     "MIN_PART",

@@ -20,7 +20,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, clip_boxes
 from maskyolo.conversion.patches import (
     MIN_PART,
     Portrait,
@@ -32,9 +31,10 @@ from maskyolo.conversion.patches import (
     resized,
     soft_edges,
 )
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, clip_boxes
 from maskyolo.core.files import write_atomic
-from maskyolo.images import ImageArray, read_image
-from maskyolo.labels import Labels, format_yolo
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.core.labels import Labels, format_yolo
 
 __all__ = ["SceneStyle", "compose_scene", "write_scenes"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 from maskyolo.errors import DatasetError, MaskyoloError, output_errors
 
 __all__ = [
+    "package_folder",
     "read_image_list",
     "sha256_if_readable",
     "sha256_of",
@@ -128,3 +130,7 @@ def walk_files(
 
     if folder.is_dir():
         yield from walk(folder, frozenset())
+
+
+def package_folder() -> Path:
+    return Path(str(importlib.resources.files("maskyolo")))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskyolo.core.files import write_atomic
+from maskyolo.core.files import walk_files, write_atomic
 from maskyolo.errors import ImageError
 
 __all__ = [
@@ -21,13 +21,13 @@ __all__ = [
     "check_image",
     "decode_image",
     "is_plain_rgb",
+    "list_images",
     "open_image",
     "read_image",
     "write_image",
 ]
 
 ImageArray = npt.NDArray[np.uint8]
-
 #: File suffixes that count as images when a folder is listed. Decoding goes by the content.
 IMAGE_SUFFIXES = frozenset(
     {
@@ -47,15 +47,12 @@ IMAGE_SUFFIXES = frozenset(
         ".avif",
     }
 )
-
 #: Images with more pixels are refused before they are decoded, as a 10 kB PNG can unpack to
 #: gigabytes. It is the size at which Pillow itself raises `DecompressionBombError`: twice its
 #: warning level, half a gigabyte as BGR.
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
-
 #: Pillow's own `Image.open`, bound before Ultralytics replaces it with a function that may run pip.
 open_image = Image.open
-
 # Between one and two times Pillow's warning level, no warning is needed.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -187,3 +184,16 @@ def _to_rgb8(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """Return the files below `folder` with an image suffix, sorted by path; links are followed.
+
+    Raises:
+        DatasetError: a folder that cannot be read.
+    """
+    return sorted(
+        path
+        for path in walk_files(Path(folder))
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )

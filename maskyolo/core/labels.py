@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
+from maskyolo.core.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
 from maskyolo.errors import DatasetError
 
 __all__ = ["IGNORE", "IGNORE_CLASS", "Labels", "format_yolo", "parse_yolo", "read_yolo"]

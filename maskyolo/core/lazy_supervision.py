@@ -4,7 +4,7 @@ It imports SciPy for smoothed traces and for polygons, which are rarely drawn. I
 where it is imported first; afterwards `import supervision` is the same.
 """
 
-from maskyolo._late import late
+from maskyolo.core.lazy_imports import late
 
 with late("scipy.interpolate", "scipy.spatial"):
     import supervision as sv

@@ -13,7 +13,7 @@ from maskyolo.core.files import write_atomic
 from maskyolo.core.options import Choice, Options, option
 from maskyolo.errors import OutputError, output_errors
 
-__all__ = ["RunOptions", "new_run", "save_args"]
+__all__ = ["RunOptions", "clear_run", "new_run", "save_args"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +93,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Choice):  # YAML has no type for enums, though they are also text
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def clear_run(folder: Path) -> None:
+    """Remove an earlier run's results from a folder that is used again.
+
+    Otherwise they could be taken for the new run's.
+    """
+    for pattern in (
+        "report.*",
+        "blend.json",
+        "curves.png",
+        "results.csv",
+        "weights/*.pt",
+        "weights/*.onnx",
+        "weights/*.part",
+    ):
+        for path in folder.glob(pattern):
+            path.unlink()

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.images import read_image
+from maskyolo.core.labels import IGNORE_CLASS
+from maskyolo.dataset.ledger import STATUSES, LedgerRow
 from maskyolo.errors import ImageError
-from maskyolo.images import read_image
-from maskyolo.labels import IGNORE_CLASS
-from maskyolo.ledger import STATUSES, LedgerRow
 
 __all__ = [
     "COLUMNS",

@@ -11,16 +11,11 @@ from typing import Any
 import yaml
 
 from maskyolo.core.classes import CLASS_NAMES, SPLITS
-from maskyolo.core.files import read_image_list, walk_files
+from maskyolo.core.files import read_image_list
+from maskyolo.core.images import list_images
 from maskyolo.errors import DatasetError
-from maskyolo.images import IMAGE_SUFFIXES
 
-__all__ = [
-    "Dataset",
-    "format_data_yaml",
-    "list_images",
-    "load_dataset",
-]
+__all__ = ["Dataset", "format_data_yaml", "load_dataset"]
 
 
 @dataclass(frozen=True)
@@ -66,19 +61,6 @@ class Dataset:
                 parts[place] = "labels"
                 break
         return Path(*parts).with_suffix(".txt")
-
-
-def list_images(folder: Path | str) -> list[Path]:
-    """Return the files below `folder` with an image suffix, sorted by path; links are followed.
-
-    Raises:
-        DatasetError: a folder that cannot be read.
-    """
-    return sorted(
-        path
-        for path in walk_files(Path(folder))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    )
 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import as_boxes, box_area
+from maskyolo.core.boxes import as_boxes, box_area
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.labels import IGNORE_CLASS, Labels
 from maskyolo.errors import DatasetError
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "STATUSES",
     "LedgerRow",
     "format_ledger",
+    "labels_of",
     "read_ledger",
     "size_class",
     "write_ledger",
@@ -38,11 +41,9 @@ STATUSES = (
     "excluded",
     "unreadable",
 )
-
 #: Size classes of faces and the minimum side of each, in pixels of an image scaled to a longer side
 #: of 640: COCO's bounds, at the size that the detector sees.
 LEDGER_SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
-
 _JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
 
 
@@ -227,3 +228,15 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
             f"{path}, line {lines.reader.line_num}: {error}", "correct the line"
         ) from error
     return rows
+
+
+def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:
+    """Return what a row's label file contains: its boxes, without those that are blanked out.
+
+    Args:
+        row: a row of the ledger.
+        names: the names of the classes, by id.
+    """
+    learned = [place for place, name in enumerate(row.classes) if name != IGNORE_CLASS]
+    class_ids = np.array([names.index(row.classes[place]) for place in learned], dtype=np.int64)
+    return Labels(as_boxes([row.boxes[place] for place in learned]), class_ids)

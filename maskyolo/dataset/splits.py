@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
 
 __all__ = [
     "NEAR_COPY",

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.backends import Tensor
-from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.boxes import Boxes, as_boxes
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import WeightsError
-from maskyolo.images import ImageArray
+from maskyolo.models.backends.base import Tensor
 
 __all__ = [
     "METADATA_KEY",
@@ -170,7 +170,7 @@ class Classifier:
     """
 
     def __init__(self, path: Path | str, device: str = "auto") -> None:
-        from maskyolo.backends.openvino import OpenVinoNetwork
+        from maskyolo.models.backends.openvino import OpenVinoNetwork
 
         path = Path(path)
         network = OpenVinoNetwork(path, device)

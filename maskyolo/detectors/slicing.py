@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
 
 if TYPE_CHECKING:
     import supervision as sv

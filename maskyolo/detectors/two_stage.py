@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes
-from maskyolo.classifier import Classifier
+from maskyolo.core.boxes import Boxes
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.faces import FaceDetector
-from maskyolo.images import ImageArray, check_image
+from maskyolo.core.images import ImageArray, check_image
+from maskyolo.detectors.classifier import Classifier
+from maskyolo.detectors.faces.base import FaceDetector
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -63,7 +63,7 @@ class TwoStageDetector:
         Returns:
             `supervision.Detections` as from `YoloDetector`, most confident first.
         """
-        from maskyolo._supervision import sv
+        from maskyolo.core.lazy_supervision import sv
 
         check_image(image)
         faces = self.face_detector.detect(image)

@@ -4,65 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.backends import Backend, Tensor, load_backend
-from maskyolo.boxes import Boxes, clip_boxes
-from maskyolo.core.choices import BackendName, FaceDetectorName, Pipeline, Precision
+from maskyolo.core.boxes import Boxes, clip_boxes
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.core.options import takes_options
-from maskyolo.detectors.options import InferenceOptions
+from maskyolo.core.images import ImageArray, check_image
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray, check_image
+from maskyolo.models.backends.base import Backend, Tensor
 
 if TYPE_CHECKING:
     import supervision as sv
 
-    from maskyolo.two_stage import TwoStageDetector
-
-__all__ = [
-    "DEFAULT_MODELS",
-    "FACE_CONF",
-    "STRIDE",
-    "YoloDetector",
-    "check_classes",
-    "find_model",
-    "letterbox",
-    "load_detector",
-    "network_shape",
-    "postprocess",
-]
+__all__ = ["STRIDE", "YoloDetector", "check_classes", "letterbox", "network_shape", "postprocess"]
 
 #: Pixels between the anchors of YOLOv8's coarsest layer; the input's sides are multiples of it.
 STRIDE = 32
-
-#: The model of the package that each pipeline uses by default.
-DEFAULT_MODELS: dict[str, str] = {
-    Pipeline.YOLO: "maskyolo-n",
-    Pipeline.TWO_STAGE: "mobilenet_v2",
-}
-
 #: Inference size in pixels (longer side) for weights that do not name one.
 IMGSZ = 640
-
 #: Largest inference size in pixels. A larger input exhausts memory, and the system kills the
 #: process without a message.
 MAX_IMGSZ = 8192
-
-#: Minimum score of a face in two-stage, as in the projects of 2020.
-FACE_CONF = 0.5
-
-#: File endings of models saved by Keras.
-KERAS_SUFFIXES = (".model", ".h5", ".hdf5", ".keras")
-
 #: Gray level of the letterbox's border, as in Ultralytics' training.
 BORDER = 114
-
-_DEFAULTS = InferenceOptions()
 
 
 def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
@@ -221,7 +188,7 @@ class YoloDetector:
             `confidence` float32 (n,); `class_id` (n,), 0 = with_mask, 1 = without_mask;
             `data["class_name"]` (n,).
         """
-        from maskyolo._supervision import sv
+        from maskyolo.core.lazy_supervision import sv
 
         check_image(image)
         height, width = image.shape[:2]
@@ -243,145 +210,6 @@ class YoloDetector:
             class_id=class_ids,
             data={"class_name": np.array(CLASS_NAMES)[class_ids]},
         )
-
-
-@takes_options(InferenceOptions)
-def load_detector(
-    model: Path | str | None = None,
-    options: InferenceOptions | None = None,
-    *,
-    streams: int = 1,
-    **settings: Any,
-) -> YoloDetector | TwoStageDetector:
-    """Load a detector, which turns a BGR image into `supervision.Detections`.
-
-    Args:
-        model: name of a model of the package (default: that of `DEFAULT_MODELS` for the pipeline),
-            the path of a `.onnx`, `.xml` (OpenVINO) or `.pt` file, or of a folder with one `.xml`.
-            `two-stage` takes a `.onnx` file.
-        options: the options as one object.
-        streams: how many threads call the detector at once, each on its share of the cores: more
-            frames per second, and longer per frame. Not in PyTorch, nor with `two-stage`.
-        settings: fields of `InferenceOptions`; they override `options`. `imgsz`, `iou`, `backend`
-            and `precision` belong to `yolo`; `detector`, `face` and `face_conf` to `two-stage`.
-
-    Raises:
-        WeightsError: no such model, a damaged one, one for the other pipeline or with other
-            classes, or a `.pt` file that is not trusted.
-        DependencyError: a `.pt` file without `maskyolo[train]`.
-        MaskyoloError: the device is not available, an option is out of its range, or it belongs to
-            the other pipeline.
-
-    Example:
-        >>> detector = load_detector("maskyolo-n", conf=0.4)
-        >>> detections = detector(cv2.imread("photo.jpg"))
-    """
-    if model is not None:
-        settings["model"] = model
-    chosen = InferenceOptions.merge(options, settings)
-    _check_not_keras(chosen.model)
-    _check_pipeline(chosen)
-    path = find_model(
-        DEFAULT_MODELS[chosen.pipeline] if chosen.model is None else chosen.model,
-        ".pt" if chosen.backend is BackendName.TORCH else ".onnx",
-    )
-    if chosen.pipeline is Pipeline.TWO_STAGE:
-        return _load_two_stage(path, chosen)
-    network = load_backend(
-        path, chosen.device, streams, chosen.backend, chosen.precision, chosen.trust
-    )
-    check_classes(network.names, path)
-    return YoloDetector(network, chosen.imgsz, chosen.conf, chosen.iou, chosen.max_det)
-
-
-def _load_two_stage(path: Path, options: InferenceOptions) -> TwoStageDetector:
-    from maskyolo.classifier import Classifier
-    from maskyolo.faces import load_face_detector
-    from maskyolo.two_stage import TwoStageDetector
-
-    faces = load_face_detector(
-        options.detector or FaceDetectorName.SSD_PLAIN,
-        options.face,
-        FACE_CONF if options.face_conf is None else options.face_conf,
-    )
-    return TwoStageDetector(faces, Classifier(path, options.device), options.conf, options.max_det)
-
-
-def _check_not_keras(model: Path | str | None) -> None:
-    """Refuse a model saved by Keras.
-
-    Raises:
-        WeightsError: it is one.
-    """
-    if model is None:
-        return
-    if Path(model).suffix.lower() in KERAS_SUFFIXES and Path(model).exists():
-        onnx = f"{Path(model).stem}.onnx"
-        raise WeightsError(
-            f"cannot load {model}: it was saved by Keras",
-            f"convert it once: python tools/convert_keras.py {model} --out {onnx}, then detect "
-            f"with --pipeline two-stage --model {onnx}",
-        )
-
-
-def _check_pipeline(options: InferenceOptions) -> None:
-    """Refuse options that have no effect with the chosen pipeline.
-
-    Raises:
-        MaskyoloError: one is set.
-    """
-    if options.pipeline is Pipeline.TWO_STAGE:
-        other = Pipeline.YOLO
-        given = {
-            "imgsz": options.imgsz is not None,
-            "iou": options.iou != _DEFAULTS.iou,
-            "backend": options.backend is not BackendName.AUTO,
-            "precision": options.precision is Precision.BF16,
-        }
-    else:
-        other = Pipeline.TWO_STAGE
-        given = {
-            "detector": options.detector is not None,
-            "face": options.face is not None,
-            "face-conf": options.face_conf is not None,
-        }
-    for name in (name for name, is_given in given.items() if is_given):
-        raise MaskyoloError(
-            f"--{name} has no effect with --pipeline {options.pipeline}",
-            f"leave it out, or use --pipeline {other}",
-        )
-
-
-def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
-    """Return the file of a model: an existing file, a folder's only `.xml`, or a packaged model.
-
-    Args:
-        model: a file, a folder that contains OpenVINO's model, or a name.
-        suffix: which of the package's files a name stands for, `.onnx` or `.pt`.
-
-    Raises:
-        WeightsError: none of these; the message lists the known names.
-    """
-    path = Path(model)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        found = sorted(path.glob("*.xml"))
-        if len(found) == 1:
-            return found[0]
-        raise WeightsError(
-            f"no model in the folder {path}: it contains {len(found)} .xml files instead of one",
-            "give the model's file",
-        )
-    folder = Path(__file__).parent / "weights"
-    named = folder / f"{model}{suffix}"
-    if path.name == str(model) and named.is_file():
-        return named
-    names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}"))) or "none"
-    raise WeightsError(
-        f"no model '{model}': neither a file nor a known name (names: {names})",
-        "give a .onnx, .xml or .pt file, or a name",
-    )
 
 
 def _ceil(pixels: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskyolo.core.parallel import usable_cpus
 from maskyolo.doctor.check import Check, load_module
-from maskyolo.manifest import offline
+from maskyolo.models.weights import offline
 
 __all__ = ["check_cameras", "check_display", "check_output", "check_processor", "check_settings"]
 

@@ -162,7 +162,7 @@ def check_opencv() -> Iterator[Check]:
 def check_openvino() -> Iterator[Check]:
     """Check that OpenVINO starts and has a device."""
     try:
-        core = load_module("maskyolo.backends.openvino").CORE
+        core = load_module("maskyolo.models.backends.openvino").CORE
         devices = [
             f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})"
             for device in core.available_devices

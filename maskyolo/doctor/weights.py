@@ -7,7 +7,8 @@ from pathlib import Path
 
 from maskyolo.doctor.check import Check, installed_version
 from maskyolo.errors import WeightsError
-from maskyolo.manifest import check_own_weights, load_manifest, locate_weights, own_weights
+from maskyolo.models.own import check_own_weights, own_weights
+from maskyolo.models.weights import load_manifest, locate_weights
 
 __all__ = ["check_models", "check_third_party_weights"]
 

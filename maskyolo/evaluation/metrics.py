@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import box_iou_double
+from maskyolo.core.boxes import box_iou_double
 
 __all__ = [
     "Case",

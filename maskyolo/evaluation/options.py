@@ -7,8 +7,8 @@ from pathlib import Path
 
 from maskyolo.core.choices import Split
 from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
-from maskyolo.runs import RunOptions
 
 __all__ = ["CompareOptions", "EvaluateOptions", "LabeledDataOptions"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskyolo._text import counted
+from maskyolo.core.text import counted
 
 __all__ = ["ClassScores", "ClassificationReport", "Report"]
 

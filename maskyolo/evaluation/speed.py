@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from maskyolo.core.detector import Detector
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -123,8 +123,8 @@ def timed(
         A function from an image to its detections, the milliseconds they took, and the
         milliseconds of each stage; no stages for detectors other than ours.
     """
-    from maskyolo.two_stage import TwoStageDetector
-    from maskyolo.yolo import YoloDetector
+    from maskyolo.detectors.two_stage import TwoStageDetector
+    from maskyolo.detectors.yolo import YoloDetector
 
     kept = dict(vars(detector)) if isinstance(detector, (YoloDetector, TwoStageDetector)) else {}
     if isinstance(detector, YoloDetector):
@@ -299,7 +299,7 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
         words = [
             sys.executable,
             "-c",
-            "from maskyolo.speed import _report_memory; _report_memory()",
+            "from maskyolo.evaluation.speed import _report_memory; _report_memory()",
             json.dumps(settings),
             str(place),
         ]
@@ -312,7 +312,7 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
 
 def _report_memory() -> None:
     """Load a detector, run it, write the peak in MB to stdout; runs in a process of its own."""
-    from maskyolo.yolo import load_detector
+    from maskyolo.detectors.loading import load_detector
 
     detector = load_detector(**json.loads(sys.argv[1]))
     frame = np.load(sys.argv[2])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from maskyolo.core.choices import ExportFormat, ExportPrecision, Split
 from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.evaluation.options import LabeledDataOptions
-from maskyolo.runs import RunOptions
 
 __all__ = ["FORMATS", "ExportOptions"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskyolo.core.files import sha256_of
 from maskyolo.errors import WeightsError, output_errors
-from maskyolo.manifest import load_manifest
+from maskyolo.models.weights import load_manifest
 
 __all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from maskyolo.errors import DependencyError
-from maskyolo.manifest import cache_folder
+from maskyolo.models.weights import cache_folder
 
 __all__ = ["import_ultralytics", "no_downloads", "silenced"]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.resources
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +12,18 @@ from typing import Literal
 
 import yaml
 
-from maskyolo.core.files import sha256_of
+from maskyolo.core.files import package_folder, sha256_of
 from maskyolo.errors import WeightsError, output_errors
 
 __all__ = [
     "Weights",
     "WeightsFile",
     "cache_folder",
-    "check_own_weights",
     "fetch_weights",
     "find_weights",
     "load_manifest",
     "locate_weights",
     "offline",
-    "own_weights",
 ]
 
 
@@ -73,7 +69,7 @@ class WeightsFile:
 @functools.cache
 def load_manifest() -> dict[str, Weights]:
     """Return every third-party weights file this version knows, by name."""
-    text = (_package_folder() / "manifest.yaml").read_text(encoding="utf-8")
+    text = (package_folder() / "manifest.yaml").read_text(encoding="utf-8")
     entries = yaml.safe_load(text)
     return {
         name: Weights(name=name, **{**entry, "sha256": tuple(entry["sha256"])})
@@ -128,49 +124,6 @@ def locate_weights(name: str, path: Path | str | None = None) -> WeightsFile:
                 return WeightsFile(weights, place, candidate, "wrong")
             return WeightsFile(weights, place, candidate, "ok")
     return WeightsFile(weights, "", None, "missing")
-
-
-def own_weights() -> list[Path]:
-    """Return the model files that come with the package (`maskyolo/weights/`), sorted by name."""
-    folder = _package_folder() / "weights"
-    return sorted(path for path in folder.glob("*") if path.suffix in (".onnx", ".pt"))
-
-
-def check_own_weights(path: Path) -> None:
-    """Check that a model file of `own_weights` loads.
-
-    OpenVINO reads an ONNX file; a PyTorch checkpoint is only checked as the zip archive that it is.
-
-    Raises:
-        WeightsError: it does not load.
-    """
-    reason = _onnx_error(path) if path.suffix == ".onnx" else _archive_error(path)
-    if reason:
-        raise WeightsError(
-            f"cannot load {path}: {reason}",
-            "git checkout maskyolo/weights, or reinstall: "
-            "pip install --force-reinstall --no-deps .",
-        )
-
-
-def _onnx_error(path: Path) -> str:
-    from maskyolo.backends.openvino import CORE
-
-    try:
-        CORE.read_model(path)
-    except RuntimeError as error:
-        lines = (line.strip() for line in str(error).splitlines() if line.strip())
-        return next(lines, "OpenVINO refuses it")[:120]
-    return ""
-
-
-def _archive_error(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        return str(error).lower()
-    return f"{damaged} in it is damaged" if damaged else ""
 
 
 def fetch_weights(
@@ -271,13 +224,9 @@ def _places(weights: Weights, path: Path | str | None) -> Iterator[tuple[str, Pa
         yield f"the package {weights.wheel.split('/')[0]}", _in_wheel(weights.wheel)
 
 
-def _package_folder() -> Path:
-    return Path(str(importlib.resources.files("maskyolo")))
-
-
 def _in_wheel(wheel: str) -> Path | None:
     if wheel.startswith("maskyolo/"):
-        return _package_folder().parent / wheel
+        return package_folder().parent / wheel
     try:
         return Path(str(importlib.metadata.distribution(wheel.split("/")[0]).locate_file(wheel)))
     except importlib.metadata.PackageNotFoundError:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from maskyolo.core.options import takes_options
-from maskyolo.dataset import load_dataset
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import MaskyoloError
 from maskyolo.review.corrections import Change, ChangeKind, PhotoEdit, Problem
 from maskyolo.review.csv_edits import edits_from_csv
@@ -18,7 +19,6 @@ from maskyolo.review.options import ApplyOptions
 from maskyolo.review.review_set import ReviewSet, read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.review.transaction import Transaction
-from maskyolo.workfolder import locked_set
 
 __all__ = ["ApplyResult", "apply_review"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo.boxes import as_boxes, box_area, clip_boxes
+from maskyolo.core.boxes import as_boxes, box_area, clip_boxes
 from maskyolo.core.classes import CLASS_NAMES, class_of
 from maskyolo.core.options import Choice
 from maskyolo.review.suspicions import Box, Tag

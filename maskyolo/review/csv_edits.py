@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from maskyolo._text import counted
 from maskyolo.core.classes import CLASS_NAMES, class_of
+from maskyolo.core.text import counted
 from maskyolo.errors import DatasetError
 from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, Problem, same_box
 from maskyolo.review.review_set import ReviewSet

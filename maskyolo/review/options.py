@@ -7,8 +7,8 @@ from pathlib import Path
 
 from maskyolo.core.choices import Pipeline
 from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions, ModelOptions
-from maskyolo.runs import RunOptions
 
 __all__ = ["PORT", "ApplyOptions", "FindOptions", "OpenOptions"]
 

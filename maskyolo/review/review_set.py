@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from maskyolo.boxes import as_boxes
-from maskyolo.dataset import Dataset, load_dataset
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
+from maskyolo.dataset.formats.base import image_size
+from maskyolo.dataset.layout import Dataset, load_dataset
+from maskyolo.dataset.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.errors import DatasetError, ImageError
-from maskyolo.formats.base import image_size
-from maskyolo.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
-from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, same_box
 from maskyolo.review.suspicions import Box
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from maskyolo.dataset import load_dataset
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.ledger import LedgerRow, format_ledger, read_ledger
+from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import DatasetError
-from maskyolo.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.review.review_set import LEDGER
 from maskyolo.review.transaction import Transaction
-from maskyolo.workfolder import locked_set
 
 __all__ = ["undo_review"]
 

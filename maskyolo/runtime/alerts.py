@@ -16,10 +16,10 @@ from collections.abc import Callable
 from http.client import InvalidURL
 from typing import Any
 
-from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
-from maskyolo.sinks import NullSink, Result
-from maskyolo.sources import http_request
+from maskyolo.runtime.addresses import http_request
+from maskyolo.runtime.events import Event
+from maskyolo.runtime.results import NullSink, Result
 
 __all__ = ["Alerts", "display_command", "display_host"]
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
 
 if TYPE_CHECKING:
     import supervision as sv

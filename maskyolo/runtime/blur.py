@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_iou
-from maskyolo.images import ImageArray
-from maskyolo.sources import Frame
+from maskyolo.core.boxes import Boxes, as_boxes, box_iou
+from maskyolo.core.images import ImageArray
+from maskyolo.runtime.frames import Frame
 
 if TYPE_CHECKING:
     import supervision as sv

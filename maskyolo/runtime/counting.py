@@ -5,135 +5,40 @@ People are tracks: someone who leaves the image and comes back is counted again.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskyolo._text import counted
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
-from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
+from maskyolo.core.text import counted
 from maskyolo.runtime.areas import Areas
-from maskyolo.sinks import LineFile, NullSink, Result
-from maskyolo.tracking import LOST
+from maskyolo.runtime.events import Event
+from maskyolo.runtime.people import Person
+from maskyolo.runtime.results import NullSink, Result
+from maskyolo.runtime.timeline import Timeline, mask_share
+from maskyolo.runtime.tracking import LOST
 
 if TYPE_CHECKING:
     import supervision as sv
 
-    from maskyolo.sources import Frame
+    from maskyolo.runtime.frames import Frame
 
-__all__ = ["STATES", "Counting", "Event", "EventFile", "Person", "SourceCounts", "Timeline"]
+__all__ = ["STATES", "Counting", "SourceCounts"]
 
 #: How a person is counted: with or without a mask all the time, or by their last change.
 STATES = ("with_mask", "without_mask", "put_on", "took_off")
-
 #: Seconds for which a face must be visible before it counts as a person. By then its class has
 #: settled, and most false detections have gone.
 SETTLED = 0.5
-
-#: Maximum number of entries of a timeline; beyond it, pairs of entries are merged.
-ENTRIES = 600
-
 #: Seconds between two copies of the counts on disk during a run.
 SAVE_EVERY = 60.0
-
-WITHOUT = CLASS_NAMES.index("without_mask")
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a person.
-
-    Attributes:
-        event: `appears`, `changes` (the class), `enters` or `leaves` (the zone), `crosses_in` or
-            `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (not seen
-            any more; frame and time are those of the last detection).
-        source: the file, address or camera.
-        frame: index of the frame in its source, from 0.
-        time: seconds since the source's first frame.
-        track_id: number of the person in this source, from 1.
-        class_name: the person's class from this moment on.
-        confidence: confidence of the detection in this frame.
-    """
-
-    event: str
-    source: str
-    frame: int
-    time: float
-    track_id: int
-    class_name: str
-    confidence: float
-
-    def record(self) -> dict[str, Any]:
-        """Return the event as it is written to files and sent in alerts."""
-        fields = asdict(self) | {
-            "time": round(self.time, 3),
-            "confidence": round(self.confidence, 4),
-        }
-        return {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
-
-
-class Timeline:
-    """How many people with and without a mask are visible over time.
-
-    It has at most `ENTRIES` entries, of equal length.
-
-    Attributes:
-        step: seconds per entry.
-    """
-
-    def __init__(self) -> None:
-        self.step = 1.0
-        self._frames: list[int] = []
-        self._seen: list[list[int]] = []
-
-    def add(self, time: float, seen: Sequence[int]) -> None:
-        """Add a frame.
-
-        Args:
-            time: time of the frame in seconds.
-            seen: number of visible people of each class.
-        """
-        while time >= ENTRIES * self.step:
-            self.step *= 2
-            self._frames = [
-                sum(self._frames[place : place + 2]) for place in range(0, len(self._frames), 2)
-            ]
-            pairs = [self._seen[place : place + 2] for place in range(0, len(self._seen), 2)]
-            self._seen = [[sum(counts) for counts in zip(*pair, strict=True)] for pair in pairs]
-        place = int(max(time, 0.0) / self.step)
-        while len(self._frames) <= place:
-            self._frames.append(0)
-            self._seen.append([0] * len(CLASS_NAMES))
-        self._frames[place] += 1
-        self._seen[place] = [
-            before + now for before, now in zip(self._seen[place], seen, strict=True)
-        ]
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return one record per entry that has frames.
-
-        It contains the time in seconds, the mean number of people of each class, and the fraction
-        with a mask.
-        """
-        return [
-            {"time": round(place * self.step, 3)}
-            | {
-                name: round(count / frames, 3)
-                for name, count in zip(CLASS_NAMES, seen, strict=True)
-            }
-            | {"share_with_mask": _share(seen)}
-            for place, (frames, seen) in enumerate(zip(self._frames, self._seen, strict=True))
-            if frames
-        ]
 
 
 @dataclass
@@ -164,91 +69,6 @@ class SourceCounts:
         """Add a frame, in which so many people of each class are visible."""
         self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
         self.timeline.add(time, seen)
-
-
-@dataclass
-class Person:
-    """A track: its last detection, and what is known about it.
-
-    Attributes:
-        first: time of the first detection.
-        frame: index of the frame of the last detection.
-        time: time of the last detection.
-        box: xyxy pixels of the last detection, (4,).
-        class_id: class of the last detection.
-        confidence: confidence of the last detection.
-        appeared: whether it counts as a person, see `SETTLED`.
-        reported_class: class in the last event.
-        inside: whether it is in the zone.
-        state: how it is counted, one of `STATES`, or empty if it is not counted yet.
-        counted_class: class when it was counted.
-        bare_since: time since which it has had no mask in the zone, or None.
-        alerted: whether there was an alert since then.
-    """
-
-    first: float
-    frame: int
-    time: float
-    box: Any
-    class_id: int
-    confidence: float
-    appeared: bool = False
-    reported_class: int = 0
-    inside: bool = False
-    state: str = ""
-    counted_class: int = 0
-    bare_since: float | None = None
-    alerted: bool = False
-
-    def see(self, frame: Frame, box: Any, class_id: int, confidence: float) -> None:
-        """Take over a detection in a new frame."""
-        self.frame, self.time, self.box = frame.index, frame.time, box
-        self.class_id, self.confidence = class_id, confidence
-
-    def follow(
-        self, inside: bool, has_zone: bool, people: Counter[str], alert_after: float | None
-    ) -> list[str]:
-        """Bring the person's state up to date with the last detection.
-
-        Args:
-            inside: whether the person is in the zone; True if there is none.
-            has_zone: whether there is a zone.
-            people: number of people in each of `STATES`; it is updated.
-            alert_after: seconds without a mask after which there is an alert.
-
-        Returns:
-            The events that follow, see `Event`.
-        """
-        events = []
-        if not self.appeared:
-            self.appeared = True
-            events.append("appears")
-        elif self.reported_class != self.class_id:
-            events.append("changes")
-        self.reported_class = self.class_id
-        if has_zone and inside != self.inside:
-            events.append("enters" if inside else "leaves")
-        self.inside = inside
-        if inside and (not self.state or self.counted_class != self.class_id):
-            self._count(people)
-        if not inside or self.class_id != WITHOUT:
-            self.bare_since, self.alerted = None, False
-            return events
-        self.bare_since = self.time if self.bare_since is None else self.bare_since
-        overdue = alert_after is not None and self.time - self.bare_since >= alert_after
-        if overdue and not self.alerted:
-            self.alerted = True
-            events.append("alert")
-        return events
-
-    def _count(self, people: Counter[str]) -> None:
-        if self.state:
-            people[self.state] -= 1
-            self.state = "took_off" if self.class_id == WITHOUT else "put_on"
-        else:
-            self.state = CLASS_NAMES[self.class_id]
-        people[self.state] += 1
-        self.counted_class = self.class_id
 
 
 class Counting(NullSink):
@@ -296,7 +116,7 @@ class Counting(NullSink):
 
     def share_with_mask(self) -> float | None:
         """Return the fraction of visible people, over all frames, who wear a mask; None if none."""
-        return _share(
+        return mask_share(
             [sum(numbers) for numbers in zip(*(counts.seen for counts in self.counts), strict=True)]
         )
 
@@ -335,7 +155,7 @@ class Counting(NullSink):
                 "frames": counts.frames,
                 "seconds": round(counts.seconds, 3),
             }
-            | self._people_record(counts.people, counts.crossed, _share(counts.seen))
+            | self._people_record(counts.people, counts.crossed, mask_share(counts.seen))
             | {"step": counts.timeline.step, "timeline": counts.timeline.records()}
             for counts in self.counts
         ]
@@ -479,56 +299,3 @@ class Counting(NullSink):
     def _save(self) -> None:
         if self.path:
             write_atomic(self.path, json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n")
-
-
-class EventFile(LineFile):
-    """Writes one line per event, as CSV with a header or as JSON, by the file's suffix.
-
-    Args:
-        path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
-
-    Raises:
-        OutputError: no space left, no permission, or no such folder.
-        MaskyoloError: another suffix.
-    """
-
-    FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence")
-
-    def __init__(self, path: Path) -> None:
-        self.check(path)
-        super().__init__(path)
-        self._csv = path.suffix.lower() == ".csv"
-        if self._csv:
-            self.line(_csv_line(self.FIELDS))
-
-    @staticmethod
-    def check(path: Path) -> None:
-        """Check the suffix, which determines the format.
-
-        Raises:
-            MaskyoloError: an unknown suffix.
-        """
-        if path.suffix.lower() not in (".csv", ".jsonl", ".json"):
-            raise MaskyoloError(
-                f"cannot write events to {path}: unknown suffix '{path.suffix}'",
-                "use a .csv or .jsonl file",
-            )
-
-    def __call__(self, event: Event) -> None:
-        """Write an event's line."""
-        record = event.record()
-        if self._csv:
-            self.line(_csv_line([record[key] for key in self.FIELDS]))
-        else:
-            self.line(json.dumps({key: record[key] for key in self.FIELDS}, ensure_ascii=False))
-
-
-def _share(seen: Sequence[int]) -> float | None:
-    """Return the fraction of people with a mask, or None if nobody was seen."""
-    return round(seen[1 - WITHOUT] / sum(seen), 4) if sum(seen) else None
-
-
-def _csv_line(values: Sequence[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
-    return text.getvalue()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
-from maskyolo.runs import RunOptions
 
 __all__ = [
     "AlertOptions",

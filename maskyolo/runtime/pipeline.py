@@ -21,7 +21,7 @@ import cv2
 
 from maskyolo.core.detector import Detector
 from maskyolo.errors import ImageError, SourceError
-from maskyolo.sources import Frame, Source
+from maskyolo.runtime.frames import Frame, Source
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.sources import Frame
+from maskyolo.runtime.frames import Frame
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -25,15 +25,17 @@ from PIL import Image, JpegImagePlugin
 
 from maskyolo.core.classes import class_of
 from maskyolo.core.files import sha256_if_readable, sha256_of, write_atomic, written_name
+from maskyolo.core.images import ImageArray, decode_image, open_image
 from maskyolo.core.options import takes_options
-from maskyolo.coverings import OCCLUDERS, choose_style, draw_mask, draw_occluder, find_obstacle
-from maskyolo.coverings.camera import Landmarks, ObstacleKind
+from maskyolo.dataset.synthesis_log import SYNTHESIS, MadePhoto, write_synthesis
+from maskyolo.dataset.workfolder import JOURNAL, claim, is_taken, publish, working_folder
+from maskyolo.detectors.faces.yunet import YuNet
 from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
-from maskyolo.faces.yunet import YuNet
-from maskyolo.images import ImageArray, decode_image, open_image
-from maskyolo.origins import SYNTHESIS, MadePhoto, write_synthesis
+from maskyolo.synthesis.coverings import draw_mask, draw_occluder
+from maskyolo.synthesis.coverings.camera import Landmarks, ObstacleKind, find_obstacle
+from maskyolo.synthesis.coverings.occluders import OCCLUDERS
+from maskyolo.synthesis.coverings.styles import choose_style
 from maskyolo.synthesis.options import SynthesizeOptions
-from maskyolo.workfolder import JOURNAL, claim, is_taken, publish, working_folder
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 

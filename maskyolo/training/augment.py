@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.boxes import Boxes, as_boxes
+from maskyolo.core.images import ImageArray
 from maskyolo.core.options import Options, option
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
 
 __all__ = ["Augmentation", "recompress", "vary_face"]
 

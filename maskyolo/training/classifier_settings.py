@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from maskyolo.augment import Augmentation
 from maskyolo.core.choices import Architecture, Optimizer
 from maskyolo.core.options import Options, option
-from maskyolo.detector_training import read_recipe
 from maskyolo.errors import MaskyoloError
+from maskyolo.training.augment import Augmentation
+from maskyolo.training.recipes import read_recipe
 
 __all__ = ["ClassifierSettings", "load_settings"]
 

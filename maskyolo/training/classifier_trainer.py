@@ -20,14 +20,14 @@ import torch
 import torchvision
 from torch import nn
 
-from maskyolo._onnx import write_onnx
-from maskyolo._torch import cpu_has_bf16, use_all_cores
-from maskyolo.backends import Tensor
-from maskyolo.classifier import METADATA_KEY, CropSettings
 from maskyolo.core.choices import Optimizer
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.detectors.classifier import METADATA_KEY, CropSettings
 from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.models.backends.base import Tensor
+from maskyolo.models.onnx_files import write_onnx
 from maskyolo.training.classifier_settings import ClassifierSettings
+from maskyolo.training.torch_cpu import cpu_has_bf16, use_all_cores
 
 __all__ = [
     "Features",
@@ -116,7 +116,7 @@ def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
     On a CPU it runs in OpenVINO, in a fraction of PyTorch's time.
     """
     if device.type == "cpu" and len(list(frozen.parameters())):
-        from maskyolo.backends.openvino import CORE
+        from maskyolo.models.backends.openvino import CORE
 
         model = CORE.read_model(_to_onnx(frozen, size, "features").SerializeToString())
         request = CORE.compile_model(

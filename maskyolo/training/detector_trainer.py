@@ -18,11 +18,11 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import torch_load
 from ultralytics.utils.torch_utils import strip_optimizer
 
-from maskyolo._torch import cpu_has_bf16, keep_memory, use_all_cores
-from maskyolo._ultralytics import no_downloads
-from maskyolo.augment import recompress
 from maskyolo.errors import OutputError
-from maskyolo.trust import record_own
+from maskyolo.models.trust import record_own
+from maskyolo.models.ultralytics import no_downloads
+from maskyolo.training.augment import recompress
+from maskyolo.training.torch_cpu import cpu_has_bf16, keep_memory, use_all_cores
 
 __all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from maskyolo.core.choices import Architecture, ImageCache, Optimizer, Pipeline
 from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import ModelOptions
 from maskyolo.errors import MaskyoloError
-from maskyolo.runs import RunOptions
 
 __all__ = ["ClassifierTrainOptions", "DetectorTrainOptions", "TrainOptions"]
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.dataset import load_dataset
+from maskyolo.dataset.layout import load_dataset
 
 
 @pytest.fixture(scope="module")

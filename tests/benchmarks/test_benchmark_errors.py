@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.evaluate import LabeledImage
-from maskyolo.images import read_image, write_image
-from maskyolo.labels import Labels
-from maskyolo.metrics import Case
+from maskyolo.core.images import read_image, write_image
+from maskyolo.core.labels import Labels
+from maskyolo.evaluation.labeled import LabeledImage
+from maskyolo.evaluation.metrics import Case
 
 FACES = np.array([[0, 0, 10, 10], [50, 0, 60, 10]], dtype=np.float64)
 IGNORED = np.array([[80, 0, 90, 10]], dtype=np.float64)

@@ -11,9 +11,9 @@ import pytest
 import supervision as sv
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.boxes import as_boxes
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray, read_image
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.detectors.faces.base import Faces
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import pytest
 import supervision as sv
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.evaluate import find_images, measure, predict
-from maskyolo.images import ImageArray, read_image
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.evaluation.labeled import find_images
+from maskyolo.evaluation.measure import measure, predict
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,7 @@ def test_pictures_saved_once_more_are_the_same_but_worse(
     assert 0 < np.abs(before.astype(int) - after).mean() < 10
 
 
-def test_colors_count_what_is_found_with_the_right_class(
-    wild: ModuleType, samples: Path
-) -> None:
+def test_colors_count_what_is_found_with_the_right_class(wild: ModuleType, samples: Path) -> None:
     pictures, _ = find_images(images=samples, labels=samples / "annotations")
 
     def told(class_id: int) -> dict[str, tuple[int, int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskyolo.cli import main
-from maskyolo.images import write_image
+from maskyolo.core.images import write_image
 
 
 def command(*arguments: object) -> int:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from maskyolo.boxes import as_boxes
-from maskyolo.bystanders import decide_faces, find_bystanders, has_room
+from maskyolo.conversion.bystanders import decide_faces, find_bystanders, has_room
+from maskyolo.core.boxes import as_boxes
 from maskyolo.core.choices import Bystanders
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray
-from maskyolo.labels import IGNORE
+from maskyolo.core.images import ImageArray
+from maskyolo.core.labels import IGNORE
+from maskyolo.detectors.faces.base import Faces
 
 PICTURE = np.full((200, 200, 3), 200, dtype=np.uint8)
 SUBJECT, SMALL, FAR, BIG = (

@@ -17,17 +17,18 @@ import supervision as sv
 import yaml
 from PIL import Image, ImageOps
 
-from maskyolo import convert
-from maskyolo.boxes import as_boxes, box_iou
+from maskyolo.conversion import convert
+from maskyolo.conversion.convert import Conversion, convert_dataset, convert_photos
 from maskyolo.conversion.options import ConvertOptions
-from maskyolo.convert import Conversion, Photo, convert_dataset, convert_photos, find_photos
+from maskyolo.conversion.photos import Photo, find_photos
+from maskyolo.core.boxes import as_boxes, box_iou
 from maskyolo.core.choices import Bystanders
-from maskyolo.dataset import list_images, load_dataset
+from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.core.labels import IGNORE, Labels, read_yolo
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.ledger import LedgerRow, read_ledger, write_ledger
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray, read_image
-from maskyolo.labels import IGNORE, Labels, read_yolo
-from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
 
 FACE = (10.0, 10.0, 50.0, 60.0)
 
@@ -612,7 +613,7 @@ def test_our_detector_is_shown_few_shapes_and_two_photos_at_once(
             np.float32([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
         )
 
-    monkeypatch.setattr("maskyolo.yolo.load_detector", lambda *_, **__: white)
+    monkeypatch.setattr("maskyolo.detectors.loading.load_detector", lambda *_, **__: white)
     judge = convert.MaskJudge()
     sizes = [(90, 80), (333, 500), (335, 500), (500, 333), (720, 100), (6, 640)]
     with ThreadPoolExecutor(2) as pool:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.conversion.face_classes import Decision, blank_out, decide_classes, prominence
+from maskyolo.core.boxes import Boxes, as_boxes
 from maskyolo.core.choices import Bystanders
-from maskyolo.images import read_image
-from maskyolo.labels import IGNORE
-from maskyolo.subject import Decision, blank_out, decide_classes, prominence
+from maskyolo.core.images import read_image
+from maskyolo.core.labels import IGNORE
 
 SUBJECT, BESIDE, FAR = (
     (60.0, 20.0, 120.0, 80.0),
@@ -116,7 +116,7 @@ def test_painting_leaves_nothing_of_a_face_and_spares_those_that_are_learnt() ->
 
 
 def test_our_detector_tells_bare_from_masked_in_a_street(samples: Path) -> None:
-    from maskyolo.convert import MaskJudge
+    from maskyolo.conversion.mask_judge import MaskJudge
 
     image = read_image(samples / "street.jpg")
     boxes = as_boxes(_drawn(samples, "street"))

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskyolo import convert
-from maskyolo.boxes import as_boxes, clip_boxes
-from maskyolo.convert import convert_dataset
-from maskyolo.dataset import load_dataset
+from maskyolo.conversion import convert
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.conversion.inputs import gather_photos
+from maskyolo.core.boxes import as_boxes, clip_boxes
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.core.labels import IGNORE, read_yolo
+from maskyolo.dataset.formats.export import export_dataset
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.ledger import LedgerRow
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.errors import DatasetError
-from maskyolo.faces import Faces
-from maskyolo.formats import export_dataset
-from maskyolo.gather import gather_photos
-from maskyolo.images import ImageArray, read_image
-from maskyolo.labels import IGNORE, read_yolo
-from maskyolo.ledger import LedgerRow
 
 
 class FakeFaces:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskyolo import scenes
-from maskyolo.boxes import as_boxes, box_area
+from maskyolo.conversion import scenes
 from maskyolo.conversion.patches import Portrait, exchange_face
-from maskyolo.images import ImageArray, read_image, write_image
-from maskyolo.labels import Labels, read_yolo
-from maskyolo.scenes import SceneStyle, write_scenes
+from maskyolo.conversion.scenes import SceneStyle, write_scenes
+from maskyolo.core.boxes import as_boxes, box_area
+from maskyolo.core.images import ImageArray, read_image, write_image
+from maskyolo.core.labels import Labels, read_yolo
 
 RED, GREEN = (0, 0, 255), (0, 255, 0)
 #: What is around the faces of `people`: blue if masked, yellow if bare.

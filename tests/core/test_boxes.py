@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskyolo.boxes import (
+from maskyolo.core.boxes import (
     as_boxes,
     box_area,
     box_coverage,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from maskyolo.core.files import write_atomic
+from maskyolo.core.images import ImageArray, decode_image, is_plain_rgb, read_image, write_image
 from maskyolo.errors import ImageError, OutputError
-from maskyolo.images import ImageArray, decode_image, is_plain_rgb, read_image, write_image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from maskyolo.interrupts import uninterrupted
+from maskyolo.core.interrupts import uninterrupted
 
 
 def test_ctrl_c_comes_after_the_block_and_once() -> None:

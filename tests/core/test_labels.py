@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskyolo.core.labels import Labels, format_yolo, parse_yolo, read_yolo
 from maskyolo.errors import DatasetError
-from maskyolo.labels import Labels, format_yolo, parse_yolo, read_yolo
 
 
 def test_labels_are_written_normalized_and_clipped_and_read_back() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ONNX = Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx"
+from paths import ROOT
+
+ONNX = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
 
 
 def test_scipy_is_imported_when_a_smoothed_trace_is_drawn() -> None:

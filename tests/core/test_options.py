@@ -15,16 +15,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from maskyolo.cli.options import with_options
-from maskyolo.core.options import (
-    Choice,
-    Options,
-    option,
-    option_info,
-    option_of,
-    takes_options,
-)
+from maskyolo.core.options import Choice, Options, option, option_info, option_of, takes_options
+from maskyolo.core.runs import save_args
 from maskyolo.errors import MaskyoloError
-from maskyolo.runs import save_args
 
 
 class Color(Choice):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import OutputError
-from maskyolo.runs import new_run, save_args
 
 
 def test_the_second_run_gets_the_number_two(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskyolo.ledger import LedgerRow
-from maskyolo.sheets import PAGE, draw_sheet, write_sheets
+from maskyolo.dataset.contact_sheets import PAGE, draw_sheet, write_sheets
+from maskyolo.dataset.ledger import LedgerRow
 
 
 def make_image(folder: Path, name: str, color: str = "blue") -> Path:

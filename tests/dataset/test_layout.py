@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maskyolo.dataset import Dataset, format_data_yaml, load_dataset
+from maskyolo.dataset.layout import Dataset, format_data_yaml, load_dataset
 from maskyolo.errors import DatasetError
 
 

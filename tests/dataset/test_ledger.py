@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from maskyolo.dataset.ledger import LedgerRow, read_ledger, size_class, write_ledger
 from maskyolo.errors import DatasetError
-from maskyolo.ledger import LedgerRow, read_ledger, size_class, write_ledger
 
 
 def test_rows_survive_the_file_with_commas_quotes_and_newlines_in_names(tmp_path: Path) -> None:

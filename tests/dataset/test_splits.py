@@ -7,8 +7,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from maskyolo.images import ImageArray
-from maskyolo.splits import (
+from maskyolo.core.images import ImageArray
+from maskyolo.dataset.splits import (
     assign_splits,
     group_near_copies,
     near_copies,

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
-from maskyolo import convert
-from maskyolo.boxes import as_boxes
-from maskyolo.convert import convert_dataset
+from maskyolo.conversion import convert
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.images import ImageArray
+from maskyolo.dataset.ledger import read_ledger, write_ledger
+from maskyolo.dataset.workfolder import locked_set, working_folder
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.errors import OutputError
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray
-from maskyolo.ledger import read_ledger, write_ledger
-from maskyolo.workfolder import locked_set, working_folder
 
 FACE = (20.0, 10.0, 70.0, 70.0)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from classifiers import make_classifier
 
-from maskyolo.backends import load_backend
-from maskyolo.classifier import (
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.classifier import (
     MAX_BATCH,
     Classifier,
     CropSettings,
@@ -17,8 +17,8 @@ from maskyolo.classifier import (
     preprocess,
 )
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
-from maskyolo.yolo import find_model
+from maskyolo.models.backends.loading import load_backend
+from maskyolo.models.own import find_model
 
 IMAGENET = CropSettings(
     mean=(0.485, 0.456, 0.406),

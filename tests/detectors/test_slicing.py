@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import supervision as sv
+from paths import SAMPLES
 
 import maskyolo
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.detectors.slicing import SlicedDetector
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray, read_image
-from maskyolo.slicing import SlicedDetector
-
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
 
 def bright_spots(image: ImageArray) -> sv.Detections:

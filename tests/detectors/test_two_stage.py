@@ -13,14 +13,16 @@ import pytest
 from classifiers import make_classifier
 
 import maskyolo
-from maskyolo.boxes import as_boxes
-from maskyolo.classifier import Classifier
 from maskyolo.cli import main
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.images import ImageArray, read_image, write_image
+from maskyolo.detectors.classifier import Classifier
+from maskyolo.detectors.faces.base import Faces
+from maskyolo.detectors.faces.loading import load_face_detector
+from maskyolo.detectors.loading import load_detector
+from maskyolo.detectors.two_stage import TwoStageDetector
+from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.faces import Faces, load_face_detector
-from maskyolo.images import ImageArray, read_image, write_image
-from maskyolo.two_stage import TwoStageDetector
-from maskyolo.yolo import YoloDetector, load_detector
 
 CONFIDENT = float(
     1 / (1 + np.exp(-2))

@@ -4,21 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import SAMPLES
 
-from maskyolo.backends import Tensor, load_backend, parse_imgsz, parse_names, to_tensor
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.detectors.loading import load_detector
+from maskyolo.detectors.yolo import YoloDetector, letterbox, network_shape, postprocess
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import ImageArray, read_image
-from maskyolo.yolo import (
-    YoloDetector,
-    find_model,
-    letterbox,
-    load_detector,
-    network_shape,
-    postprocess,
-)
-
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+from maskyolo.models.backends.base import Tensor, parse_imgsz, parse_names, to_tensor
+from maskyolo.models.backends.loading import load_backend
+from maskyolo.models.own import find_model
 
 
 class FakeBackend:

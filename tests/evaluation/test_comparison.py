@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import yaml
 from clips import make_clip, probe
+from paths import ROOT
 from stubs import TRUTH, Stub, flawed, make_voc, perfect
 
-from maskyolo import compare
 from maskyolo.cli import main
-from maskyolo.comparison import Comparison, Contestant
 from maskyolo.errors import MaskyoloError, SourceError
-from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, evaluate
-from maskyolo.speed import COUNTS, Laps
+from maskyolo.evaluation.comparison import compare
+from maskyolo.evaluation.comparison_result import Comparison
+from maskyolo.evaluation.contestants import Contestant
+from maskyolo.evaluation.evaluation import evaluate
+from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR
+from maskyolo.evaluation.speed import COUNTS, Laps
 
 
 def call(*words: str | Path) -> int:
@@ -311,7 +314,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         loads.append(settings)
         return perfect() if settings["pipeline"] == "two-stage" else flawed()
 
-    monkeypatch.setattr("maskyolo.comparison.load_detector", load)
+    monkeypatch.setattr("maskyolo.evaluation.comparison.load_detector", load)
     return loads
 
 
@@ -396,11 +399,12 @@ def test_the_best_cell_of_each_column_is_marked(
     }
     memory = {"yolo": 200.0, "two-stage": 800.0}
     monkeypatch.setattr(
-        "maskyolo.comparison.measure_speed",
+        "maskyolo.evaluation.comparison.measure_speed",
         lambda detectors, *_: {name: speed[name] for name in detectors},
     )
     monkeypatch.setattr(
-        "maskyolo.comparison.measure_memory", lambda settings, _: memory[settings["pipeline"]]
+        "maskyolo.evaluation.comparison.measure_memory",
+        lambda settings, _: memory[settings["pipeline"]],
     )
     result = compare(order, images=voc[0], labels=voc[1], project=tmp_path)
     assert result.folder
@@ -449,9 +453,7 @@ def test_the_command_prints_the_figures_and_the_folder_last(
     samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = tmp_path / "other.onnx"
-    checkpoint.write_bytes(
-        (Path(__file__).parent.parent / "maskyolo" / "weights" / "maskyolo-n.onnx").read_bytes()
-    )
+    checkpoint.write_bytes((ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx").read_bytes())
     (tmp_path / "list.txt").write_text("street.jpg\nportrait.jpg\nselfie.jpg\n")
     words = [
         "--images",

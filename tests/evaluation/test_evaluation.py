@@ -19,8 +19,11 @@ from maskyolo.cli import main
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
-from maskyolo.evaluate import AP_FLOOR, FACE_FLOOR, Evaluation, evaluate, find_images
+from maskyolo.evaluation.evaluation import evaluate
+from maskyolo.evaluation.labeled import find_images
+from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR
 from maskyolo.evaluation.options import EvaluateOptions
+from maskyolo.evaluation.scores import Evaluation
 
 
 def call(*words: str | Path) -> int:
@@ -475,7 +478,7 @@ def test_the_options_reach_the_detector_and_args_yaml(
         loaded.append(replace(options, **settings))
         return perfect()
 
-    monkeypatch.setattr("maskyolo.yolo.load_detector", load)
+    monkeypatch.setattr("maskyolo.detectors.loading.load_detector", load)
     given = {"pipeline": "two-stage", "detector": "yunet", "device": "cpu", "max_det": 7}
     where = {"images": voc[0], "labels": voc[1]}
     result = evaluate(**where, **given, conf=0.4, trust=True, project=tmp_path)  # type: ignore[arg-type]

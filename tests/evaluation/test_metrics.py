@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskyolo.metrics import (
+from maskyolo.evaluation.metrics import (
     Case,
     average_precision,
     best_f1,

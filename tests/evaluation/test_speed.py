@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from stubs import Stub, perfect
 
-from maskyolo import load_detector
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray, read_image
-from maskyolo.speed import (
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.detectors.faces.base import Faces
+from maskyolo.detectors.loading import load_detector
+from maskyolo.detectors.two_stage import TwoStageDetector
+from maskyolo.evaluation.speed import (
     COUNTS,
     Laps,
     crowd_frame,
@@ -22,7 +23,6 @@ from maskyolo.speed import (
     timed,
     verdicts,
 )
-from maskyolo.two_stage import TwoStageDetector
 
 
 class Face:

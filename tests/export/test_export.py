@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision as sv
+from paths import SAMPLES
 
 import maskyolo
-from maskyolo import export
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
+from maskyolo.core.images import read_image
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import read_image
+from maskyolo.export import export
 
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 PHOTOS = sorted(SAMPLES.glob("*.jpg"))[:8]
 
 
@@ -121,7 +121,9 @@ def test_onnx_in_int8_runs_in_both_runtimes(
     unsigned: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not unsigned:
-        monkeypatch.setattr("maskyolo._onnx.make_activations_unsigned", lambda network: None)
+        monkeypatch.setattr(
+            "maskyolo.models.onnx_files.make_activations_unsigned", lambda network: None
+        )
     result = maskyolo.export_model(
         format="onnx", precision="int8", images=photos, imgsz=320, project=tmp_path
     )
@@ -263,7 +265,7 @@ def test_each_image_is_decoded_once(
         decoded.append(path.name)
         return read_image(path)
 
-    for place in ("maskyolo.export.read_image", "maskyolo.evaluate.read_image"):
+    for place in ("maskyolo.export.export.read_image", "maskyolo.evaluation.evaluation.read_image"):
         monkeypatch.setattr(place, read)
     (photos / "broken.jpg").unlink()
     result = maskyolo.export_model(
@@ -338,11 +340,11 @@ def test_a_missing_tool_of_ultralytics_is_reported(
             raise ModuleNotFoundError("No module named 'ncnn'", name="ncnn")
 
     monkeypatch.setattr(
-        "maskyolo._ultralytics.import_ultralytics", lambda what: SimpleNamespace(YOLO=Yolo)
+        "maskyolo.models.ultralytics.import_ultralytics", lambda what: SimpleNamespace(YOLO=Yolo)
     )
-    monkeypatch.setattr("maskyolo._ultralytics.silenced", nullcontext)
+    monkeypatch.setattr("maskyolo.models.ultralytics.silenced", nullcontext)
     monkeypatch.setattr(
-        "maskyolo.export.load_detector",
+        "maskyolo.export.export.load_detector",
         lambda *_, **__: SimpleNamespace(imgsz=416, backend=SimpleNamespace(imgsz=416)),
     )
     with pytest.raises(

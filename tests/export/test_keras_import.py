@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from paths import ROOT
 
-from maskyolo.classifier import Classifier, CropSettings, normalize_crops
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.classifier import Classifier, CropSettings, normalize_crops
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
-from maskyolo.keras_import import convert_keras
+from maskyolo.export.keras_import import convert_keras
 
 Array = npt.NDArray[np.float64]
 SIDE = 17
@@ -418,7 +419,7 @@ def test_the_tool_converts_and_prints_the_file(
     tmp_path: Path, weights: dict[str, dict[str, Array]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = importlib.util.spec_from_file_location(
-        "convert_keras", Path(__file__).parent.parent / "tools" / "convert_keras.py"
+        "convert_keras", ROOT / "tools" / "convert_keras.py"
     )
     assert spec
     assert spec.loader

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from maskyolo.backends.openvino import OpenVinoNetwork
+from maskyolo.models.backends.openvino import OpenVinoNetwork
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from maskyolo import _onnx as onnx_files  # noqa: E402  # needs the package `onnx`
+from maskyolo.models import onnx_files  # noqa: E402  # needs the package `onnx`
 
 CHANNELS, SIDE = 32, 16
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskyolo import trust
-from maskyolo.backends import load_backend
 from maskyolo.cli import main
+from maskyolo.detectors.loading import load_detector
 from maskyolo.errors import WeightsError
-from maskyolo.trust import check_trust, is_trusted, record_own, record_path
-from maskyolo.yolo import load_detector
+from maskyolo.models import trust
+from maskyolo.models.backends.loading import load_backend
+from maskyolo.models.trust import check_trust, is_trusted, record_own, record_path
 
 WEIGHTS = Path(trust.__file__).parent / "weights"
 
@@ -202,7 +202,7 @@ def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
 ) -> None:
     """Ultralytics runs it if the folder `path` is missing; we use the folder of `data.yaml`."""
     pytest.importorskip("ultralytics")
-    from maskyolo import detector_training
+    from maskyolo.training import detector as detector_training
 
     (gift.parent / "set" / "images").rename(gift / "images")
     (gift.parent / "set" / "labels").rename(gift / "labels")
@@ -293,7 +293,7 @@ def test_a_training_goes_on_where_there_is_no_place_for_the_note(
     bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ultralytics")
-    from maskyolo._trainer import _record
+    from maskyolo.training.detector_trainer import _record
 
     told: list[str] = []
     monkeypatch.setattr(

@@ -5,13 +5,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-from maskyolo import manifest
 from maskyolo.cli import main
 from maskyolo.errors import OutputError, WeightsError
-from maskyolo.manifest import (
+from maskyolo.models import weights as manifest
+from maskyolo.models.own import check_own_weights
+from maskyolo.models.weights import (
     Weights,
-    check_own_weights,
     fetch_weights,
     find_weights,
     load_manifest,
@@ -99,7 +100,7 @@ def test_every_entry_is_complete(name: str) -> None:
 
 
 def test_sha256sums_of_face_detector_are_those_of_the_manifest() -> None:
-    sums = Path(__file__).parent.parent / "face_detector" / "SHA256SUMS"
+    sums = ROOT / "face_detector" / "SHA256SUMS"
     listed = {
         file: digest
         for digest, file in (line.split("  ") for line in sums.read_text().splitlines())

@@ -17,9 +17,11 @@ import pytest
 from reviewed import LEFT, RIGHT, content, faces_of, image_of, label_of, make_set
 
 from maskyolo.cli import main
+from maskyolo.dataset.ledger import LedgerRow, read_ledger, write_ledger
+from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import DatasetError, OutputError
-from maskyolo.ledger import LedgerRow, read_ledger, write_ledger
-from maskyolo.review import apply_review, transaction, undo_review
+from maskyolo.review import transaction
+from maskyolo.review.apply import apply_review
 from maskyolo.review.suspicions import (
     Reason,
     Suspicion,
@@ -28,7 +30,7 @@ from maskyolo.review.suspicions import (
     write_suspicions,
 )
 from maskyolo.review.transaction import Transaction
-from maskyolo.workfolder import locked_set
+from maskyolo.review.undo import undo_review
 
 
 @pytest.fixture

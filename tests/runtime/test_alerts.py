@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from maskyolo.alerts import Alerts, display_command, display_host
-from maskyolo.counting import Event
 from maskyolo.errors import MaskyoloError
+from maskyolo.runtime.alerts import Alerts, display_command, display_host
+from maskyolo.runtime.events import Event
 
 ALERT = Event("alert", "0", 7, 1.5, 3, "without_mask", 0.9)
 
@@ -89,7 +89,7 @@ def test_a_failing_command_is_reported_once(failures: list[MaskyoloError]) -> No
 def test_the_number_of_alerts_in_progress_is_limited(
     tmp_path: Path, failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskyolo.alerts.MAX_ALERTS", 1)
+    monkeypatch.setattr("maskyolo.runtime.alerts.MAX_ALERTS", 1)
     os.mkfifo(tmp_path / "pipe")
     alerts = Alerts(
         python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe")),

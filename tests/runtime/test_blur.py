@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from maskyolo import detection
-from maskyolo.blur import CELLS, HOLD, Blur, pixelate
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.detection import detect
+from maskyolo.core.images import ImageArray, read_image, write_image
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray, read_image, write_image
-from maskyolo.sinks import VideoWriter
-from maskyolo.sources import Frame
+from maskyolo.runtime import detection
+from maskyolo.runtime.blur import CELLS, HOLD, Blur, pixelate
+from maskyolo.runtime.detection import detect
+from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.video_writer import VideoWriter
 
 BOX = (60, 40, 140, 120)
 FACE = (slice(40, 120), slice(60, 140))

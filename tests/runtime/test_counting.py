@@ -14,12 +14,14 @@ import pytest
 import supervision as sv
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.counting import ENTRIES, SETTLED, Counting, Event, EventFile, Timeline
 from maskyolo.errors import MaskyoloError, OutputError
 from maskyolo.runtime.areas import parse_points
-from maskyolo.sinks import Result
-from maskyolo.sources import Frame
-from maskyolo.tracking import LOST
+from maskyolo.runtime.counting import SETTLED, Counting
+from maskyolo.runtime.events import Event, EventFile
+from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.results import Result
+from maskyolo.runtime.timeline import ENTRIES, Timeline
+from maskyolo.runtime.tracking import LOST
 
 RATE = 10
 WITH, WITHOUT = 0, 1

@@ -19,11 +19,12 @@ from PIL import Image
 
 import maskyolo
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.detection import Summary, detect
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
-from maskyolo.images import ImageArray
+from maskyolo.runtime.detection import detect
 from maskyolo.runtime.options import DetectOptions
-from maskyolo.sinks import VideoWriter
+from maskyolo.runtime.run import Summary
+from maskyolo.runtime.video_writer import VideoWriter
 
 
 def one_face(image: ImageArray) -> sv.Detections:

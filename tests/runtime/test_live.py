@@ -21,13 +21,14 @@ import supervision as sv
 from clips import probe
 from live import Mjpeg, Rtsp, Webcam, number_of, until
 
-from maskyolo import pipeline, sources
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.detection import Summary, detect
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import SourceError
-from maskyolo.images import ImageArray
-from maskyolo.sinks import Quit
-from maskyolo.sources import StreamSource
+from maskyolo.runtime import pipeline, sources
+from maskyolo.runtime.detection import detect
+from maskyolo.runtime.results import Quit
+from maskyolo.runtime.run import Summary
+from maskyolo.runtime.sources import StreamSource
 
 LiveCamera = Mjpeg | Rtsp | Webcam
 
@@ -280,7 +281,7 @@ def test_the_window_can_be_closed_during_an_outage(
         def close(self) -> None:
             reported.append("closed")
 
-    monkeypatch.setattr("maskyolo.detection.Window", Shown)
+    monkeypatch.setattr("maskyolo.runtime.detection.Window", Shown)
     for _ in detect(
         mjpeg.url,
         NumberReader(),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from maskyolo import pipeline
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import SourceError
-from maskyolo.images import ImageArray
-from maskyolo.pipeline import Detected, Ended, Failed, Interrupted, results
-from maskyolo.sources import Frame, Kind
+from maskyolo.runtime import pipeline
+from maskyolo.runtime.frames import Frame, Kind
+from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 
 
 @dataclass

@@ -18,22 +18,15 @@ import pytest
 import supervision as sv
 from clips import probe
 
+from maskyolo.core.images import read_image
 from maskyolo.errors import OutputError
-from maskyolo.images import read_image
-from maskyolo.sinks import (
-    COLORS,
-    Crops,
-    Drawings,
-    JsonLines,
-    LabelFiles,
-    Quit,
-    Result,
-    Sinks,
-    VideoWriter,
-    Window,
-    draw_detections,
-)
-from maskyolo.sources import Frame
+from maskyolo.runtime.drawing import COLORS, draw_detections
+from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.json_lines import JsonLines
+from maskyolo.runtime.results import Quit, Result, Sinks
+from maskyolo.runtime.sinks import Crops, Drawings, LabelFiles
+from maskyolo.runtime.video_writer import VideoWriter
+from maskyolo.runtime.window import Window
 
 GRAY = 128
 

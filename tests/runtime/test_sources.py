@@ -17,14 +17,13 @@ from clips import make_clip
 from PIL import Image
 
 from maskyolo.errors import ImageError, SourceError
-from maskyolo.sources import (
+from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.frames import Frame, Source
+from maskyolo.runtime.sources import (
     CameraSource,
-    Frame,
     ImageSource,
-    Source,
     StreamSource,
     VideoSource,
-    display_name,
     open_sources,
 )
 

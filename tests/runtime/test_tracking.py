@@ -11,8 +11,8 @@ import pytest
 import supervision as sv
 
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.sources import Frame
-from maskyolo.tracking import LOST, Tracker, Tracking, Vote
+from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.tracking import LOST, Tracker, Tracking, Vote
 
 RATE = 25
 
@@ -182,9 +182,7 @@ def test_low_confidence_is_dropped_unless_tracked() -> None:
 
 
 def test_the_tracker_is_only_imported_when_used() -> None:
-    code = (
-        "import sys, maskyolo.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
-    )
+    code = "import sys, maskyolo.runtime.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
     assert subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split() == ["False", "False"]

@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskyolo import convert
-from maskyolo.boxes import as_boxes
 from maskyolo.cli import main
-from maskyolo.convert import convert_dataset
+from maskyolo.conversion import convert
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.dataset.synthesis_log import (
+    MADE_STATUSES,
+    MadePhoto,
+    read_origins,
+    read_synthesis,
+    write_synthesis,
+)
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.errors import DatasetError, MaskyoloError, OutputError
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray, read_image
-from maskyolo.origins import MADE_STATUSES, MadePhoto, read_origins, read_synthesis, write_synthesis
-from maskyolo.synthesize import Synthesis, synthesize_masks
+from maskyolo.synthesis.synthesize import Synthesis, synthesize_masks
 
 COUNT = 8
 
@@ -240,7 +246,8 @@ def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_p
     for name in (".maskyolo", "journal.jsonl"):  # an interrupted convert's
         (part / name).write_text("convert")
     with pytest.raises(
-        OutputError, match=r"journal\.jsonl in it is not from an interrupted synthesize; move it away"
+        OutputError,
+        match=r"journal\.jsonl in it is not from an interrupted synthesize; move it away",
     ):
         synthesize_masks(bare, tmp_path / "made")
     assert tree(part) == {".maskyolo": b"convert", "journal.jsonl": b"convert"}

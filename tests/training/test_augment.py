@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskyolo.augment import Augmentation, recompress, vary_face
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
+from maskyolo.training.augment import Augmentation, recompress, vary_face
 
 STILL = Augmentation(rotation=0, zoom=0, shift=0, shear=0, flip=0, small=0, blur=0, jpeg=0)
 BOX = np.array([40, 30, 80, 70], np.float32)

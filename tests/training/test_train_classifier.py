@@ -16,34 +16,33 @@ import pytest
 import torch
 import torchvision
 import yaml
+from paths import ROOT
 
-from maskyolo._classifier_trainer import (
+from maskyolo.cli import main
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.images import read_image
+from maskyolo.core.labels import read_yolo
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.detectors.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
+from maskyolo.training.augment import Augmentation
+from maskyolo.training.classifier import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ClassifierResult,
+    train_classifier,
+)
+from maskyolo.training.classifier_settings import ClassifierSettings, load_settings
+from maskyolo.training.classifier_trainer import (
     assemble,
     compute_features,
     export_onnx,
     load_backbone,
     load_runner,
 )
-from maskyolo.augment import Augmentation
-from maskyolo.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
-from maskyolo.classifier_training import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    ClassifierResult,
-    Draw,
-    crop_batches,
-    draw_crops,
-    list_faces,
-    train_classifier,
-)
-from maskyolo.cli import main
-from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.dataset import load_dataset
-from maskyolo.detector_training import Progress, find_run
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import read_image
-from maskyolo.labels import read_yolo
-from maskyolo.training.classifier_settings import ClassifierSettings, load_settings
+from maskyolo.training.crops import Draw, crop_batches, draw_crops, list_faces
+from maskyolo.training.detector import find_run
+from maskyolo.training.progress import Progress
 
 TINY = {"imgsz": 64, "epochs": 8, "batch": 8, "device": "cpu"}
 SETTINGS = CropSettings("mobilenet_v2", 64, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
@@ -224,7 +223,7 @@ def test_the_file_contains_no_path_of_this_machine(
 ) -> None:
     content = run[0].best.read_bytes()
     assert b"/site-packages" not in content
-    assert str(Path(__file__).parent.parent).encode() not in content
+    assert str(ROOT).encode() not in content
     assert str(run[0].folder).encode() not in content
     assert {entry.key for entry in onnx.load(run[0].best).metadata_props} == {METADATA_KEY}
 
@@ -606,7 +605,7 @@ def test_ctrl_c_exits_with_130(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("maskyolo.classifier_training.train_classifier", stopped)
+    monkeypatch.setattr("maskyolo.training.classifier.train_classifier", stopped)
     with pytest.raises(SystemExit) as caught:
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130

@@ -17,22 +17,21 @@ import numpy as np
 import pytest
 import yaml
 
-from maskyolo.backends import load_backend
 from maskyolo.cli import main
-from maskyolo.dataset import load_dataset
-from maskyolo.detector_training import (
-    Progress,
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
+from maskyolo.models.backends.loading import load_backend
+from maskyolo.training.detector import (
     TrainResult,
     _report,
     _trim_results,
     _user_errors,
     _write_data,
-    find_recipe,
     find_run,
-    load_recipe,
     train_detector,
 )
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
+from maskyolo.training.progress import Progress
+from maskyolo.training.recipes import find_recipe, load_recipe
 
 #: Small enough for a second or two per run; with no workers, all of it runs in this process.
 TINY: dict[str, Any] = {
@@ -245,7 +244,7 @@ def test_a_run_killed_after_its_last_epoch_is_only_finished(
     for name in ("report.json", "report.txt", "curves.png", "weights/best.onnx"):
         (folder / name).unlink()
     monkeypatch.setattr(
-        "maskyolo.detector_training._run", lambda *_, **__: pytest.fail("trained again")
+        "maskyolo.training.detector._run", lambda *_, **__: pytest.fail("trained again")
     )
     assert train_detector(resume=folder, device="cpu").report.classes == run[0].report.classes
     assert_finished(folder, epochs=2)
@@ -267,7 +266,7 @@ def test_a_row_without_its_checkpoint_is_dropped(tmp_path: Path) -> None:
 def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskyolo._trainer import DetectionTrainer, DetectorTraining
+    from maskyolo.training.detector_trainer import DetectionTrainer, DetectorTraining
 
     def half(self: Any) -> bool:
         self.last.write_bytes(b"half")
@@ -349,7 +348,7 @@ def test_ctrl_c_exits_with_130_and_prints_how_to_continue(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("maskyolo.detector_training.train_detector", stopped)
+    monkeypatch.setattr("maskyolo.training.detector.train_detector", stopped)
     with pytest.raises(SystemExit) as caught:
         main(["train", "--data", str(tiny_set)])
     assert caught.value.code == 130
@@ -383,7 +382,7 @@ def test_bfloat16_gives_the_losses_of_float32(
         reported.append(now)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maskyolo._trainer.cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr("maskyolo.training.detector_trainer.cpu_has_bf16", lambda: bf16)
     monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
     with pytest.raises(KeyboardInterrupt):
         train_detector(tiny_set, epochs=2, project=tmp_path, on_progress=stop, **TINY)
@@ -396,7 +395,7 @@ def test_the_report_is_read_off_at_the_best_mean_f1(tiny_set: Path) -> None:
     """3 of 4 boxes of class 0 are found, and a less confident false one; class 1 has no box."""
     from ultralytics.utils.metrics import DetMetrics
 
-    from maskyolo.dataset import load_dataset
+    from maskyolo.dataset.layout import load_dataset
 
     metrics = DetMetrics({0: "with_mask", 1: "without_mask"})
     right = np.array([[True] * 10] * 3 + [[False] * 10])
@@ -603,7 +602,7 @@ def test_downloads_of_ultralytics_fail_at_once(
 ) -> None:
     from ultralytics.utils import downloads
 
-    from maskyolo._ultralytics import no_downloads
+    from maskyolo.models.ultralytics import no_downloads
 
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("looked up a host"))
     for file in ("yolo26n.pt", "nothing-known.pt"):
@@ -615,7 +614,7 @@ def test_the_processes_for_several_gpus_can_import_the_trainer() -> None:
     """Ultralytics' launcher pickles the class by its module and name."""
     import pickle
 
-    from maskyolo._trainer import DetectorTraining
+    from maskyolo.training.detector_trainer import DetectorTraining
 
     assert pickle.loads(pickle.dumps(DetectorTraining)) is DetectorTraining
 
@@ -623,9 +622,9 @@ def test_the_processes_for_several_gpus_can_import_the_trainer() -> None:
 def test_only_training_images_are_compressed_with_and_without_mosaic(
     tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskyolo._trainer._COMPRESSED_SHARE", 1.0)
+    monkeypatch.setattr("maskyolo.training.detector_trainer._COMPRESSED_SHARE", 1.0)
     monkeypatch.setattr(
-        "maskyolo._trainer.recompress",
+        "maskyolo.training.detector_trainer.recompress",
         lambda image, quality, scale: compressed.append(scale) or image,
     )
     compressed: list[float] = []

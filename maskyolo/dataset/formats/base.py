@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo._text import counted
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
 from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
 from maskyolo.core.files import walk_files
+from maskyolo.core.images import IMAGE_SUFFIXES, open_image
+from maskyolo.core.labels import IGNORE_CLASS
+from maskyolo.core.text import counted
 from maskyolo.errors import DatasetError
-from maskyolo.images import IMAGE_SUFFIXES, open_image
-from maskyolo.labels import IGNORE_CLASS
 
 __all__ = [
     "CLASS_CHOICES",

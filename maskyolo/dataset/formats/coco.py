@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.core.files import write_atomic
-from maskyolo.errors import DatasetError
-from maskyolo.formats.base import (
+from maskyolo.dataset.formats.base import (
     NO_ANNOTATION,
     REST,
     AnnotatedPhoto,
@@ -21,9 +20,10 @@ from maskyolo.formats.base import (
     list_files,
     split_of,
 )
+from maskyolo.errors import DatasetError
 
 if TYPE_CHECKING:
-    from maskyolo.formats.base import ExportedPhoto
+    from maskyolo.dataset.formats.base import ExportedPhoto
 
 __all__ = ["format_coco", "is_coco", "read_coco", "write_coco"]
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from maskyolo.core.classes import SPLITS
 from maskyolo.core.files import write_atomic
-from maskyolo.errors import DatasetError
-from maskyolo.formats.base import (
+from maskyolo.dataset.formats.base import (
     NO_ANNOTATION,
     AnnotatedPhoto,
     FloatBoxes,
@@ -27,11 +26,12 @@ from maskyolo.formats.base import (
     split_of,
     stem_of,
 )
+from maskyolo.errors import DatasetError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from maskyolo.formats.base import ExportedPhoto
+    from maskyolo.dataset.formats.base import ExportedPhoto
 
 __all__ = ["VocAnnotation", "format_voc", "is_voc", "parse_voc", "read_voc", "write_voc"]
 

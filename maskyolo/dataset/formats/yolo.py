@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from maskyolo.boxes import to_normalized
+from maskyolo.core.boxes import to_normalized
 from maskyolo.core.files import read_image_list, write_atomic
-from maskyolo.dataset import Dataset, format_data_yaml, list_images
+from maskyolo.core.images import list_images
+from maskyolo.dataset.formats.base import REST, AnnotatedPhoto, FloatBoxes, list_files, split_of
+from maskyolo.dataset.layout import Dataset, format_data_yaml
 from maskyolo.errors import DatasetError
-from maskyolo.formats.base import REST, AnnotatedPhoto, FloatBoxes, list_files, split_of
 
 if TYPE_CHECKING:
-    from maskyolo.formats.base import ExportedPhoto
+    from maskyolo.dataset.formats.base import ExportedPhoto
 
 __all__ = ["is_yolo", "parse_shares", "read_yolo_set", "write_yolo"]
 

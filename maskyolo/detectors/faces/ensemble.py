@@ -17,12 +17,18 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_coverage, box_iou, clip_boxes
-from maskyolo.faces import Faces, join_faces, leaves_room
-from maskyolo.faces.ssd import AGREEING, PASSES, MultiPassSsd, RawDetections, merge_detections
-from maskyolo.faces.third_opinion import MaskModel
-from maskyolo.faces.yunet import WHOLE, YuNet, YuNetPass
-from maskyolo.images import ImageArray
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_coverage, box_iou, clip_boxes
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.base import Faces, join_faces, leaves_room
+from maskyolo.detectors.faces.mask_model import MaskModel
+from maskyolo.detectors.faces.ssd import (
+    AGREEING,
+    PASSES,
+    MultiPassSsd,
+    RawDetections,
+    merge_detections,
+)
+from maskyolo.detectors.faces.yunet import WHOLE, YuNet, YuNetPass
 
 __all__ = ["FaceEnsemble"]
 

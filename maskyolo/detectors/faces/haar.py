@@ -8,9 +8,9 @@ import cv2
 import cv2.data
 import numpy as np
 
-from maskyolo.boxes import as_boxes, clip_boxes
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray
+from maskyolo.core.boxes import as_boxes, clip_boxes
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.base import Faces
 
 __all__ = ["Haar"]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.backends import load_backend
-from maskyolo.boxes import Boxes, as_boxes, box_iou
-from maskyolo.faces.ssd import cut_window
-from maskyolo.images import ImageArray
-from maskyolo.yolo import YoloDetector, find_model
+from maskyolo.core.boxes import Boxes, as_boxes, box_iou
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.ssd import cut_window
+from maskyolo.detectors.yolo import YoloDetector
+from maskyolo.models.backends.loading import load_backend
+from maskyolo.models.own import find_model
 
 __all__ = ["MaskModel"]
 

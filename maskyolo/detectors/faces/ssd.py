@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou, clip_boxes
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.errors import WeightsError
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray
-from maskyolo.manifest import find_weights
+from maskyolo.models.weights import find_weights
 
 __all__ = [
     "AGREEING",

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import box_area, clip_boxes
-from maskyolo.faces import Faces
-from maskyolo.images import ImageArray
-from maskyolo.manifest import find_weights
+from maskyolo.core.boxes import box_area, clip_boxes
+from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.base import Faces
+from maskyolo.models.weights import find_weights
 
 __all__ = ["YuNet", "YuNetPass"]
 
@@ -58,7 +58,7 @@ class YuNet:
     name = "yunet"
 
     def __init__(self, weights: Path | str | None = None, conf: float = 0.5) -> None:
-        from maskyolo.backends.openvino import OpenVinoNetwork
+        from maskyolo.models.backends.openvino import OpenVinoNetwork
 
         self.conf = conf
         network = OpenVinoNetwork(find_weights("yunet", weights))

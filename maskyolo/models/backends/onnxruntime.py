@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo.backends import Tensor, check_yolo, parse_imgsz, to_tensor
+from maskyolo.core.images import ImageArray
 from maskyolo.core.parallel import usable_cpus
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
+from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz, to_tensor
 
 __all__ = ["OnnxRuntimeBackend"]
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import platformdirs
 import yaml
 
-from maskyolo._late import late
-from maskyolo._quiet import quiet
-from maskyolo.backends import Tensor, check_yolo, parse_imgsz
 from maskyolo.core.choices import Precision
+from maskyolo.core.images import ImageArray
+from maskyolo.core.lazy_imports import late
+from maskyolo.core.silence import quiet
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
+from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz
 
 with late("openvino.tools.ovc"):  # a converter that is not needed here
     import openvino
@@ -287,7 +287,7 @@ def _merge_signed_activations(model: openvino.Model) -> None:
     """Let OpenVINO choose how to store activations that an ONNX file quantizes to int8.
 
     As they are, OpenVINO (2026.4) computes them wrong on x86 CPUs without VNNI; see
-    `maskyolo._onnx.make_activations_unsigned`. Quantizing and dequantizing are merged into one
+    `maskyolo.models.onnx_files.make_activations_unsigned`. Quantizing and dequantizing are merged into one
     operation with the same result, which is what an `.xml` exported in int8 contains; OpenVINO
     then chooses uint8.
     """

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskyolo._ultralytics import import_ultralytics, silenced
-from maskyolo.backends import Tensor, parse_imgsz, to_tensor
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.images import ImageArray
+from maskyolo.models.backends.base import Tensor, parse_imgsz, to_tensor
+from maskyolo.models.ultralytics import import_ultralytics, silenced
 
 __all__ = ["TorchBackend"]
 

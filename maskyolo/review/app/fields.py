@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maskyolo.ledger import LEDGER_SIZES, size_class
+from maskyolo.dataset.ledger import LEDGER_SIZES, size_class
 from maskyolo.review.corrections import Face, same_box
 from maskyolo.review.review_set import ReviewPhoto
 from maskyolo.review.suspicions import Box

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskyolo._text import counted
 from maskyolo.core.classes import SPLITS
+from maskyolo.core.text import counted
 from maskyolo.errors import DatasetError
 from maskyolo.review.app.database import connect
 from maskyolo.review.app.fields import (

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from maskyolo.core.choices import Pipeline
 from maskyolo.core.files import sha256_of
+from maskyolo.core.images import read_image
 from maskyolo.core.options import takes_options
-from maskyolo.dataset import load_dataset
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import ImageError, MaskyoloError
-from maskyolo.images import read_image
 from maskyolo.review.app.database import check_port, longer_app_start
 from maskyolo.review.app.fields import PREDICTIONS
 from maskyolo.review.app.fiftyone_set import OpenedSet
@@ -27,7 +28,6 @@ from maskyolo.review.options import OpenOptions
 from maskyolo.review.review_set import ReviewPhoto, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, read_suspicions
 from maskyolo.review.transaction import Transaction
-from maskyolo.workfolder import locked_set
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -185,7 +185,8 @@ def _predictors(options: OpenOptions) -> list[_Predictor]:
     Raises:
         WeightsError: the model is missing.
     """
-    from maskyolo.yolo import DEFAULT_MODELS, find_model, load_detector
+    from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
+    from maskyolo.models.own import find_model
 
     model, conf, imgsz = options.model or DEFAULT_MODELS["yolo"], options.conf, options.imgsz
     device, trust = options.device, options.trust

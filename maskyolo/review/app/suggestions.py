@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
 from maskyolo.review.app.fields import to_relative
 from maskyolo.review.corrections import Face, same_box
 from maskyolo.review.review_set import ReviewPhoto

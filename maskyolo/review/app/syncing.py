@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from maskyolo._text import counted
+from maskyolo.core.text import counted
 from maskyolo.review.app.fields import (
     LABELS,
     LEDGER_FIELDS,

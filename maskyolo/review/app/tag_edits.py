@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
 from maskyolo.review.app.fields import OTHER_BOXES, to_pixels
 from maskyolo.review.app.stored import StoredBox, StoredPhoto
 from maskyolo.review.corrections import PhotoEdit, same_box

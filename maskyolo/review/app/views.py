@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from maskyolo.ledger import LEDGER_SIZES
+from maskyolo.dataset.ledger import LEDGER_SIZES
 from maskyolo.review.app.fields import LABELS
 from maskyolo.review.app.fiftyone_set import OpenedSet
 from maskyolo.review.suspicions import REASONS, Tag

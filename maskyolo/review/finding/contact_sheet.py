@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from maskyolo.images import read_image
-from maskyolo.review.finding.predictions import JudgedPhoto
-from maskyolo.review.suspicions import Suspicion
-from maskyolo.sheets import (
+from maskyolo.core.images import read_image
+from maskyolo.dataset.contact_sheets import (
     COLUMNS,
     TILE,
     Tile,
@@ -21,6 +19,8 @@ from maskyolo.sheets import (
     fit_into,
     shorten,
 )
+from maskyolo.review.finding.predictions import JudgedPhoto
+from maskyolo.review.suspicions import Suspicion
 
 __all__ = ["draw_suspicions"]
 

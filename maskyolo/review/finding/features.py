@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.backends.openvino import OpenVinoNetwork
-from maskyolo.boxes import Boxes, as_boxes, box_iou
-from maskyolo.classifier import MAX_BATCH, METADATA_KEY, CropSettings, preprocess
+from maskyolo.core.boxes import Boxes, as_boxes, box_iou
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.images import ImageArray, decode_image
+from maskyolo.core.labels import Labels, read_yolo
+from maskyolo.dataset.splits import perceptual_hashes
+from maskyolo.detectors.classifier import MAX_BATCH, METADATA_KEY, CropSettings, preprocess
+from maskyolo.detectors.faces.base import Faces
+from maskyolo.detectors.faces.yunet import YuNet
 from maskyolo.errors import ImageError
-from maskyolo.faces import Faces
-from maskyolo.faces.yunet import YuNet
-from maskyolo.images import ImageArray, decode_image
-from maskyolo.labels import Labels, read_yolo
-from maskyolo.splits import perceptual_hashes
-from maskyolo.yolo import find_model
+from maskyolo.models.backends.openvino import OpenVinoNetwork
+from maskyolo.models.own import find_model
 
 __all__ = ["CropEmbedder", "FaceFeatures", "FeatureExtractor", "background_boxes"]
 

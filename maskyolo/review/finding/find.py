@@ -15,6 +15,7 @@ import yaml
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
+from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError
 from maskyolo.review.finding.contact_sheet import draw_suspicions
 from maskyolo.review.finding.judging import OnError, OnProgress, judge_photos, match_predictions
@@ -23,7 +24,6 @@ from maskyolo.review.finding.scores import score_photos
 from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import ReviewSet, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, write_suspicions
-from maskyolo.runs import new_run, save_args
 
 __all__ = ["FindResult", "find_errors"]
 

@@ -11,19 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from maskyolo.backends import Backend, load_backend
-from maskyolo.boxes import box_iou, clip_boxes
+from maskyolo.core.boxes import box_iou, clip_boxes
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.images import ImageArray, check_image
+from maskyolo.dataset.splits import assign_splits
+from maskyolo.detectors.yolo import letterbox, network_shape
 from maskyolo.errors import DatasetError
-from maskyolo.images import ImageArray, check_image
+from maskyolo.models.backends.base import Backend
+from maskyolo.models.backends.loading import load_backend
 from maskyolo.review.finding.predictions import Predictions
 from maskyolo.review.options import FindOptions
-from maskyolo.splits import assign_splits
-from maskyolo.yolo import letterbox, network_shape
 
 if TYPE_CHECKING:
-    from maskyolo.detector_training import Progress
+    from maskyolo.training.progress import Progress
 
 __all__ = ["FoldDetector", "assign_folds", "fuse_boxes", "train_fold"]
 
@@ -88,7 +89,7 @@ def train_fold(
     Raises:
         MaskyoloError: as `train_detector`.
     """
-    from maskyolo.detector_training import train_detector  # needs PyTorch
+    from maskyolo.training.detector import train_detector  # needs PyTorch
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     lists = {split: folder.with_name(f"{folder.name}-{split}.txt") for split in ("train", "val")}

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskyolo.boxes import as_boxes
+from maskyolo.core.boxes import as_boxes
+from maskyolo.core.images import read_image
+from maskyolo.dataset.splits import group_near_copies
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
-from maskyolo.images import read_image
 from maskyolo.review.finding.features import FaceFeatures, FeatureExtractor
 from maskyolo.review.finding.folds import FoldDetector, assign_folds, train_fold
 from maskyolo.review.finding.predictions import (
@@ -20,10 +21,9 @@ from maskyolo.review.finding.predictions import (
 )
 from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import ReviewPhoto, ReviewSet
-from maskyolo.splits import group_near_copies
 
 if TYPE_CHECKING:
-    from maskyolo.detector_training import Progress
+    from maskyolo.training.progress import Progress
 
 __all__ = ["OnError", "OnProgress", "judge_photos", "match_predictions"]
 

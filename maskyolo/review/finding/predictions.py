@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes
+from maskyolo.core.boxes import Boxes, as_boxes
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.labels import Labels
 from maskyolo.errors import DatasetError
-from maskyolo.labels import Labels
 
 if TYPE_CHECKING:
     from maskyolo.review.finding.features import FaceFeatures

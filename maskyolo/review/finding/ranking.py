@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.dataset.splits import group_near_copies
 from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.finding.scores import Scores
 from maskyolo.review.suspicions import Box, Reason, Suspicion
-from maskyolo.splits import group_near_copies
 
 __all__ = [
     "MIN_SCORE",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.boxes import Boxes, as_boxes, box_area, box_iou
+from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou
 from maskyolo.review.finding.predictions import JudgedPhoto
 
 __all__ = [

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskyolo.coverings.camera import Landmarks, Obstacle, find_obstacle
-from maskyolo.coverings.canvas import draw_on_face
-from maskyolo.coverings.masks import paint_mask
-from maskyolo.coverings.occluders import OCCLUDERS, paint_occluder
-from maskyolo.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
+from maskyolo.synthesis.coverings.camera import Landmarks, Obstacle, find_obstacle
+from maskyolo.synthesis.coverings.canvas import draw_on_face
+from maskyolo.synthesis.coverings.masks import paint_mask
+from maskyolo.synthesis.coverings.occluders import OCCLUDERS, paint_occluder
+from maskyolo.synthesis.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
 
 __all__ = [
     "COLORS",

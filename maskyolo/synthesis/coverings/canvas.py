@@ -8,10 +8,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface, find_obstacle
-from maskyolo.coverings.light import Light
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
+from maskyolo.synthesis.coverings.camera import (
+    Camera,
+    FloatArray,
+    Landmarks,
+    Surface,
+    find_obstacle,
+)
+from maskyolo.synthesis.coverings.light import Light
 
 __all__ = ["Canvas", "draw_on_face"]
 

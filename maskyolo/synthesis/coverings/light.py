@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskyolo.coverings.camera import Camera, FloatArray, Landmarks, Surface
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
+from maskyolo.synthesis.coverings.camera import Camera, FloatArray, Landmarks, Surface
 
 __all__ = ["Light"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from maskyolo.coverings.camera import FloatArray, Surface
-from maskyolo.coverings.canvas import Canvas
-from maskyolo.coverings.styles import COLORS, MaskStyle
-from maskyolo.coverings.textures import one_side, pattern_tile, print_on, turned
+from maskyolo.synthesis.coverings.camera import FloatArray, Surface
+from maskyolo.synthesis.coverings.canvas import Canvas
+from maskyolo.synthesis.coverings.styles import COLORS, MaskStyle
+from maskyolo.synthesis.coverings.textures import one_side, pattern_tile, print_on, turned
 
 __all__ = ["paint_mask"]
 

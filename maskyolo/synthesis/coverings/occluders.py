@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from maskyolo.coverings.camera import FloatArray, Surface
-from maskyolo.coverings.canvas import Canvas
-from maskyolo.coverings.styles import COLORS
-from maskyolo.coverings.textures import one_side, pattern_tile, turned
+from maskyolo.synthesis.coverings.camera import FloatArray, Surface
+from maskyolo.synthesis.coverings.canvas import Canvas
+from maskyolo.synthesis.coverings.styles import COLORS
+from maskyolo.synthesis.coverings.textures import one_side, pattern_tile, turned
 
 __all__ = ["OCCLUDERS", "paint_occluder"]
 

@@ -7,9 +7,9 @@ import math
 import cv2
 import numpy as np
 
-from maskyolo.coverings.camera import FloatArray
-from maskyolo.coverings.styles import COLORS
-from maskyolo.images import ImageArray
+from maskyolo.core.images import ImageArray
+from maskyolo.synthesis.coverings.camera import FloatArray
+from maskyolo.synthesis.coverings.styles import COLORS
 
 __all__ = ["one_side", "pattern_tile", "print_on", "turned"]
 

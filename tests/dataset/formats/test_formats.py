@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskyolo.errors import DatasetError, OutputError
-from maskyolo.formats import FORMATS, AnnotatedPhoto, export_dataset, find_format, read_annotations
-from maskyolo.formats.base import (
+from maskyolo.dataset.formats.base import (
+    AnnotatedPhoto,
     ImageIndex,
     check_boxes,
     find_repeated,
@@ -23,8 +22,11 @@ from maskyolo.formats.base import (
     map_classes,
     split_of,
 )
-from maskyolo.formats.voc import format_voc, parse_voc
-from maskyolo.formats.yolo import parse_shares
+from maskyolo.dataset.formats.export import export_dataset
+from maskyolo.dataset.formats.reading import FORMATS, find_format, read_annotations
+from maskyolo.dataset.formats.voc import format_voc, parse_voc
+from maskyolo.dataset.formats.yolo import parse_shares
+from maskyolo.errors import DatasetError, OutputError
 
 
 def make_image(path: Path, size: tuple[int, int] = (100, 80), seed: int = 0) -> Path:
@@ -293,7 +295,7 @@ def test_boxes_of_voc_are_taken_and_written_as_they_stand() -> None:
 
 
 def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third: Path) -> None:
-    from maskyolo.evaluate import find_images
+    from maskyolo.evaluation.labeled import find_images
 
     images, _ = find_images(images=third / "images", labels=third / "annotations")
     measured = {

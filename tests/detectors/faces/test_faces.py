@@ -7,15 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.detectors.faces.base import FaceDetector, Faces
+from maskyolo.detectors.faces.ensemble import FaceEnsemble
+from maskyolo.detectors.faces.loading import load_face_detector
+from maskyolo.detectors.faces.mask_model import MaskModel
+from maskyolo.detectors.faces.ssd import PASSES, MultiPassSsd, Ssd
+from maskyolo.detectors.faces.yunet import YuNet, YuNetPass
 from maskyolo.errors import MaskyoloError, WeightsError
-from maskyolo.faces import FaceDetector, Faces, load_face_detector
-from maskyolo.faces.second_opinion import FaceEnsemble
-from maskyolo.faces.ssd import PASSES, MultiPassSsd, Ssd
-from maskyolo.faces.third_opinion import MaskModel
-from maskyolo.faces.yunet import YuNet, YuNetPass
-from maskyolo.images import ImageArray, read_image
-from maskyolo.manifest import find_weights
+from maskyolo.models.weights import find_weights
 
 Answer = list[tuple[float, ...]]
 NEAR = -1

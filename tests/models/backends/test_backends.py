@@ -16,17 +16,17 @@ import numpy as np
 import openvino
 import pytest
 import supervision as sv
+from paths import ROOT, SAMPLES
 from test_classifier import make_classifier
 
 import maskyolo
-from maskyolo.backends import choose_backend, load_backend
-from maskyolo.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork, unpinned
-from maskyolo.boxes import box_iou
+from maskyolo.core.boxes import box_iou
+from maskyolo.core.images import read_image
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.images import read_image
+from maskyolo.models.backends.loading import choose_backend, load_backend
+from maskyolo.models.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork, unpinned
 
-ROOT = Path(__file__).parent.parent
-PHOTOS = sorted((ROOT / "data" / "samples").glob("*.jpg"))
+PHOTOS = sorted((SAMPLES).glob("*.jpg"))
 ONNX = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
 
 
@@ -74,7 +74,7 @@ def test_backends_agree_on_real_photos(
 def test_every_backend_reads_the_size_that_the_weights_say(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
-    from maskyolo._onnx import set_metadata
+    from maskyolo.models.onnx_files import set_metadata
 
     network = onnx.load(ONNX)
     assert load_backend(ONNX).imgsz == 640
@@ -128,7 +128,7 @@ def test_bf16_is_chosen_where_the_cpu_has_it(
         read_model=CORE.read_model,
         get_property=lambda *_: capabilities,
     )
-    monkeypatch.setattr("maskyolo.backends.openvino.CORE", core)
+    monkeypatch.setattr("maskyolo.models.backends.openvino.CORE", core)
     network = OpenVinoNetwork(ONNX, device)
     assert network.native_precision() == precision
 

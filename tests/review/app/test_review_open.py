@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from reviewed import HEIGHT, LEFT, RIGHT, WIDTH, content, faces_of, image_of, label_of, make_set
 
-from maskyolo.convert import convert_dataset
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.dataset.ledger import read_ledger
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError
-from maskyolo.ledger import read_ledger
-from maskyolo.review import apply_review, open_review, undo_review
 from maskyolo.review.app import database
-from maskyolo.review.app.opening import OpenedReview
+from maskyolo.review.app.opening import OpenedReview, open_review
+from maskyolo.review.apply import apply_review
 from maskyolo.review.suspicions import Reason, Suspicion, write_suspicions
+from maskyolo.review.undo import undo_review
 
 
 @pytest.fixture
@@ -446,7 +447,7 @@ def test_twenty_changes_go_through_apply_convert_and_training_and_back(
         name: data.decode() for name, data in content(root).items() if name.endswith(".txt")
     } == wanted
 
-    from maskyolo.detector_training import train_detector
+    from maskyolo.training.detector import train_detector
 
     train_detector(
         root,

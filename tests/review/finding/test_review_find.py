@@ -8,31 +8,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import SAMPLES
 from PIL import Image
 
-from maskyolo.boxes import as_boxes, box_iou
 from maskyolo.cli import main
-from maskyolo.convert import convert_dataset
+from maskyolo.conversion.convert import convert_dataset
+from maskyolo.core.boxes import as_boxes, box_iou
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.dataset import load_dataset
+from maskyolo.core.images import read_image
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.ledger import read_ledger, write_ledger
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
-from maskyolo.images import read_image
-from maskyolo.ledger import read_ledger, write_ledger
-from maskyolo.review import find_errors
+from maskyolo.models.own import find_model
+from maskyolo.review.finding.find import find_errors
 from maskyolo.review.finding.folds import FoldDetector, train_fold
 from maskyolo.review.finding.judging import match_predictions
 from maskyolo.review.finding.predictions import Predictions, read_predictions, write_predictions
 from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import read_review_set
 from maskyolo.review.suspicions import read_suspicions
-from maskyolo.yolo import find_model
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The samples as a data set whose labels are correct."""
     out = tmp_path_factory.mktemp("whole") / "set"
-    samples = Path(__file__).parent.parent / "data" / "samples"
+    samples = SAMPLES
     convert_dataset(samples, out, format="voc", sheets=False)
     return out
 
@@ -212,7 +213,7 @@ def test_a_fold_is_trained_on_a_list_of_its_photos(
         given.update(settings)
         return Result()
 
-    monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
+    monkeypatch.setattr("maskyolo.training.detector.train_detector", train)
     last = train_fold(photos, tmp_path / "folds" / "fold1", FindOptions(epochs=2, imgsz=64))
     assert last == tmp_path / "weights" / "last.pt"
     assert (given["recipe"], given["epochs"], given["imgsz"], given["name"]) == (
@@ -251,7 +252,7 @@ def test_a_fold_s_training_that_was_interrupted_is_continued(
             [Path(photo) for photo in photos], folder, FindOptions(epochs=2, imgsz=64)
         )
 
-    monkeypatch.setattr("maskyolo.detector_training.train_detector", train)
+    monkeypatch.setattr("maskyolo.training.detector.train_detector", train)
     with pytest.raises(KeyboardInterrupt):
         run(["a.jpg", "b.jpg"])
     assert run(["a.jpg", "b.jpg"]) == folder / "weights" / "last.pt"

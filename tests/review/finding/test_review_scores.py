@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from benchmarks_as_modules import load_benchmark
 
-from maskyolo.boxes import as_boxes, box_iou
-from maskyolo.faces import Faces
-from maskyolo.labels import Labels
+from maskyolo.core.boxes import as_boxes, box_iou
+from maskyolo.core.labels import Labels
+from maskyolo.detectors.faces.base import Faces
 from maskyolo.review.finding.features import FaceFeatures, background_boxes
 from maskyolo.review.finding.folds import assign_folds, fuse_boxes
 from maskyolo.review.finding.predictions import JudgedPhoto, Predictions

@@ -5,21 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from maskyolo.coverings import (
-    COLORS,
-    MASKS,
-    OCCLUDERS,
-    PATTERNS,
-    MaskStyle,
-    choose_style,
-    draw_mask,
-    draw_occluder,
-    find_obstacle,
-)
-from maskyolo.coverings.camera import Camera, ObstacleKind, Surface
-from maskyolo.coverings.light import Light
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
-from maskyolo.images import ImageArray
+from maskyolo.synthesis.coverings import draw_mask, draw_occluder
+from maskyolo.synthesis.coverings.camera import Camera, ObstacleKind, Surface, find_obstacle
+from maskyolo.synthesis.coverings.light import Light
+from maskyolo.synthesis.coverings.occluders import OCCLUDERS
+from maskyolo.synthesis.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
 
 FRONTAL = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]

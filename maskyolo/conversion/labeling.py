@@ -1,0 +1,366 @@
+"""Label photos: decode, find faces, decide their classes, write image and label file."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+
+import cv2
+import numpy as np
+
+from maskyolo.conversion.bystanders import decide_faces
+from maskyolo.conversion.face_classes import Decision, blank_out
+from maskyolo.conversion.mask_judge import MaskJudge
+from maskyolo.conversion.photos import Photo
+from maskyolo.conversion.previous import PreviousSet
+from maskyolo.core.choices import Bystanders
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import sha256_if_readable, sha256_of, write_atomic
+from maskyolo.core.images import ImageArray, decode_image, is_plain_rgb
+from maskyolo.core.labels import IGNORE, IGNORE_CLASS, format_yolo
+from maskyolo.core.parallel import map_ahead
+from maskyolo.dataset.ledger import LedgerRow, labels_of, size_class
+from maskyolo.dataset.splits import perceptual_hashes
+from maskyolo.dataset.workfolder import JOURNAL
+from maskyolo.detectors.faces.base import FaceDetector, Faces
+from maskyolo.errors import DatasetError, ImageError
+
+
+class Labeler:
+    """Turns photos into rows, images and labels in the working folder."""
+
+    def __init__(
+        self,
+        part: Path,
+        settings: dict[str, object],
+        old: PreviousSet,
+        bystanders: Bystanders,
+        names: tuple[str, ...],
+    ) -> None:
+        self._part = part
+        self._settings = settings
+        self._old = old
+        self._bystanders = bystanders
+        self._names = names
+        self._judge = MaskJudge()
+        self._done: dict[str, LedgerRow] = {}
+
+    def process_all(
+        self,
+        photos: Sequence[Photo],
+        load: Callable[[], FaceDetector],
+        workers: int,
+        report: Callable[[int], None],
+    ) -> list[LedgerRow]:
+        """Process the photos in parallel, with a line in the journal for each.
+
+        Args:
+            photos: the photos.
+            load: loads a face detector.
+            workers: number of threads, each with its own detector.
+            report: called with the number of photos done.
+
+        Returns:
+            The rows, in order of the photos.
+        """
+        self._done = _read_journal(self._part / JOURNAL, self._settings)
+        detectors: SimpleQueue[FaceDetector] = SimpleQueue()
+        with _side_by_side(workers):
+            for _ in range(workers):  # cv2.dnn networks cannot be shared between threads
+                detectors.put(load())
+
+        def work(photo: Photo) -> LedgerRow:
+            detector = detectors.get()
+            try:
+                return self.process(photo, detector)
+            finally:
+                detectors.put(detector)
+
+        rows: dict[str, LedgerRow] = {}
+        with (
+            (self._part / JOURNAL).open("w", encoding="utf-8") as journal,
+            _side_by_side(workers),
+            ThreadPoolExecutor(workers) as pool,
+        ):
+            journal.write(json.dumps(self._settings) + "\n")
+            # at once, so that a second interruption loses nothing either
+            for row in self._done.values():
+                journal.write(json.dumps(row.to_dict()) + "\n")
+            try:
+                copies = self._exact_copies(photos, pool)
+                once = [photo for photo in photos if photo.source not in copies]
+                for row in map_ahead(pool, work, once, ahead=4 * workers):
+                    rows[row.source] = row
+                    if row.source not in self._done:
+                        journal.write(json.dumps(row.to_dict()) + "\n")
+                        journal.flush()
+                    report(len(rows))
+            finally:
+                pool.shutdown(cancel_futures=True)
+        for photo in photos:
+            if photo.source in copies:
+                rows[photo.source] = _copy_row(photo, *copies[photo.source], rows)
+        report(len(rows))
+        return [rows[photo.source] for photo in photos]
+
+    def process(self, photo: Photo, detector: FaceDetector) -> LedgerRow:
+        """Decode a photo, find its faces, write image and label; return its row so far.
+
+        Work of an interrupted run, and of the previous set, is reused where it still holds.
+        """
+        row = LedgerRow(
+            photo.source,
+            photo.class_name,
+            photo.status or "unreadable",
+            photo.reason,
+            detector=detector.name if photo.labels is None else "given",
+        )
+        before = self._old.rows.get(photo.source)
+        if before and before.status == "corrected":
+            return self._take_over(before)
+        if photo.status:
+            return row
+        try:
+            data = photo.path.read_bytes()
+        except OSError as error:
+            return replace(row, reason=(error.strerror or str(error)).lower())
+        row = replace(row, sha256=sha256_of(data))
+        if photo.labels is None and (known := self._known(row, before)):
+            return known
+        try:
+            image = decode_image(data, photo.source)
+        except ImageError as error:
+            return replace(row, reason=str(error))
+        return self._label(photo, row, data, image, detector)
+
+    def _known(self, row: LedgerRow, before: LedgerRow | None) -> LedgerRow | None:
+        """Return the row of the interrupted run or of the previous set, if it still holds."""
+        earlier = self._done.get(row.source)
+        if (
+            earlier
+            and _is_same(earlier, row)
+            and (not earlier.in_set or (self._part / earlier.image).is_file())
+        ):
+            return earlier
+        if (
+            before
+            and _is_same(before, row)
+            and self._old.same_settings
+            and _is_whole(before)
+            and self._old.has_image(before)
+        ):
+            return self._take_over(before)
+        return None
+
+    def _label(
+        self, photo: Photo, row: LedgerRow, data: bytes, image: ImageArray, detector: FaceDetector
+    ) -> LedgerRow:
+        """Label a decoded photo whose file is `data`; complete its row and write its files."""
+        height, width = image.shape[:2]
+        phash, mirrored = perceptual_hashes(image)
+        faces, decision = self._decide(photo, image, detector)
+        row = replace(
+            row,
+            reason=decision.reason,
+            width=width,
+            height=height,
+            phash=phash,
+            phash_mirrored=mirrored,
+            boxes=tuple(tuple(round(float(value), 2) for value in box) for box in faces.boxes),
+            scores=tuple(round(float(score), 4) for score in faces.scores),
+            classes=tuple(
+                IGNORE_CLASS if class_id == IGNORE else self._names[class_id]
+                for class_id in decision.class_ids
+            ),
+            origins=faces.origins,
+            deciders=decision.deciders,
+            agreed=() if faces.agreed is None else tuple(bool(agreed) for agreed in faces.agreed),
+            size=size_class(faces.boxes, width, height),
+        )
+        if decision.ambiguous:
+            return replace(row, status="ambiguous")
+        if not len(faces) and photo.labels is None:
+            return replace(row, status="no_face", reason="no face found")
+        blanked = decision.class_ids == IGNORE
+        if blanked.any():
+            image = blank_out(image, faces.boxes[blanked], faces.boxes[~blanked])
+        suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
+        # a plain image is copied byte for byte; others would not look the same to every program
+        if blanked.any() or not is_plain_rgb(data):
+            suffix = ".jpg"
+            data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        row = replace(row, status="kept", image=f"images/{_file_stem(photo)}{suffix}")
+        self._write(row, data)
+        return row
+
+    def _decide(
+        self, photo: Photo, image: ImageArray, detector: FaceDetector
+    ) -> tuple[Faces, Decision]:
+        """Find the faces of a photo and decide their classes; given labels stay as they are."""
+        if photo.labels is None:
+            faces = detector.detect(image)
+            faces = replace(faces, origins=faces.origins or (detector.name,) * len(faces))
+            class_id = CLASS_NAMES.index(photo.class_name)
+            return decide_faces(image, faces, class_id, self._bystanders, self._judge)
+        count = len(photo.labels)
+        faces = Faces(photo.labels.boxes, np.ones(count, dtype=np.float32), ("given",) * count)
+        return faces, Decision(photo.labels.class_ids, ("given",) * count, photo.reason)
+
+    def _write(self, row: LedgerRow, data: bytes) -> None:
+        label = Path(row.image).with_suffix(".txt").name
+        write_atomic(
+            self._part / "labels" / label,
+            format_yolo(labels_of(row, self._names), row.width, row.height),
+        )
+        # the image last: wherever there is an image, there is its label
+        write_atomic(self._part / row.image, data)
+
+    def _take_over(self, before: LedgerRow) -> LedgerRow:
+        """Copy a photo of the previous set into the working folder."""
+        image = f"images/{Path(before.image).name}" if before.in_set else ""
+        row = replace(before, image=image, split="", group=-1)
+        if row.in_set:
+            if not self._old.has_image(before):
+                raise DatasetError(
+                    f"{self._old.folder / before.image} is gone, whose labels a person corrected",
+                    f"put it back, or remove the line of {before.source} from "
+                    f"{self._old.folder / 'ledger.csv'} to have it converted again",
+                )
+            self._write(row, (self._old.folder / before.image).read_bytes())
+        return row
+
+    def _exact_copies(
+        self, photos: Sequence[Photo], pool: ThreadPoolExecutor
+    ) -> dict[str, tuple[str, bool]]:
+        """Find photos that are the same file as an earlier one.
+
+        If the same file is in both classes, none of its copies is used, unless a person corrected
+        one of them.
+
+        Returns:
+            By source: the source of the earlier photo, and whether their classes differ.
+        """
+        corrected = {row.source for row in self._old.rows.values() if row.status == "corrected"}
+        whole = [photo for photo in photos if not photo.status]
+        checksums = pool.map(sha256_if_readable, [photo.path for photo in whole])
+        by_content: dict[str, list[Photo]] = {}
+        for photo, checksum in zip(whole, checksums, strict=True):
+            if checksum:
+                by_content.setdefault(checksum, []).append(photo)
+        copies: dict[str, tuple[str, bool]] = {}
+        for group in by_content.values():
+            first = next((photo for photo in group if photo.source in corrected), group[0])
+            other = next((photo for photo in group if photo.class_name != first.class_name), None)
+            torn = other is not None and first.source not in corrected
+            for photo in group:
+                if photo is not first and photo.source not in corrected:
+                    copies[photo.source] = (first.source, torn)
+            if torn and other:
+                copies[first.source] = (other.source, True)
+        return copies
+
+
+def _copy_row(photo: Photo, first: str, torn: bool, rows: Mapping[str, LedgerRow]) -> LedgerRow:
+    """Return the row of a photo that is the same file as the one with source `first`.
+
+    `torn` says that their classes differ.
+    """
+    if torn:
+        reason = f"the same file as {first}, of the other class"
+        checksum = sha256_if_readable(photo.path)
+        return LedgerRow(photo.source, photo.class_name, "ambiguous", reason, sha256=checksum)
+    original = rows[first]
+    status, reason = ("duplicate", "") if original.in_set else (original.status, original.reason)
+    reason = f"the same file as {first}" + (f": {reason}" if reason else "")
+    return replace(
+        original,
+        source=photo.source,
+        class_name=photo.class_name,
+        status=status,
+        reason=reason,
+        image="",
+    )
+
+
+def _is_same(earlier: LedgerRow, row: LedgerRow) -> bool:
+    """Return whether an earlier row is of the same bytes, with the same class and detector.
+
+    Another `--map` gives a photo another class.
+    """
+    return (earlier.sha256, earlier.class_name, earlier.detector) == (
+        row.sha256,
+        row.class_name,
+        row.detector,
+    )
+
+
+def _is_whole(row: LedgerRow) -> bool:
+    """Return whether a row of the previous set says all that processing the photo would.
+
+    Rows of copies and of photos that were left out do not.
+    """
+    return (
+        row.in_set
+        or row.status in ("no_face", "unreadable")
+        or (row.status == "ambiguous" and bool(row.phash))
+    )
+
+
+@contextmanager
+def _side_by_side(workers: int) -> Iterator[None]:
+    """Make the networks of several workers use one core each.
+
+    If each used all cores, they would wait for one another.
+    """
+    if workers == 1:
+        yield
+        return
+    from maskyolo.models.backends.openvino import unpinned
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with unpinned():
+            yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _read_journal(path: Path, settings: dict[str, object]) -> dict[str, LedgerRow]:
+    """Return the rows that an interrupted run with the same settings left, by source.
+
+    An incomplete last line is left out.
+    """
+    rows: dict[str, LedgerRow] = {}
+    if not path.is_file():
+        return rows
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    if lines and lines[0] == json.dumps(settings):
+        for line in lines[1:]:
+            row = LedgerRow.from_dict(json.loads(line))
+            rows[row.source] = row
+    return rows
+
+
+def _file_stem(photo: Photo) -> str:
+    """Return a name for a photo's files: its class, its name, and a checksum of its source."""
+    class_name = photo.class_name
+    if class_name not in CLASS_NAMES:
+        class_name = _slug(class_name or "background")
+    return f"{class_name}_{_slug(photo.path.stem)}_{sha256_of(photo.source.encode())[:8]}"
+
+
+def _slug(stem: str) -> str:
+    """Return a file name part that every system and tool accepts.
+
+    It has at most 60 characters: ASCII letters, digits and hyphens.
+    """
+    ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", ascii_stem).strip("-")[:60] or "photo"

@@ -1,0 +1,64 @@
+"""The mask detector that decides the class of bystanders."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskyolo.core.boxes import clip_boxes
+from maskyolo.core.files import sha256_of
+from maskyolo.core.images import ImageArray
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+#: Longer side of the image that our own mask detector gets, and what both sides are multiples of,
+#: in pixels. The network is compiled per shape, which takes as long as ten photos; this way there
+#: are only nine shapes.
+_JUDGE_SIDE, _JUDGE_STEP = 640, 128
+
+
+class MaskJudge:
+    """Our own mask detector, loaded for the first photo that needs it and shared by all threads."""
+
+    name = "maskyolo-n-folders"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._detector: Callable[[ImageArray], sv.Detections] | None = None
+
+    @classmethod
+    def checksum(cls) -> str:
+        """Return the SHA-256 of its weights: with other weights, an update decides again."""
+        from maskyolo.models.own import find_model
+
+        return sha256_of(find_model(cls.name))
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        """Detect faces with and without a mask in a BGR image, uint8 (H, W, 3).
+
+        Detections from a confidence of 0.1 are returned, in pixels of the image.
+        """
+        from maskyolo.detectors.loading import load_detector
+        from maskyolo.detectors.yolo import letterbox, network_shape
+
+        with self._lock:
+            if self._detector is None:
+                # fp32: the same boxes on every machine; two threads at once, a core each
+                self._detector = load_detector(
+                    self.name, conf=0.1, imgsz=_JUDGE_SIDE, precision="fp32", streams=2
+                )
+        height, width = image.shape[:2]
+        rows, columns = (
+            -(-side // _JUDGE_STEP) * _JUDGE_STEP
+            for side in network_shape(height, width, _JUDGE_SIDE)
+        )
+        canvas, scales, border = letterbox(image, (rows, columns))
+        found = self._detector(canvas)
+        found.xyxy = clip_boxes(
+            (found.xyxy - np.tile(border, 2)) / np.tile(scales, 2), width, height
+        )
+        return found

@@ -1,0 +1,127 @@
+"""What a comparison returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskyolo.evaluation.html import number
+from maskyolo.evaluation.scores import Evaluation
+from maskyolo.evaluation.speed import FRAME, Laps
+
+__all__ = ["Comparison"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results of a comparison; the others are compared with the first detector.
+
+    Attributes:
+        names: of the detectors.
+        where: the place of the images and the video.
+        evaluations: by name; empty without labeled images.
+        differences: mAP50 minus the first detector's and its 95 % interval (paired bootstrap over
+            the images), for each detector but the first.
+        speed: times by name and number of faces in the frame.
+        verdicts: the speed in words.
+        memory: peak memory in MB of a process that runs the detector, by name; None if unknown.
+        video: median milliseconds ("ms") and mean number of faces ("faces") per frame of the
+            video, by name.
+        folder: the run's folder.
+        video_file: the side-by-side video, if there is one.
+    """
+
+    names: tuple[str, ...]
+    where: str
+    evaluations: dict[str, Evaluation]
+    differences: dict[str, tuple[float, tuple[float, float] | None]]
+    speed: dict[str, dict[int, Laps]]
+    verdicts: tuple[str, ...]
+    memory: dict[str, float | None]
+    video: dict[str, dict[str, float]] = field(default_factory=dict)
+    folder: Path | None = None
+    video_file: Path | None = None
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Images that could not be read and are not counted."""
+        return next(iter(self.evaluations.values())).unreadable if self.evaluations else ()
+
+    def json(self) -> dict[str, Any]:
+        """Return everything except the single detections as plain values."""
+        return {
+            "detectors": list(self.names),
+            "on": self.where,
+            "evaluations": {name: found.json() for name, found in self.evaluations.items()},
+            "map50_differences": {
+                name: {"difference": value, "interval": span}
+                for name, (value, span) in self.differences.items()
+            },
+            "speed": {
+                name: {str(count): laps.json() for count, laps in rows.items()}
+                for name, rows in self.speed.items()
+            },
+            "verdicts": list(self.verdicts),
+            "memory": self.memory,
+            "video": self.video,
+        }
+
+    def table(self) -> str:
+        """Return the most important figures as text."""
+        lines = []
+        if self.evaluations:
+            lines += [*self._score_lines(), "", *self.in_words(), ""]
+        if self.speed:
+            lines += [*self._speed_lines(), "", *self.verdicts, ""]
+        if self.video:
+            lines += ["on the video:", ""]
+            for name, row in self.video.items():
+                figures = f"{row['ms']:7.1f} ms per frame, {row['faces']:.1f} faces per frame"
+                lines.append(f"{name:{self._width}}  {figures}")
+        return "\n".join(lines).rstrip() + "\n"
+
+    @property
+    def _width(self) -> int:
+        return max(len(name) for name in self.names)
+
+    def _score_lines(self) -> list[str]:
+        head = "     mAP50  95 % interval   mAP50-95  precision  recall    F1  false alarms"
+        lines = [" " * self._width + head, ""]
+        for name, found in self.evaluations.items():
+            mean, span = found.report.macro(), found.intervals["mean"]["map50"] or (0.0, 0.0)
+            lines.append(
+                f"{name:{self._width}}  {number(mean.map50):>8}  {span[0]:.3f} to {span[1]:.3f}  "
+                f"{number(mean.map50_95):>8}  {number(mean.precision):>9}  "
+                f"{number(mean.recall):>6}  {number(mean.f1)}  {found.false_alarms:12.2f}"
+            )
+        return lines
+
+    def _speed_lines(self) -> list[str]:
+        counts = "".join(f"{count:>9}" for count in next(iter(self.speed.values())))
+        lines = [
+            f"median ms per frame ({FRAME[0]}x{FRAME[1]}), by number of faces in it:",
+            "",
+            f"{'':{self._width}}{counts}   peak MB",
+        ]
+        for name, rows in self.speed.items():
+            cells = "".join(f"{laps.median:9.1f}" for laps in rows.values())
+            lines.append(f"{name:{self._width}}{cells}{number(self.memory.get(name), 0):>10}")
+        return lines
+
+    def in_words(self) -> list[str]:
+        """Return a sentence per detector but the first: how its mAP50 differs from the first's."""
+        sentences = []
+        for name, (value, span) in self.differences.items():
+            if span is None or span[0] <= 0 <= span[1]:
+                sentences.append(
+                    f"{name} and {self.names[0]} cannot be told apart by mAP50 on these images "
+                    f"({value:+.3f})."
+                )
+            else:
+                word = "better" if value > 0 else "worse"
+                sentences.append(
+                    f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} "
+                    f"(95 % interval {span[0]:+.3f} to {span[1]:+.3f})."
+                )
+        return sentences

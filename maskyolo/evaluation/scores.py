@@ -1,0 +1,167 @@
+"""The scores that an evaluation returns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.text import counted
+from maskyolo.evaluation.metrics import Case, Ints, Matches
+from maskyolo.evaluation.report import ClassScores, Report
+
+__all__ = ["Evaluation", "Slice"]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The scores of a part of the faces or of the images.
+
+    Attributes:
+        support: number of labeled boxes.
+        found: share of them that was found, in whichever class, at the evaluation's confidence.
+        right: share of them that was found in its class.
+        map50: mean of the classes' average precisions at IoU 0.5; None if it is not defined for
+            this kind of slice or nothing is labeled.
+        pictures: number of images, if the slice is one of images.
+    """
+
+    support: int
+    found: float | None
+    right: float | None
+    map50: float | None = None
+    pictures: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a detector on labeled images.
+
+    Attributes:
+        name: the detector's name.
+        report: the scores of each class at the chosen confidence.
+        face: the scores of finding faces, in whichever class.
+        best: best F1 over all confidences and the confidence it is reached at, for each class and
+            for "face".
+        intervals: 95 % intervals over the images (bootstrap), by class name, "face" or "mean",
+            then by metric.
+        confusion: counts (3, 3): a row per labeled class and one for "nothing there", a column per
+            detected class and one for "not found".
+        false_alarms: detections per image where nothing is labeled.
+        ignored: number of ignored boxes.
+        slices: by "size", "faces" (in the image) and "sharpness", then by name.
+        unreadable: images that could not be read and are not counted.
+        folder: the run's folder, if there is one.
+        cases: the images with their detections.
+        matches: the detections at IoU 0.5, for each class and for "face".
+        resampled: mAP50 of each resample of the images (1000,); the resamples are the same for
+            every detector.
+    """
+
+    name: str
+    report: Report
+    face: ClassScores
+    best: dict[str, tuple[float, float]]
+    intervals: dict[str, dict[str, tuple[float, float] | None]]
+    confusion: Ints
+    false_alarms: float
+    ignored: int
+    slices: dict[str, dict[str, Slice]]
+    unreadable: tuple[str, ...] = ()
+    folder: Path | None = None
+    cases: tuple[Case, ...] = field(default=(), repr=False)
+    matches: dict[str, Matches] = field(default_factory=dict, repr=False)
+    resampled: tuple[float | None, ...] = field(default=(), repr=False)
+
+    @property
+    def map50(self) -> float | None:
+        """Mean of the classes' average precisions at IoU 0.5."""
+        return self.report.macro().map50
+
+    @property
+    def map50_95(self) -> float | None:
+        """Mean of the classes' average precisions at IoU 0.5, 0.55, …, 0.95."""
+        return self.report.macro().map50_95
+
+    def json(self) -> dict[str, Any]:
+        """Return everything except the single detections as plain values."""
+        return {
+            "model": self.name,
+            **self.report.json(),
+            "face": asdict(self.face),
+            "map50": self.map50,
+            "map50_95": self.map50_95,
+            "best_f1": {
+                name: {"f1": f1, "confidence": conf} for name, (f1, conf) in self.best.items()
+            },
+            "intervals": self.intervals,
+            "confusion": {
+                "labelled": [*CLASS_NAMES, "nothing there"],
+                "found": [*CLASS_NAMES, "not found"],
+                "counts": self.confusion.tolist(),
+            },
+            "false_alarms": self.false_alarms,
+            "ignored": self.ignored,
+            "slices": {
+                kind: {name: asdict(part) for name, part in parts.items()}
+                for kind, parts in self.slices.items()
+            },
+            "unreadable": list(self.unreadable),
+        }
+
+    def table(self) -> str:
+        """Return the evaluation as text."""
+        lines = [*self.report.lines({"face (any class)": self.face}), ""]
+        span = self.intervals["mean"]["map50"]
+        if self.map50 is not None and self.map50_95 is not None and span:
+            lines.append(
+                f"mAP50 {self.map50:.3f} (95 % interval {span[0]:.3f} to {span[1]:.3f}), "
+                f"mAP50-95 {self.map50_95:.3f}"
+            )
+        best = ", ".join(f"{name} {f1:.3f} at {conf:.2f}" for name, (f1, conf) in self.best.items())
+        lines += [f"best F1: {best}", "", *self._confusion_lines(), *self._slice_lines()]
+        return "\n".join([*lines, "", *self._notes()]) + "\n"
+
+    def _notes(self) -> tuple[str, str]:
+        split = f", split {self.report.split}" if self.report.split else ""
+        ignored = f"{counted(self.ignored, 'box', 'boxes')} of other classes"
+        if self.unreadable:
+            ignored += f", {counted(len(self.unreadable), 'unreadable image')}"
+        images = counted(self.report.images, "image")
+        right = f"overlaps a labeled box of its class by an IoU of {self.report.iou:g} or more"
+        return (
+            f"{images} of {self.report.data}{split}; not counted: {ignored}.",
+            f"A detection is right if it {right}.",
+        )
+
+    def _confusion_lines(self) -> list[str]:
+        labeled, columns = [*CLASS_NAMES, "nothing there"], [*CLASS_NAMES, "not found"]
+        lines = [
+            f"at confidence {self.report.confidence:g}:",
+            "",
+            f"{'labeled / found':16}" + "".join(f"{name:>14}" for name in columns),
+        ]
+        for name, row in zip(labeled, self.confusion.tolist(), strict=True):
+            # "nothing there" that is "not found" has no meaning
+            cells = [f"{count:14d}" for count in row[: None if name in CLASS_NAMES else -1]]
+            lines.append(f"{name:16}" + "".join(cells))
+        return [*lines, "", f"false alarms per image: {self.false_alarms:.2f}"]
+
+    def _slice_lines(self) -> list[str]:
+        titles = {
+            "size": "face size (px at 640)",
+            "faces": "faces in the image",
+            "sharpness": "sharpness of the face",
+        }
+        lines = []
+        for kind, parts in self.slices.items():
+            head = f"{titles[kind]:24}{'labeled':>10}{'found':>10}{'right':>10}{'mAP50':>10}"
+            lines += ["", head]
+            for name, part in parts.items():
+                shares = "".join(
+                    f"{'-':>10}" if share is None else f"{share:10.3f}"
+                    for share in (part.found, part.right, part.map50)
+                )
+                lines.append(f"{name:24}{part.support:10d}{shares}")
+        return lines

@@ -1,0 +1,78 @@
+"""The images that int8 is calibrated and measured on, each decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.dataset.layout import load_dataset
+from maskyolo.errors import DatasetError, ImageError
+
+__all__ = ["CALIBRATION", "ReadableImages", "find_calibration_images"]
+
+#: Maximum number of images that int8's ranges are measured on: NNCF's own default.
+CALIBRATION = 300
+#: Decoded images that are kept for the next reader, in bytes: some 500 photos of 640 x 480.
+_KEPT_BYTES = 500_000_000
+
+
+def find_calibration_images(images: Path | str | None, data: Path | str | None) -> list[Path]:
+    """Return up to `CALIBRATION` images, evenly spaced among all."""
+    if images is not None:
+        if not Path(images).is_dir():
+            raise DatasetError(f"no folder {images}", "check --images")
+        found = list_images(Path(images))
+    elif data is not None:
+        dataset = load_dataset(data)
+        found = dataset.images("train" if "train" in dataset.splits else next(iter(dataset.splits)))
+    else:
+        raise DatasetError(
+            "cannot export in int8 without images to measure its ranges on",
+            "give a folder of your own images with --images",
+        )
+    if not found:
+        raise DatasetError(
+            f"no images in {images or data}", "give a folder of your own images with --images"
+        )
+    places = np.linspace(0, len(found) - 1, min(len(found), CALIBRATION)).round().astype(int)
+    return [found[place] for place in places]
+
+
+class DecodedImages:
+    """Reads images, and keeps as many of them in memory as `_KEPT_BYTES` permits.
+
+    The same images may serve for calibration, which reads them several times, and for measuring
+    accuracy.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, ImageArray] = {}
+        self._free = _KEPT_BYTES
+
+    def read(self, path: Path) -> ImageArray:
+        """Return an image, BGR uint8 (H, W, 3); see `read_image` for errors."""
+        if path in self._kept:
+            return self._kept[path]
+        image = read_image(path)
+        if image.nbytes <= self._free:
+            self._kept[path] = image
+            self._free -= image.nbytes
+        return image
+
+
+class ReadableImages:
+    """Those images of a list that can be read; each iteration starts from the beginning."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[Path], ImageArray]) -> None:
+        self.paths, self.read = paths, read
+
+    def __iter__(self) -> Iterator[ImageArray]:
+        for path in self.paths:
+            try:
+                image = self.read(path)
+            except ImageError:
+                continue
+            yield image

@@ -1,0 +1,1 @@
+"""Networks and their files: weights by name and checksum, trust, backends."""

@@ -1,0 +1,137 @@
+"""Choose a backend by file and machine, and load a network with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+
+from maskyolo.core.choices import BackendName, Precision
+from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.models.backends.base import Backend
+from maskyolo.models.trust import check_trust
+
+__all__ = ["choose_backend", "load_backend"]
+
+#: The backends that read each kind of file, the usual one first.
+_READ_BY = {
+    ".onnx": (BackendName.OPENVINO, BackendName.ONNXRUNTIME),
+    ".xml": (BackendName.OPENVINO,),
+    ".pt": (BackendName.TORCH,),
+}
+
+
+def load_backend(
+    path: Path | str,
+    device: str = "auto",
+    streams: int = 1,
+    backend: BackendName | str = BackendName.AUTO,
+    precision: Precision | str = Precision.AUTO,
+    trust: bool = False,
+) -> Backend:
+    """Load a network from its file: `.onnx`, `.xml` (OpenVINO) or `.pt`.
+
+    Args:
+        path: a `.onnx`, `.xml` or `.pt` file.
+        device: auto, cpu, 0 (first GPU), mps.
+        streams: how many threads will call it at once, each on its share of the cores.
+        backend: a `BackendName`, or its text; `auto` takes the one that `choose_backend` returns.
+        precision: a `Precision`, or its text. `bf16` is faster on CPUs that support it in hardware
+            and slightly less exact; OpenVINO only. `auto` uses it there, and fp32 elsewhere.
+        trust: load a `.pt` file of unknown origin; see `check_trust`.
+
+    Raises:
+        WeightsError: no such file, a damaged one, one of an unknown type or not for this backend,
+            not a YOLO detection network with class names, or a `.pt` file that is not trusted.
+        DependencyError: the backend is not installed.
+        MaskyoloError: no such backend or precision, or the device is not available.
+    """
+    path = Path(path)
+    backend = BackendName.parse(backend, "backend")
+    precision = Precision.parse(precision, "precision")
+    if not path.is_file():
+        raise WeightsError(
+            f"cannot load weights {path}: no such file",
+            "give a .onnx, .xml or .pt file, or a model's name",
+        )
+    suffix = path.suffix.lower()
+    if suffix not in _READ_BY:
+        raise WeightsError(
+            f"cannot load weights {path}: unknown file type '{suffix}'",
+            "give a .onnx, .xml (OpenVINO) or .pt file",
+        )
+    reasons = []
+    if backend is BackendName.AUTO:
+        backend, reason = choose_backend(suffix, device)
+        reasons.append(reason)
+    elif backend not in _READ_BY[suffix]:
+        readers = " or ".join(_READ_BY[suffix])
+        raise WeightsError(
+            f"cannot load weights {path} with {backend}: '{suffix}' files are read by {readers}",
+            f"use --backend {_READ_BY[suffix][0]}",
+        )
+    if precision is Precision.BF16 and backend is not BackendName.OPENVINO:
+        raise MaskyoloError(
+            f"cannot compute in {precision} with {backend}",
+            "use --backend openvino, or leave out --precision",
+        )
+    network = _load(path, device, streams, backend, precision, trust)
+    if precision is Precision.AUTO and network.precision != Precision.FP32:
+        reasons.append(
+            f"this CPU supports {network.precision} in hardware (--precision fp32 is slower and "
+            "slightly more exact)"
+        )
+    network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
+    return network
+
+
+def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]:
+    """Choose the runtime for a type of file, and return it with the reason in a few words.
+
+    OpenVINO is the fastest on x86-64 and is installed with this package. ONNX Runtime is for ARM,
+    for a CUDA GPU, and for machines without OpenVINO. Only PyTorch reads `.pt`.
+
+    Args:
+        suffix: `.onnx`, `.xml` or `.pt`.
+        device: auto, cpu, 0 (first GPU), mps.
+
+    Example:
+        >>> backend, reason = choose_backend(".pt")
+        >>> str(backend), reason
+        ('torch', 'nothing else reads .pt')
+    """
+    usual = _READ_BY[suffix][0]
+    if len(_READ_BY[suffix]) == 1:
+        return usual, f"nothing else reads {suffix}"
+    if device.isdigit():
+        return BackendName.ONNXRUNTIME, f"it computes {suffix} on a CUDA GPU"
+    machine = platform.machine().lower()
+    if importlib.util.find_spec("openvino") is None:
+        return BackendName.ONNXRUNTIME, "OpenVINO is not installed"
+    if machine in ("arm64", "aarch64") and importlib.util.find_spec("onnxruntime") is not None:
+        return BackendName.ONNXRUNTIME, f"the fastest on {machine}"
+    if machine in ("x86_64", "amd64"):
+        return usual, f"the fastest on {machine}"
+    return usual, "it is installed"
+
+
+def _load(
+    path: Path,
+    device: str,
+    streams: int,
+    backend: BackendName,
+    precision: Precision,
+    trust: bool,
+) -> Backend:
+    if backend is BackendName.TORCH:
+        check_trust(path, trust)
+        from maskyolo.models.backends.torch import TorchBackend
+
+        return TorchBackend(path, device)
+    if backend is BackendName.ONNXRUNTIME:
+        from maskyolo.models.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(path, device, streams)
+    from maskyolo.models.backends.openvino import OpenVinoBackend
+
+    return OpenVinoBackend(path, device, streams, precision)

@@ -1,0 +1,86 @@
+"""The weights that come with the package: found by name and verified."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from maskyolo.core.files import package_folder
+from maskyolo.errors import WeightsError
+
+__all__ = ["check_own_weights", "find_model", "own_weights"]
+
+
+def own_weights() -> list[Path]:
+    """Return the model files that come with the package (`maskyolo/weights/`), sorted by name."""
+    folder = package_folder() / "weights"
+    return sorted(path for path in folder.glob("*") if path.suffix in (".onnx", ".pt"))
+
+
+def check_own_weights(path: Path) -> None:
+    """Check that a model file of `own_weights` loads.
+
+    OpenVINO reads an ONNX file; a PyTorch checkpoint is only checked as the zip archive that it is.
+
+    Raises:
+        WeightsError: it does not load.
+    """
+    reason = _onnx_error(path) if path.suffix == ".onnx" else _archive_error(path)
+    if reason:
+        raise WeightsError(
+            f"cannot load {path}: {reason}",
+            "git checkout maskyolo/weights, or reinstall: "
+            "pip install --force-reinstall --no-deps .",
+        )
+
+
+def _onnx_error(path: Path) -> str:
+    from maskyolo.models.backends.openvino import CORE
+
+    try:
+        CORE.read_model(path)
+    except RuntimeError as error:
+        lines = (line.strip() for line in str(error).splitlines() if line.strip())
+        return next(lines, "OpenVINO refuses it")[:120]
+    return ""
+
+
+def _archive_error(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error).lower()
+    return f"{damaged} in it is damaged" if damaged else ""
+
+
+def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
+    """Return the file of a model: an existing file, a folder's only `.xml`, or a packaged model.
+
+    Args:
+        model: a file, a folder that contains OpenVINO's model, or a name.
+        suffix: which of the package's files a name stands for, `.onnx` or `.pt`.
+
+    Raises:
+        WeightsError: none of these; the message lists the known names.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        found = sorted(path.glob("*.xml"))
+        if len(found) == 1:
+            return found[0]
+        raise WeightsError(
+            f"no model in the folder {path}: it contains {len(found)} .xml files instead of one",
+            "give the model's file",
+        )
+    folder = Path(__file__).parent / "weights"
+    named = folder / f"{model}{suffix}"
+    if path.name == str(model) and named.is_file():
+        return named
+    names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}"))) or "none"
+    raise WeightsError(
+        f"no model '{model}': neither a file nor a known name (names: {names})",
+        "give a .onnx, .xml or .pt file, or a name",
+    )

@@ -1,0 +1,97 @@
+"""What happens to a person in front of a camera, and the file it is written to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from maskyolo.errors import MaskyoloError
+from maskyolo.runtime.json_lines import LineFile
+
+__all__ = ["Event", "EventFile"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a person.
+
+    Attributes:
+        event: `appears`, `changes` (the class), `enters` or `leaves` (the zone), `crosses_in` or
+            `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (not seen
+            any more; frame and time are those of the last detection).
+        source: the file, address or camera.
+        frame: index of the frame in its source, from 0.
+        time: seconds since the source's first frame.
+        track_id: number of the person in this source, from 1.
+        class_name: the person's class from this moment on.
+        confidence: confidence of the detection in this frame.
+    """
+
+    event: str
+    source: str
+    frame: int
+    time: float
+    track_id: int
+    class_name: str
+    confidence: float
+
+    def record(self) -> dict[str, Any]:
+        """Return the event as it is written to files and sent in alerts."""
+        fields = asdict(self) | {
+            "time": round(self.time, 3),
+            "confidence": round(self.confidence, 4),
+        }
+        return {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
+
+
+class EventFile(LineFile):
+    """Writes one line per event, as CSV with a header or as JSON, by the file's suffix.
+
+    Args:
+        path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
+
+    Raises:
+        OutputError: no space left, no permission, or no such folder.
+        MaskyoloError: another suffix.
+    """
+
+    FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence")
+
+    def __init__(self, path: Path) -> None:
+        self.check(path)
+        super().__init__(path)
+        self._csv = path.suffix.lower() == ".csv"
+        if self._csv:
+            self.line(_csv_line(self.FIELDS))
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Check the suffix, which determines the format.
+
+        Raises:
+            MaskyoloError: an unknown suffix.
+        """
+        if path.suffix.lower() not in (".csv", ".jsonl", ".json"):
+            raise MaskyoloError(
+                f"cannot write events to {path}: unknown suffix '{path.suffix}'",
+                "use a .csv or .jsonl file",
+            )
+
+    def __call__(self, event: Event) -> None:
+        """Write an event's line."""
+        record = event.record()
+        if self._csv:
+            self.line(_csv_line([record[key] for key in self.FIELDS]))
+        else:
+            self.line(json.dumps({key: record[key] for key in self.FIELDS}, ensure_ascii=False))
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

@@ -1,0 +1,61 @@
+"""Frames, and what a source of frames is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, Protocol
+
+from maskyolo.core.images import ImageArray
+
+__all__ = ["Frame", "Source"]
+
+Kind = Literal["image", "video", "live"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to detect in.
+
+    Attributes:
+        image: BGR uint8 (H, W, 3).
+        source: the file, address or camera it comes from, without any password.
+        index: its position in its source, from 0, including frames that `vid_stride` skips.
+        time: seconds since the source's first frame.
+        kind: `image`, `video` (a file or download with an end) or `live` (a camera or stream).
+        rate: yielded frames per second, so `vid_stride` lowers it; 0 for an image.
+        total: number of frames that its source will yield, if known.
+        taken: `time.monotonic()` when a camera or stream delivered it.
+        skipped: frames of a stream since the previous one that were not decoded because newer
+            ones had arrived.
+    """
+
+    image: ImageArray
+    source: str
+    index: int = 0
+    time: float = 0.0
+    kind: Kind = "image"
+    rate: Fraction = Fraction(0)
+    total: int | None = None
+    taken: float = 0.0
+    skipped: int = 0
+
+
+class Source(Protocol):
+    """Something that frames come from; each call of `frames` opens it again."""
+
+    @property
+    def name(self) -> str:
+        """Name in messages and results."""
+        ...
+
+    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+        """Yield its frames, or every `vid_stride`-th frame of a video or stream.
+
+        Raises:
+            ImageError: an image cannot be decoded.
+            SourceError: the source cannot be opened or broke off; every frame before that has
+                been yielded.
+        """
+        ...

@@ -1,0 +1,113 @@
+"""One line of JSON per image or frame."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.errors import OutputError, output_errors
+from maskyolo.runtime.drawing import confidences_of
+from maskyolo.runtime.results import NullSink, Result
+from maskyolo.runtime.sinks import class_ids_of
+
+__all__ = ["JsonLines", "LineFile", "json_record"]
+
+
+class LineFile(NullSink):
+    """Writes whole lines of text at once to `path + ".part"`, which `close` moves into place.
+
+    The final file is therefore never incomplete, and the temporary one is always valid up to its
+    last line, even after a crash. A pipe or device (`/dev/stdout`) is written to directly.
+
+    Args:
+        path: the file to write; `close` replaces an existing one.
+
+    Raises:
+        OutputError: no space left, no permission, or no such folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # our own standard output may be a plain file, which must not be replaced
+        own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))
+        special = own is not None or (path.exists() and not path.is_file() and not path.is_dir())
+        self._part = path if special else path.with_name(path.name + ".part")
+        with output_errors(path):
+            if path.is_dir():
+                raise OutputError(f"cannot write {path}: it is a folder", "use the name of a file")
+            if not special:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = (
+                os.fdopen(os.dup(own), "wb", buffering=0)
+                if own
+                else self._part.open("wb", buffering=0)
+            )
+        self._size = 0
+
+    def close(self) -> None:
+        """Move the file into place; see `Sink`."""
+        self._file.close()
+        if self._part != self._path:
+            with output_errors(self._path):
+                self._part.replace(self._path)
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        line = (text + "\n").encode(errors="backslashreplace")  # a file name may be invalid Unicode
+        with output_errors(self._path):
+            try:
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:]) or 0
+            except BaseException:  # leave no incomplete line
+                if self._part != self._path:
+                    self._file.truncate(self._size)
+                    self._file.seek(self._size)
+                raise
+        self._size += len(line)
+
+
+class JsonLines(LineFile):
+    """Writes one line of JSON per frame; see `LineFile`."""
+
+    def write(self, result: Result) -> None:
+        """Write a frame's line; see `Sink`."""
+        self.line(json.dumps(json_record(result), ensure_ascii=False))
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Write a line with `error` and without `detections`; see `Sink`."""
+        self.line(
+            json.dumps({"source": source, "frame": index, "error": error}, ensure_ascii=False)
+        )
+
+
+def json_record(result: Result) -> dict[str, Any]:
+    """Return a result as a line of JSONL: boxes in pixels xyxy; `track_id` None if not tracked."""
+    frame, found = result.frame, result.detections
+    tracks = (
+        [None] * len(found)
+        if found.tracker_id is None
+        else [int(track) if track > 0 else None for track in found.tracker_id]
+    )
+    return {
+        "source": frame.source,
+        "frame": frame.index,
+        "time": round(frame.time, 6),
+        "width": frame.image.shape[1],
+        "height": frame.image.shape[0],
+        "detections": [
+            {
+                "box": [round(float(side), 2) for side in box],
+                "class": CLASS_NAMES[class_id],
+                "class_id": int(class_id),
+                "confidence": round(float(value), 4),
+                "track_id": track,
+            }
+            for box, class_id, value, track in zip(
+                found.xyxy, class_ids_of(found), confidences_of(found), tracks, strict=True
+            )
+        ],
+    }

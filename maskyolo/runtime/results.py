@@ -1,0 +1,127 @@
+"""The result of a frame, and what a sink for it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from maskyolo.core.images import ImageArray
+from maskyolo.core.interrupts import uninterrupted
+from maskyolo.runtime.drawing import draw_detections
+from maskyolo.runtime.frames import Frame
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["NullSink", "Quit", "Result", "Sink", "Sinks"]
+
+
+class Quit(Exception):  # noqa: N818  not an error
+    """The user closed the window or pressed `q`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A frame and its detections.
+
+    Attributes:
+        overlay: draws what the run adds to an annotated frame, such as a zone.
+    """
+
+    frame: Frame
+    detections: sv.Detections
+    overlay: Callable[[ImageArray], None] | None = None
+
+    @cached_property
+    def drawn(self) -> ImageArray:
+        """A copy of the frame with detections and overlay drawn, made once for all sinks."""
+        drawn = draw_detections(self.frame.image, self.detections)
+        if self.overlay:
+            self.overlay(drawn)
+        return drawn
+
+
+class Sink(Protocol):
+    """Receives the results of one run, in order."""
+
+    def write(self, result: Result) -> None:
+        """Write one result.
+
+        Raises:
+            OutputError: no space left, or no permission.
+        """
+        ...
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Record that `source` could not be read from frame `index` on."""
+        ...
+
+    def finish(self) -> None:
+        """Complete the outputs of the source that has just ended."""
+        ...
+
+    def close(self) -> None:
+        """Complete everything, so that all results are on disk and every file is whole."""
+        ...
+
+
+class NullSink:
+    """Ignores everything; base of sinks that need only part of the protocol."""
+
+    def write(self, result: Result) -> None:
+        """Ignore it; see `Sink`."""
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Ignore it; see `Sink`."""
+
+    def finish(self) -> None:
+        """Do nothing; see `Sink`."""
+
+    def close(self) -> None:
+        """Do nothing; see `Sink`."""
+
+
+class Sinks:
+    """Several sinks as one, opened at the first result.
+
+    A run that finds nothing to read therefore leaves no files.
+
+    Args:
+        make: opens the sinks one by one.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Sink]]) -> None:
+        self._make = make
+        self._sinks: list[Sink] | None = None
+        self._closing = ExitStack()
+
+    def write(self, result: Result) -> None:
+        """Pass a result to each sink; see `Sink`."""
+        for sink in self._open():
+            sink.write(result)
+
+    def fail(self, source: str, index: int, error: str) -> None:
+        """Inform each sink; see `Sink`."""
+        for sink in self._open():
+            sink.fail(source, index, error)
+
+    def finish(self) -> None:
+        """Inform each sink; see `Sink`."""
+        for sink in self._sinks or []:
+            sink.finish()
+
+    def close(self) -> None:
+        """Close every sink, even if one fails, and however often Ctrl-C is pressed; see `Sink`."""
+        with uninterrupted():
+            self._closing.close()
+
+    def _open(self) -> list[Sink]:
+        if self._sinks is None:
+            self._sinks = []
+            for sink in self._make():
+                self._closing.callback(sink.close)
+                self._sinks.append(sink)
+        return self._sinks

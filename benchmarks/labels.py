@@ -7,11 +7,11 @@ From Pascal VOC annotations of street photos, two kinds of images are made, as i
   margin of 0, 10, 25, 50 and 100 % of the box's sides, as far as the photo reaches.
 
 The converter's face detectors run on them without knowing where they come from; so does the whole
-converter, which also searches for bystanders (`maskyolo.conversion.bystanders`): of it, the boxes count that
-it would write into the label file, none for a photo that it sets aside. A human box must be found
-by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those of which the crop
-cuts off more than half, need not be found; a box on them is not false either. Every other box
-without a partner is false.
+converter, which also searches for bystanders (`maskyolo.conversion.bystanders`): of it, the boxes
+count that it would write into the label file, none for a photo that it sets aside. A human box must
+be found by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those of which
+the crop cuts off more than half, need not be found; a box on them is not false either. Every other
+box without a partner is false.
 
     python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
 

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: no connection, no look-up of a name, no telemetry, nothing left in the user's home."""
+"""Nothing leaves the machine: no connection, no DNS query, no telemetry, no file in the home."""
 
 import os
 import subprocess
@@ -10,13 +10,14 @@ from paths import ROOT
 WATCH = """
 import json, sys
 seen = []
-sys.addaudithook(lambda event, args: seen.append(event) if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
+watched = {"socket.connect", "socket.getaddrinfo", "socket.sendto"}
+sys.addaudithook(lambda event, args: seen.append(event) if event in watched else None)
 """
 
 JOBS = """
 import cv2, maskyolo
 from maskyolo.doctor import diagnose
-from maskyolo.manifest import check_own_weights, own_weights
+from maskyolo.models.own import check_own_weights, own_weights
 maskyolo.load_detector()(cv2.imread("data/samples/street.jpg"))
 list(maskyolo.detect("data/samples/street.mp4", track=True, blur=True, vid_stride=25))
 for path in own_weights():

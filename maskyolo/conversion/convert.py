@@ -3,8 +3,8 @@
 The path of one photo: `find_photos` lists it with its folder's class. `Labeler.process` decodes it,
 finds its faces, decides their classes, and writes image and label into the working folder. When all
 are done, `settle` sets aside what must not be in the set and assigns the others to the splits, and
-the working folder becomes the data set (see `maskyolo.dataset.workfolder`). The ledger has a row for each
-photo.
+the working folder becomes the data set (see `maskyolo.dataset.workfolder`). The ledger has a row
+for each photo.
 """
 
 from __future__ import annotations
@@ -142,9 +142,9 @@ def convert_dataset(
     """Convert class folders or annotated sets into one YOLO data set with a ledger.
 
     In photos of class folders, faces are detected. Pascal VOC, COCO and YOLO sets come with boxes,
-    which are used (see `maskyolo.conversion.inputs`). Work in progress is in `OUT.part`, which becomes `out`
-    when everything is done; after an interruption, even a kill, the same call continues where it
-    stopped.
+    which are used (see `maskyolo.conversion.inputs`). Work in progress is in `OUT.part`, which
+    becomes `out` when everything is done; after an interruption, even a kill, the same call
+    continues where it stopped.
 
     Args:
         source: one or several folders that contain `with_mask` and `without_mask` (see

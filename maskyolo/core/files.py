@@ -133,4 +133,5 @@ def walk_files(
 
 
 def package_folder() -> Path:
+    """Return the folder that the package is installed in, with its weights and manifest."""
     return Path(str(importlib.resources.files("maskyolo")))

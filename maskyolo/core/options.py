@@ -23,11 +23,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from numbers import Real
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from maskyolo.errors import MaskyoloError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "Choice",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_Self = TypeVar("_Self", bound="Options")
+_Options = TypeVar("_Options", bound="Options")
 _UNSET: Any = object()
 
 
@@ -197,7 +198,7 @@ class Options:
         given = fields(options) if options else ()
         return cls(**{**{field.name: getattr(options, field.name) for field in given}, **settings})
 
-    def part(self, kind: type[_Self]) -> _Self:
+    def part(self, kind: type[_Options]) -> _Options:
         """Return those of the options that `kind` has too, as an object of that class."""
         own = {field.name for field in fields(self)}
         shared = [field.name for field in fields(kind) if field.name in own]

@@ -28,6 +28,11 @@ SPEED_FACES = 40
 
 
 def open_video(source: Path | str) -> Any:
+    """Return the only source that `source` stands for, a video file.
+
+    Raises:
+        SourceError: it is anything else.
+    """
     sources = open_sources(source)
     if len(sources) > 1 or not isinstance(sources[0], VideoSource):
         raise SourceError(

@@ -145,6 +145,7 @@ def settings_of(
 def load_contestants(
     contestants: Mapping[str, Contestant | Detector], settings: Mapping[str, dict[str, Any]]
 ) -> dict[str, Detector]:
+    """Return the detectors by name; those that are not loaded yet are loaded."""
     return {
         title: load_detector(**settings[title]) if isinstance(one, Contestant) else one
         for title, one in contestants.items()

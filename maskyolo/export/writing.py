@@ -238,6 +238,7 @@ def _move(made: Path, folder: Path) -> Path:
 
 
 def load_exported(path: Path, format: ExportFormat, imgsz: int) -> Backend:  # noqa: A002
+    """Load an exported model, so that it can be measured."""
     return UltralyticsNetwork(path, imgsz) if format in ULTRALYTICS_FORMATS else load_backend(path)
 
 

@@ -75,7 +75,7 @@ def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
             f"no model in the folder {path}: it contains {len(found)} .xml files instead of one",
             "give the model's file",
         )
-    folder = Path(__file__).parent / "weights"
+    folder = package_folder() / "weights"
     named = folder / f"{model}{suffix}"
     if path.name == str(model) and named.is_file():
         return named

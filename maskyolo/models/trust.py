@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from maskyolo.core.files import sha256_of
+from maskyolo.core.files import package_folder, sha256_of
 from maskyolo.errors import WeightsError, output_errors
 from maskyolo.models.weights import load_manifest
 
@@ -59,7 +59,7 @@ def is_trusted(path: Path) -> bool:
         ) from error
     if any(digest in weights.sha256 for weights in load_manifest().values()):
         return True
-    sums = Path(__file__).parent / "weights" / "SHA256SUMS"
+    sums = package_folder() / "weights" / "SHA256SUMS"
     return any(digest in _first_words(record) for record in (sums, record_path()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib.resources
+import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

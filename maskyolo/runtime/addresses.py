@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping

@@ -76,4 +76,5 @@ def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
 
 
 def confidences_of(detections: sv.Detections) -> Any:
+    """Return the confidences, float32 (n,), also where supervision has None for no detection."""
     return np.zeros(0, np.float32) if detections.confidence is None else detections.confidence

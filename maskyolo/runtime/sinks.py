@@ -163,6 +163,7 @@ class Crops(NullSink):
 
 
 def class_ids_of(detections: sv.Detections) -> Any:
+    """Return the class ids, int64 (n,), also where supervision has None for no detection."""
     return np.zeros(0, np.int64) if detections.class_id is None else detections.class_id
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager

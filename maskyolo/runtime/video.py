@@ -280,6 +280,7 @@ def _upright(reformatter: Any, decoded: Any) -> ImageArray:
 
 
 def broke_off_message(frames: int) -> str:
+    """Say how a video or stream ended too early, after this many frames."""
     return f"it broke off after {counted(frames, 'frame')}" if frames else "it delivers no images"
 
 

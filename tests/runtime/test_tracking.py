@@ -182,7 +182,10 @@ def test_low_confidence_is_dropped_unless_tracked() -> None:
 
 
 def test_the_tracker_is_only_imported_when_used() -> None:
-    code = "import sys, maskyolo.runtime.detection; print('trackers' in sys.modules, 'scipy' in sys.modules)"
+    code = (
+        "import sys, maskyolo.runtime.detection; "
+        "print('trackers' in sys.modules, 'scipy' in sys.modules)"
+    )
     assert subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split() == ["False", "False"]

@@ -287,9 +287,9 @@ def _merge_signed_activations(model: openvino.Model) -> None:
     """Let OpenVINO choose how to store activations that an ONNX file quantizes to int8.
 
     As they are, OpenVINO (2026.4) computes them wrong on x86 CPUs without VNNI; see
-    `maskyolo.models.onnx_files.make_activations_unsigned`. Quantizing and dequantizing are merged into one
-    operation with the same result, which is what an `.xml` exported in int8 contains; OpenVINO
-    then chooses uint8.
+    `maskyolo.models.onnx_files.make_activations_unsigned`. Quantizing and dequantizing are merged
+    into one operation with the same result, which is what an `.xml` exported in int8 contains;
+    OpenVINO then chooses uint8.
     """
     merged = False
     for quantize in model.get_ordered_ops():

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from maskyolo.conversion.assign import hash_benchmark, settle
+from maskyolo.conversion.inputs import gather_photos, own_splits
 from maskyolo.conversion.labeling import Labeler
 from maskyolo.conversion.mask_judge import MaskJudge
 from maskyolo.conversion.options import KEEP, ConvertOptions
@@ -167,9 +168,6 @@ def convert_dataset(
         >>> made.counts()["with_mask"]["kept"]  # doctest: +SKIP
         1915
     """
-    # imports this module
-    from maskyolo.conversion.inputs import gather_photos
-
     chosen = ConvertOptions.merge(options, settings)
     photos, names = gather_photos(
         [source] if isinstance(source, (str, Path)) else list(source),
@@ -204,9 +202,6 @@ def convert_photos(
         on_progress: called with the number of photos and scenes done and their total number.
         settings: fields of `ConvertOptions`; they override `options`.
     """
-    # imports this module
-    from maskyolo.conversion.inputs import own_splits
-
     chosen = ConvertOptions.merge(options, settings)
     out, part = working_folder(out)
     splits = own_splits(photos) if isinstance(chosen.splits, str) else chosen.splits

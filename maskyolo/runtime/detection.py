@@ -77,7 +77,7 @@ def detect(
         SourceError: there is nothing to read, no source can be read, or the only source broke
             off (everything read before has been yielded and written).
         ImageError: the only source is an image that cannot be decoded.
-        WeightsError: the model cannot be loaded; see `yolo.load_detector`.
+        WeightsError: the model cannot be loaded; see `loading.load_detector`.
         OutputError: a result cannot be written or shown.
         MaskyoloError: options are out of range or contradict each other.
 
@@ -148,7 +148,7 @@ def _detector(
     detector = _load(model, options, sources) if isinstance(model, (str, Path)) else model
     two_stage = options.pipeline is Pipeline.TWO_STAGE
     if options.blur and two_stage and isinstance(detector, TwoStageDetector):
-        detector.report_scores = True  # for `_faces_from`
+        detector.report_scores = True  # for `drop_weak_faces`
     return detector
 
 

@@ -14,7 +14,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 def code_block(heading: str) -> str:
     """Return the first code block below a heading of CONTRIBUTING.md."""
-    found = re.search(rf"^## {heading}\n.*?^```\n(.*?)^```", CONTRIBUTING, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^#+ {heading}\n.*?^```\n(.*?)^```", CONTRIBUTING, re.MULTILINE | re.DOTALL)
     assert found, f"CONTRIBUTING.md has no code block below '## {heading}'"
     return found[1]
 
@@ -42,9 +42,9 @@ def imports() -> dict[str, set[str]]:
 
 def test_every_package_and_module_of_the_house_is_described_and_exists() -> None:
     described = {
-        word.rstrip("/")
+        name
         for line in code_block("Inside `maskyolo/`").splitlines()
-        for word in re.split(r"\s{2,}", line.strip())[0].split()
+        for name in line[:32].split()  # the rest of a line says what they are for
     }
     there = {
         path.stem
@@ -69,7 +69,9 @@ def test_every_folder_at_the_top_is_described_and_exists() -> None:
 def test_every_file_named_in_contributing_exists() -> None:
     named = re.findall(r"`([\w/]+\.py)`", CONTRIBUTING)
     assert len(named) > 20
-    assert [name for name in named if not (PACKAGE / name).is_file()] == []
+    assert [
+        name for name in named if not (PACKAGE / name).is_file() and not (ROOT / name).is_file()
+    ] == []
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
@@ -92,7 +94,7 @@ def test_no_module_has_the_name_of_a_public_function_beside_it() -> None:
         assert not names & beside, init
 
 
-def test_no_module_is_long_and_no_line_is() -> None:
+def test_no_module_is_long() -> None:
     long = {
         path.relative_to(ROOT).as_posix(): number
         for path in PACKAGE.rglob("*.py")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,28 +111,13 @@ def train_classifier(
         chosen.recipe or "classifier",
         **{name: getattr(chosen, name) for name in _RECIPE_OPTIONS},
     )
-    try:
-        import torch
-
-        from maskyolo.training import classifier_trainer as trainer
-    except ImportError as error:
-        raise DependencyError(
-            f"training needs PyTorch and torchvision ({error})",
-            'run: pip install "maskyolo[train]"',
-        ) from error
+    torch, trainer = _import_trainer()
     device = _find_torch_device(chosen.device)
     dataset = check_dataset(load_dataset(data))
     weights = _find_backbone(training, chosen.model)
     torch.manual_seed(training.seed)
     frozen, trained = _split_backbone(training, weights)
-    crop = CropSettings(
-        str(training.arch),
-        training.imgsz,
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-        training.margin,
-        CLASS_NAMES,
-    )
+    crop = _crop_settings(training)
     folder = new_run(chosen.project, chosen.name, chosen.exist_ok).absolute()
     clear_run(folder)
 
@@ -166,6 +152,31 @@ def train_classifier(
         reports = _evaluate(best, dataset, warn)
         _write_reports(folder, reports, reporter.results.rows)
     return ClassifierResult(folder, best, reports)
+
+
+def _crop_settings(training: ClassifierSettings) -> CropSettings:
+    return CropSettings(
+        str(training.arch),
+        training.imgsz,
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        training.margin,
+        CLASS_NAMES,
+    )
+
+
+def _import_trainer() -> tuple[ModuleType, ModuleType]:
+    """Return PyTorch and the module that trains with it, which only `maskyolo[train]` has."""
+    try:
+        import torch
+
+        from maskyolo.training import classifier_trainer
+    except ImportError as error:
+        raise DependencyError(
+            f"training needs PyTorch and torchvision ({error})",
+            'run: pip install "maskyolo[train]"',
+        ) from error
+    return torch, classifier_trainer
 
 
 def _find_torch_device(device: str) -> torch.device:

@@ -16,16 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou
+from maskyolo.review.finding.class_probabilities import (
+    face_probabilities,
+    fit_logistic,
+    linear_probabilities,
+)
 from maskyolo.review.finding.predictions import JudgedPhoto
 
 __all__ = [
     "CandidateFaces",
     "Convention",
     "Scores",
-    "face_probabilities",
     "find_candidates",
-    "fit_logistic",
-    "linear_probabilities",
     "pair_boxes",
     "pair_overlaps",
     "score_photos",
@@ -66,8 +68,6 @@ _CONFIDENCE_EXPONENT = 0.2
 #: fit faces well that fill the image.
 _ONLY_SECOND_WEIGHT = 0.25
 
-#: Factor for features of unit length in logistic regression, which keeps its weights small.
-_FEATURE_SCALE = 10.0
 
 #: Minimum number of pairs of boxes to measure a convention on.
 _MIN_PAIRS = 10
@@ -363,82 +363,6 @@ def _wrong_class(
         likely = without_mask(rows)
         wrong.append(np.where(given == 1, 1 - likely, np.where(given == 0, likely, 0.0)))
     return wrong
-
-
-def linear_probabilities(photos: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Return for each label the probability of without_mask, by its features.
-
-    It is a logistic regression that is fitted to the labels of the other folds.
-    """
-    return _fit_other_folds(
-        photos,
-        [photo.features.label_features for photo in photos],
-        [photo.labels.class_ids == 1 for photo in photos],
-        [photo.labels.class_ids < 2 for photo in photos],
-    )
-
-
-def face_probabilities(photos: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Return for each label the probability that its crop shows a face, by its features.
-
-    It is a logistic regression that is fitted to labels and background of the other folds.
-    """
-    features = [
-        np.concatenate([photo.features.label_features, photo.features.background_features])
-        for photo in photos
-    ]
-    truth = [
-        np.arange(len(rows)) < len(photo.labels)
-        for rows, photo in zip(features, photos, strict=True)
-    ]
-    used = [np.ones(len(rows), dtype=bool) for rows in features]
-    found = _fit_other_folds(photos, features, truth, used)
-    return [likely[: len(photo.labels)] for likely, photo in zip(found, photos, strict=True)]
-
-
-def _fit_other_folds(
-    photos: Sequence[JudgedPhoto],
-    features: Sequence[npt.NDArray[Any]],
-    truth: Sequence[npt.NDArray[Any]],
-    used: Sequence[npt.NDArray[Any]],
-) -> list[Floats]:
-    """Return the probability of `truth` for each row of each photo, fitted to the other folds.
-
-    Args:
-        photos: the photos.
-        features: of each photo (n, d).
-        truth: what is to be predicted for each row (n,).
-        used: whether a row is fitted to (n,).
-    """
-    counts = [len(rows) for rows in features]
-    folds = np.repeat([photo.fold for photo in photos], counts)
-    rows = np.concatenate(features) * _FEATURE_SCALE
-    true, use = np.concatenate(truth), np.concatenate(used)
-    found = np.full(len(rows), 0.5)
-    for fold in np.unique(folds):
-        own = folds == fold
-        others = use & ~own
-        if others.any():
-            found[own] = fit_logistic(rows[others], true[others])(rows[own])
-    return np.split(found, np.cumsum(counts)[:-1])
-
-
-def fit_logistic(
-    features: npt.NDArray[Any], truth: npt.NDArray[np.bool_]
-) -> Callable[[npt.NDArray[Any]], Floats]:
-    """Fit a logistic regression, and return the function that predicts the probability of `truth`.
-
-    Args:
-        features: (n, d).
-        truth: (n,). If all are the same, the function returns that.
-    """
-    if len(np.unique(truth)) < 2:
-        share = float(truth.mean()) if len(truth) else 0.5
-        return lambda rows: np.full(len(rows), share)
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(max_iter=1000).fit(features, truth)
-    return lambda rows: np.asarray(model.predict_proba(rows)[:, 1]) if len(rows) else np.zeros(0)
 
 
 def _log_size(photo: JudgedPhoto, boxes: Boxes) -> Floats:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from maskyolo import __version__, doctor
+from maskyolo import __version__
 from maskyolo.cli import main
-from maskyolo.doctor import machine, software, weights
+from maskyolo.doctor import diagnosis, machine, software, weights
 from maskyolo.doctor.check import Check
 from maskyolo.doctor.diagnosis import diagnose
 from maskyolo.models import weights as manifest
@@ -304,7 +304,7 @@ def test_the_command_prints_the_fix_and_exits_by_the_worst(
         Check("two", "warn", "odd", "do this"),
         Check("three", "fail", "broken", "pip install it"),
     ]
-    monkeypatch.setattr(doctor, "diagnose", lambda project: checks)
+    monkeypatch.setattr(diagnosis, "diagnose", lambda project: checks)
     with pytest.raises(SystemExit) as caught:
         main(["doctor"])
     told = capsys.readouterr()
@@ -313,7 +313,7 @@ def test_the_command_prints_the_fix_and_exits_by_the_worst(
     assert told.err.count("\n") == 1
     assert "1 of 3 checks failed (three)" in told.err
 
-    monkeypatch.setattr(doctor, "diagnose", lambda project: checks[:2])
+    monkeypatch.setattr(diagnosis, "diagnose", lambda project: checks[:2])
     with pytest.raises(SystemExit) as caught:
         main(["doctor", "--json"])
     assert caught.value.code == 0

@@ -117,7 +117,7 @@ def _is_as_asked(line: Suspicion, old: Mapping[str, Any], new: Mapping[str, Any]
     if box and not same_box(box, new["box"]):
         return False
     name = line.new_class or (line.suggested_class if Tag.WRONG_CLASS in line.tags else "")
-    if Tag.CONFUSER in line.tags:
+    if Tag.OCCLUDER in line.tags:
         name = CLASS_NAMES[1]
     if not name and Tag.WRONG_CLASS in line.tags:  # the other one of two classes
         return bool(old["class"] != new["class"])
@@ -168,7 +168,7 @@ class _LineEdit:
             self._add_face_beside(place)
         else:
             self._change_face(place)
-        if Tag.CONFUSER in self.tags:
+        if Tag.OCCLUDER in self.tags:
             self._set_unmasked(place)
 
     def _place(self) -> int | None:
@@ -227,7 +227,7 @@ class _LineEdit:
     def _set_unmasked(self, place: int | None) -> None:
         if place is None and len(self.edit.before) != 1:
             raise DatasetError(
-                f"{self.where}: tagged confuser, but the photo has {len(self.edit.before)} boxes",
+                f"{self.where}: tagged occluder, but the photo has {len(self.edit.before)} boxes",
                 "tag the line of the box that is meant",
             )
         self.edit.set_unmasked(place or 0)

@@ -68,7 +68,7 @@ class Tag(Choice):
     MISSING = "missing"
     DELETE = "delete"
     OK = "ok"
-    CONFUSER = "confuser"
+    OCCLUDER = "occluder"
 
 
 #: What `review apply` does about each tag.
@@ -78,7 +78,7 @@ TAGS = {
     Tag.MISSING: "a face has no box: the suggested box is added",
     Tag.DELETE: "the box, or the whole photo, is removed",
     Tag.OK: "checked, and correct as it is",
-    Tag.CONFUSER: "the face is covered by something other than a mask: it is without_mask",
+    Tag.OCCLUDER: "the face is covered by something other than a mask: it is without_mask",
 }
 
 _COLUMNS = (

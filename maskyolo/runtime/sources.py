@@ -22,9 +22,10 @@ import numpy as np
 from maskyolo.core.files import read_image_list
 from maskyolo.core.images import IMAGE_SUFFIXES, decode_image, open_image, read_image
 from maskyolo.errors import SourceError
+from maskyolo.runtime import video
 from maskyolo.runtime.addresses import display_name, http_request
 from maskyolo.runtime.frames import Frame, Source
-from maskyolo.runtime.video import MAX_RATE, TIMEOUT, broke_off_message, decode_video
+from maskyolo.runtime.video import MAX_RATE, broke_off_message, decode_video
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -177,7 +178,7 @@ class StreamSource:
     def _download_image(self) -> bytes | None:
         """Return the bytes if the server declares an image, else None."""
         try:
-            with urllib.request.urlopen(http_request(self.url), timeout=TIMEOUT) as answer:  # noqa: S310
+            with urllib.request.urlopen(http_request(self.url), timeout=video.TIMEOUT) as answer:  # noqa: S310
                 if answer.headers.get_content_maintype() != "image":
                     return None
                 data = answer.read(MAX_DOWNLOAD + 1)

@@ -14,7 +14,7 @@ def test_scipy_is_imported_when_a_smoothed_trace_is_drawn() -> None:
     code = """
 import sys
 import numpy as np
-from maskyolo._supervision import sv
+from maskyolo.core.lazy_supervision import sv
 assert not [name for name in sys.modules if name.startswith("scipy")], "not light"
 annotator, frame = sv.TraceAnnotator(smooth=True), np.zeros((200, 200, 3), np.uint8)
 for step in range(12):
@@ -32,7 +32,7 @@ print(frame.any())
 def test_scipy_that_is_imported_already_is_left_alone() -> None:
     code = """
 import scipy.interpolate, scipy.spatial
-from maskyolo._supervision import sv
+from maskyolo.core.lazy_supervision import sv
 from supervision.annotators import core
 assert core.splev is scipy.interpolate.splev
 """
@@ -43,7 +43,7 @@ assert core.splev is scipy.interpolate.splev
 def test_openvinos_converter_is_imported_when_it_is_called() -> None:
     code = f"""
 import sys
-import maskyolo.backends.openvino
+import maskyolo.models.backends.openvino
 import openvino
 assert "openvino.tools.ovc" not in sys.modules, "not light"
 print(len(openvino.convert_model({str(ONNX)!r}).inputs))

@@ -314,7 +314,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         loads.append(settings)
         return perfect() if settings["pipeline"] == "two-stage" else flawed()
 
-    monkeypatch.setattr("maskyolo.evaluation.comparison.load_detector", load)
+    monkeypatch.setattr("maskyolo.evaluation.contestants.load_detector", load)
     return loads
 
 

@@ -19,14 +19,14 @@ import maskyolo
 from maskyolo.core.boxes import box_iou
 from maskyolo.core.images import read_image
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
-from maskyolo.export import export
+from maskyolo.export import calibration, measuring
 
 PHOTOS = sorted(SAMPLES.glob("*.jpg"))[:8]
 
 
 @pytest.fixture(autouse=True)
 def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "ROUNDS", 1)
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(
     assert "int8" not in result.source.runs_in
     code = f"""
 import sys, maskyolo
-from maskyolo.images import read_image
+from maskyolo.core.images import read_image
 detector = maskyolo.load_detector({str(result.folder)!r}, imgsz=640)
 paths = {[str(path) for path in PHOTOS]}
 print(sum(len(detector(read_image(path))) for path in paths), "torch" in sys.modules)
@@ -265,8 +265,8 @@ def test_each_image_is_decoded_once(
         decoded.append(path.name)
         return read_image(path)
 
-    for place in ("maskyolo.export.export.read_image", "maskyolo.evaluation.evaluation.read_image"):
-        monkeypatch.setattr(place, read)
+    for place in ("export.calibration", "evaluation.measure"):
+        monkeypatch.setattr(f"maskyolo.{place}.read_image", read)
     (photos / "broken.jpg").unlink()
     result = maskyolo.export_model(
         precision="int8",
@@ -285,8 +285,8 @@ def test_images_beyond_the_memory_are_decoded_again(
     path = photos / PHOTOS[0].name
     size = read_image(path).nbytes
     for limit, same in ((size, True), (size - 1, False)):
-        monkeypatch.setattr(export, "_KEPT_BYTES", limit)
-        images = export.DecodedImages()
+        monkeypatch.setattr(calibration, "_KEPT_BYTES", limit)
+        images = calibration.DecodedImages()
         assert (images.read(path) is images.read(path)) is same
         assert np.array_equal(images.read(path), read_image(path))
 

@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from maskyolo.cli import main
+from maskyolo.core.files import package_folder
 from maskyolo.detectors.loading import load_detector
 from maskyolo.errors import WeightsError
 from maskyolo.models import trust
 from maskyolo.models.backends.loading import load_backend
 from maskyolo.models.trust import check_trust, is_trusted, record_own, record_path
 
-WEIGHTS = Path(trust.__file__).parent / "weights"
+WEIGHTS = package_folder() / "weights"
 
 
 class Bomb:

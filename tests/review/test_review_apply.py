@@ -73,7 +73,7 @@ def test_every_tag_does_what_it_says(root: Path) -> None:
         suspicion("val/two", "spurious", label=0, box=LEFT, tags=("delete",)),
         suspicion("train/last", "unusual", tags=("delete",)),
         suspicion("train/bare", tags=("ok",)),
-        suspicion("val/one", label=0, box=LEFT, tags=("confuser",)),
+        suspicion("val/one", label=0, box=LEFT, tags=("occluder",)),
     )
     assert faces_of(root, "train/one") == [(1, [*LEFT])]
     assert faces_of(root, "train/two") == [(0, [*LEFT]), (1, [118, 18, 165, 75])]
@@ -244,8 +244,8 @@ def test_boxes_beyond_the_image_are_clipped_and_reported(root: Path) -> None:
             "line 3: there is no box to add; fill in new_box",
         ),
         (
-            suspicion("train/two", tags=("confuser",)),
-            "line 3: tagged confuser, but the photo has 2 boxes",
+            suspicion("train/two", tags=("occluder",)),
+            "line 3: tagged occluder, but the photo has 2 boxes",
         ),
     ],
 )

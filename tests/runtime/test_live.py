@@ -24,7 +24,7 @@ from live import Mjpeg, Rtsp, Webcam, number_of, until
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray
 from maskyolo.errors import SourceError
-from maskyolo.runtime import pipeline, sources
+from maskyolo.runtime import pipeline, video
 from maskyolo.runtime.detection import detect
 from maskyolo.runtime.results import Quit
 from maskyolo.runtime.run import Summary
@@ -252,7 +252,7 @@ def test_packets_that_a_slow_decoder_cannot_use_are_left_out_up_to_a_keyframe(
     keyframes: set[int], count: int, taken: list[int], left_out: int | None
 ) -> None:
     container = Packets(keyframes, count)
-    packets = sources._Packets(container, None)
+    packets = video._Packets(container, None)
     until(lambda: container.exhausted)
     found = list(packets)
     assert not container.closed, "the decoder may still be using it"
@@ -298,7 +298,7 @@ def test_the_window_can_be_closed_during_an_outage(
 def test_a_server_that_accepts_and_stays_silent_is_an_error(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT", 0.2)
+    monkeypatch.setattr(video, "TIMEOUT", 0.2)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"),
@@ -309,7 +309,7 @@ def test_a_server_that_accepts_and_stays_silent_is_an_error(
 def test_a_stream_that_falls_silent_is_reconnected(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    monkeypatch.setattr(video, "TIMEOUT", 0.5)
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
     reported: list[str] = []
     for _ in detect(
@@ -323,7 +323,7 @@ def test_a_stream_that_falls_silent_is_reconnected(
 def test_stopping_does_not_wait_for_a_silent_server(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT", 60)
+    monkeypatch.setattr(video, "TIMEOUT", 60)
     results = detect(mjpeg.url, NumberReader())
     next(results)
     results.close()

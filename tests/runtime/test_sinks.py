@@ -351,7 +351,7 @@ def test_jsonl_to_standard_output_mixes_with_printed_lines(name: str, tmp_path: 
     code = """
 import sys
 from pathlib import Path
-from maskyolo.sinks import JsonLines
+from maskyolo.runtime.json_lines import JsonLines
 print("first", flush=True)
 sink = JsonLines(Path(sys.argv[1]))
 sink.line("second")

@@ -15,7 +15,7 @@ GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keep_memor
 def test_the_memory_of_a_freed_tensor_is_reused() -> None:
     code = """
 import resource, torch
-from maskyolo._torch import keep_memory
+from maskyolo.training.torch_cpu import keep_memory
 def count_new_pages() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(64):
@@ -39,7 +39,7 @@ print(count_new_pages())
 def test_kept_memory_is_not_held_a_second_time_by_a_forked_loader() -> None:
     code = """
 import os, torch
-from maskyolo._torch import keep_memory
+from maskyolo.training.torch_cpu import keep_memory
 def resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

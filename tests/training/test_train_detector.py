@@ -211,7 +211,7 @@ def test_a_run_stopped_in_its_second_epoch_is_continued(tiny_set: Path, tmp_path
 
 KILLED = """
 import os, signal, sys
-from maskyolo.detector_training import train_detector
+from maskyolo.training.detector import train_detector
 def kill(now):
     if now.epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -471,11 +471,11 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
         ({"device": "gpu"}, MaskyoloError, "cannot train on device 'gpu'"),
         ({"model": "yolov9000"}, WeightsError, "no weights 'yolov9000' to start from"),
         ({"model": "nothing.yaml"}, WeightsError, "no architecture 'nothing.yaml'"),
-        ({"model": __file__}, WeightsError, "did not open .*--trust"),
+        ({"model": __file__}, WeightsError, "did not load .*--trust"),
         ({"model": __file__, "trust": True}, WeightsError, "wrong weights .*not a checkpoint"),
         ({"resume": "latest"}, MaskyoloError, "nothing to resume: .*no unfinished run"),
         ({"resume": "nowhere"}, MaskyoloError, "nothing to resume at nowhere"),
-        ({"name": "../up"}, OutputError, "a name is one folder"),
+        ({"name": "../up"}, OutputError, "the name must be a single folder"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line_before_anything_is_created(

@@ -103,7 +103,7 @@ class _AppEdit:
             self._add_missing()
         if edit.faces != edit.before:  # the person changed the boxes that are meant
             return
-        for tag in (Tag.WRONG_CLASS, Tag.BAD_BOX, Tag.CONFUSER):
+        for tag in (Tag.WRONG_CLASS, Tag.BAD_BOX, Tag.OCCLUDER):
             if tag in tags:
                 self._apply_photo_tag(tag)
 
@@ -155,7 +155,7 @@ class _AppEdit:
                     "better prediction bad_box",
                     Tag.BAD_BOX,
                 )
-        if Tag.CONFUSER in tags:
+        if Tag.OCCLUDER in tags:
             edit.set_unmasked(line)
 
     def _suggested(self, line: int, reason: Reason) -> StoredBox | None:

@@ -16,8 +16,8 @@ import numpy as np
 import openvino
 import pytest
 import supervision as sv
+from classifiers import make_classifier
 from paths import ROOT, SAMPLES
-from test_classifier import make_classifier
 
 import maskyolo
 from maskyolo.core.boxes import box_iou
@@ -300,7 +300,7 @@ def test_first_inferences_at_once_do_not_wait_for_each_other() -> None:
     """
     code = """
 import sys, threading
-import maskyolo.backends.openvino
+import maskyolo.models.backends.openvino
 from openvino import Type
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(4)
@@ -339,7 +339,7 @@ def test_ctrl_c_after_a_thread_let_go_of_the_last_network() -> None:
     code = """
 import gc, signal, sys, threading
 from pathlib import Path
-from maskyolo.backends.openvino import OpenVinoNetwork
+from maskyolo.models.backends.openvino import OpenVinoNetwork
 held = [OpenVinoNetwork(Path(sys.argv[1]))]
 held.append(held[0].compile((1, 3, 64, 64)))
 def let_go():

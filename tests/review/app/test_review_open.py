@@ -231,7 +231,7 @@ def test_tags_on_predictions_and_suggestions_take_them_over(root: Path, fiftyone
 def test_tags_on_photos_mean_their_only_box_or_what_is_suggested(root: Path, fiftyone: Any) -> None:
     open_set(root)
     for name, tag in (
-        ("train/one", "confuser"),
+        ("train/one", "occluder"),
         ("train/two", "wrong_class"),
         ("train/none", "missing"),
         ("val/one", "ok"),

@@ -161,7 +161,7 @@ def _quantize(network: Any, nodes: Sequence[str], job: ExportJob, feed: str | No
         (f"{name.rsplit('/', 1)[0]}/" for name in reversed(sigmoids) if name.count("/") > 1), None
     )
     ignored = {*sigmoids, *(name for name in nodes if head and name.startswith(head))}
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level changes handlers as well
     with redirect_stdout(StringIO()), quiet(2):
         return nncf.quantize(
             network,

@@ -1,7 +1,7 @@
-"""The errors that a user can cause: one root to catch them all, and a subclass for each area.
+"""The errors that a user can cause: one base class to catch them all, and a subclass per area.
 
-Every error says in one line what failed, where, and what was found (`problem`), and what to do
-about it (`remedy`).
+Every error states in one line what failed, where, and what was found (`problem`), and how to fix
+it (`remedy`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class MaskyoloError(Exception):
-    """Anything the user can fix; the command prints it as one line and exits with 1.
+    """Any error the user can fix; the command prints it as one line and exits with 1.
 
     Attributes:
         problem: what failed, where, and what was found, in one line without a full stop.
@@ -49,7 +49,7 @@ class ImageError(MaskyoloError):
 
 
 class SourceError(MaskyoloError):
-    """A source of frames (file, folder, camera, stream) that cannot be opened or breaks off."""
+    """A source of frames (file, folder, camera, stream) that cannot be opened or fails midway."""
 
 
 class DatasetError(MaskyoloError):
@@ -57,7 +57,7 @@ class DatasetError(MaskyoloError):
 
 
 class WeightsError(MaskyoloError):
-    """Weights that are missing, have the wrong checksum, or are for another task."""
+    """Weights that are missing, have the wrong checksum, or are for a different task."""
 
 
 class OutputError(MaskyoloError):
@@ -68,7 +68,7 @@ class DependencyError(MaskyoloError):
     """An optional package is not installed; the remedy is the command that installs it."""
 
 
-#: What to do when the operating system refuses to write, by error number.
+#: Remedies for the operating system's write errors, by error number.
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another folder",
     errno.EDQUOT: "free some space or choose another folder",
@@ -83,7 +83,7 @@ _REMEDIES = {
 
 @contextmanager
 def output_errors(path: Path | str) -> Iterator[None]:
-    """Turn the operating system's refusal to write to `path` into an `OutputError` of one line.
+    """Turn the operating system's errors when writing `path` into a one-line `OutputError`.
 
     Raises:
         OutputError: no space left, no permission, a read-only file system, or a file where a

@@ -1,4 +1,4 @@
-"""The command `maskyolo`: one file per command, which parses, calls the library and prints."""
+"""The `maskyolo` command: one module per subcommand, which parses, calls the library and prints."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _app(
 ) -> None:
     """Detect faces with and without a mask in images and video.
 
-    Also trains such a detector from two folders of photos.
+    Also trains detectors from two folders of photos.
     """
 
 
@@ -69,7 +69,7 @@ app.command(
     short_help="Convert folders of photos to a data set with boxes.",
 )(convert.convert)
 app.command(
-    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on faces without one."
+    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces."
 )(synthesize.synthesize)
 app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(
     train.train
@@ -102,7 +102,8 @@ app.add_typer(review.app, name="review", short_help="Find and correct errors in 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command.
 
-    Exit codes: 0; 1 for an error that the user can fix, in one line on stderr; 2 usage; 130 Ctrl-C.
+    Exit codes: 0 for success, 1 for an error that the user can fix (one line on stderr), 2 for a
+    usage error, 130 for Ctrl-C.
     """
     try:
         app(arguments)
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
     except OSError as error:
         code = code or _unwritten(error)
-        # Python flushes stdout again at exit; what is left must not fail there.
+        # Python flushes stdout again at exit; discard the rest, so that this flush cannot fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
         _leave(code)
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _unwritten(error: OSError) -> int:
-    """Report that the output could not be written, unless its reader closed it; return 1."""
+    """Report that the output could not be written, except to a closed pipe; return 1."""
     if error.errno != errno.EPIPE:
         reason = (error.strerror or str(error)).lower()
         print(
@@ -139,12 +140,12 @@ def _unwritten(error: OSError) -> int:
 
 
 def _leave(code: int) -> None:
-    """End this process at once.
+    """Exit at once, without Python's cleanup.
 
-    Tearing down OpenVINO and some thousand modules takes longer than detecting in an image.
+    Unloading OpenVINO and thousands of modules takes longer than detecting in an image.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, AttributeError):  # a closed pipe, no stream at all
+        with suppress(OSError, AttributeError):  # a closed pipe, or no stream at all
             stream.flush()
     os._exit(code)

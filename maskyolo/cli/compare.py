@@ -24,18 +24,18 @@ def compare(
         list[str] | None,
         typer.Option(
             help="[PIPELINE:][MODEL][@DETECTOR], such as maskyolo-n, best.onnx, "
-            "two-stage:mobilenet_v2 or two-stage:seed.onnx@yunet. Give it once per detector; the "
+            "two-stage:mobilenet_v2 or two-stage:seed.onnx@yunet. Repeat it for each detector; the "
             "others are compared with the first. Default: two-stage and yolo."
         ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Video file to run the detectors on, side by side.")
+        str | None, typer.Option(help="Video file to run all detectors on, side by side.")
     ] = None,
     *,
     options: CompareOptions,
     strict: Strict = False,
 ) -> None:
-    """Compare detectors: accuracy on labeled images, speed on frames with 1 to 40 faces."""
+    """Compare detectors: accuracy on labeled images, and speed on frames with 1 to 40 faces."""
     from contextlib import ExitStack
 
     from maskyolo.evaluation.comparison import compare as run

@@ -28,9 +28,9 @@ EXAMPLES = examples(
     "maskyolo convert data/mask/data.yaml --to coco --out data/mask-coco",
 )
 
-#: Options that also apply with --to; --list has an error of its own.
+#: Options that also apply with --to; --list has its own error message.
 _OF_EXPORTS = {"source", "out", "format", "to", "class_map", "strict", "image_list"}
-#: Maximum number of lines per kind of report.
+#: Maximum number of lines to print per kind of report.
 _MAX_LINES = 20
 
 
@@ -40,8 +40,8 @@ def convert(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders that contain with_mask and without_mask; Pascal VOC, COCO or YOLO sets. "
-            "All become one data set."
+            help="Folders that contain with_mask and without_mask, or Pascal VOC, COCO or YOLO "
+            "sets. All of them are combined into one data set."
         ),
     ],
     out: Annotated[
@@ -52,15 +52,16 @@ def convert(
     to: Annotated[
         str | None,
         typer.Option(
-            help="Only write an annotated set in another format, voc, coco or yolo, with every box "
-            "and split unchanged."
+            help="Only convert an annotated set to another format (voc, coco or yolo), with all "
+            "boxes and splits unchanged."
         ),
     ] = None,
     strict: Strict = False,
 ) -> None:
-    """Turn folders of photos into a YOLO data set.
+    """Convert folders of photos to a YOLO data set.
 
-    It has face boxes, a ledger of every photo, and splits without near-copies of one another.
+    The result has face boxes, a ledger with a row per photo, and splits that keep near-copies of a
+    photo together.
     """
     if to is not None:
         _refuse_unused(context)
@@ -113,11 +114,11 @@ def _print_splits(made: Conversion) -> None:
 
 
 def _print_gone(made: Conversion, sources: Sequence[Path]) -> None:
-    """Print which photos of the previous set are no longer in the sources."""
+    """Print which photos of the previous set are no longer in the sources and were removed."""
     for row in made.gone[:_MAX_LINES]:
         corrected = " (corrected)" if row.status == "corrected" else ""
         print(
-            f"removed from the set, as no longer in {', '.join(map(str, sources))}: "
+            f"removed from the set, because no longer in {', '.join(map(str, sources))}: "
             f"{row.source}{corrected}"
         )
     if len(made.gone) > _MAX_LINES:
@@ -125,7 +126,7 @@ def _print_gone(made: Conversion, sources: Sequence[Path]) -> None:
 
 
 def _warn(made: Conversion) -> int:
-    """Report what may be wrong with the photos; return how many could not be read."""
+    """Report problems with the photos; return how many could not be read."""
     if uneven := made.uneven_loss():
         typer.echo(f"maskyolo: warning: {uneven}", err=True)
     unreadable = [row for row in made.rows if row.status == "unreadable"]
@@ -145,7 +146,7 @@ def _export(
 
     if len(source) > 1 or options.image_list is not None:
         raise typer.BadParameter(
-            "writes one set as it is: give one source and no --list", param_hint="--to"
+            "converts a single set: give one source and no --list", param_hint="--to"
         )
     with progress_bar("images") as on_progress:
         made = export_dataset(
@@ -178,7 +179,7 @@ def _listed(numbers: Mapping[str, int], empty: str = "") -> str:
 
 
 def _refuse_unused(context: typer.Context) -> None:
-    """Raise MaskyoloError if options were given that have no effect on an export."""
+    """Raise MaskyoloError if options were given that --to does not use."""
     given = [
         option.opts[0]
         for option in context.command.params
@@ -187,6 +188,6 @@ def _refuse_unused(context: typer.Context) -> None:
     ]
     if given:
         raise MaskyoloError(
-            f"--to writes a set as it is and cannot be used with {', '.join(given)}",
+            f"--to converts a set unchanged and cannot be used with {', '.join(given)}",
             "leave out one or the other",
         )

@@ -1,4 +1,4 @@
-"""`maskyolo detect`: finds faces in images, videos, cameras and streams."""
+"""`maskyolo detect`: find faces in images, videos, cameras and streams."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def detect(
         typer.Option(
             "--source",
             "--image",
-            help="Image, video, folder, glob, list of these (.txt), camera number, or address "
-            "(http, https, rtsp).",
+            help="Image, video, folder, glob, list of these (.txt), camera number, or URL (http, "
+            "https, rtsp).",
         ),
     ],
     options: DetectOptions,
     strict: Strict = False,
 ) -> None:
-    """Find faces and decide for each whether it wears a mask, with one forward pass per frame.
+    """Detect faces, and whether each wears a mask, in one forward pass per frame.
 
-    With --pipeline two-stage: a face detector, then a classifier per face, as in 2020.
+    With --pipeline two-stage, a face detector runs first, then a classifier on each face.
     """
     from maskyolo.runtime.detection import detect as run
     from maskyolo.runtime.run import Summary
 
-    for ending in ("SIGTERM", "SIGHUP"):  # kill, and a closed terminal
+    for ending in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), _interrupt)
     summary = Summary()
@@ -70,7 +70,7 @@ def detect(
                 if number == 0 and summary.network:
                     typer.echo(summary.network, err=True)
                 on_progress(summary.frames, summary.total)
-    finally:  # also after Ctrl-C and errors, as everything finished so far is on disk
+    finally:  # also after Ctrl-C and errors: everything finished so far is on disk
         _print_summary(summary, options)
     if len(summary.errors) > 1:
         typer.echo(

@@ -24,8 +24,8 @@ def doctor(
 ) -> None:
     """Check the installation and suggest fixes.
 
-    Checks versions, OpenCV, weights, devices and cameras. Exits with 1 if something that is needed
-    does not work.
+    Checks versions, OpenCV, weights, devices and cameras. Exits with 1 if anything required does
+    not work.
     """
     from maskyolo.doctor.diagnosis import diagnose
     from maskyolo.errors import MaskyoloError

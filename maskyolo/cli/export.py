@@ -1,4 +1,4 @@
-"""`maskyolo export`: a detector for another runtime, and what it costs."""
+"""`maskyolo export`: convert a detector for another runtime, and measure what it costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = examples(
 
 @with_options(ExportOptions)
 def export(options: ExportOptions) -> None:
-    """Convert a model for another runtime, and measure the change in accuracy and speed."""
+    """Export a model for another runtime, and measure the change in accuracy and speed."""
     from maskyolo.export.export import export_model
 
     result = export_model(options=options, on_step=lambda text: typer.echo(text, err=True))

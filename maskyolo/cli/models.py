@@ -23,7 +23,7 @@ def models(
         str,
         typer.Option(
             metavar="NAME",
-            help="Download these weights, or `all` that are missing, into the user's cache.",
+            help="Download these weights (or all missing ones: `all`) into the user's cache.",
         ),
     ] = "",
     verify: Annotated[
@@ -35,7 +35,7 @@ def models(
 ) -> None:
     """List, download and verify weights.
 
-    Lists this project's weights, and third-party ones with license, size, checksum and location.
+    Lists this project's weights, and third-party weights with license, size, checksum and location.
     """
     from maskyolo.errors import WeightsError
     from maskyolo.models.own import check_own_weights, own_weights

@@ -1,7 +1,7 @@
-"""Offers a library's options as a command's, and declares what only commands have.
+"""Turns the library's options into command-line options, and defines those only commands have.
 
-`with_options` turns the fields of an `Options` class (`maskyolo.core.options`) into Typer options:
-type, default, range and help are written once, in the library.
+`with_options` converts the fields of an `Options` class (`maskyolo.core.options`) to Typer
+options, so that type, default, range and help are written only once, in the library.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Exit with 1 if any file was bad. Bad files are reported and skipped either way.",
+        help="Exit with 1 if any file was bad. Bad files are reported and skipped in any case.",
     ),
 ]
 
@@ -31,15 +31,15 @@ Strict = Annotated[
 def examples(*lines: str) -> str:
     r"""Return the epilog of a command's help: its examples, one per line.
 
-    `\b` keeps lines from being wrapped. A test reads and parses the examples.
+    `\b` keeps Typer from wrapping the lines. A test reads and parses the examples.
     """
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a command that takes `options: kind`, so that it offers each field as an option.
+    """Decorate a command that takes `options: kind` so that it offers each field as an option.
 
-    The options stand where `options` does in the command's own signature.
+    They are listed where `options` stands in the command's own signature.
 
     Example:
         >>> @with_options(GreetOptions)
@@ -68,7 +68,7 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
                 values[field.name] = _parsed(field.name, info, given.pop(field.name))
             command(**given, options=kind(**values))
 
-        del run.__wrapped__  # Typer would look at the signature behind it
+        del run.__wrapped__  # or Typer would read the wrapped function's signature
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -105,7 +105,7 @@ def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.
 
 
 def _parse_with_advice(kind: type[Choice]) -> dict[str, Any]:
-    """Return the arguments of a Typer option whose unknown values get the advice of `kind`."""
+    """Return the arguments of a Typer option that reports the advice of `kind` for bad values."""
     values = [str(member) for member in kind]
 
     def parse(value: str) -> Choice:

@@ -1,4 +1,4 @@
-"""The progress bar of every command: on stderr, with rate and time left, only in a terminal."""
+"""The progress bar of every command: on stderr, with rate and time left, in terminals only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["progress_bar", "resumable_progress"]
 
 @contextmanager
 def resumable_progress(unit: str, out: Path) -> Iterator[Callable[[int, int | None], None]]:
-    """Do as `progress_bar`, and on Ctrl-C say how to continue; the work is in `OUT.part`."""
+    """Like `progress_bar`; on Ctrl-C, also print how to continue the work kept in `OUT.part`."""
     try:
         with progress_bar(unit) as on_progress:
             yield on_progress
@@ -29,10 +29,10 @@ def resumable_progress(unit: str, out: Path) -> Iterator[Callable[[int, int | No
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function `(done, total)` that draws the progress of a job.
+    """Yield a function `(done, total)` that draws a job's progress.
 
     Args:
-        unit: what is counted, such as "images". A `total` of None means that the end is unknown.
+        unit: what is counted, such as "images". A `total` of None means that it is unknown.
     """
     if not sys.stderr.isatty():
         yield lambda *_: None

@@ -1,4 +1,4 @@
-"""`maskyolo review`: show a data set in FiftyOne, and apply corrections made there or in a list."""
+"""`maskyolo review`: show a data set in FiftyOne, and apply corrections made there or in a CSV."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ APPLY_EXAMPLES = examples(
     "maskyolo review apply --data data/mask --undo",
 )
 
-#: Number of problems that are printed one by one.
+#: Maximum number of problems to print one by one.
 _SHOWN_PROBLEMS = 20
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Find and correct a data set's errors: in FiftyOne's App, or in a list.",
+    help="Find and correct a data set's errors, in FiftyOne's App or in a CSV file.",
 )
 
 Data = Annotated[Path, typer.Option(help="The data set's data.yaml, or its folder.")]
@@ -73,7 +73,7 @@ def open_(data: Data, options: OpenOptions) -> None:
             f"on another machine, run `ssh -N -L {port}:127.0.0.1:{port} {_host()}` and open the "
             "same address there"
         )
-    print(f"{opened.url}  (Ctrl-C ends it; edits are kept)", flush=True)
+    print(f"{opened.url}  (press Ctrl-C to quit; edits are kept)", flush=True)
     logging.getLogger("fiftyone").setLevel(logging.CRITICAL)
     try:
         opened.wait()
@@ -93,7 +93,7 @@ app.command(
 
 
 @app.command(
-    "apply", epilog=APPLY_EXAMPLES, short_help="Apply corrections to the labels, or undo that."
+    "apply", epilog=APPLY_EXAMPLES, short_help="Apply corrections to the labels, or undo them."
 )
 @with_options(ApplyOptions)
 def apply(
@@ -102,11 +102,11 @@ def apply(
     undo: Annotated[
         bool,
         typer.Option(
-            "--undo", help="Undo the latest change instead; repeat to undo the one before it."
+            "--undo", help="Undo the latest change instead. Repeat to undo the one before it."
         ),
     ] = False,
 ) -> None:
-    """Apply edits made in the App, or in review.csv, to label files and ledger.
+    """Apply edits made in the App, or in review.csv, to the label files and the ledger.
 
     Either all files change or none does, and the change can be undone.
     """

@@ -1,4 +1,4 @@
-"""`maskyolo synthesize`: masks drawn on bare faces."""
+"""`maskyolo synthesize`: draw masks on photos of bare faces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def synthesize(
 ) -> None:
     """Draw masks on photos of bare faces, and occluders such as hands, cups and scarves.
 
-    The result is two folders of photos for maskyolo convert.
+    The result is two folders of photos, ready for maskyolo convert.
     """
     from maskyolo.synthesis.synthesize import synthesize_masks
 

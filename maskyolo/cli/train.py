@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train a YOLOv8 detector or, within minutes, a classifier of face crops.
 
-    After Ctrl-C or a kill, --resume continues the training of a detector.
+    An interrupted detector training can be continued with --resume.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     if options.pipeline is Pipeline.YOLO:
@@ -72,7 +72,7 @@ def _train_classifier(data: Path | None, options: ClassifierTrainOptions) -> Non
         epochs = ""
         if reporter.folder and reporter.started:
             epochs = f"; {_relative(reporter.folder)}/results.csv has the epochs so far"
-        return f"{epochs}; the training of a classifier cannot be resumed, so start it again"
+        return f"{epochs}; classifier training cannot be resumed: start it again"
 
     result = _run(train_classifier, data, options, after_stop)
     for report in result.reports.values():
@@ -87,7 +87,7 @@ def _run(
     options: DetectorTrainOptions | ClassifierTrainOptions,
     after_stop: Callable[[_Reporter], str],
 ) -> Any:
-    """Return the training's result; after Ctrl-C, print what `after_stop` says and exit."""
+    """Return the result of a training; on Ctrl-C, print what `after_stop` returns and exit."""
     with progress_bar("batches") as bar:
         reporter = _Reporter(bar)
         try:
@@ -98,14 +98,14 @@ def _run(
 
 
 class _Reporter:
-    """Shows the batches on the progress bar, and prints a line per epoch on stderr."""
+    """Shows progress within an epoch on the progress bar, and prints a line per epoch on stderr."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar
         self.folder: Path | None = None
         self.started = 0.0
         self.first_epoch = 0
-        self.batch_seconds = 0.0  # time of the epoch's batches, without its validation
+        self.batch_seconds = 0.0  # time spent on the epoch's batches, without validation
 
     def __call__(self, now: Progress) -> None:
         if now.epoch == 0:
@@ -125,8 +125,8 @@ class _Reporter:
         if self.folder is None:
             self.folder = now.folder
             typer.echo(
-                f"training in {_relative(now.folder)}; first, {counted(now.batches, 'crop')} pass "
-                "through the frozen layers",
+                f"training in {_relative(now.folder)}; first, running "
+                f"{counted(now.batches, 'crop')} through the frozen layers",
                 err=True,
             )
         self.bar(now.batch, now.batches)
@@ -153,7 +153,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _relative(path: Path) -> Path:
-    """Return the path relative to the current folder, if it is inside."""
+    """Return the path relative to the current folder, if it is inside that folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -18,7 +18,7 @@ EXAMPLES = examples(
 
 @with_options(EvaluateOptions)
 def val(options: EvaluateOptions, strict: Strict = False) -> None:
-    """Measure a detector on labeled images, end to end: a face that is not found is an error."""
+    """Evaluate a detector on labeled images, end to end: a missed face counts as an error."""
     from maskyolo.evaluation.evaluation import evaluate
 
     with progress_bar("images") as on_progress:

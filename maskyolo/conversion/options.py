@@ -14,7 +14,7 @@ from maskyolo.errors import DatasetError
 
 __all__ = ["KEEP", "ConvertOptions"]
 
-#: In place of shares: the splits that annotated sets come with.
+#: Value of `splits` that keeps the splits of annotated sets.
 KEEP = "keep"
 
 
@@ -24,9 +24,7 @@ def _parse_splits(text: str) -> tuple[float, ...] | str:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(
-            f"'{text}' is not a list of numbers such as 0.8,0.1,0.1, or keep"
-        ) from None
+        raise ValueError(f"expected fractions such as 0.8,0.1,0.1, or keep, got '{text}'") from None
 
 
 def _parse_class_map(texts: Sequence[str]) -> dict[str, str]:
@@ -34,7 +32,7 @@ def _parse_class_map(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not (name and separator and value):
-            raise ValueError(f"'{text}' is not NAME=CLASS")
+            raise ValueError(f"expected NAME=CLASS, got '{text}'")
         class_map[name] = value
     return class_map
 
@@ -45,11 +43,11 @@ class ConvertOptions(Options):
 
     Raises:
         MaskyoloError: a value is out of its range, or not one of a fixed set of choices.
-        DatasetError: the splits are not shares of a whole.
+        DatasetError: the splits are not fractions that sum to 1.
     """
 
     format: SourceFormat = option(
-        SourceFormat.AUTO, help="Format of the sources. auto: found out for each."
+        SourceFormat.AUTO, help="Format of the sources. auto: detected for each source."
     )
     image_list: Path | str | None = option(
         None,
@@ -59,8 +57,8 @@ class ConvertOptions(Options):
     )
     class_map: Mapping[str, str] | None = option(
         None,
-        help="NAME=CLASS: what a folder or class stands for: with_mask, without_mask, drop, ignore "
-        "or keep. Can be repeated.",
+        help="NAME=CLASS: how to treat a folder or class: with_mask, without_mask, drop (leave "
+        "out), ignore (blank out) or keep (as a class of its own). Can be repeated.",
         flags=("--map",),
         cli_type=list[str] | None,
         cli_parse=_parse_class_map,
@@ -77,31 +75,30 @@ class ConvertOptions(Options):
     )
     conf: float = option(
         0.5,
-        help="Minimum score of a face. If a photo has none, ssd's best face from 0.12 counts, if "
-        "two passes or both detectors see it.",
+        help="Minimum face score. If no face in a photo reaches it, ssd's best face with a score "
+        "of at least 0.12 is used, provided that two passes or both detectors find it.",
         minimum=0,
         maximum=1,
     )
     bystanders: Bystanders = option(
         Bystanders.DETECTOR,
         help="How to label bystanders: detector (maskyolo-n-folders decides; blanked out if "
-        "unsure), blank (all blanked out), set-aside (photos with bystanders are left out), folder "
-        "(the folder's class).",
+        "unsure), blank (always blanked out), set-aside (photos with bystanders are left out) or "
+        "folder (the folder's class).",
     )
     cross_check: CrossCheck = option(
         CrossCheck.BOTH,
-        help="Models that check and complete the faces of ssd: yunet, both (YuNet, and "
-        "maskyolo-n-folders for more precise boxes and missed faces) or none. No effect on other "
-        "detectors.",
+        help="Models that verify and complete the faces found by ssd: yunet, both (yunet, and "
+        "maskyolo-n-folders for more precise boxes and missed faces) or none. Applies to ssd only.",
     )
     splits: Sequence[float] | str = option(
         (0.8, 0.1, 0.1),
-        help="Shares of train, val and test, or keep: the splits of annotated sets.",
+        help="Fractions of train, val and test, or keep for the annotated sets' own splits.",
         cli_type=str,
         cli_default="0.8,0.1,0.1",
         cli_parse=_parse_splits,
     )
-    seed: int = option(0, help="Seed of all random choices.", minimum=0)
+    seed: int = option(0, help="Random seed.", minimum=0)
     exclude: Sequence[Path | str] | None = option(
         None,
         help="Folder of images, such as a benchmark, whose near-copies are left out. Can be "
@@ -110,14 +107,14 @@ class ConvertOptions(Options):
     )
     scenes: int = option(
         0,
-        help="Number of training scenes to compose from many of the photos' faces, for streets and "
-        "crowds.",
+        help="Number of scenes for train to compose from the training photos' faces. Improves "
+        "detection in streets and crowds.",
         minimum=0,
     )
     update: bool = option(
         False, help="Update the data set in --out; corrections made by hand are kept."
     )
-    sheets: bool = option(True, help="Draw contact sheets of the photos of each status.")
+    sheets: bool = option(True, help="Save contact sheets of the photos, one set per status.")
     workers: int | None = option(
         None,
         help="Number of photos to process in parallel. Default: the number of cores plus one.",
@@ -130,7 +127,7 @@ class ConvertOptions(Options):
         if isinstance(self.splits, str):
             if self.splits != KEEP:
                 raise DatasetError(
-                    f"unknown splits '{self.splits}'", "give shares such as 0.8,0.1,0.1, or keep"
+                    f"unknown splits '{self.splits}'", "give fractions such as 0.8,0.1,0.1, or keep"
                 )
         elif (
             len(self.splits) != len(SPLITS)
@@ -139,8 +136,9 @@ class ConvertOptions(Options):
             or min(self.splits[:2]) == 0
             or not math.isfinite(sum(self.splits))
         ):
-            shares = ", ".join(f"{share:g}" for share in self.splits)
+            given = ", ".join(f"{fraction:g}" for fraction in self.splits)
             raise DatasetError(
-                f"splits {shares} are not shares of train, val and test",
-                "give three shares such as 0.8,0.1,0.1, with a sum of 1 and train and val above 0",
+                "splits must be three fractions that sum to 1, with train and val above 0, "
+                f"got {given}",
+                "use a value such as 0.8,0.1,0.1",
             )

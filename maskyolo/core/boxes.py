@@ -1,4 +1,4 @@
-"""Arrays of boxes: float32 (n, 4), xyxy, pixels; n = 0 is legal everywhere."""
+"""Arrays of boxes: float32 (n, 4), xyxy in pixels; n may be 0 everywhere."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def box_iou_double(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return `box_iou` in double precision, which COCO's metrics are computed in."""
+    """Return `box_iou` in double precision, as COCO's metrics require."""
     first, second = (np.asarray(boxes, dtype=np.float64).reshape(-1, 4) for boxes in (a, b))
     iou: npt.NDArray[np.float64] = _iou(first, second)
     return iou

@@ -1,4 +1,4 @@
-"""The fixed choices of options, as enums: help and shell completion offer their values."""
+"""Enums of options with fixed choices; help and shell completion list their values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pipeline(Choice):
 
 
 class BackendName(Choice):
-    """The runtime that computes a network; `AUTO` chooses by file and machine."""
+    """The runtime that a network runs in; `AUTO` chooses by file type and device."""
 
     AUTO = "auto"
     OPENVINO = "openvino"
@@ -44,7 +44,7 @@ class BackendName(Choice):
 
 
 class Precision(Choice):
-    """The number format that a network computes in; `AUTO` is BF16 where the CPU supports it."""
+    """The precision that a network computes in; `AUTO` is bf16 where the CPU supports it."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -52,13 +52,13 @@ class Precision(Choice):
 
     @classmethod
     def advice(cls, value: str) -> MaskyoloError | None:
-        """Explain how to get int8, which a loaded network cannot be switched to."""
+        """Explain how to get int8, which needs an exported model."""
         if value != "int8":
             return None
         return MaskyoloError(
-            "cannot compute in int8 on demand: int8 needs calibration images",
-            "run `maskyolo export --format openvino --precision int8 --images FOLDER` and give "
-            "its result as --model",
+            "int8 cannot be chosen at inference: it needs calibration images",
+            "run `maskyolo export --format openvino --precision int8 --images FOLDER` and use the "
+            "result as --model",
         )
 
 
@@ -67,7 +67,7 @@ class FaceDetectorName(Choice):
 
     Attributes:
         SSD: OpenCV's SSD, run several times per image, for reliable label boxes.
-        SSD_PLAIN: one pass of it at 300x300, as the projects of 2020 use it.
+        SSD_PLAIN: one pass of OpenCV's SSD at 300x300, as in the projects of 2020.
         YUNET: YuNet, which also gives landmarks.
         HAAR: OpenCV's Haar cascade.
     """
@@ -90,7 +90,7 @@ class SourceFormat(Choice):
     """The format of photos to convert.
 
     Attributes:
-        AUTO: found out for each source.
+        AUTO: detected for each source.
         FOLDERS: one folder per class.
         VOC: Pascal VOC annotations.
         COCO: a COCO `.json` file.
@@ -105,12 +105,12 @@ class SourceFormat(Choice):
 
 
 class CrossCheck(Choice):
-    """Which models check and complete the faces that SSD finds while a data set is labeled.
+    """Which models verify and complete the faces that SSD finds when photos are labeled.
 
     Attributes:
-        BOTH: YuNet, and maskyolo-n-folders for the boxes.
-        YUNET: YuNet alone.
-        NONE: none; SSD alone decides.
+        BOTH: YuNet, and maskyolo-n-folders for more precise boxes and missed faces.
+        YUNET: YuNet only.
+        NONE: none; SSD's faces are used as they are.
     """
 
     BOTH = "both"
@@ -119,13 +119,13 @@ class CrossCheck(Choice):
 
 
 class Bystanders(Choice):
-    """How the faces beside a photo's subject get their class.
+    """How bystanders (faces other than the photo's subject) get their class.
 
     Attributes:
-        DETECTOR: maskyolo-n-folders decides; if it is unsure, the face is blanked out.
+        DETECTOR: maskyolo-n-folders decides; a face it is unsure of is blanked out.
         BLANK: all are blanked out.
         SET_ASIDE: photos with bystanders are left out.
-        FOLDER: they get the folder's class.
+        FOLDER: all get the folder's class.
     """
 
     DETECTOR = "detector"
@@ -135,9 +135,9 @@ class Bystanders(Choice):
 
 
 class Architecture(Choice):
-    """The backbone of the two-stage pipeline's classifier, by torchvision's name.
+    """The backbone of the two-stage pipeline's classifier, by its name in torchvision.
 
-    The manifest knows their ImageNet weights by the same names.
+    The manifest lists its ImageNet weights under the same name.
     """
 
     MOBILENET_V2 = "mobilenet_v2"
@@ -152,7 +152,7 @@ class Optimizer(Choice):
 
 
 class ImageCache(Choice):
-    """Where a training keeps decoded images."""
+    """Where training keeps decoded images."""
 
     RAM = "ram"
     DISK = "disk"
@@ -169,7 +169,7 @@ class ExportFormat(Choice):
 
 
 class ExportPrecision(Choice):
-    """The number format of an exported model's weights."""
+    """The precision of an exported model's weights."""
 
     FP32 = "fp32"
     FP16 = "fp16"

@@ -1,4 +1,4 @@
-"""The two classes, the three splits, and the usual spellings of the classes' names."""
+"""The two classes, the three splits, and common spellings of the class names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLASS_OF = {
 
 
 def class_of(name: str) -> str:
-    """Return the class that a name stands for in any of its usual spellings, or an empty string.
+    """Return the class that a name stands for in any common spelling, or an empty string.
 
     >>> class_of("No Mask"), class_of("face_mask"), class_of("helmet")
     ('without_mask', 'with_mask', '')
@@ -33,5 +33,5 @@ def class_of(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a class or folder for comparison: lower case, letters and digits only."""
+    """Return a class or folder name in lower case, letters and digits only, for comparison."""
     return re.sub(r"[\W_]", "", name).lower()

@@ -1,4 +1,4 @@
-"""What every detector of this package is, whatever computes it."""
+"""The interface of all detectors, whatever runtime they use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Detector"]
 class Detector(Protocol):
     """Finds faces in an image and decides for each whether it wears a mask.
 
-    A detector that can be called from several threads at once says from how many with an integer
-    attribute `workers`.
+    A detector that supports concurrent calls has an integer attribute `workers`: the number of
+    threads that may call it at once.
     """
 
     def __call__(self, image: ImageArray) -> sv.Detections:

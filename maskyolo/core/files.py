@@ -1,4 +1,4 @@
-"""Files and folders: atomic writes, checksums, listing a folder, and lists of images."""
+"""Files and folders: atomic writes, checksums, directory walks, and lists of images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
     part = path.with_name(path.name + ".part")
     try:
         with output_errors(path):
-            if isinstance(data, str):  # a file name in it may not be valid Unicode
+            if isinstance(data, str):  # it may contain a file name that is not valid Unicode
                 data = data.encode(errors="backslashreplace")
             part.write_bytes(data)
             part.replace(path)
@@ -65,14 +65,14 @@ def sha256_if_readable(path: Path) -> str:
 
 
 def read_image_list(path: Path | str, error: type[MaskyoloError] = DatasetError) -> list[str]:
-    """Read a file that names images, one per line, and return the names without empty lines.
+    """Read a text file with one image name per line, and return the names; empty lines are skipped.
 
     Args:
         path: text in UTF-8, with or without a byte order mark.
         error: the class of error to raise.
 
     Raises:
-        MaskyoloError: of class `error`; the file cannot be read, or is not text in UTF-8.
+        MaskyoloError: of class `error`; the file cannot be read, or is not UTF-8 text.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -96,12 +96,12 @@ def written_name(path: PurePath | str) -> str:
 def walk_files(
     folder: Path, unreadable: Callable[[Path, OSError], None] | None = None
 ) -> Iterator[Path]:
-    """List everything below a folder that is not a folder itself, in no particular order.
+    """List everything below a folder except folders, in no particular order.
 
     Links to folders are followed, except back into a folder that contains them.
 
     Args:
-        folder: where to start; nothing is listed if it is not a folder.
+        folder: where to start; if it is not a folder, nothing is listed.
         unreadable: called for each folder that cannot be read.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Decode images of any common kind to BGR uint8 (H, W, 3), and write them atomically."""
+"""Decode images of any common format to BGR uint8 (H, W, 3), and write them atomically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 ImageArray = npt.NDArray[np.uint8]
-#: File suffixes that count as images when a folder is listed. Decoding goes by the content.
+#: File suffixes that count as images when listing a folder. Decoding goes by the content instead.
 IMAGE_SUFFIXES = frozenset(
     {
         ".jpg",
@@ -47,18 +47,18 @@ IMAGE_SUFFIXES = frozenset(
         ".avif",
     }
 )
-#: Images with more pixels are refused before they are decoded, as a 10 kB PNG can unpack to
-#: gigabytes. It is the size at which Pillow itself raises `DecompressionBombError`: twice its
-#: warning level, half a gigabyte as BGR.
+#: Images with more pixels are refused before they are decoded, because a 10 kB PNG can unpack to
+#: gigabytes. This is where Pillow itself raises `DecompressionBombError`, at twice its warning
+#: threshold: half a gigabyte as BGR.
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 #: Pillow's own `Image.open`, bound before Ultralytics replaces it with a function that may run pip.
 open_image = Image.open
-# Between one and two times Pillow's warning level, no warning is needed.
+# Pillow warns from half of MAX_PIXELS on; we accept such images without a warning.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def check_image(image: ImageArray) -> None:
-    """Check that an array is an image in the library's convention.
+    """Check that an array is an image as this library expects it.
 
     Raises:
         ValueError: it is not BGR uint8 (H, W, 3), or it has no pixels.
@@ -85,7 +85,8 @@ def decode_image(data: bytes, name: str = "image") -> ImageArray:
     """Decode the bytes of an image file to BGR uint8 (H, W, 3), upright by its EXIF orientation.
 
     Alpha is composited over white, gray and palette images get three channels, 16-bit and float
-    samples are scaled to 8 bits, CMYK is converted, and an animation gives its first frame.
+    samples are scaled to 8 bits, CMYK is converted, and only the first frame of an animation is
+    used.
 
     Args:
         data: the content of the file.

@@ -19,7 +19,7 @@ SIGNALS = tuple(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Run a short block to its end; signals that arrive meanwhile are handled after it.
+    """Run a short block to completion, and handle signals that arrive meanwhile afterwards.
 
     Has no effect outside the main thread, because Python runs signal handlers only there.
     """

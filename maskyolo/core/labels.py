@@ -13,8 +13,8 @@ from maskyolo.errors import DatasetError
 
 __all__ = ["IGNORE", "IGNORE_CLASS", "Labels", "format_yolo", "parse_yolo", "read_yolo"]
 
-#: Class name and class id of a box that is not to be learned: `convert` blanks it out and writes no
-#: label for it. Users write the name in class maps; the ledger contains it.
+#: Class name and class id of boxes to exclude from training: `convert` blanks them out and writes
+#: no label for them. The name is used in class maps and in the ledger.
 IGNORE_CLASS = "ignore"
 IGNORE = -1
 
@@ -25,7 +25,7 @@ class Labels:
 
     Attributes:
         boxes: xyxy pixels, float32 (n, 4).
-        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask; `IGNORE` for what is blanked out.
+        class_ids: int64 (n,), 0 = with_mask, 1 = without_mask; `IGNORE` for blanked-out boxes.
     """
 
     boxes: Boxes
@@ -42,7 +42,7 @@ class Labels:
 def format_yolo(labels: Labels, width: int, height: int) -> str:
     """Return the text of a label file for an image of `width` x `height`.
 
-    Boxes are clipped to the image; without boxes the text is empty.
+    Boxes are clipped to the image; the text is empty if there are no boxes.
     """
     rows = to_normalized(clip_boxes(labels.boxes, width, height), width, height)
     return "".join(
@@ -65,7 +65,7 @@ def parse_yolo(
 
     Raises:
         DatasetError: a line without five numbers, an unknown class, or a box without area; the
-            message has `name` and the line's number.
+            message includes `name` and the line number.
     """
     class_ids, rows = [], []
     for number, line in enumerate(text.splitlines(), 1):
@@ -99,7 +99,7 @@ def parse_yolo(
 
 
 def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> Labels:
-    """Read a label file; a missing one means an image without boxes, as for Ultralytics.
+    """Read a label file; as with Ultralytics, a missing file means an image without boxes.
 
     Raises:
         DatasetError: as for `parse_yolo`, or the file cannot be read.

@@ -1,4 +1,4 @@
-"""Import a package without the slow modules that it imports at the top but hardly ever needs."""
+"""Import a package without loading slow modules that it imports but rarely needs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["late"]
 
 @contextmanager
 def late(*modules: str) -> Iterator[None]:
-    """Replace `modules`, while the block runs, by stand-ins that are imported at the first call.
+    """While the block runs, replace `modules` with placeholders that import them on first call.
 
-    For packages that write `from module import function`: each such function imports its module
-    when it is called. Modules that are already imported are left alone.
+    This is for packages that use `from module import function`: each such function imports its
+    module when it is called. Modules that are already imported are left alone.
     """
     standing_in = [name for name in modules if name not in sys.modules]
     for name in standing_in:

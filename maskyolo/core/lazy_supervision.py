@@ -1,7 +1,7 @@
-"""supervision as `sv`, imported in half the time.
+"""The package supervision as `sv`, imported in half the time.
 
-It imports SciPy for smoothed traces and for polygons, which are rarely drawn. Import it from here
-where it is imported first; afterwards `import supervision` is the same.
+supervision imports SciPy for smoothed traces and polygons, which are rarely drawn. The first import
+in a process must come from here; any later `import supervision` then gets the same module.
 """
 
 from maskyolo.core.lazy_imports import late

@@ -1,8 +1,8 @@
-"""Options: each is written once, as a field of a frozen dataclass, and serves four readers.
+"""Options: each is declared once, as a field of a frozen dataclass, and used in four places.
 
-The library checks it, the command offers it (`maskyolo.cli.options`), `args.yaml` records it, and
-the reference documents it. A public function takes an options object, its fields as keywords, or
-both, in which case the keywords win:
+The library validates it, the command line offers it (`maskyolo.cli.options`), `args.yaml` records
+it, and the reference documents it. A public function accepts an options object, its fields as
+keywords, or both, in which case the keywords take precedence:
 
     >>> @dataclass(frozen=True, kw_only=True)
     ... class GreetOptions(Options):
@@ -46,7 +46,7 @@ _UNSET: Any = object()
 
 
 class Choice(str, Enum):
-    """A fixed choice, such as a backend: an enum whose members are also their text.
+    """Base class of enums of fixed choices, such as backends; each member equals its text.
 
     Example:
         >>> class Color(Choice):
@@ -60,20 +60,21 @@ class Choice(str, Enum):
 
     @classmethod
     def advice(cls, value: str) -> MaskyoloError | None:  # noqa: ARG003  # for subclasses
-        """Return the error for a value that users expect here but that is not offered, or None.
+        """Return a specific error for an unsupported value that users are likely to try, or None.
 
-        Subclasses say in it what to do instead; any other unknown value gets the list of choices.
+        Subclasses override this to suggest an alternative. For any other unknown value, the error
+        lists the choices.
         """
         return None
 
     @classmethod
     def gives_advice(cls) -> bool:
-        """Whether the class has advice of its own."""
+        """Whether the class overrides `advice`."""
         return cls.advice.__func__ is not Choice.advice.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def parse(cls, value: Any, name: str) -> Self:
-        """Return the member for `value`, a member or its text.
+        """Return the member for `value`.
 
         Args:
             value: the member, or its text.
@@ -92,19 +93,19 @@ class Choice(str, Enum):
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """What is known about an option in addition to its type and default.
+    """The metadata of an option, in addition to its type and default.
 
     Attributes:
         help: one or two sentences for the command's help and the reference.
         minimum: smallest value allowed, inclusive.
         maximum: largest value allowed, inclusive.
-        flags: the command's names of it, such as `("--conf", "--confidence")`; empty for the name
-            of the field with hyphens.
-        recorded: whether `args.yaml` records it; false for options without effect on the results.
-        cli_type: the type that the command parses, if it is not the field's.
-        cli_default: the command's default, if it is not the library's.
-        cli_parse: makes the field's value from what the command parsed; a `ValueError` of it is a
-            usage error.
+        flags: command-line flags, such as `("--conf", "--confidence")`; if empty, the field's name
+            with hyphens.
+        recorded: whether `args.yaml` records it; false for options that do not affect the results.
+        cli_type: the type that the command line parses, if it differs from the field's.
+        cli_default: the command line's default, if it differs from the library's.
+        cli_parse: converts the parsed value to the field's value; if it raises `ValueError`, that
+            is reported as a usage error.
     """
 
     help: str
@@ -118,14 +119,14 @@ class OptionInfo:
 
     @property
     def has_cli_default(self) -> bool:
-        """Whether the command has a default of its own."""
+        """Whether the command line has a default of its own."""
         return self.cli_default is not _UNSET
 
 
 def option(
     default: Any,
     *,
-    help: str,  # noqa: A002  # the field's usual word
+    help: str,  # noqa: A002  # the usual name for it
     minimum: float | None = None,
     maximum: float | None = None,
     flags: tuple[str, ...] = (),
@@ -146,12 +147,12 @@ def option_info(field: dataclasses.Field[Any]) -> OptionInfo:
 
 
 def option_of(kind: type[Options], name: str, **changes: Any) -> Any:
-    """Declare a field as `kind` declares it, for a class that takes only some of its fields.
+    """Redeclare a field of `kind`, for a class that shares only some of its fields.
 
     Args:
         kind: the class that declares the field.
         name: the field's name.
-        changes: what is different here: `default`, or attributes of `OptionInfo` such as `help`.
+        changes: what differs: `default`, or attributes of `OptionInfo` such as `help`.
     """
     field = next(field for field in fields(kind) if field.name == name)
     default = changes.pop("default", field.default)
@@ -161,7 +162,7 @@ def option_of(kind: type[Options], name: str, **changes: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of all options objects: checks ranges and choices when it is made.
+    """Base class of all options objects; checks ranges and choices on creation.
 
     Raises:
         MaskyoloError: a value is out of its range, text where a number is needed, or not one of a
@@ -181,12 +182,12 @@ class Options:
 
     @classmethod
     def merge(cls, options: Options | None, settings: Mapping[str, Any]) -> Self:
-        """Return `options`, or the defaults, with the keywords in `settings` put over them.
+        """Return `options`, or the defaults, overridden by the keywords in `settings`.
 
-        `options` may be of a base class; its fields are then used, and defaults for the others.
+        `options` may be of a base class; fields that it lacks get their defaults.
 
         Raises:
-            TypeError: a keyword is not an option, as for any Python function.
+            TypeError: a keyword is not an option.
             MaskyoloError: a value is out of its range.
         """
         known = {field.name for field in fields(cls)}
@@ -199,13 +200,13 @@ class Options:
         return cls(**{**{field.name: getattr(options, field.name) for field in given}, **settings})
 
     def part(self, kind: type[_Options]) -> _Options:
-        """Return those of the options that `kind` has too, as an object of that class."""
+        """Return the options that `kind` also has, as a `kind` object."""
         own = {field.name for field in fields(self)}
         shared = [field.name for field in fields(kind) if field.name in own]
         return kind(**{name: getattr(self, name) for name in shared})
 
     def recorded(self) -> dict[str, Any]:
-        """Return the options for `args.yaml`, by field name, choices as text."""
+        """Return the options to record in `args.yaml`, by field name, with choices as text."""
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(self)
@@ -214,7 +215,7 @@ class Options:
 
 
 def takes_options(kind: type[Options]) -> Callable[[_Function], _Function]:
-    """Decorate a function so that its signature shows the fields of `kind` for its `**settings`.
+    """Decorate a function so that its signature lists the fields of `kind` instead of `**settings`.
 
     `inspect.signature`, `help` and the reference then show every keyword with its default.
     """
@@ -258,7 +259,7 @@ class _ChoiceField:
 
 
 def _choices(kind: type[Options]) -> dict[str, _ChoiceField]:
-    """Return the fields of `kind` with a `Choice` or a tuple of them, possibly None, as type."""
+    """Return the fields of `kind` whose type is a `Choice` or a tuple of them, possibly None."""
     cached: dict[str, _ChoiceField] | None = kind.__dict__.get("_cached_choices")
     if cached is None:
         found = ((name, _choice_field(hint)) for name, hint in get_type_hints(kind).items())

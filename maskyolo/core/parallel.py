@@ -1,4 +1,4 @@
-"""Work spread over the machine's cores."""
+"""Distribute work over the machine's cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def usable_cpus() -> int:
 def map_ahead(
     pool: Executor, work: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
 ) -> Iterator[_Result]:
-    """Yield `work(item)` of each item, in order, with at most `ahead` items in progress.
+    """Yield `work(item)` for each item, in order, with at most `ahead` items in progress.
 
     Unlike `Executor.map`, this keeps memory flat for any number of items. When the caller stops
     early, the items that have not started yet are cancelled.

@@ -18,7 +18,7 @@ __all__ = ["RunOptions", "clear_run", "new_run", "save_args"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Options):
-    """Where a run's folder is made; a command's options redefine `project` and `name`."""
+    """Where to create a run's folder; each command has its own defaults of `project` and `name`."""
 
     project: Path | str = option(
         "runs",
@@ -37,24 +37,24 @@ class RunOptions(Options):
 
 
 def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
-    """Make the folder `project/name` and return it.
+    """Create the folder `project/name` and return it.
 
     If it exists, a number is added as Ultralytics does: `name2`, `name3`, ...
 
     Args:
-        project: folder of all runs.
+        project: parent folder of all runs.
         name: the run's name.
-        exist_ok: use an existing folder of that name as it is.
+        exist_ok: use an existing folder of that name, unchanged.
 
     Raises:
-        OutputError: the folder cannot be made (no permission, no space, a file in its place), or
-            the name leaves `project`.
+        OutputError: the folder cannot be created (no permission, no space, a file in its place),
+            or `name` is not a single folder name.
     """
     project = Path(project)
     if not name or Path(name).name != name:
         raise OutputError(
-            f"cannot make a run folder named '{name}': the name must be a single folder",
-            "give the folders above it with --project",
+            f"the name of a run must be a single folder name, got '{name}'",
+            "use --project for its parent folders",
         )
     with output_errors(project / name):
         project.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
             try:
                 folder.mkdir(exist_ok=exist_ok)
             except FileExistsError:
-                if exist_ok:  # there is a file in its place
+                if exist_ok:  # so it is a file, not a folder
                     raise
                 number += 1
             else:
@@ -90,15 +90,15 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Choice):  # YAML has no type for enums, though they are also text
+    if isinstance(value, Choice):  # a str, but YAML cannot represent enums
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def clear_run(folder: Path) -> None:
-    """Remove an earlier run's results from a folder that is used again.
+    """Remove an earlier run's results from a reused folder.
 
-    Otherwise they could be taken for the new run's.
+    Otherwise they could be mistaken for the new run's.
     """
     for pattern in (
         "report.*",

@@ -1,4 +1,4 @@
-"""Keep code that is not Python from writing to the terminal."""
+"""Silence native (non-Python) code that writes to the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet(*descriptors: int) -> Iterator[None]:
-    """Discard what is written to these descriptors while the block runs: 1 stdout, 2 stderr.
+    """Discard what is written to these descriptors (1 stdout, 2 stderr) while the block runs.
 
     That includes output of C libraries and of child processes.
     """

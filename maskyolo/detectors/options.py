@@ -1,4 +1,4 @@
-"""Which model runs where, and what counts as a detection: options of every command that detects."""
+"""Options of every command that detects: which model to run, where, and what to report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["InferenceOptions", "ModelOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
-    """Which model is loaded, and what runs it."""
+    """Which model to load, and the runtime and device to run it on."""
 
     model: str | Path | None = option(
         None,
@@ -26,20 +26,20 @@ class ModelOptions(Options):
         help="yolo (one forward pass) or two-stage (a face detector, then a classifier per face).",
     )
     detector: FaceDetectorName | None = option(
-        None, help="Face detector of two-stage. Default: ssd-plain."
+        None, help="Face detector for two-stage. Default: ssd-plain."
     )
     face: Path | None = option(
-        None, help="Weights of that face detector, or the folder that contains them."
+        None, help="Weights of the face detector, or the folder that contains them."
     )
     device: str = option(
-        "auto", help="Where to compute: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps."
+        "auto", help="Device to run on: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps."
     )
     backend: BackendName = option(
-        BackendName.AUTO, help="Runtime of the network. auto: chosen by file and machine."
+        BackendName.AUTO, help="Inference runtime. auto: chosen by file type and device."
     )
     precision: Precision = option(
         Precision.AUTO,
-        help="Number format of the network. auto: bf16 where the CPU supports it (OpenVINO only).",
+        help="Inference precision. auto: bf16 where the CPU supports it (OpenVINO only).",
     )
     trust: bool = option(
         False,
@@ -50,7 +50,7 @@ class ModelOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceOptions(ModelOptions):
-    """What counts as a detection, and at which size the network looks."""
+    """The inference size, and which detections to keep."""
 
     conf: float = option(
         0.25,
@@ -74,5 +74,5 @@ class InferenceOptions(ModelOptions):
     )
     max_det: int = option(300, help="Maximum number of detections per image.", minimum=1)
     face_conf: float | None = option(
-        None, help="Minimum score of a face in two-stage. Default: 0.5.", minimum=0, maximum=1
+        None, help="Minimum face score with two-stage. Default: 0.5.", minimum=0, maximum=1
     )

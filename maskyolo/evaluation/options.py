@@ -15,7 +15,7 @@ __all__ = ["CompareOptions", "EvaluateOptions", "LabeledDataOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledDataOptions(Options):
-    """Which labeled images to use: a data set's split, or folders of images and of labels."""
+    """Which labeled images to use: a data set's split, or a folder of images and one of labels."""
 
     data: Path | str | None = option(
         None, help="A data set's data.yaml, or its folder.", cli_type=Path | None
@@ -26,7 +26,7 @@ class LabeledDataOptions(Options):
     )
     labels: Path | str | None = option(
         None,
-        help="Folder of the labels of --images: YOLO .txt or Pascal VOC .xml files of the same "
+        help="Folder of labels for --images: YOLO .txt or Pascal VOC .xml files with matching "
         "names.",
         cli_type=Path | None,
     )
@@ -45,16 +45,16 @@ class EvaluateOptions(RunOptions, InferenceOptions, LabeledDataOptions):
     conf: float = option_of(
         InferenceOptions,
         "conf",
-        help="Confidence from which detections count for precision, recall and confusion.",
+        help="Confidence threshold for precision, recall and the confusion matrix.",
     )
     face_conf: float | None = option_of(
         InferenceOptions,
         "face_conf",
-        help="Minimum score of a face in two-stage. Default: 0.1, as average precision needs faces "
-        "of low scores, too.",
+        help="Minimum face score with two-stage. Default: 0.1, because average precision also "
+        "needs faces with low scores.",
     )
     seed: int = option(
-        0, help="Random seed of the resampling that the intervals come from.", minimum=0
+        0, help="Random seed of the bootstrap for the confidence intervals.", minimum=0
     )
     project: Path | str | None = option_of(  # type: ignore[assignment]  # None: nothing is written
         RunOptions, "project", default="runs/val"
@@ -75,8 +75,8 @@ class _CompareSettings(LabeledDataOptions):
     seed: int = option_of(EvaluateOptions, "seed")
     rounds: int = option(
         15,
-        help="How often each detector sees each frame when speed is measured (0: do not measure "
-        "speed and memory).",
+        help="Number of times each detector runs on each frame to measure speed (0: do not "
+        "measure speed and memory).",
         minimum=0,
     )
 

@@ -1,4 +1,4 @@
-"""What a model is exported to, and what the export is calibrated and measured on."""
+"""Options of `export`: the format and precision to write, and the data to calibrate and test on."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class _ExportSettings(Options):
         help="Name of a model (maskyolo-n), or its .onnx or .pt file.",
     )
     format: ExportFormat = option(
-        ExportFormat.OPENVINO, help="Format: openvino, onnx, ncnn or tflite."
+        ExportFormat.OPENVINO, help="Output format: openvino, onnx, ncnn or tflite."
     )
     precision: ExportPrecision = option(
         ExportPrecision.FP32,
-        help="Number format of the stored weights: fp32, fp16 (half the size), int8 (a quarter).",
+        help="Precision of the stored weights: fp32, fp16 (half the size) or int8 (a quarter).",
     )
     images: Path | str | None = option_of(
         LabeledDataOptions,
@@ -47,7 +47,7 @@ class _ExportSettings(Options):
     labels: Path | str | None = option_of(
         LabeledDataOptions,
         "labels",
-        help="Folder of the labels of --images, YOLO .txt or Pascal VOC .xml files, to measure "
+        help="Folder of labels for --images, YOLO .txt or Pascal VOC .xml files, to measure "
         "accuracy on them.",
     )
     data: Path | str | None = option_of(LabeledDataOptions, "data")

@@ -23,8 +23,8 @@ class OpenOptions(Options):
     model: Path | str | None = option_of(
         ModelOptions,
         "model",
-        help="Detector whose predictions are shown: the name of a model (default: maskyolo-n), or "
-        "a .onnx, .xml (OpenVINO) or .pt file.",
+        help="Detector whose predictions to show: a model name (default: maskyolo-n), or a .onnx, "
+        ".xml (OpenVINO) or .pt file.",
     )
     pipeline: Pipeline = option_of(
         ModelOptions,
@@ -42,7 +42,7 @@ class OpenOptions(Options):
         None, help="Name of the data set in FiftyOne. Default: the name of its folder."
     )
     app: bool = option(
-        True, help="Serve the App. Without it, only FiftyOne's database is brought up to date."
+        True, help="Serve the App. With --no-app, only FiftyOne's database is updated."
     )
     remote: bool = option(
         False,
@@ -50,7 +50,7 @@ class OpenOptions(Options):
     )
     port: int = option(
         PORT,
-        help="Port of the App, which only this machine can reach.",
+        help="Port of the App, which listens on this machine only.",
         minimum=1,
         maximum=65535,
     )
@@ -58,21 +58,21 @@ class OpenOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class _SearchOptions(Options):
-    """What is searched, and by which detectors."""
+    """Which data set to search, and how to train the detectors that judge it."""
 
     folds: int = option(
         3,
-        help="Number of parts the photos are split into; a detector trained on the other parts "
-        "judges each part.",
+        help="Number of folds (cross-validation): each part of the photos is judged by a detector "
+        "trained on the other parts.",
         minimum=2,
     )
     model: Path | str = option(
         "maskyolo-n",
-        help="Start weights of the detectors: maskyolo-n, yolov8n or a .pt file. They must not "
+        help="Initial weights of the detectors: maskyolo-n, yolov8n or a .pt file. They must not "
         "have been trained on this data set.",
         cli_type=str,
     )
-    epochs: int = option(3, help="Number of passes over the photos for each detector.", minimum=1)
+    epochs: int = option(3, help="Number of training epochs for each detector.", minimum=1)
     imgsz: int = option_of(
         InferenceOptions,
         "imgsz",
@@ -81,19 +81,19 @@ class _SearchOptions(Options):
     )
     predictions: Path | str | None = option(
         None,
-        help="Train nothing and use these predictions: predictions.jsonl of an earlier search, or "
-        "a file of detect --conf 0.01 --save-json by a detector that was not trained on this set.",
+        help="Skip training and use these predictions: predictions.jsonl of an earlier search, or "
+        "the output of detect --conf 0.01 --save-json with a detector not trained on this set.",
         cli_type=Path | None,
     )
     resume: Path | str | None = option(
         None,
-        help="Continue an interrupted search: its run's folder. The other options must be the "
-        "same.",
+        help="Continue an interrupted search, given its run's folder. The other options must be "
+        "the same.",
         cli_type=Path | None,
         recorded=False,
     )
     device: str = option_of(ModelOptions, "device")
-    seed: int = option(0, help="Seed of all random choices.", minimum=0)
+    seed: int = option(0, help="Random seed.", minimum=0)
     trust: bool = option_of(ModelOptions, "trust")
 
 

@@ -1,4 +1,4 @@
-"""The options of detecting on a source: what is read, tracked, reported and written."""
+"""Options of `detect`: what to read, track, report and write."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SourceOptions(Options):
     )
     slice_size: int | None = option(
         None,
-        help="Also detect in overlapping tiles of this many pixels, for distant faces in very "
-        "large images.",
+        help="Also detect in overlapping tiles of this size in pixels, to find distant faces in "
+        "very large images.",
         minimum=64,
         flags=("--slice",),
     )
@@ -40,11 +40,11 @@ class SourceOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingOptions(Options):
-    """How people are tracked and counted; every option here turns on tracking."""
+    """How to track and count people; every option here turns tracking on."""
 
     track: bool = option(
         False,
-        help="Track faces in videos and streams: labels stop flickering, and people are counted.",
+        help="Track faces in videos and streams, to stop labels from flickering and count people.",
     )
     zone: str | None = option(
         None,
@@ -58,15 +58,14 @@ class TrackingOptions(Options):
     )
     events: Path | str | None = option(
         None,
-        help="Write what happens to people to this .csv or .jsonl file: appears, changes, alert, "
-        "...",
+        help="Write events to this .csv or .jsonl file, one per line: appears, changes, alert, ...",
         cli_type=Path | None,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertOptions(Options):
-    """When there is an alert, and where it is sent."""
+    """When to raise an alert, and where to send it."""
 
     alert_after: float | None = option(
         None,
@@ -76,32 +75,30 @@ class AlertOptions(Options):
     )
     alert_cmd: str | None = option(
         None,
-        help="Program to run at each alert, without a shell; it gets the event as JSON on its "
+        help="Program to run on each alert, without a shell; it receives the event as JSON on "
         "standard input.",
     )
-    alert_url: str | None = option(
-        None, help="Address that the event is posted to as JSON at each alert."
-    )
+    alert_url: str | None = option(None, help="URL to post the event to, as JSON, on each alert.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         wanted = self.alert_cmd is not None or self.alert_url is not None
         if wanted and self.alert_after is None:
             raise MaskyoloError(
-                "cannot tell when to raise an alert",
-                "set the seconds without a mask with --alert-after",
+                "--alert-cmd and --alert-url need --alert-after",
+                "set --alert-after to the number of seconds without a mask",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(Options):
-    """What is written and shown."""
+    """What to write and show."""
 
     blur: bool = option(
-        False, help="Make every face unrecognizable in everything that is saved and shown."
+        False, help="Make every face unrecognizable in all saved and displayed output."
     )
     stats_only: bool = option(
-        False, help="Save no images, only numbers: counts.json in the run's folder."
+        False, help="Save only counts (counts.json in the run's folder), no images."
     )
     save: bool = option(
         False,
@@ -109,7 +106,7 @@ class OutputOptions(Options):
         cli_default=True,
     )
     save_json: Path | str | None = option(
-        None, help="Write one line of JSON per frame to this file.", cli_type=Path | None
+        None, help="Write JSON Lines to this file, one line per frame.", cli_type=Path | None
     )
     save_txt: bool = option(False, help="Save YOLO label files in the run's folder.")
     save_conf: bool = option(False, help="Add the confidence to the label files.")

@@ -12,26 +12,26 @@ __all__ = ["SynthesizeOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesizeOptions(Options):
-    """What `synthesize_masks` draws, and on how many photos."""
+    """What `synthesize_masks` draws, and on what fraction of the photos."""
 
     masks: float = option(
-        0.5, help="Share of the photos on which masks are drawn.", minimum=0, maximum=1
+        0.5, help="Fraction of the photos to draw masks on.", minimum=0, maximum=1
     )
-    per_photo: int = option(1, help="Number of masked copies of each of these photos.", minimum=1)
+    per_photo: int = option(1, help="Number of masked copies of each photo chosen.", minimum=1)
     occluders: float = option(
         0.3,
-        help="Share of the other photos of which a copy is added with an occluder: a hand, a cup, "
-        "a scarf, ... in front of the face.",
+        help="Fraction of the other photos to add a copy of with an occluder in front of the face: "
+        "a hand, a cup, a scarf, ...",
         minimum=0,
         maximum=1,
     )
     keep_originals: bool = option(
-        False, help="Also put the originals of masked copies into without_mask."
+        False, help="Also put the originals of the masked copies into without_mask."
     )
     weights: Path | str | None = option(
         None, help="YuNet's weights, or the folder that contains them.", cli_type=Path | None
     )
-    seed: int = option(0, help="Seed of all random choices.", minimum=0)
+    seed: int = option(0, help="Random seed.", minimum=0)
     workers: int = option(
         2, help="Number of photos to process in parallel.", minimum=1, recorded=False
     )

@@ -1,4 +1,4 @@
-"""Options of both trainings; the command `maskyolo train` offers them all."""
+"""Options of detector and classifier training; `maskyolo train` offers them all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from maskyolo.errors import MaskyoloError
 
 __all__ = ["ClassifierTrainOptions", "DetectorTrainOptions", "TrainOptions"]
 
-# Each training's options are put together from the classes below, and so are the command's: it
-# finds an option that was given to the wrong pipeline by the class that declares it.
+# Each training's options, and the command's, are combined from the classes below. The class that
+# declares an option tells the command which pipeline the option belongs to.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class _PipelineOption(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class _SharedOptions(Options):
-    """What both trainings have; None is the recipe's value."""
+    """Options of both trainings; None means the recipe's value."""
 
     model: Path | str | None = option(
         None,
-        help="Start weights: yolov8n (the default), maskyolo-n, a .pt file, or yolov8n.yaml for "
-        "random weights. With two-stage, a file of torchvision's ImageNet weights, or its folder.",
+        help="Initial weights: yolov8n (the default), maskyolo-n, a .pt file, or yolov8n.yaml for "
+        "random weights. With two-stage: torchvision's ImageNet weights, as a file or its folder.",
         cli_type=str | None,
     )
     recipe: Path | str | None = option(
@@ -43,31 +43,31 @@ class _SharedOptions(Options):
     )
     imgsz: int | None = option(
         None,
-        help="Image size in pixels (longer side), a multiple of 32; with two-stage, the sides of a "
-        "face crop. Default: 416; 224 with two-stage.",
+        help="Image size in pixels (longer side), a multiple of 32; with two-stage, side of a face "
+        "crop. Default: 416; 224 with two-stage.",
         minimum=32,
     )
     epochs: int | None = option(
         None,
-        help="Number of passes over the training images. Default: 12; 20 with two-stage.",
+        help="Number of training epochs. Default: 12; 20 with two-stage.",
         minimum=1,
     )
     batch: int | None = option(
-        None, help="Images or crops per step. Default: 16; 32 with two-stage.", minimum=1
+        None, help="Batch size. Default: 16 images; 32 crops with two-stage.", minimum=1
     )
     device: str = option_of(ModelOptions, "device")
     workers: int | None = option(
         None,
-        help="Number of processes that load images (default: 1); with two-stage, of threads "
-        "(default: 2).",
+        help="Number of processes (default: 1) or, with two-stage, threads (default: 2) that load "
+        "images.",
         minimum=0,
     )
-    seed: int | None = option(None, help="Seed of all random choices. Default: 0.", minimum=0)
+    seed: int | None = option(None, help="Random seed. Default: 0.", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _DetectorOptions(Options):
-    """What only the training of a detector has."""
+    """Options of detector training only."""
 
     patience: int | None = option(
         None,
@@ -75,12 +75,12 @@ class _DetectorOptions(Options):
         minimum=0,
     )
     cache: ImageCache | None = option(
-        None, help="Where to keep decoded images: ram, disk or none. Default: ram."
+        None, help="Where to cache decoded images: ram, disk or none. Default: ram."
     )
     resume: Path | str | None = option(
         None,
-        help="Continue an unfinished run: its folder, its last.pt, or latest for the newest in "
-        "--project. Its settings are kept; only --data, --device, --workers and --cache may "
+        help="Continue an unfinished run, given its folder, its last.pt, or latest (the newest in "
+        "--project). It keeps its settings; only --data, --device, --workers and --cache may "
         "change.",
         cli_type=str | None,
     )
@@ -89,7 +89,7 @@ class _DetectorOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class _ClassifierOptions(Options):
-    """What only the training of a classifier has."""
+    """Options of classifier training only."""
 
     arch: Architecture | None = option(
         None, help="Backbone of the classifier. Default: mobilenet_v2."
@@ -97,7 +97,7 @@ class _ClassifierOptions(Options):
     optimizer: Optimizer | None = option(None, help="Optimizer of the classifier. Default: adam.")
     unfreeze: int | None = option(
         None,
-        help="Number of the backbone's last blocks that are trained too (0: only the new head). "
+        help="Number of final backbone blocks to train along with the new head (0: head only). "
         "Default: 0.",
         minimum=0,
     )
@@ -111,19 +111,19 @@ class _TrainRunOptions(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTrainOptions(_TrainRunOptions, _DetectorOptions, _SharedOptions):
-    """Options of `train_detector`; None is the recipe's value, and then Ultralytics' default."""
+    """Options of `train_detector`; None means the recipe's value, or else Ultralytics' default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierTrainOptions(_TrainRunOptions, _ClassifierOptions, _SharedOptions):
-    """Options of `train_classifier`; None is the recipe's value."""
+    """Options of `train_classifier`; None means the recipe's value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(
     _TrainRunOptions, _ClassifierOptions, _DetectorOptions, _SharedOptions, _PipelineOption
 ):
-    """Options of the command: of both trainings, and which of them to run.
+    """Options of `maskyolo train`: those of both trainings, and which one to run.
 
     Raises:
         MaskyoloError: an option of the other pipeline is given.

@@ -52,9 +52,9 @@ def test_strict_exits_with_1_for_a_bad_file_but_makes_the_set(photos: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--splits", "many"], 2, "not a list of numbers"),
-        (["--splits", "0.5,0.5"], 1, "give three shares"),
-        (["--map", "folder"], 2, "not NAME=CLASS"),
+        (["--splits", "many"], 2, "expected fractions such as"),
+        (["--splits", "0.5,0.5"], 1, "must be three fractions"),
+        (["--map", "folder"], 2, "expected NAME=CLASS"),
         (["--map", "folder=mask"], 1, "unknown class 'mask'"),
         (["--detector", "mtcnn"], 2, "--detector"),
         (["--weights", "gone.caffemodel"], 1, "gone.caffemodel"),
@@ -118,7 +118,7 @@ def test_a_second_run_needs_update_and_says_what_left_the_set(
     (photos / "with_mask" / "03.jpg").unlink()
     assert command("convert", photos, "--out", tmp_path / "set", "--no-sheets", "--update") == 0
     printed = capsys.readouterr().out
-    assert f"removed from the set, as no longer in {photos}: with_mask/03.jpg" in printed
+    assert f"removed from the set, because no longer in {photos}: with_mask/03.jpg" in printed
     assert "contact sheets" not in printed
     assert len(list((tmp_path / "set" / "images").rglob("*.jpg"))) == 15
 

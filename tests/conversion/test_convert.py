@@ -370,7 +370,7 @@ def test_folder_names_in_other_spellings_and_the_map(tmp_path: Path) -> None:
     [(0.5, 0.5), (0.9, 0.2, 0.1), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)],
 )
 def test_splits_that_are_no_shares(photos: Path, tmp_path: Path, splits: tuple[float, ...]) -> None:
-    with pytest.raises(DatasetError, match="give three shares"):
+    with pytest.raises(DatasetError, match="must be three fractions"):
         convert_dataset(photos, tmp_path / "set", splits=splits)
 
 

@@ -20,7 +20,7 @@ def test_an_unknown_choice_lists_the_known_ones() -> None:
 
 
 def test_int8_is_explained_and_not_just_unknown() -> None:
-    with pytest.raises(MaskyoloError, match="cannot compute in int8 on demand") as failed:
+    with pytest.raises(MaskyoloError, match="int8 cannot be chosen at inference") as failed:
         InferenceOptions.merge(None, {"precision": "int8"})
     assert "maskyolo export --format openvino --precision int8" in failed.value.remedy
     with pytest.raises(MaskyoloError, match="choose one of auto, fp32, bf16"):

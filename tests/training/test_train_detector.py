@@ -475,7 +475,7 @@ def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
         ({"model": __file__, "trust": True}, WeightsError, "wrong weights .*not a checkpoint"),
         ({"resume": "latest"}, MaskyoloError, "nothing to resume: .*no unfinished run"),
         ({"resume": "nowhere"}, MaskyoloError, "nothing to resume at nowhere"),
-        ({"name": "../up"}, OutputError, "the name must be a single folder"),
+        ({"name": "../up"}, OutputError, "must be a single folder name"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line_before_anything_is_created(

@@ -1,1 +1,1 @@
-"""Conversion: class folders and annotated sets become a YOLO data set with a ledger."""
+"""Conversion of class folders and annotated sets to a YOLO data set with a ledger."""

@@ -1,4 +1,4 @@
-"""Decide which photos are in the set and in which split; near-copies stay together."""
+"""Decide which photos are in the set, and assign them to splits; near-copies stay together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from maskyolo.errors import DatasetError
 
 
 def hash_benchmark(folders: Sequence[Path | str], workers: int) -> dict[str, str]:
-    """Return the images of folders that the set must keep away from: file by perceptual hash.
+    """Return the images in folders that the set must not contain: file by perceptual hash.
 
     Raises:
-        DatasetError: there is no such folder, or no images in it.
-        ImageError: an image cannot be read, and so cannot be kept away from.
+        DatasetError: there is no such folder, or it has no images.
+        ImageError: an image cannot be read, so its near-copies could not be found.
     """
     hashes: dict[str, str] = {}
     with ThreadPoolExecutor(workers) as pool:
@@ -42,18 +42,18 @@ def settle(
     benchmark: Mapping[str, str],
     corrected: Mapping[str, str],
 ) -> list[LedgerRow]:
-    """Decide which photos are in the set and in which split.
+    """Decide which photos are in the set, and assign them to splits.
 
-    Originals of synthesized photos and near-copies of a benchmark are set aside. The groups of
+    Originals of synthesized photos and near-copies of a benchmark are left out. Groups of
     near-copies are numbered, and each group is assigned to one split.
 
     Args:
         rows: the rows of all photos, in the same order as `photos`.
         photos: the photos.
-        shares: the share of each split that is not empty.
-        seed: of the splits.
-        benchmark: files to keep away from, by perceptual hash.
-        corrected: splits of the photos that people corrected, by source; these stay.
+        shares: the fraction of each split that is not empty.
+        seed: random seed of the splits.
+        benchmark: files whose near-copies are left out, by perceptual hash.
+        corrected: splits of manually corrected photos, by source; these do not change.
 
     Returns:
         The rows with their final status, group, image and split.
@@ -81,7 +81,7 @@ def settle(
 def _set_aside(
     rows: Sequence[LedgerRow], origins: Mapping[str, Origin], benchmark: Mapping[str, str]
 ) -> list[LedgerRow]:
-    """Take originals of masked copies, and near-copies of a benchmark, out of the set."""
+    """Mark originals of masked copies, and near-copies of a benchmark, as not in the set."""
     masked = {
         origins[row.source].sha256: row.source
         for row in rows
@@ -100,7 +100,7 @@ def _set_aside(
 
 
 def _near_benchmark(rows: Sequence[LedgerRow], benchmark: Mapping[str, str]) -> dict[int, str]:
-    """Return the places of rows that are near-copies of a benchmark's file, and that file."""
+    """Return the indices of rows that are near-copies of a benchmark's file, and that file."""
     hashed = [place for place, row in enumerate(rows) if row.phash]
     pairs = near_copies(
         [rows[place].phash for place in hashed],
@@ -115,8 +115,8 @@ def _near_benchmark(rows: Sequence[LedgerRow], benchmark: Mapping[str, str]) -> 
 def _number_groups(rows: Sequence[LedgerRow], origins: Mapping[str, Origin]) -> list[LedgerRow]:
     """Number the groups of near-copies.
 
-    A synthesized photo is in one group with its original and the near-copies of that, even if the
-    original itself is not among the photos.
+    A synthesized photo is in the same group as its original and the original's near-copies, even if
+    the original itself is not among the photos.
     """
     hashed = [place for place, row in enumerate(rows) if row.phash]
     originals = {origin.sha256: origin.phash for origin in origins.values()}
@@ -143,9 +143,9 @@ def _fixed_groups(
     wanted: Mapping[str, str],
     corrected: Mapping[str, str],
 ) -> dict[int, str]:
-    """Return the split of each group in which a photo has a wanted split.
+    """Return the split of each group that contains a photo with a given split.
 
-    Corrected photos take precedence, then the order of the rows.
+    Corrected photos take precedence; otherwise, the first row decides.
     """
     fixed: dict[int, str] = {}
     for row in sorted(rows, key=lambda row: row.source not in corrected):

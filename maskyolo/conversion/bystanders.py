@@ -1,9 +1,9 @@
-"""The faces of a photo with their classes, including bystanders that its face detector misses.
+"""Find the bystanders that a photo's face detector misses, and decide the class of every face.
 
 Many photos of one person also show small, blurred and half-hidden faces, such as those of
 passers-by. An unlabeled face in a training image teaches a detector that it is not a face. So our
-own mask detector also examines photos that may show further faces: those that both detectors see
-get its class, and doubtful ones are blanked out.
+own mask detector also examines photos that may show more faces: faces that both detectors see get
+its class, and doubtful ones are blanked out.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["decide_faces", "find_bystanders", "has_room"]
 
-#: Minimum confidence at which the mask detector's class counts, if the face detector sees the face
-#: too. In 338 street photos with boxes drawn by people, 98 % of what both see are faces; from 0.35
-#: to 0.6, the class of 190 in 197 is right. Of what the mask detector sees alone below 0.6, only
+#: Minimum confidence for the mask detector's class to count if the face detector sees the face too.
+#: In 338 manually labeled street photos, 98 % of what both see are faces; at a confidence of 0.35
+#: to 0.6, the class is right for 190 of 197. Of what only the mask detector sees below 0.6, just
 #: one in five is a face.
 _CONFIDENT = 0.35
-#: What only one of the two sees may be a face from these scores on: of the mask detector, and of
-#: the face detector.
+#: Minimum scores at which a detection by only one of the two may be a face: for the mask detector,
+#: and for the face detector.
 _DOUBTFUL, _DOUBTFUL_FACE = 0.35, 0.5
-#: Side of the smallest face whose class can be recognized at all, in pixels.
+#: Side in pixels of the smallest face whose class can be recognized.
 _MIN_SIDE = 8.0
-#: Two boxes are of one face if they share more than this part of the smaller one.
+#: Two boxes show the same face if they share more than this fraction of the smaller one.
 _SAME_COVERAGE = 0.3
-#: A face that is less prominent than this share of the most prominent one is not the subject.
+#: A face less prominent than this fraction of the most prominent one is not the subject.
 _MAY_BE_SUBJECT = 0.5
 
 
@@ -50,7 +50,7 @@ def decide_faces(
     bystanders: Bystanders = Bystanders.DETECTOR,
     detector: Callable[[ImageArray], sv.Detections] | None = None,
 ) -> tuple[Faces, Decision]:
-    """Decide the class of each face of a photo in the folder of `class_id`, and add bystanders.
+    """Decide the class of each face in a photo of the folder of `class_id`, and add bystanders.
 
     Args:
         image: BGR uint8 (H, W, 3).
@@ -58,10 +58,10 @@ def decide_faces(
         class_id: the class that the folder stands for.
         bystanders: how bystanders get their class. Only `DETECTOR` adds faces with a class;
             doubtful ones are always blanked out.
-        detector: a mask detector, used only for `DETECTOR`; its `conf` must be low (0.1).
+        detector: a mask detector, used for `DETECTOR` only; its `conf` must be low (0.1).
 
     Returns:
-        The faces, added ones last, and the decision about all of them.
+        The faces, with added ones last, and the decision about all of them.
     """
     height, width = image.shape[:2]
     asked = bystanders is Bystanders.DETECTOR and has_room(faces, width, height)
@@ -95,9 +95,9 @@ def decide_faces(
 
 
 def has_room(faces: Faces, width: int, height: int) -> bool:
-    """Return whether a photo may show further faces.
+    """Return whether a photo may show more faces than those found.
 
-    That is so if it shows several, if more are suspected, or if the largest is small.
+    This is so if it shows several, if more are suspected, or if the largest one is small.
     """
     if not len(faces):
         return False
@@ -114,14 +114,15 @@ def find_bystanders(
     """Find faces in a photo in addition to the known ones.
 
     Args:
-        faces: the known faces, and in `doubtful` what else the face detector sees.
-        found: what the mask detector sees, from low confidences on; None if it was not asked.
+        faces: the known faces; `doubtful` holds the face detector's other detections.
+        found: the mask detector's detections, including those with low confidence; None if it did
+            not run.
         name: that detector's name.
 
     Returns:
         The additional faces: first those of the mask detector, then those of the face detector,
-        best first; `agreed` if both see them. And the class of each, int64 (n,): `IGNORE` for a
-        doubtful one, which is to be blanked out.
+        each best first, and `agreed` if both see them. Also the class of each, int64 (n,):
+        `IGNORE` for doubtful ones, which must be blanked out.
     """
     doubtful = faces.doubtful or Faces.none()
     doubtful = replace(doubtful, origins=doubtful.origins or ("",) * len(doubtful))

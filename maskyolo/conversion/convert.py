@@ -1,10 +1,10 @@
-"""Turn photos into a YOLO data set: face boxes, their classes, and splits without near-copies.
+"""Convert photos to a YOLO data set: face boxes, their classes, and splits without near-copies.
 
-The path of one photo: `find_photos` lists it with its folder's class. `Labeler.process` decodes it,
-finds its faces, decides their classes, and writes image and label into the working folder. When all
-are done, `settle` sets aside what must not be in the set and assigns the others to the splits, and
-the working folder becomes the data set (see `maskyolo.dataset.workfolder`). The ledger has a row
-for each photo.
+The path of a photo: `find_photos` lists it with its folder's class. `Labeler.process` decodes it,
+finds its faces, decides their classes, and writes image and label file to the working folder. When
+all photos are done, `settle` decides which of them are in the set and assigns these to the splits.
+Then the working folder becomes the data set (see `maskyolo.dataset.workfolder`). The ledger has a
+row for each photo.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ from maskyolo.errors import DatasetError, OutputError, output_errors
 
 __all__ = ["Conversion", "convert_dataset", "convert_photos"]
 
-#: The warning threshold for lost photos, in standard errors of the difference between the classes
-#: (a two-proportion z-test; p below 0.003), and the smallest difference that matters.
+#: Warn about lost photos if the difference between the classes is at least this many standard
+#: errors (a two-proportion z-test; p below 0.003), and at least this large.
 _UNEVEN, _MIN_DIFFERENCE = 3.0, 0.01
 _LOST = ("no_face", "ambiguous", "unreadable")
-#: Names of the files in the working folder's `images` and `labels`; see `Labeler` and `scenes`.
+#: File names in the working folder's `images` and `labels`; see `Labeler` and `scenes`.
 _WORK_NAMES = r"(.+_[0-9a-f]{8}|scene_\d{5,})\.(jpg|png|txt)"
 
 
@@ -72,8 +72,9 @@ class Conversion:
         scenes: number of composed scenes among the training images.
         pairs: number of pairs of near-copies in the set.
         leaks: number of these pairs that are in different splits; 0 unless photos were corrected.
-        random_leaks: number of pairs that a plain random split would have separated, on average.
-        gone: rows of the previous set whose photos are no longer in the source; they left the set.
+        random_leaks: number of pairs that a plain random split would separate, on average.
+        gone: rows of the previous set that were removed because their photos are no longer in the
+            sources.
         names: class names by id.
         unannotated: sources of the photos that were left out because they have no annotation.
     """
@@ -105,10 +106,10 @@ class Conversion:
         }
 
     def uneven_loss(self) -> str:
-        """Return a warning if one class lost a larger share of its photos than the other, or "".
+        """Return a warning if one class lost a larger fraction of its photos, or "".
 
-        Photos without a face, with an unknown class, or damaged are lost. Losses are seldom random:
-        they may be all profiles, or all dark masks, which the detector then never sees.
+        Photos are lost if they have no face or an unknown class, or are damaged. Losses are seldom
+        random: they may be all profiles, or all dark masks, which the detector then never sees.
         """
         counts = self.counts()
         totals = {
@@ -126,8 +127,8 @@ class Conversion:
             return ""
         return (
             f"{more} lost {lost[more]} of {totals[more]} photos ({rates[more]:.1%}), {less} "
-            f"{lost[less]} of {totals[less]} ({rates[less]:.1%}); what is missing may be of one "
-            f"kind: look at {self.folder / SHEETS}"
+            f"{lost[less]} of {totals[less]} ({rates[less]:.1%}), and the lost ones may have "
+            f"something in common: look at {self.folder / SHEETS}"
         )
 
 
@@ -142,25 +143,25 @@ def convert_dataset(
 ) -> Conversion:
     """Convert class folders or annotated sets into one YOLO data set with a ledger.
 
-    In photos of class folders, faces are detected. Pascal VOC, COCO and YOLO sets come with boxes,
-    which are used (see `maskyolo.conversion.inputs`). Work in progress is in `OUT.part`, which
-    becomes `out` when everything is done; after an interruption, even a kill, the same call
-    continues where it stopped.
+    Faces are detected in photos of class folders. Pascal VOC, COCO and YOLO sets come with boxes,
+    which are used instead (see `maskyolo.conversion.inputs`). Work in progress is in `OUT.part`,
+    which becomes `out` at the end. After an interruption, even a kill, the same call continues
+    where it stopped.
 
     Args:
-        source: one or several folders that contain `with_mask` and `without_mask` (see
-            `class_of` for other spellings) at any depth; Pascal VOC folders; COCO files or folders;
-            YOLO sets, by `data.yaml` or folder.
+        source: one or more folders that contain `with_mask` and `without_mask` (see `class_of` for
+            other spellings) at any depth; Pascal VOC folders; COCO files or folders; YOLO sets, by
+            `data.yaml` or folder.
         out: output folder; it must not exist or be empty, unless `update` is set.
         options: the options as one object.
         on_progress: called with the number of photos and scenes done and their total number.
         settings: fields of `ConvertOptions`; they override `options`.
 
     Raises:
-        DatasetError: there are no photos, a class has no photos or no faces, a folder is no known
-            class, or the splits are not shares of a whole.
-        OutputError: `out` exists or cannot be written, or `OUT.part` contains files that are not of
-            an interrupted conversion.
+        DatasetError: there are no photos, a class has no photos or no faces, a folder is not a
+            known class, or the splits are not fractions that sum to 1.
+        OutputError: `out` exists or cannot be written, or `OUT.part` contains files that are not
+            from an interrupted conversion.
         WeightsError: the face detector's weights are missing or wrong.
 
     Example:
@@ -189,10 +190,10 @@ def convert_photos(
     on_progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Conversion:
-    """Convert photos from anywhere; errors are those of `convert_dataset`.
+    """Convert photos from any source; raises the same errors as `convert_dataset`.
 
-    Photos that come with labels keep them (detector and origin `given`); in the others, faces are
-    detected.
+    Photos that come with labels keep them (detector and origin are `given`); in all others, faces
+    are detected.
 
     Args:
         photos: the photos; each `source` must occur only once.
@@ -217,7 +218,7 @@ def convert_photos(
         if on_progress:
             on_progress(done, len(photos) + chosen.scenes)
 
-    facts = _settings(chosen, load().name)  # loaded now, so that errors come before any work
+    facts = _settings(chosen, load().name)  # loaded now, to raise errors before any work is done
     with output_errors(part), locked(part):
         recover(part, out)
         old = _read_previous(out, facts, names, chosen.update)
@@ -255,7 +256,7 @@ def convert_photos(
 
 
 def _settings(options: ConvertOptions, finder: str) -> dict[str, object]:
-    """Return the settings that a photo's row depends on; with other ones it is converted again."""
+    """Return the settings that affect a photo's row; if they change, it is converted again."""
     asked = options.bystanders is Bystanders.DETECTOR or MaskJudge.name in finder
     return {
         "version": 5,
@@ -272,7 +273,7 @@ def _read_previous(
     """Read the set to update, if there is one and `update` is set.
 
     Raises:
-        OutputError: `out` exists and is not to be, or cannot be, updated.
+        OutputError: `out` exists and must not, or cannot, be updated.
     """
     if update and (out / "ledger.csv").is_file():
         old = PreviousSet.read(out, settings, names)
@@ -289,7 +290,7 @@ def _read_previous(
 
 
 def _check_classes(rows: Sequence[LedgerRow], ledger: Path) -> None:
-    """Raise DatasetError if a class is nowhere in the set."""
+    """Raise DatasetError if a class does not occur in the set."""
     for name in CLASS_NAMES:
         if not any(row.in_set and name in row.classes for row in rows):
             raise DatasetError(
@@ -306,7 +307,7 @@ def _compose_scenes(
     workers: int,
     report: Callable[[int], None],
 ) -> list[tuple[str, str]]:
-    """Write scenes made of the training photos; return their file names and split."""
+    """Write scenes composed from the training photos; return their file names and split."""
     train = [
         (part / "images" / Path(row.image).name, labels_of(row, names))
         for row in rows

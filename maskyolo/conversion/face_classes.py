@@ -1,9 +1,9 @@
-"""Decide the class of each face in a photo that shows several: whose class is the folder's?
+"""Decide the class of each face in a photo that shows several: which one has the folder's class?
 
-A folder's name describes the photo's subject. Of 229 faces in 73 photos with several faces in the
+A folder's name describes the photo's subject. Of 229 faces in 73 photos with several faces, in the
 folder `with_mask` of a typical data set, 32 wear no mask or are not faces, and most of those are as
-large as the subject. So size says nothing about bystanders, but a mask detector does: where it was
-confident (0.6), it was wrong once in 135 cases. See docs/labels.md.
+large as the subject. So size does not reveal bystanders, but a mask detector does: at confidences
+of 0.6 and above, it was wrong once in 135 cases. See docs/labels.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "blank_out", "decide_classes", "prominence"]
 
-#: The detector decides from this confidence on, if its confidence in the other class is less than
-#: half of it.
+#: Minimum confidence for the detector to decide, provided that its confidence in the other class is
+#: less than half of its confidence in this one.
 _CONFIDENT = 0.6
-#: Only a face for which the detector's confidence in the folder's class reaches this may be the
-#: subject.
+#: A face can only be the subject if the detector's confidence in the folder's class is at least
+#: this.
 _SUSPECTED = 0.2
-#: Overlap (IoU) from which a detection is of the same face.
+#: Minimum overlap (IoU) of a detection with the face it belongs to.
 _SAME_IOU = 0.45
 
 
@@ -40,7 +40,7 @@ class Decision:
     """The classes of a photo's faces.
 
     Attributes:
-        class_ids: int64 (n,); `labels.IGNORE` for a face that is to be blanked out.
+        class_ids: int64 (n,); `labels.IGNORE` for a face that must be blanked out.
         deciders: who decided each class: `folder`, the detector's name, or `nobody`.
         reason: what was done, in words.
         ambiguous: whether the photo must not be used.
@@ -55,7 +55,7 @@ class Decision:
 def prominence(boxes: npt.ArrayLike, width: int, height: int) -> npt.NDArray[np.float64]:
     """Return the prominence of each of xyxy boxes (n, 4) in an image, float64 (n,).
 
-    It is the box's side in pixels, reduced by up to half with the distance from the image's center.
+    It is the box's side in pixels, reduced by up to half with distance from the image's center.
     """
     x1, y1, x2, y2 = as_boxes(boxes).astype(np.float64).T
     away = np.hypot((x1 + x2) / width - 1, (y1 + y2) / height - 1) / np.sqrt(2)
@@ -72,9 +72,9 @@ def decide_classes(
     found: sv.Detections | None = None,
     name: str = "detector",
 ) -> Decision:
-    """Decide the class of each face of a photo in the folder of `class_id`.
+    """Decide the class of each face in a photo of the folder of `class_id`.
 
-    A lone face is the subject and has the folder's class.
+    The only face in a photo is its subject and has the folder's class.
 
     Args:
         boxes: the faces, xyxy pixels (n, 4).
@@ -83,11 +83,11 @@ def decide_classes(
         height: of the photo, in pixels.
         bystanders: how the other faces get their class. `DETECTOR`: the subject is the most
             prominent face for which the detector, too, suspects the folder's class; every other
-            face gets the class that the detector is confident of, or is blanked out. `BLANK`: all
-            but the most prominent face are blanked out. `SET_ASIDE`: the photo is ambiguous.
-            `FOLDER`: all faces get the folder's class.
-        found: what the mask detector finds in the photo, from low confidences on (0.1); used only
-            for `DETECTOR`. Without it, that is the same as `BLANK`.
+            face gets the detector's class if the detector is confident, and is blanked out
+            otherwise. `BLANK`: all but the most prominent face are blanked out. `SET_ASIDE`: the
+            photo is ambiguous. `FOLDER`: all faces get the folder's class.
+        found: the mask detector's detections in the photo with a confidence of at least 0.1; used
+            for `DETECTOR` only, which without them is the same as `BLANK`.
         name: that detector's name.
     """
     count = len(boxes)
@@ -107,16 +107,16 @@ def decide_classes(
 
 
 def blank_out(image: ImageArray, boxes: npt.ArrayLike, spare: npt.ArrayLike) -> ImageArray:
-    """Return the image with boxes blanked out, except for what lies in the boxes `spare`.
+    """Return the image with `boxes` blanked out, except where they overlap the boxes `spare`.
 
     An unlabeled face in a training image teaches a detector that it is not a face, so it must not
-    be in the image. Blanking out means downscaling to 2 x 2 pixels and back: that leaves no face,
-    and no edge that would tell a detector that there was one.
+    stay in the image. Blanking out means downscaling to 2 x 2 pixels and back, which leaves neither
+    a face nor an edge that would reveal that there was one.
 
     Args:
         image: BGR uint8 (H, W, 3); not modified.
-        boxes: xyxy pixels (n, 4), to blank out with a margin of a quarter on each side.
-        spare: xyxy pixels (m, 4).
+        boxes: xyxy pixels (n, 4), blanked out with a margin of a quarter on each side.
+        spare: xyxy pixels (m, 4), left unchanged.
     """
     height, width = image.shape[:2]
     blanked: ImageArray = image.copy()
@@ -144,7 +144,7 @@ def _by_folder(count: int, class_id: int, reason: str, ambiguous: bool = False) 
 def _by_detector(
     rank: npt.NDArray[np.float64], class_id: int, belief: npt.NDArray[np.float64], name: str
 ) -> Decision:
-    """Decide by a detector's confidences in each class, `belief` (n, 2)."""
+    """Decide by a detector's confidence in each class, `belief` (n, 2)."""
     count = len(rank)
     suspected = (belief[:, class_id] >= _SUSPECTED) & (belief.argmax(1) == class_id)
     if not suspected.any():
@@ -167,7 +167,7 @@ def _by_detector(
 
 
 def _beliefs(boxes: Boxes, found: sv.Detections) -> npt.NDArray[np.float64]:
-    """Return the highest confidence of detections on each face (n), by class: float64 (n, 2)."""
+    """Return the highest confidence among each face's detections, by class: float64 (n, 2)."""
     belief = np.zeros((len(boxes), 2))
     if len(found) and found.confidence is not None and found.class_id is not None:
         for place, other in np.argwhere(box_iou(boxes, found.xyxy) > _SAME_IOU):

@@ -1,4 +1,4 @@
-"""Gather the photos of one or several sources for `convert`: class folders and annotated sets."""
+"""Gather the photos of one or more sources for `convert`: class folders and annotated sets."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from maskyolo.errors import DatasetError
 
 __all__ = ["gather_photos", "own_splits"]
 
-#: What a class map gives for classes whose boxes are left out.
+#: The value in a class map for classes whose boxes are left out.
 _DROP = "drop"
 
-#: The prefix of the names of a source's photos, and the photos.
+#: A source: the prefix of its photos' names, and the photos.
 _Source = tuple[str, Sequence[Photo | AnnotatedPhoto]]
 
 
@@ -45,19 +45,19 @@ def gather_photos(
     image_list: Path | str | None = None,
     keep_splits: bool = False,
 ) -> tuple[list[Photo], tuple[str, ...]]:
-    """List the photos of all sources, in their order.
+    """List the photos of all sources, in order.
 
-    In the ledger, the photos of the first source have their own names, which stay the same when a
-    source is added. The names of the photos of any further source start with the source's name.
+    In the ledger, the photos of the first source keep their names, so these do not change when
+    sources are added. The names of all other photos start with the name of their source.
 
     Args:
         sources: folders that contain class folders, or annotated sets.
-        format: of all sources.
+        format: format of all sources.
         class_map: what folders and classes stand for.
-        image_list: a file with the names of the photos to use, one per line, with any or no
-            folders. It is searched for here and in the sources.
-        keep_splits: whether photos of annotated sets keep their splits; those that have none are
-            `excluded`.
+        image_list: a file with the names of the photos to use, one per line, with any folders or
+            none. It is looked for in the working folder and in the sources.
+        keep_splits: whether photos of annotated sets keep their splits; photos without a split are
+            then `excluded`.
 
     Returns:
         The photos, and the class names of their labels by id: the usual two, then those that are
@@ -95,7 +95,7 @@ def gather_photos(
 
 
 def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
-    """Return the shares of train, val and test among photos that keep their splits.
+    """Return the fractions of train, val and test among photos that keep their splits.
 
     Raises:
         DatasetError: no photo is in train, or none in val.
@@ -107,7 +107,7 @@ def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
         raise DatasetError(
             "cannot keep the splits: the sources have no train or no val photos; "
             f"found {found or 'none'}",
-            "give shares with --splits",
+            "give fractions with --splits",
         )
     return tuple(counts[split] / total for split in SPLITS)
 
@@ -115,7 +115,7 @@ def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
 def _map_classes(
     read: Sequence[_Source], class_map: Mapping[str, str], where: str
 ) -> dict[str, str]:
-    """Return what each class of the annotated sets stands for; empty if there are no such sets."""
+    """Return what each class of the annotated sets stands for; empty if there are none."""
     annotated = [
         photo for _, photos in read for photo in photos if isinstance(photo, AnnotatedPhoto)
     ]
@@ -133,7 +133,7 @@ def _map_classes(
 def _labeled(
     photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...], keep_split: bool
 ) -> Photo:
-    """Return a photo of an annotated set with reliable boxes, or the reason for having none."""
+    """Return a photo of an annotated set with its usable boxes, or with the reason for none."""
     if not keep_split:
         photo = replace(photo, split="")
     elif not photo.split and not photo.status:
@@ -149,7 +149,7 @@ def _labeled(
         reason=photo.reason,
         annotated=photo.annotated,
     )
-    if size is None:  # an unreadable image gets its reason when it is decoded
+    if size is None:  # unreadable; the reason is added when the image is decoded
         return made
     checked = check_boxes(photo, *size)
     targeted = [
@@ -175,13 +175,13 @@ def _choose_boxes(checked: Checked, targeted: Sequence[str]) -> tuple[list[int],
     """Choose the boxes of a photo to use, given what the class of each stands for.
 
     Returns:
-        The places of the boxes, in order; the status, empty if the photo can be used; the reason.
+        The indices of the boxes, in order; the status, empty if the photo can be used; the reason.
     """
     faces = [place for place, name in enumerate(targeted) if name not in (_DROP, IGNORE_CLASS)]
     single, clash = find_repeated([targeted[place] for place in faces], checked.boxes[faces])
     status, reason = checked.status, checked.reason
     if clash:
-        status, reason = "ambiguous", "two boxes of different classes lie on each other"
+        status, reason = "ambiguous", "two boxes of the same face have different classes"
     if repeated := len(faces) - len(single):
         note = f"{repeated} repeated box{'es' if repeated > 1 else ''} removed"
         reason = f"{reason}; {note}" if reason else note
@@ -208,9 +208,9 @@ def _is_ignored(photo: AnnotatedPhoto, place: int) -> bool:
 
 
 def _prefix(source: Path, earlier: Sequence[_Source]) -> str:
-    """Return the prefix of the names of a further source's photos.
+    """Return the prefix for the names of an additional source's photos.
 
-    It is the source's own name, with a number if earlier names start with it.
+    It is the source's own name, with a number added if another source's names start with it.
     """
     path = source.absolute()
     name = path.parent.name if path.is_file() else path.name
@@ -227,7 +227,7 @@ def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[st
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DatasetError(
-            f"no list {image_list}: neither here nor in {', '.join(map(str, sources))}",
+            f"no list {image_list} here or in {', '.join(map(str, sources))}",
             "give a file with the name of one photo per line",
         )
     return read_image_list(path)
@@ -236,7 +236,7 @@ def _read_list(image_list: Path | str, sources: Sequence[Path | str]) -> list[st
 def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
     """Keep the photos that are listed.
 
-    Of several photos with the name in a line, those whose folders match the line best are kept.
+    If several photos have the name in a line, those whose folders match the line best are kept.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for prefix, photos in read:
@@ -257,8 +257,7 @@ def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
             missing.append(line)
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(listed)} photos of the list are in no source, such as "
-            f"{missing[0]}",
+            f"{len(missing)} of {len(listed)} listed photos are in no source, such as {missing[0]}",
             "correct the list",
         )
     return [
@@ -268,7 +267,7 @@ def _chosen(read: Sequence[_Source], listed: Sequence[str]) -> list[_Source]:
 
 
 def _common(one: Sequence[str], two: Sequence[str]) -> int:
-    """Count how many folders two paths share, from the innermost outwards."""
+    """Count how many folders two paths share, starting with the innermost."""
     return next(
         (
             count

@@ -1,4 +1,4 @@
-"""Label photos: decode, find faces, decide their classes, write image and label file."""
+"""Label photos: decode them, find faces, decide their classes, write images and label files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Labeler:
         workers: int,
         report: Callable[[int], None],
     ) -> list[LedgerRow]:
-        """Process the photos in parallel, with a line in the journal for each.
+        """Process the photos in parallel, adding a line to the journal for each.
 
         Args:
             photos: the photos.
@@ -90,7 +90,7 @@ class Labeler:
             ThreadPoolExecutor(workers) as pool,
         ):
             journal.write(json.dumps(self._settings) + "\n")
-            # at once, so that a second interruption loses nothing either
+            # save these first, so that a second interruption does not lose them either
             for row in self._done.values():
                 journal.write(json.dumps(row.to_dict()) + "\n")
             try:
@@ -111,9 +111,9 @@ class Labeler:
         return [rows[photo.source] for photo in photos]
 
     def process(self, photo: Photo, detector: FaceDetector) -> LedgerRow:
-        """Decode a photo, find its faces, write image and label; return its row so far.
+        """Decode a photo, find its faces, and write image and label file; return its row so far.
 
-        Work of an interrupted run, and of the previous set, is reused where it still holds.
+        Results of an interrupted run, and of the previous set, are reused if still valid.
         """
         row = LedgerRow(
             photo.source,
@@ -141,7 +141,7 @@ class Labeler:
         return self._label(photo, row, data, image, detector)
 
     def _known(self, row: LedgerRow, before: LedgerRow | None) -> LedgerRow | None:
-        """Return the row of the interrupted run or of the previous set, if it still holds."""
+        """Return the photo's row from the interrupted run or the previous set, if still valid."""
         earlier = self._done.get(row.source)
         if (
             earlier
@@ -162,7 +162,7 @@ class Labeler:
     def _label(
         self, photo: Photo, row: LedgerRow, data: bytes, image: ImageArray, detector: FaceDetector
     ) -> LedgerRow:
-        """Label a decoded photo whose file is `data`; complete its row and write its files."""
+        """Label a decoded photo, whose file is `data`; complete its row and write its files."""
         height, width = image.shape[:2]
         phash, mirrored = perceptual_hashes(image)
         faces, decision = self._decide(photo, image, detector)
@@ -192,7 +192,7 @@ class Labeler:
         if blanked.any():
             image = blank_out(image, faces.boxes[blanked], faces.boxes[~blanked])
         suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
-        # a plain image is copied byte for byte; others would not look the same to every program
+        # Copy plain images byte for byte; re-encode others, which programs may read differently.
         if blanked.any() or not is_plain_rgb(data):
             suffix = ".jpg"
             data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
@@ -203,7 +203,7 @@ class Labeler:
     def _decide(
         self, photo: Photo, image: ImageArray, detector: FaceDetector
     ) -> tuple[Faces, Decision]:
-        """Find the faces of a photo and decide their classes; given labels stay as they are."""
+        """Find the faces of a photo and decide their classes; given labels are left unchanged."""
         if photo.labels is None:
             faces = detector.detect(image)
             faces = replace(faces, origins=faces.origins or (detector.name,) * len(faces))
@@ -219,7 +219,7 @@ class Labeler:
             self._part / "labels" / label,
             format_yolo(labels_of(row, self._names), row.width, row.height),
         )
-        # the image last: wherever there is an image, there is its label
+        # the image last, so that no image is ever without its label file
         write_atomic(self._part / row.image, data)
 
     def _take_over(self, before: LedgerRow) -> LedgerRow:
@@ -229,9 +229,9 @@ class Labeler:
         if row.in_set:
             if not self._old.has_image(before):
                 raise DatasetError(
-                    f"{self._old.folder / before.image} is gone, whose labels a person corrected",
+                    f"{self._old.folder / before.image}, whose labels were corrected, is missing",
                     f"put it back, or remove the line of {before.source} from "
-                    f"{self._old.folder / 'ledger.csv'} to have it converted again",
+                    f"{self._old.folder / 'ledger.csv'} to convert the photo again",
                 )
             self._write(row, (self._old.folder / before.image).read_bytes())
         return row
@@ -241,8 +241,8 @@ class Labeler:
     ) -> dict[str, tuple[str, bool]]:
         """Find photos that are the same file as an earlier one.
 
-        If the same file is in both classes, none of its copies is used, unless a person corrected
-        one of them.
+        If the same file is in both classes, none of its copies is used, unless one of them was
+        manually corrected.
 
         Returns:
             By source: the source of the earlier photo, and whether their classes differ.
@@ -268,9 +268,9 @@ class Labeler:
 
 
 def _copy_row(photo: Photo, first: str, torn: bool, rows: Mapping[str, LedgerRow]) -> LedgerRow:
-    """Return the row of a photo that is the same file as the one with source `first`.
+    """Return the row of a photo that is the same file as the one with the source `first`.
 
-    `torn` says that their classes differ.
+    `torn` means that their classes differ.
     """
     if torn:
         reason = f"the same file as {first}, of the other class"
@@ -290,9 +290,9 @@ def _copy_row(photo: Photo, first: str, torn: bool, rows: Mapping[str, LedgerRow
 
 
 def _is_same(earlier: LedgerRow, row: LedgerRow) -> bool:
-    """Return whether an earlier row is of the same bytes, with the same class and detector.
+    """Return whether an earlier row has the same bytes, class and detector.
 
-    Another `--map` gives a photo another class.
+    The class changes if `--map` does.
     """
     return (earlier.sha256, earlier.class_name, earlier.detector) == (
         row.sha256,
@@ -302,7 +302,7 @@ def _is_same(earlier: LedgerRow, row: LedgerRow) -> bool:
 
 
 def _is_whole(row: LedgerRow) -> bool:
-    """Return whether a row of the previous set says all that processing the photo would.
+    """Return whether a row of the previous set has everything that processing would determine.
 
     Rows of copies and of photos that were left out do not.
     """
@@ -315,7 +315,7 @@ def _is_whole(row: LedgerRow) -> bool:
 
 @contextmanager
 def _side_by_side(workers: int) -> Iterator[None]:
-    """Make the networks of several workers use one core each.
+    """Make each worker's network use one core.
 
     If each used all cores, they would wait for one another.
     """
@@ -334,9 +334,9 @@ def _side_by_side(workers: int) -> Iterator[None]:
 
 
 def _read_journal(path: Path, settings: dict[str, object]) -> dict[str, LedgerRow]:
-    """Return the rows that an interrupted run with the same settings left, by source.
+    """Return the rows left by an interrupted run with the same settings, by source.
 
-    An incomplete last line is left out.
+    An incomplete last line is ignored.
     """
     rows: dict[str, LedgerRow] = {}
     if not path.is_file():
@@ -358,7 +358,7 @@ def _file_stem(photo: Photo) -> str:
 
 
 def _slug(stem: str) -> str:
-    """Return a file name part that every system and tool accepts.
+    """Return part of a file name that is valid in every system and tool.
 
     It has at most 60 characters: ASCII letters, digits and hyphens.
     """

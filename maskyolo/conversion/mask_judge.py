@@ -15,9 +15,9 @@ from maskyolo.core.images import ImageArray
 if TYPE_CHECKING:
     import supervision as sv
 
-#: Longer side of the image that our own mask detector gets, and what both sides are multiples of,
-#: in pixels. The network is compiled per shape, which takes as long as ten photos; this way there
-#: are only nine shapes.
+#: Longer side in pixels of the mask detector's input, and what both sides are multiples of. The
+#: network is compiled once per input shape, which takes as long as processing ten photos; the
+#: coarse multiple limits the number of shapes to nine.
 _JUDGE_SIDE, _JUDGE_STEP = 640, 128
 
 
@@ -32,7 +32,7 @@ class MaskJudge:
 
     @classmethod
     def checksum(cls) -> str:
-        """Return the SHA-256 of its weights: with other weights, an update decides again."""
+        """Return the SHA-256 of its weights; if they change, an update decides again."""
         from maskyolo.models.own import find_model
 
         return sha256_of(find_model(cls.name))
@@ -40,14 +40,14 @@ class MaskJudge:
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect faces with and without a mask in a BGR image, uint8 (H, W, 3).
 
-        Detections from a confidence of 0.1 are returned, in pixels of the image.
+        Returns detections with a confidence of at least 0.1, in pixels of the image.
         """
         from maskyolo.detectors.loading import load_detector
         from maskyolo.detectors.yolo import letterbox, network_shape
 
         with self._lock:
             if self._detector is None:
-                # fp32: the same boxes on every machine; two threads at once, a core each
+                # fp32, for the same boxes on every machine; two threads at once, one core each
                 self._detector = load_detector(
                     self.name, conf=0.1, imgsz=_JUDGE_SIDE, precision="fp32", streams=2
                 )

@@ -107,8 +107,8 @@ class ConvertOptions(Options):
     )
     scenes: int = option(
         0,
-        help="Number of scenes for train to compose from the training photos' faces. Improves "
-        "detection in streets and crowds.",
+        help="Number of scenes (streets, crowds) to compose from the training photos' faces and "
+        "add to train.",
         minimum=0,
     )
     update: bool = option(

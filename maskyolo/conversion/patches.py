@@ -1,6 +1,6 @@
 """Patches of photos: cut out, scaled, matched in light, and pasted with soft edges.
 
-Scenes (`maskyolo.conversion.scenes`) are composed of them.
+They are the parts that scenes (`maskyolo.conversion.scenes`) are composed of.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = [
     "soft_edges",
 ]
 
-#: Minimum side of a part of a photo that is used as background, in pixels.
+#: Minimum side in pixels of a part of a photo that is used as background.
 MIN_PART = 16
 
-#: Opacity (H, W, 1) of a patch, in 0..1.
+#: Opacity (H, W, 1) of a patch, from 0 to 1.
 Alpha = npt.NDArray[np.float32]
 
 #: An xyxy box in pixels of a patch.
@@ -39,14 +39,14 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Portrait:
-    """An image with labeled faces that scenes are cut from: BGR uint8 (H, W, 3), and its labels."""
+    """An image with labeled faces to cut scenes from: BGR uint8 (H, W, 3), and its labels."""
 
     image: ImageArray
     labels: Labels
 
 
 def resized(image: ImageArray, width: int, height: int) -> ImageArray:
-    """Return the image in another size; averaged when it becomes smaller."""
+    """Return the image in another size, with pixels averaged if it becomes smaller."""
     smaller = width < image.shape[1]
     return np.asarray(
         cv2.resize(
@@ -63,7 +63,7 @@ def cut_face(
 
     Args:
         portrait: the image with the face.
-        box: place of the face among the image's labels.
+        box: index of the face among the image's labels.
         size: size of the face in the patch, the root of its box's area, in pixels.
         rng: decides the margins and the variations.
 
@@ -73,7 +73,7 @@ def cut_face(
     image = portrait.image
     x1, y1, x2, y2 = (float(value) for value in portrait.labels.boxes[box])
     face = np.sqrt((x2 - x1) * (y2 - y1))
-    # left, top, right, bottom, in sides of the face; more at the bottom, for the shoulders
+    # left, top, right, bottom, in sides of the face; larger at the bottom, to include shoulders
     maximum = np.array([0.8, 0.7, 0.8, 1.6]) * (3 if rng.random() < 0.5 else 1)
     margins = rng.uniform(0.08, maximum) * face
     left, top = max(0, int(x1 - margins[0])), max(0, int(y1 - margins[1]))
@@ -107,16 +107,16 @@ def cut_face(
 def exchange_face(
     body: Portrait, place: int, donor: Portrait, box: int, rng: np.random.Generator
 ) -> Portrait:
-    """Return `body` with the face at `place` covered by the donor's face.
+    """Return `body` with the face at index `place` covered by the donor's face.
 
-    The donor's face is scaled to the box, matched in light, and pasted in an oval with soft edges.
+    The donor's face is scaled to the box, matched in light, and pasted as an oval with soft edges.
 
     Args:
         body: the image that gets another face.
-        place: place of the face to cover among the labels of `body`.
+        place: index of the face to cover among the labels of `body`.
         donor: the image with the new face.
-        box: place of the new face among the labels of `donor`.
-        rng: decides mirroring, light and the oval.
+        box: index of the new face among the labels of `donor`.
+        rng: decides mirroring, light and the shape of the oval.
     """
     x1, y1, x2, y2 = (float(value) for value in body.labels.boxes[place])
     u1, v1, u2, v2 = (float(value) for value in donor.labels.boxes[box])
@@ -166,7 +166,7 @@ def _match_light(
 ) -> ImageArray:
     """Bring the light and tint of a patch closer to those of the face that it will cover.
 
-    Both are measured on the upper part of the faces, which no mask hides.
+    Both are measured on the upper part of the faces, which masks do not hide.
     """
     own, other = (
         _forehead(patch, face),
@@ -179,7 +179,7 @@ def _match_light(
 
 
 def _forehead(image: ImageArray, face: tuple[float, ...]) -> ImageArray:
-    """Return the part of a face that no mask hides; it may be empty."""
+    """Return the part of a face that masks do not hide; it may be empty."""
     x1, y1, x2, y2 = face
     side = 0.2 * (x2 - x1)
     return image[
@@ -191,7 +191,7 @@ def _forehead(image: ImageArray, face: tuple[float, ...]) -> ImageArray:
 def cut_background(portrait: Portrait, rng: np.random.Generator) -> ImageArray:
     """Return a part of an image without faces: above, below, left or right of all of them.
 
-    It keeps a margin to the faces, and may be empty.
+    It keeps a margin from the faces, and may be empty.
     """
     boxes = portrait.labels.boxes
     if not len(boxes):
@@ -210,7 +210,7 @@ def cut_background(portrait: Portrait, rng: np.random.Generator) -> ImageArray:
 
 
 def soft_edges(patch: ImageArray, rng: np.random.Generator) -> Alpha:
-    """Return the opacity of a patch whose edges are soft enough not to give it away."""
+    """Return the opacity of a patch with edges so soft that they do not reveal it."""
     height, width = patch.shape[:2]
     soft = max(1.0, rng.uniform(0.02, 0.12) * min(height, width))
     edge_x = np.minimum(np.arange(width) + 1, width - np.arange(width)) / soft
@@ -227,7 +227,7 @@ def oval(
     rng: np.random.Generator,
     radius: tuple[float, float],
 ) -> Alpha:
-    """Return the opacity of a patch of which only an oval around the face shows, soft at the rim.
+    """Return the opacity of a patch that shows only an oval around the face, with a soft rim.
 
     Args:
         patch: BGR uint8 (H, W, 3).

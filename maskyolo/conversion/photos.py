@@ -1,4 +1,4 @@
-"""Find the photos of class folders, each with the class of its folder."""
+"""Find the photos in class folders; each gets the class of its folder."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Photo:
 
     Attributes:
         path: the file.
-        source: its path relative to the source folder, with forward slashes; the ledger names the
-            photo by it.
+        source: its path relative to the source folder, with forward slashes; identifies the photo
+            in the ledger.
         class_name: what its folder stands for. For a photo with given labels: the class of its
             largest face, empty if it has none.
-        labels: boxes in pixels of the upright image, if the source has them; they are used as they
-            are, and no faces are searched for. None for a photo of a class folder.
+        labels: boxes in pixels of the upright image, if the source has them; they are used
+            unchanged, and no faces are detected. None for a photo of a class folder.
         origin: the photo it was made from, if `synthesize` made it.
         split: train, val or test, if the source specifies it. Near-copies of one another all go to
             the split of the first of them.
         status: a status of the ledger, if the photo is already known to be unusable; else empty.
-        reason: why, or other remarks of the source, for the ledger.
-        annotated: whether its source says which faces it shows; False only for images of an
+        reason: why, or other remarks from the source, for the ledger.
+        annotated: whether its source specifies which faces it shows; False only for images of an
             annotated set that have no annotation.
     """
 
@@ -54,20 +54,20 @@ class Photo:
 def find_photos(
     source: Path | str, class_map: Mapping[str, str] | None = None, both: bool = True
 ) -> list[Photo]:
-    """List the files of all class folders below `source`, sorted.
+    """List the files in all class folders below `source`, sorted.
 
-    Folders inside a class folder belong to its class. Links to folders are followed. A folder that
-    cannot be read, and a broken link, are listed as `unreadable`.
+    Folders inside a class folder belong to its class. Links to folders are followed. Folders that
+    cannot be read and broken links are listed as `unreadable`.
 
     Args:
         source: the folder that contains the class folders.
-        class_map: further folder names and what each stands for: a class, or ignore (or drop) for a
-            folder to leave out.
-        both: whether it is an error if one of the two classes has no photos.
+        class_map: additional folder names and what each stands for: a class, or ignore (or drop)
+            for a folder to leave out.
+        both: whether to raise an error if one of the two classes has no photos.
 
     Raises:
         DatasetError: there is no such folder, it has no class folders, a class has no files, or a
-            folder with files is no known class.
+            folder with files is not a known class.
     """
     source = Path(source)
     if not source.is_dir():
@@ -107,7 +107,7 @@ def find_photos(
 
 
 def _list_files(source: Path) -> list[tuple[Path, str]]:
-    """List all files below a folder, sorted, each with the reason why it cannot be read, or ""."""
+    """List all files below a folder, sorted, each with the reason it cannot be read, or ""."""
     reasons: dict[Path, str] = {}
 
     def unreadable(folder: Path, error: OSError) -> None:
@@ -116,12 +116,12 @@ def _list_files(source: Path) -> list[tuple[Path, str]]:
     found = list(walk_files(source, unreadable))
     for path in found:
         if not path.is_file():
-            reasons[path] = "a link to nothing" if path.is_symlink() else "not a file"
+            reasons[path] = "broken link" if path.is_symlink() else "not a file"
     return [(path, reasons.get(path, "")) for path in sorted({*found, *reasons})]
 
 
 def _class_of_folders(folders: Sequence[str], known: Mapping[str, str]) -> str:
-    """Return what the outermost folder with a meaning stands for; empty if there is none."""
+    """Return what the outermost folder with a known name stands for; empty if there is none."""
     for folder in folders:
         name = known.get(plain_name(folder)) or class_of(folder)
         if name not in ("", "keep"):
@@ -139,7 +139,7 @@ def _check_folders(
             f"no class folders in {source}: found files in {places}",
             "sort the photos into with_mask and without_mask",
         )
-    # loose files next to the class folders, such as a README, are not photos
+    # loose files next to the class folders, such as a README, are ignored
     folder = next((folder for folder in unknown if folder != "."), None)
     if folder is not None:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""The data set that `--update` starts from: earlier work and corrections to keep."""
+"""The data set that `--update` starts from: earlier results and corrections to keep."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PreviousSet:
 
     Attributes:
         folder: the data set.
-        rows: its rows by source, including what people corrected since.
-        same_settings: whether it was made with the same settings.
+        rows: its rows by source, including corrections made since.
+        same_settings: whether it was converted with the same settings.
     """
 
     folder: Path = Path()
@@ -64,7 +64,7 @@ class PreviousSet:
         return cls(folder, rows, used == settings)
 
     def has_image(self, row: LedgerRow) -> bool:
-        """Return whether a row's image exists, if it should: someone may have deleted it."""
+        """Return whether the image that a row names exists; it may have been deleted."""
         return not row.in_set or (self.folder / row.image).is_file()
 
     def splits(self) -> dict[str, str]:
@@ -77,7 +77,7 @@ class PreviousSet:
 
 
 def _with_edits(row: LedgerRow, folder: Path, names: Sequence[str]) -> LedgerRow:
-    """Return a row of the set in `folder` as corrected, if its label file was edited by hand."""
+    """Return a row of the set in `folder`, corrected if its label file was edited by hand."""
     label = (folder / row.image.replace("images/", "labels/", 1)).with_suffix(".txt")
     if not row.in_set or not label.is_file():
         return row

@@ -1,12 +1,12 @@
 """Compose training scenes: many faces of a data set's own photos, small and large, in one image.
 
-Photos of class folders mostly show one large face; streets show many small ones. Also, the two
-folders differ in more than masks: in size, sharpness, the shape of the crop, and hair and shoulders
-around the face. A detector would learn all of that instead of the mask. So a scene uses both
-classes equally often, with sizes drawn from one distribution, and blurs and compresses both alike.
-Most faces are set into the head and shoulders of another photo, whose class is drawn independently,
-and in that photo's light, so that little but the mask indicates the class. The other faces stay in
-their own photo, so that seams do not become a sign of a face.
+Photos in class folders mostly show one large face, while streets show many small ones. Also, the
+two folders differ in more than masks: in size, sharpness, crop shape, and the hair and shoulders
+around the face. A detector would learn all of that instead of the mask. So scenes use both classes
+equally often, with sizes drawn from one distribution, and blur and compress both alike. Most faces
+are pasted onto the head and shoulders of another photo, whose class is drawn independently, and
+matched to that photo's light, so that little but the mask indicates the class. The other faces stay
+in their own photo, so that seams do not become a sign of a face.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from maskyolo.core.labels import Labels, format_yolo
 
 __all__ = ["SceneStyle", "compose_scene", "write_scenes"]
 
-#: Maximum number of photos that scenes are made of: they are kept in memory, at up to 0.7 MB each.
+#: Maximum number of photos to make scenes from; they are kept in memory, at up to 0.7 MB each.
 _MAX_PHOTOS = 6000
 
-#: By class id, the faces to choose from, in ascending order of size: size in pixels, number of the
-#: portrait, and place among its labels.
+#: The faces to choose from, by class id and in ascending order of size: size in pixels, index of
+#: the portrait, and index among its labels.
 _Faces = dict[int, list[tuple[float, int, int]]]
 
 
@@ -51,20 +51,20 @@ class SceneStyle:
     """What scenes look like; sizes are in pixels of the scene.
 
     Attributes:
-        width: width of every scene; the height is drawn between 9/16 of it and all of it.
-        empty: share of scenes without a face.
-        faces: minimum and maximum number of faces placed in any other scene; those for which there
-            is no room are left out.
+        width: width of every scene; the height is drawn between 9/16 of the width and the width.
+        empty: fraction of scenes without a face.
+        faces: minimum and maximum number of faces to place in any other scene; faces for which
+            there is no room are left out.
         face_size: minimum and maximum size of a face, the root of its box's area; drawn uniformly
             on a logarithmic scale.
-        enlarged: maximum factor by which a face is enlarged, so that no scene shows blur that a
-            camera would not have caused.
-        natural: share of faces that stay in their own photo's head and shoulders.
-        coarse: share of scenes that are downscaled, at most to half, as if from a camera with a low
-            resolution.
+        enlarged: maximum factor by which a face is enlarged, so that no face is blurrier than a
+            camera would show it.
+        natural: fraction of faces that keep the head and shoulders of their own photo.
+        coarse: fraction of scenes that are downscaled, at most to half, as if taken by a camera
+            with a low resolution.
         quality: minimum and maximum JPEG quality.
-        real: share of scenes that are a real photo in which only the faces are exchanged.
-        far: maximum size of the faces of such a photo, as a share of its longer side.
+        real: fraction of scenes that are a real photo in which only the faces are exchanged.
+        far: maximum size of the faces in such a photo, as a fraction of its longer side.
     """
 
     width: int = 640
@@ -93,13 +93,13 @@ def write_scenes(
     """Write `count` scenes made of `photos`, as `scene_00000.jpg` and so on, with label files.
 
     Args:
-        photos: images with their labels, all of one split; they are kept in memory, downscaled to
-            at most 480 pixels. Of more than 6,000 photos, that many are drawn, in such a way that
-            the rarest kinds (with a mask, without, no face) are kept.
+        photos: images with their labels, all of one split. They are kept in memory, downscaled to
+            at most 480 pixels; if there are more than 6,000, that many are drawn, and the rarest
+            kinds (with a mask, without, no face) are kept.
         images: existing folder of the split's images.
         labels: existing folder of the split's labels.
         count: number of scenes; scene number i depends only on the photos, `style`, `seed` and i.
-        seed: of all random choices.
+        seed: random seed.
         style: what the scenes look like.
         workers: number of scenes to compose in parallel.
         on_progress: called with the number of scenes done.
@@ -150,9 +150,9 @@ def compose_scene(
     """Compose one scene.
 
     Args:
-        portraits: the images it is cut from.
+        portraits: the images to cut from.
         faces: the faces to choose from, by class id and in ascending order of size: size in pixels,
-            number of the portrait, and place of the face among its labels.
+            index of the portrait, and index of the face among its labels.
         rng: decides everything random in this scene.
         style: what the scene looks like.
 
@@ -172,8 +172,8 @@ def _drawn(
 ) -> list[tuple[Path, Labels]]:
     """Draw up to `maximum` photos, and keep their order.
 
-    Of each kind (the class of the first face, or no face), equally many are drawn, or all if there
-    are fewer.
+    The same number is drawn of each kind (the class of the first face, or no face), or all photos
+    of a kind that has fewer.
     """
     if len(photos) <= maximum:
         return list(photos)
@@ -200,7 +200,7 @@ def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:
 def _index(portraits: Sequence[Portrait]) -> _Faces:
     faces: _Faces = {0: [], 1: []}
     for number, portrait in enumerate(portraits):
-        # what is cut around one of several faces would also show others, without labels
+        # a patch around one of several faces would also show others, unlabeled
         if len(portrait.labels) > 1:
             continue
         for place, (size, class_id) in enumerate(
@@ -213,7 +213,7 @@ def _index(portraits: Sequence[Portrait]) -> _Faces:
 def _far_photo(
     portraits: Sequence[Portrait], far: float, rng: np.random.Generator
 ) -> Portrait | None:
-    """Return a photo whose faces are all far away, or None if 50 tries find none."""
+    """Return a photo in which all faces are far away, or None if 50 tries find none."""
     for _ in range(50):
         photo = portraits[int(rng.integers(len(portraits)))]
         if len(photo.labels) and np.sqrt(box_area(photo.labels.boxes)).max() < far * max(
@@ -231,7 +231,7 @@ def _crowd(
 ) -> tuple[ImageArray, Labels]:
     """Place people of random classes and sizes in front of a background.
 
-    The smallest come first, so that nearer people cover those further away.
+    The smallest come first, so that nearer people cover more distant ones.
     """
     width = style.width
     height = int(width * rng.uniform(9 / 16, 1))
@@ -251,7 +251,7 @@ def _crowd(
             continue
         portrait, box = portraits[chosen[0]], chosen[1]
         if rng.random() >= style.natural:
-            # of either class, so that the body is no clue
+            # a body of either class, so that it does not reveal the class
             body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)
             if body is not None:
                 portrait, box = (
@@ -285,7 +285,7 @@ def _exchanged(
     style: SceneStyle,
     rng: np.random.Generator,
 ) -> tuple[ImageArray, Labels]:
-    """Exchange every face of a photo for one of a random class, if there is one of its size."""
+    """Replace each face of a photo with one of a random class, if there is one of its size."""
     class_ids = photo.labels.class_ids.copy()
     for place, size in enumerate(np.sqrt(box_area(photo.labels.boxes))):
         class_id = int(rng.integers(2))
@@ -302,7 +302,7 @@ def _choose(
     """Choose a face of a minimum size.
 
     Returns:
-        The number of its portrait and its place among the labels, or None if there is none.
+        The index of its portrait and its index among the labels, or None if there is none.
     """
     first = bisect_left(faces, (minimum,))
     return faces[int(rng.integers(first, len(faces)))][1:] if first < len(faces) else None
@@ -313,7 +313,7 @@ def _background(
 ) -> ImageArray:
     """Return a background of stretched parts of photos without faces.
 
-    They lie on a photo that is blurred beyond recognition.
+    They lie on top of a photo that is blurred beyond recognition.
     """
     base = portraits[int(rng.integers(len(portraits)))].image
     scene = resized(resized(base, 10, 8), width, height)
@@ -334,7 +334,7 @@ def _background(
 def _patchwork(
     portraits: Sequence[Portrait], rng: np.random.Generator, width: int, height: int
 ) -> ImageArray:
-    """Return a background of rows of parts of photos without faces, in their own proportions.
+    """Return a background of rows of parts of photos without faces, with their aspect ratios kept.
 
     They show hair, clothes, walls and streets.
     """
@@ -364,7 +364,7 @@ def _patchwork(
 def _as_a_camera(
     scene: ImageArray, labels: Labels, style: SceneStyle, rng: np.random.Generator
 ) -> tuple[ImageArray, Labels]:
-    """Sometimes change the scene's resolution, exposure, sharpness and noise, as cameras do."""
+    """Randomly change the scene's resolution, exposure, sharpness and noise, as cameras do."""
     height, width = scene.shape[:2]
     if rng.random() < style.coarse:
         shrunk = rng.uniform(0.5, 1)
@@ -373,7 +373,7 @@ def _as_a_camera(
         labels = Labels(labels.boxes * scale, labels.class_ids)
     result = scene.astype(np.float32)
     if rng.random() < 0.4:
-        gamma = np.float32(np.exp(rng.uniform(-0.5, 0.8)))  # above 1 it darkens
+        gamma = np.float32(np.exp(rng.uniform(-0.5, 0.8)))  # values above 1 darken
         result = 255 * (result / 255) ** gamma
     if rng.random() < 0.25:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)
@@ -383,7 +383,7 @@ def _as_a_camera(
 
 
 def _most_covered(boxes: Boxes, covers: Boxes) -> float:
-    """Return the largest share of any of `boxes` that one of `covers` hides; 0 without either."""
+    """Return the largest fraction of any of `boxes` that one of `covers` hides, 0 if none."""
     if not len(boxes) or not len(covers):
         return 0.0
     sides = (

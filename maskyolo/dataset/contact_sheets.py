@@ -1,4 +1,4 @@
-"""Contact sheets: many photos on one page, with their boxes, to look through."""
+"""Contact sheets: pages of many small photos with their boxes, for quick inspection."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = [
     "write_sheets",
 ]
 
-#: Maximum number of photos per page, and of pages per status; of more photos, every n-th is shown.
+#: Maximum number of photos per page, and of pages per status; if there are more, they are sampled.
 PAGE = 100
 _PAGES = 5
-#: Name of the sheets of photos in which something is blanked out.
+#: Name of the sheets of photos with blanked-out parts.
 _BLANKED = "blanked"
-#: Photos per line, and the side in pixels of the square that each is fitted into.
+#: Photos per row, and the side in pixels of the square that each is fitted into.
 COLUMNS, TILE = 10, 160
 _TEXT = 28
 _COLORS = ((0, 170, 60), (230, 30, 30))
@@ -47,9 +47,9 @@ class Tile(NamedTuple):
     """A photo on a contact sheet.
 
     Attributes:
-        draw: returns the photo with a longer side of the given number of pixels, or raises
+        draw: returns the photo scaled to a longer side of the given number of pixels, or raises
             `ImageError`, in which case the tile stays empty.
-        lines: the two lines of text below it.
+        lines: the two lines of text below the photo.
     """
 
     draw: Callable[[int], Image.Image]
@@ -62,19 +62,19 @@ def write_sheets(
     folder: Path,
     workers: int = 2,
 ) -> list[Path]:
-    """Draw the photos of each status into `folder`, as `STATUS.png`, `STATUS-2.png` and so on.
+    """Draw the photos of each status to `folder`, as `STATUS.png`, `STATUS-2.png` and so on.
 
-    Photos that are `kept` get one page only. Photos of the set in which something is blanked out
-    are also in `blanked.png` and so on.
+    Photos with the status `kept` get one page only. Photos in the set with blanked-out parts are
+    also drawn to `blanked.png` and so on.
 
     Args:
         rows: the ledger.
         image_of: returns the image file of a row.
-        folder: output folder; it is created.
+        folder: output folder; it is created if needed.
         workers: number of pages to draw in parallel.
 
     Returns:
-        The files.
+        The image files.
 
     Raises:
         OutputError: a file cannot be written.
@@ -117,7 +117,7 @@ def draw_sheet(
 
     Args:
         photos: the image file of each photo, and its row.
-        columns: photos per line.
+        columns: photos per row.
         tile: side of the square that each photo is fitted into, in pixels.
     """
     tiles = []
@@ -136,7 +136,7 @@ def draw_tiles(tiles: Sequence[Tile], columns: int = COLUMNS, tile: int = TILE) 
 
     Args:
         tiles: the photos.
-        columns: photos per line.
+        columns: photos per row.
         tile: side of the square that each photo is fitted into, in pixels.
     """
     columns = max(1, min(columns, len(tiles)))
@@ -156,7 +156,7 @@ def draw_tiles(tiles: Sequence[Tile], columns: int = COLUMNS, tile: int = TILE) 
 
 
 def shorten(text: str, tile: int, keep_end: bool = False) -> str:
-    """Return the text, cut with an ellipsis to what fits below a tile of so many pixels."""
+    """Return the text, shortened with an ellipsis to fit below a tile `tile` pixels wide."""
     room = tile // 6
     if len(text) <= room:
         return text
@@ -164,7 +164,7 @@ def shorten(text: str, tile: int, keep_end: bool = False) -> str:
 
 
 def fit_into(image: Image.Image, side: int) -> tuple[Image.Image, float]:
-    """Return the image scaled to a longer side of so many pixels, and the scale."""
+    """Return the image scaled to a longer side of `side` pixels, and the scale."""
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size), scale
@@ -176,7 +176,7 @@ def draw_frame(
     color: tuple[int, int, int],
     margin: float = 0,
 ) -> None:
-    """Draw the frame of an xyxy box, `margin` pixels outside of it; the box may have no area."""
+    """Draw the frame of an xyxy box, `margin` pixels outside it; the box may have no area."""
     x1, y1, x2, y2 = box
     draw.rectangle(
         (x1 - margin, y1 - margin, max(x1, x2) + margin, max(y1, y2) + margin),
@@ -186,7 +186,7 @@ def draw_frame(
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
-    """Return the RGB color of a class's boxes: green, red, and gray for all but the usual two."""
+    """Return the RGB color of a class's boxes: green or red for the two classes, otherwise gray."""
     return _COLORS[class_id] if 0 <= class_id < len(_COLORS) else _OTHER_COLOR
 
 

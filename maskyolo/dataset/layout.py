@@ -20,13 +20,13 @@ __all__ = ["Dataset", "format_data_yaml", "load_dataset"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set found on disk through its `data.yaml`.
+    """A data set on disk, found through its `data.yaml`.
 
     Attributes:
-        yaml: the `data.yaml` itself.
-        root: the folder that `images` and `labels` are in.
+        yaml: path of the `data.yaml`.
+        root: the folder that contains `images` and `labels`.
         names: class names by id.
-        splits: the folder of images (or the list file) of each split of the set.
+        splits: by split, its folder of images or its list file.
     """
 
     yaml: Path
@@ -35,7 +35,7 @@ class Dataset:
     splits: dict[str, Path]
 
     def images(self, split: str) -> list[Path]:
-        """Return the images of a split: those of a folder sorted, those of a list in its order.
+        """Return the images of a split, sorted if from a folder, in order if from a list file.
 
         Raises:
             DatasetError: the set has no such split, or its list cannot be read.
@@ -53,7 +53,7 @@ class Dataset:
     def label_of(image: Path) -> Path:
         """Return the label file of an image.
 
-        Its last folder named `images` becomes `labels`, and its suffix `.txt`.
+        The last folder named `images` in its path becomes `labels`, and its suffix `.txt`.
         """
         parts = list(image.parts)
         for place in range(len(parts) - 2, -1, -1):
@@ -66,7 +66,7 @@ class Dataset:
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:
     """Return the text of the `data.yaml` of a set in the folder `root`.
 
-    `path` is absolute, because Ultralytics does not resolve a relative one from the file's folder.
+    `path` is absolute, because Ultralytics does not resolve it against the file's folder.
     """
     content = (
         {"path": str(root.absolute())}
@@ -77,7 +77,7 @@ def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = C
 
 
 def load_dataset(data: Path | str) -> Dataset:
-    """Load a `data.yaml`, or that of a folder, and check that the folders it names exist.
+    """Load a `data.yaml`, given as a file or its folder, and check that the folders in it exist.
 
     Raises:
         DatasetError: no such file, not YAML, no `names` or `train`, classes not numbered from 0, or
@@ -90,7 +90,7 @@ def load_dataset(data: Path | str) -> Dataset:
     except FileNotFoundError:
         raise DatasetError(
             f"no data set at {data}: {path} does not exist",
-            "make one with `maskyolo convert FOLDER --out DIR`",
+            "create one with `maskyolo convert FOLDER --out DIR`",
         ) from None
     except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
         raise DatasetError(
@@ -103,7 +103,7 @@ def load_dataset(data: Path | str) -> Dataset:
         )
     names = _class_names(content["names"], path)
     root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
-    if not root.is_dir():  # the set was moved or copied, so its own folder is meant
+    if not root.is_dir():  # the set was moved or copied, so use the folder it is in now
         root = path.parent.resolve()
     splits = {
         split: _place_of(path, root, split, content[split])
@@ -116,7 +116,7 @@ def load_dataset(data: Path | str) -> Dataset:
 
 
 def _place_of(path: Path, root: Path, split: str, entry: Any) -> Path:
-    """Return the folder or list file of a split of the `data.yaml` at `path`."""
+    """Return the folder or list file of a split in the `data.yaml` at `path`."""
     if not isinstance(entry, str):
         raise DatasetError(
             f"{path}: `{split}` must be one folder or list file, found {entry}", "correct it"
@@ -130,7 +130,7 @@ def _place_of(path: Path, root: Path, split: str, entry: Any) -> Path:
 
 
 def _class_names(names: Any, path: Path) -> tuple[str, ...]:
-    """Return the classes of a `data.yaml`, a list or a mapping by class id, in the order of ids."""
+    """Return the classes in a `data.yaml`, a list or a mapping by class id, ordered by id."""
     try:
         numbered = {
             int(number): str(name)

@@ -1,4 +1,4 @@
-"""The ledger: one row per source photo that says what became of it, and why."""
+"""The ledger: one row per source photo that records what became of it, and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "write_ledger",
 ]
 
-#: What can become of a photo; only `kept` and `corrected` ones are in the data set.
+#: Possible statuses of a photo; only `kept` and `corrected` photos are in the data set.
 STATUSES = (
     "kept",
     "corrected",
@@ -41,8 +41,8 @@ STATUSES = (
     "excluded",
     "unreadable",
 )
-#: Size classes of faces and the minimum side of each, in pixels of an image scaled to a longer side
-#: of 640: COCO's bounds, at the size that the detector sees.
+#: Size classes of faces, and the minimum side of each in pixels of an image scaled to a longer side
+#: of 640. The limits are COCO's, applied at the size that the detector sees.
 LEDGER_SIZES = {"small": 0.0, "medium": 32.0, "large": 96.0}
 _JSON_COLUMNS = ("boxes", "scores", "classes", "origins", "deciders", "agreed")
 
@@ -65,26 +65,27 @@ def size_class(boxes: npt.ArrayLike, width: int, height: int) -> str:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What became of one source photo. All lists about its boxes have the same order.
+    """What became of one source photo. All lists about its boxes are in the same order.
 
     Attributes:
         source: its path relative to the converted folder, with forward slashes.
         class_name: the class its folder stands for (column `class` in the file).
         status: one of `STATUSES`.
-        reason: why, in words; empty for a plain case.
+        reason: why, in words; empty if the status says it all.
         image: its image in the data set, relative to the set's folder; empty if not in the set.
         split: train, val or test; empty if not in the set.
         width: width of the upright image in pixels.
         height: height of the upright image in pixels.
         sha256: checksum of the source file; empty if it could not be read.
         phash: 64-bit perceptual hash as 16 hex digits (imagehash's `phash`).
-        group: number shared by all near-copies; a group is never split. -1 if not hashed.
+        group: number shared by all near-copies of a photo; a group is never divided between
+            splits. -1 if not hashed.
         detector: the face detector; `given` if the source has boxes.
-        boxes: xyxy pixels of the faces in the upright image; also of photos not in the set.
-        scores: their confidences.
+        boxes: xyxy pixels of the faces in the upright image; photos not in the set have them, too.
+        scores: the confidence of each box.
         classes: the class of each box; `ignore` for a face that is blanked out in the set's image.
         origins: where each box comes from: the name of a face detector, `given`, or `human`.
-        deciders: who decided each class: `folder`, `given`, `human`, the name of a mask detector,
+        deciders: what decided each class: `folder`, `given`, `human`, the name of a mask detector,
             or `nobody`.
         agreed: for each box, whether the cross-check found the face too; empty without one.
         size: size class of the largest face, one of `LEDGER_SIZES`; empty if there is none.
@@ -120,12 +121,12 @@ class LedgerRow:
     def corrected(
         self, boxes: npt.ArrayLike, classes: Sequence[str], reason: str = ""
     ) -> LedgerRow:
-        """Return the row as a person corrected it, with boxes (n, 4) in pixels and classes (n).
+        """Return the row as manually corrected, with boxes (n, 4) in pixels and classes (n).
 
-        A box that was there before (within half a pixel) keeps its score and origin, and the
-        decider of its class if the class is the same; everything else becomes `human`.
-        `convert --update` keeps such a row: its boxes, classes, image and split. The label file in
-        the set must be written with the same boxes; if they differ, the label file wins.
+        A box that was there before (within half a pixel) keeps its score and origin, and if its
+        class is the same, also that class's decider; everything else becomes `human`.
+        `convert --update` keeps the boxes, classes, image and split of such a row. The caller must
+        write the same boxes to the label file; if the two differ, the label file takes precedence.
         """
         scores, origins, deciders, agreed = [], [], [], []
         old = as_boxes(self.boxes)
@@ -152,7 +153,7 @@ class LedgerRow:
         )
 
     def removed(self, reason: str = "taken out by hand") -> LedgerRow:
-        """Return the row of a photo that a person removed from the set: without an image."""
+        """Return the row of a photo that was manually removed from the set: without an image."""
         return replace(self, status="corrected", reason=reason, image="", split="")
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +165,7 @@ class LedgerRow:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LedgerRow:
-        """Return the row for what `to_dict` returned, or for the strings of a CSV line."""
+        """Build a row from what `to_dict` returned, or from the strings of a CSV line."""
         row: dict[str, Any] = {
             ("class_name" if name == "class" else name): value for name, value in values.items()
         }
@@ -208,8 +209,8 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
     """Read a `ledger.csv`.
 
     Raises:
-        DatasetError: no such file, missing columns, or a value that does not parse; the message has
-            the line's number.
+        DatasetError: no such file, missing columns, or an invalid value; the message includes the
+            line number.
     """
     path = Path(path)
     try:
@@ -231,7 +232,7 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
 
 
 def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:
-    """Return what a row's label file contains: its boxes, without those that are blanked out.
+    """Return what a row's label file contains: all boxes except those that are blanked out.
 
     Args:
         row: a row of the ledger.

@@ -1,4 +1,4 @@
-"""Split a data set so that no photo in one split has a near-copy in another, and check it."""
+"""Split a data set so that near-copies of a photo stay in one split, and check that they do."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
     "random_leaks",
 ]
 
-#: Two images whose 64-bit perceptual hashes differ in at most this many bits count as near-copies.
+#: Maximum number of bits in which the 64-bit perceptual hashes of near-copies differ.
 NEAR_COPY = 6
 
 
 def perceptual_hashes(image: ImageArray) -> tuple[str, str]:
-    """Return the perceptual hashes of a BGR image and of the image mirrored.
+    """Return the perceptual hashes of a BGR image and of its mirror image.
 
     Both are imagehash's `phash`, 64 bits as 16 hex digits.
     """
@@ -48,7 +48,7 @@ def near_copies(
 
     Args:
         hashes: perceptual hashes (n) as hex digits, all of the same length.
-        mirrored: hashes of the same images mirrored (n), to find mirrored copies too.
+        mirrored: hashes of the mirrored images (n), to find mirrored copies too.
         distance: maximum number of bits in which near-copies differ.
         to: hashes (m) of other images, to compare with these instead of with each other.
 
@@ -62,7 +62,7 @@ def near_copies(
         return np.zeros((0, 2), dtype=np.int64)
     others = _bits(hashes if to is None else to)
     pairs = []
-    # In blocks, because all pairs of 50,000 images at once would take 10 GB.
+    # In blocks, because comparing all pairs of 50,000 images at once would take 10 GB.
     for start in range(0, len(hashes), 1024):
         near = _within(_bits(hashes[start : start + 1024]), others, distance)
         if mirrored is not None:
@@ -80,16 +80,16 @@ def group_near_copies(
     distance: int = NEAR_COPY,
     links: Sequence[tuple[int, int]] = (),
 ) -> npt.NDArray[np.int64]:
-    """Group images that are near-copies, directly or through others.
+    """Group images that are near-copies of each other, directly or through other images.
 
     Args:
         hashes: perceptual hashes (n) as hex digits, all of the same length.
-        mirrored: hashes of the same images mirrored (n).
+        mirrored: hashes of the mirrored images (n).
         distance: maximum number of bits in which near-copies differ.
-        links: indices of images that belong together whatever they look like.
+        links: pairs of indices of images that belong together regardless of their hashes.
 
     Returns:
-        Group numbers, int64 (n,), from 0 in the order of each group's first image.
+        Group numbers, int64 (n,), starting with 0, in order of each group's first image.
 
     >>> group_near_copies(["ff00", "00ff", "ff01"], distance=1).tolist()
     [0, 1, 0]
@@ -136,23 +136,23 @@ def assign_splits(
     keys: Sequence[str] | None = None,
     fixed: Mapping[int, str] | None = None,
 ) -> list[str]:
-    """Assign every photo to a split: whole groups only, each stratum in the given proportions.
+    """Assign every photo to a split, keeping groups whole and each stratum in proportion.
 
     Groups are assigned in the order of a hash of the seed and the group's first key, so that adding
-    or removing a photo hardly moves the others.
+    or removing a photo hardly affects the others.
 
     Args:
         groups: group number of each photo (n).
-        strata: what must be spread evenly, such as the class (n); a group has its first photo's.
-        fractions: fraction of each split, such as `{"train": 0.8, "val": 0.1, "test": 0.1}`; they
-            sum to 1.
-        seed: a different seed gives a different split.
-        keys: stable names of the photos (n); their indices by default.
+        strata: what to spread evenly, such as the class (n); a group has its first photo's.
+        fractions: fraction of each split, such as `{"train": 0.8, "val": 0.1, "test": 0.1}`, with a
+            sum of 1.
+        seed: random seed.
+        keys: stable names of the photos (n). Default: their indices.
         fixed: splits of groups that are already decided.
 
     Returns:
-        The split of each photo (n). Every split with a fraction above 0 gets a group of each
-        stratum, as long as there are enough.
+        The split of each photo (n). Every split with a fraction above 0 gets at least one group of
+        each stratum, as long as there are enough.
     """
     fixed = fixed or {}
     names = [str(place) for place in range(len(groups))] if keys is None else keys
@@ -174,7 +174,7 @@ def assign_splits(
         )
         for places in settled + open_ones:
             empty = [split for split in wanted if not given[split]]
-            # Each split gets one group first; then the one that is furthest from its fraction.
+            # First give each split one group, then always the split furthest below its fraction.
             choice = empty or list(wanted)
             split = fixed.get(groups[places[0]]) or max(
                 choice, key=lambda name: wanted[name] * total - given[name]

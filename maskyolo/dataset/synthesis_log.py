@@ -1,7 +1,7 @@
 """The synthesis log, `synthesis.csv`: which photo each synthesized photo was made from.
 
 `synthesize` writes it and `convert` reads it. A masked copy and its bare original show the same
-person in front of the same background, so they must never be in different splits. An original whose
+person in front of the same background, so they must not be in different splits. An original whose
 masked copy is in `with_mask` is left out of `without_mask`, as the projects of 2020 recommend.
 """
 
@@ -26,10 +26,10 @@ __all__ = [
     "write_synthesis",
 ]
 
-#: Name of the log, which is next to the class folders.
+#: Name of the log file, which is next to the class folders.
 SYNTHESIS = "synthesis.csv"
 
-#: What can become of a photo, and what it means. Only the first three are files of the set.
+#: Statuses of photos, and their meanings. Only the first three have files in the set.
 MADE_STATUSES = {
     "masked": "copies with a mask, in with_mask",
     "occluder": "copies with something else in front of the face, in without_mask",
@@ -43,7 +43,7 @@ MADE_STATUSES = {
     "unreadable": "damaged, or not an image",
 }
 
-#: What to do about a log that cannot be read.
+#: The remedy for a log that cannot be read.
 _REMEDY = "synthesize the photos again with maskyolo synthesize"
 
 
@@ -52,7 +52,7 @@ class Origin:
     """The photo that another was made from.
 
     Attributes:
-        sha256: of its file.
+        sha256: checksum of its file.
         phash: 64-bit perceptual hash as 16 hex digits.
         left_out: whether the original itself must not be in the data set.
     """
@@ -69,14 +69,14 @@ class MadePhoto:
     Attributes:
         original: path of the photo relative to the folder of faces, with forward slashes.
         status: one of `MADE_STATUSES`.
-        reason: why, in words; empty if the status says it all.
+        reason: details, in words; empty if the status says it all.
         file: the photo in the set, relative to the set's folder; empty if there is none.
         class_name: its class (column `class` in the file).
-        drawn: what was drawn: the kind, color and pattern of a mask, or an occluder; one entry per
-            face, separated by semicolons.
-        sha256: of the original's file; empty if it could not be read.
+        drawn: what was drawn: a mask's kind, color and pattern, or an occluder; one entry per face,
+            separated by semicolons.
+        sha256: checksum of the original's file; empty if it could not be read.
         phash: perceptual hash of the original; see `Origin`.
-        landmarks: landmarks of the faces in pixels of the upright image: a JSON list with five
+        landmarks: the faces' landmarks in pixels of the upright image, as a JSON list with five
             points per face.
     """
 
@@ -147,7 +147,7 @@ def read_synthesis(path: Path | str) -> list[MadePhoto]:
 def read_origins(folder: Path | str) -> dict[str, Origin]:
     """Return the origins of all synthesized photos below a folder, by path relative to the folder.
 
-    Without a `synthesis.csv` there are none.
+    The result is empty if there is no `synthesis.csv`.
 
     Raises:
         DatasetError: a `synthesis.csv` cannot be read.
@@ -157,7 +157,7 @@ def read_origins(folder: Path | str) -> dict[str, Origin]:
     for path in sorted(folder.rglob(SYNTHESIS)):
         photos = read_synthesis(path)
         left_out = {photo.sha256 for photo in photos if photo.status == "left_out"}
-        # by name, as someone may have moved a photo to the other class
+        # by file name only, because a photo may have been moved to the other class
         places = {found.name: found for found in path.parent.rglob("*")}
         for photo in photos:
             if photo.file and (place := places.get(Path(photo.file).name)):

@@ -1,9 +1,9 @@
-"""The folder a data set is made in, `OUT.part`, and how it replaces `OUT`.
+"""The folder that a data set is built in, `OUT.part`, and how it replaces `OUT`.
 
-Stopping at any moment loses nothing. During the work, images and labels lie in flat `images` and
-`labels` folders, and the journal has a line per finished photo. At the end they move into the
-folders of their splits, the old set, if there is one, moves into the new one, the new one takes its
-place, and the old one is removed. Every step can be repeated or undone.
+Stopping at any moment loses nothing. While photos are processed, images and labels are in flat
+`images` and `labels` folders, and the journal has a line per finished photo. At the end, they move
+to the folders of their splits. If there is an old set, it moves into the new one, the new one takes
+its place, and the old one is removed. Every step can be repeated or undone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 JOURNAL = "journal.jsonl"
-#: File that names the command whose working folder it is in.
+#: File with the name of the command that a working folder belongs to.
 MARKER = ".maskyolo"
 SETTINGS = "convert.yaml"
 SHEETS = "sheets"
@@ -51,10 +51,10 @@ _SCENE = re.compile(r"scene_\d{5,}\.(jpg|txt)")  # as scenes.write_scenes names 
 
 
 def working_folder(out: Path | str) -> tuple[Path, Path]:
-    """Return the folder to make, with links to it resolved, and the working folder next to it.
+    """Return the folder to create, with links to it resolved, and the working folder next to it.
 
     Raises:
-        OutputError: `out` is the root of a disk, so nothing can be next to it.
+        OutputError: `out` is the root of a disk, so there is no place next to it.
     """
     out = Path(out)
     # Renaming to a link would replace the link and leave its target behind.
@@ -68,15 +68,15 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
 
 
 def is_taken(out: Path) -> bool:
-    """Return whether something is in the place of an output folder; an empty folder is not."""
+    """Return whether an output folder already exists; an empty folder does not count."""
     return out.exists() and (not out.is_dir() or any(out.iterdir()))
 
 
 @contextmanager
 def locked(part: Path) -> Iterator[None]:
-    """Make the working folder and lock it against other runs (not on Windows).
+    """Create the working folder and lock it against other runs (not on Windows).
 
-    The lock ends with the process, even if that is killed.
+    The lock ends with the process, even if the process is killed.
 
     Raises:
         OutputError: another run is using it.
@@ -89,7 +89,7 @@ def locked(part: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # If another run has just finished, its working folder has become a data set.
+            # If another run has just finished, it has renamed its working folder to the data set.
             theirs = not (part.exists() and os.path.samestat(os.fstat(folder), part.stat()))
         except BlockingIOError:
             theirs = True
@@ -102,33 +102,33 @@ def locked(part: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                part.rmdir()  # only works if nothing was done
+                part.rmdir()  # succeeds only if the folder is empty
     finally:
         os.close(folder)
 
 
 def locked_set(root: Path) -> AbstractContextManager[None]:
-    """Lock a data set that is changed in place against all runs, also those that make it again.
+    """Lock a data set that is changed in place against all runs, including those that update it.
 
     See `locked`.
     """
     part = working_folder(root)[1]
-    # If no working folder can be made, no run can be using one.
+    # Where no working folder can be created, no run can be using one.
     return locked(part if os.access(part.parent, os.W_OK) else root)
 
 
 def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = "") -> None:
-    """Make the working folder of `command`, or take over the one from its interrupted run.
+    """Create the working folder of `command`, or take over the one from an interrupted run.
 
     Args:
         part: the folder.
         command: the command that uses it.
         folders: folders in it from which the command removes files that it does not need.
-        names: a regular expression for the names of its files in these folders.
+        names: a regular expression for the names of the command's files in these folders.
 
     Raises:
-        OutputError: the folder has files and is not this command's, or a file in one of `folders`
-            is not.
+        OutputError: the folder has files of another origin, or a file in one of `folders` does not
+            match `names`.
     """
     part.mkdir(parents=True, exist_ok=True)
     marker = part / MARKER
@@ -142,7 +142,7 @@ def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = ""
 
 
 def recover(part: Path, out: Path) -> None:
-    """Finish or undo a `publish` that was killed."""
+    """Complete or undo a `publish` that was killed."""
     if (part / _REPLACED).is_dir() and not out.exists():
         (part / _REPLACED).replace(out)
     if (out / "ledger.csv").is_file():
@@ -150,7 +150,7 @@ def recover(part: Path, out: Path) -> None:
 
 
 def flatten(part: Path) -> None:
-    """Make the folders of images and labels, and move back what an interrupted `arrange` moved."""
+    """Create the folders of images and labels, and undo an interrupted `arrange`."""
     for kind in _KINDS:
         (part / kind).mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
@@ -162,12 +162,12 @@ def flatten(part: Path) -> None:
 
 
 def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]) -> None:
-    """Move images and labels into the folders of their splits, and remove all others.
+    """Move images and labels to the folders of their splits, and remove all others.
 
     Args:
         part: the working folder.
-        placed: file name of each image and its split.
-        splits: the splits to make folders for.
+        placed: file name and split of each image.
+        splits: the splits to create folders for.
     """
     for kind in _KINDS:
         for split in splits:
@@ -183,7 +183,7 @@ def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]
 
 
 def publish(part: Path, out: Path) -> None:
-    """Replace `out` by the finished working folder; files in `out` not made by convert are kept."""
+    """Replace `out` with the finished working folder; files that convert did not make are kept."""
     if (out / "ledger.csv").is_file():
         out.replace(part / _REPLACED)
     elif out.is_dir():
@@ -197,13 +197,13 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
 
     Args:
         out: a data set.
-        placed: its images, relative to it.
+        placed: paths of its images, relative to it.
     """
     images = {Path(image) for image in placed}
     known = images | {Path("labels", *path.parts[1:]).with_suffix(".txt") for path in images}
     for kind in _KINDS:
         for path in sorted((out / kind).rglob("*")):
-            cache = path.suffix in (".cache", ".npy")  # of Ultralytics
+            cache = path.suffix in (".cache", ".npy")  # written by Ultralytics
             if (
                 path.is_file()
                 and not cache

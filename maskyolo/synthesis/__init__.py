@@ -1,1 +1,1 @@
-"""Synthesis: masks and occluders drawn on photos of bare faces."""
+"""Synthesis of photos: draws masks and occluders on bare faces."""

@@ -1,9 +1,9 @@
-"""Make masked photos of bare faces, and bare ones with occluders, guarded against leakage.
+"""Make masked photos, and bare ones with occluders, from photos of bare faces, without leakage.
 
-The path of one photo: `_make` decodes it and finds its faces with their landmarks. If every face
-can be drawn on, the photo's own checksum seeds the choice of whether it is masked, and what is
-drawn. The original of a masked photo is left out of `without_mask`. `synthesis.csv` says what each
-photo was made from, and `convert` uses it to keep both in one split.
+The path of a photo: `_make` decodes it and finds its faces with their landmarks. If all faces can
+be drawn on, the photo's own checksum seeds the choice of whether it is masked, and what is drawn.
+The original of a masked photo is left out of `without_mask`. `synthesis.csv` records which photo
+each one was made from, and `convert` uses it to keep both in one split.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from maskyolo.synthesis.options import SynthesizeOptions
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
 _FOLDERS = ("with_mask", "without_mask")
-#: Names of the files in them; see `_write`.
+#: File names in these folders; see `_write`.
 _NAMES = r"[0-9a-f]{16}(_.+_\d+)?\.(jpg|png|webp|bmp|tif|gif)"
 #: A detection with a lower score may not be a face. Drawing on it, or on all faces but one, would
-#: make a photo with a wrong class, so such photos are left out.
+#: produce a photo with a wrong class, so such photos are left out.
 _MIN_CONFIDENT = 0.7
 _MIN_CONFIDENCE = 0.3
 
@@ -76,23 +76,22 @@ def synthesize_masks(
 ) -> Synthesis:
     """Draw masks on photos of bare faces, for `convert`.
 
-    The result is a folder with `with_mask`, `without_mask` and `synthesis.csv`. What is made of a
-    photo depends only on its bytes, the options and the seed. Work in progress is in `OUT.part`,
-    which becomes `out` when everything is done; after an interruption, the same call continues
-    where it stopped.
+    The result is a folder with `with_mask`, `without_mask` and `synthesis.csv`. What a photo
+    becomes depends only on its bytes, the options and the seed. Work in progress is in `OUT.part`,
+    which becomes `out` at the end. After an interruption, the same call continues where it stopped.
 
     Args:
         faces: folder of photos in which nobody wears a mask, at any depth.
         out: output folder; it must not exist or be empty.
-        options: what is drawn, and on how many photos.
+        options: what to draw, and on what fraction of the photos.
         on_progress: called with the number of photos done and their total number.
-        settings: fields of `options` as keywords, which take precedence.
+        settings: fields of `SynthesizeOptions`; they override `options`.
 
     Raises:
-        DatasetError: there are no photos, or a folder of masked ones is among them.
+        DatasetError: there are no photos, or a folder of masked photos is among them.
         MaskyoloError: an option is out of its range.
-        OutputError: `out` exists or cannot be written, or `OUT.part` contains files that are not of
-            an interrupted run.
+        OutputError: `out` exists or cannot be written, or `OUT.part` contains files that are not
+            from an interrupted run.
         WeightsError: YuNet's weights are missing or wrong.
 
     Example:
@@ -109,7 +108,7 @@ def synthesize_masks(
             f"cannot write the photos to {out}: it exists", "choose another folder or remove it"
         )
     detectors: SimpleQueue[YuNet] = SimpleQueue()
-    for _ in range(chosen.workers):  # one each, as they cannot be shared between threads
+    for _ in range(chosen.workers):  # one per thread: a YuNet cannot be shared between threads
         detectors.put(YuNet(chosen.weights, conf=_MIN_CONFIDENCE))
     with output_errors(part):
         done = _start(part, chosen)
@@ -125,7 +124,7 @@ def find_faces(folder: Path | str) -> list[Path]:
 
     Raises:
         DatasetError: there is no such folder, it contains no photos, or the name of a folder in it
-            says that its photos are masked.
+            indicates masked photos.
     """
     folder = Path(folder)
     remedy = "give a folder of photos in which nobody wears a mask"
@@ -150,9 +149,9 @@ def find_faces(folder: Path | str) -> list[Path]:
 
 
 def _start(part: Path, options: SynthesizeOptions) -> dict[str, list[MadePhoto]]:
-    """Create the working folder, and return what an interrupted run left in it, by original.
+    """Create the working folder, and return an interrupted run's results by original.
 
-    A run with other options is not continued.
+    The results of a run with different options are not reused.
     """
     claim(part, "synthesize", _FOLDERS, _NAMES)
     settings = json.dumps(
@@ -194,7 +193,7 @@ def _make_all(
     done: Mapping[str, list[MadePhoto]],
     on_progress: Callable[[int, int], None] | None,
 ) -> list[MadePhoto]:
-    """Make what is to be made of all photos, with a line in the journal for each."""
+    """Process all photos, adding a line to the journal for each."""
     firsts: dict[str, str] = {}
 
     def work(path: Path, checksum: str) -> list[MadePhoto]:
@@ -235,9 +234,9 @@ def _make(
     options: SynthesizeOptions,
     earlier: list[MadePhoto] | None,
 ) -> list[MadePhoto]:
-    """Make what is to be made of one photo; return its lines, at least one.
+    """Process one photo; return its lines, at least one.
 
-    `earlier` are the lines of an interrupted run, which are returned if they still hold.
+    `earlier` are the lines of an interrupted run, which are returned if still valid.
     """
     line = MadePhoto(name, "unreadable")
     try:
@@ -262,7 +261,7 @@ def _make(
     points = np.round(found.landmarks.astype(np.float64), 1)
     line = replace(line, landmarks=json.dumps(points.tolist()))
     if found.scores.min() < _MIN_CONFIDENT:
-        reason = f"a face of score {found.scores.min():.2f}, which may not be one"
+        reason = f"a detection with score {found.scores.min():.2f}, which may not be a face"
         return [replace(line, status="unsure", reason=reason)]
     for landmarks in found.landmarks:
         if obstacle := find_obstacle(landmarks):
@@ -279,7 +278,7 @@ def _draw(
     landmarks: Landmarks,
     options: SynthesizeOptions,
 ) -> list[MadePhoto]:
-    """Decide whether a photo whose faces can be drawn on is masked, and write its files."""
+    """Decide whether to mask a photo whose faces can all be drawn on, and write its files."""
 
     def rng(*numbers: int) -> np.random.Generator:
         return np.random.default_rng([options.seed, int(line.sha256[:16], 16), *numbers])
@@ -308,7 +307,7 @@ def _write(
     encoded: bytes,
     suffix: str,
 ) -> MadePhoto:
-    """Write one photo of the set, named after its original's checksum; return its line."""
+    """Write one photo of the set, named by its original's checksum; return its line."""
     class_name = "with_mask" if status == "masked" else "without_mask"
     label = f"_{drawn[0].replace(' ', '-')}_{number}" if drawn else ""
     file = f"{class_name}/{line.sha256[:16]}{label}{suffix}"
@@ -341,10 +340,10 @@ def _hidden(
 
 
 def _encoded(image: ImageArray, original: bytes) -> tuple[bytes, str]:
-    """Encode an image as its original was, and return the file's bytes and name suffix.
+    """Encode an image like its original, and return the file's bytes and name suffix.
 
-    A JPEG gets the same quantization tables, so that compression gives nothing away; a PNG stays
-    one.
+    A JPEG gets the same quantization tables, so that compression reveals nothing; a PNG stays a
+    PNG.
     """
     drawn = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     buffer = io.BytesIO()
@@ -372,7 +371,7 @@ def _suffix(data: bytes) -> str:
 
 
 def _remove_leftovers(part: Path, files: set[str]) -> None:
-    """Remove what an interrupted run made of photos that were removed or changed since."""
+    """Remove files an interrupted run made from photos that were removed or changed since."""
     for folder in _FOLDERS:
         for path in (part / folder).iterdir():
             if f"{folder}/{path.name}" not in files:

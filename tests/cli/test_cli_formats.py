@@ -103,7 +103,7 @@ def test_strict_exits_with_1_for_an_annotation_that_cannot_be_used(
         (["--list", "gone.txt"], 1, "no list gone.txt"),
         (["--map", "with_mask=helmet"], 1, "unknown class 'helmet'"),
         (["--to", "tfrecord"], 1, "unknown format 'tfrecord'"),
-        (["--to", "yolo", "--map", "with_mask=ignore"], 1, "give drop"),
+        (["--to", "yolo", "--map", "with_mask=ignore"], 1, "use drop"),
         (["--to", "yolo", "--list", "gone.txt"], 2, "no --list"),
         (["elsewhere", "--to", "yolo"], 2, "one source"),
         (

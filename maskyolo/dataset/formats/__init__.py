@@ -1,1 +1,1 @@
-"""Annotated data sets of other tools (Pascal VOC, COCO, YOLO), read into one form and written."""
+"""Reads and writes annotated data sets of other tools (Pascal VOC, COCO, YOLO)."""

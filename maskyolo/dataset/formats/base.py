@@ -1,4 +1,4 @@
-"""What all formats of annotated sets share: images with boxes as read, and boxes checked."""
+"""Shared by all formats of annotated sets: images with boxes as read, and checked boxes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ __all__ = [
 
 FloatBoxes = npt.NDArray[np.float64]
 
-#: What `--map NAME=` may do with the boxes of a class.
+#: Possible values of CLASS in `--map NAME=CLASS`.
 CLASS_CHOICES = (*CLASS_NAMES, "drop", IGNORE_CLASS, "keep")
 
-#: Why an image that its set does not mention is left out: it may show any number of faces.
+#: The reason to leave out an image that its set does not mention: it may show any number of faces.
 NO_ANNOTATION = "no annotation"
 
-#: Folder or file of the images that are in no split, if a set has splits.
+#: Name of the folder or file for images without a split, in a set that has splits.
 REST = "rest"
 
 _SPLIT_WORDS = {
@@ -61,23 +61,24 @@ _SPLIT_WORDS |= {"test": "test", "testing": "test", REST: ""}
 
 @dataclass(frozen=True)
 class AnnotatedPhoto:
-    """An image of an annotated set with its boxes as the set's files give them, unchecked.
+    """An image of an annotated set with its boxes as the set's files specify them, unchecked.
 
     Attributes:
         path: the image, or the annotation if there is no image.
         source: its path relative to the set's folder, with forward slashes.
-        names: class of each box (n).
-        boxes: float64 (n, 4) xyxy, pixels from 0, or fractions of the image's width and height.
+        names: the class of each box (n).
+        boxes: float64 (n, 4) xyxy, in pixels counted from 0, or as fractions of the image's width
+            and height.
         shares: whether the boxes are fractions.
         ignored: bool (n), regions with any number of faces (COCO's `iscrowd`); length 0 if the
             format has none.
-        size: width and height that the annotation gives, None if it gives none.
-        split: train, val, test, or empty if the set does not say.
+        size: width and height according to the annotation; None if it has none.
+        split: train, val, test, or empty if the set does not specify it.
         status: a status of the ledger other than `kept` if the annotation or the image cannot be
             used, else empty.
         reason: why, or what was corrected.
-        annotated: whether the set has an annotation of the image; without one it may show any
-            number of faces, and is left out.
+        annotated: whether the set has an annotation for the image; an image without one may show
+            any number of faces, and is left out.
     """
 
     path: Path
@@ -95,13 +96,13 @@ class AnnotatedPhoto:
 
 @dataclass(frozen=True)
 class Checked:
-    """Boxes that lie in their image.
+    """The boxes of an annotation that lie in their image.
 
     Attributes:
         boxes: float64 (k, 4) xyxy pixels of the upright image.
-        index: int64 (k,), the index of each in the annotation.
+        index: int64 (k,), the index of each box in the annotation.
         status: `ambiguous` if the boxes cannot be trusted, else empty.
-        reason: what was corrected or removed, in words; empty if nothing was.
+        reason: what was corrected or removed, in words; empty if nothing.
     """
 
     boxes: FloatBoxes
@@ -132,18 +133,18 @@ class ExportedPhoto:
 
 
 def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float = 0.0) -> Checked:
-    """Return a photo's boxes as pixels of its image of `width` x `height`.
+    """Convert a photo's boxes to pixels of its image of `width` x `height`, and check them.
 
-    Fractions become pixels; boxes drawn on another size of the same image are scaled; swapped
-    corners are put in order; boxes are clipped to the image, and those without area in it are
-    removed. An image that was rotated after it was annotated is `ambiguous`: the direction is
+    Fractions become pixels. Boxes drawn on the same image in another size are scaled. Swapped
+    corners are put in order. Boxes are clipped to the image, and removed if no area is left. If the
+    image was rotated after it was annotated, the result is `ambiguous`, because the direction is
     unknown.
 
     Args:
         photo: the image's annotation.
         width: width of the upright image in pixels.
         height: height of the upright image in pixels.
-        overhang: how far in pixels a box may stick out without being clipped.
+        overhang: number of pixels by which a box may stick out without being clipped.
     """
     boxes = photo.boxes.astype(np.float64).reshape(-1, 4).copy()
     notes: list[str] = []
@@ -168,7 +169,7 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
     outside = np.abs(ordered - clipped).max(axis=1, initial=0)
     for which, what in (
         (usable & (ordered != boxes).any(axis=1), "with swapped corners reordered"),
-        # Up to a pixel is only a matter of whether the annotator counted from 0 or from 1.
+        # Up to one pixel may just mean that the annotator counted from 1 instead of 0.
         (usable & (outside > 1), "clipped to the image"),
         (~usable, "removed: no area in the image"),
     ):
@@ -179,10 +180,10 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
 
 
 def find_repeated(names: Sequence[str], boxes: FloatBoxes) -> tuple[list[int], bool]:
-    """Find faces that have several boxes: boxes with an IoU of at least 0.9 with an earlier one.
+    """Find boxes of the same face: those with an IoU of at least 0.9 with an earlier one.
 
     Returns:
-        The indices of the boxes to keep, and whether such boxes have different classes.
+        The indices of the boxes to keep, and whether boxes of the same face have different classes.
     """
     overlaps = box_iou(boxes, boxes) >= 0.9
     kept: list[int] = []
@@ -204,11 +205,11 @@ def map_classes(
         found: number of boxes by class name.
         class_map: the user's choices by class name (case, spaces and punctuation do not matter),
             each one of `CLASS_CHOICES`.
-        where: the set, for the message.
+        where: the set, for error messages.
 
     Raises:
-        DatasetError: a class that neither the user nor `core.classes.class_of` explains; the
-            message lists all classes and what to give.
+        DatasetError: a class that is neither in `class_map` nor known to `core.classes.class_of`;
+            the message lists all classes and the possible values.
     """
     said = {plain_name(name): choice for name, choice in class_map.items()}
     wrong = sorted({choice for choice in said.values() if choice not in CLASS_CHOICES})
@@ -218,7 +219,7 @@ def map_classes(
             f"choose one of {', '.join(CLASS_CHOICES)}",
         )
     targets = {name: said.get(plain_name(name)) or class_of(name) for name in found}
-    # A class 'face' alone does not say whether there is a mask; next to a class with masks it does.
+    # A class 'face' alone may include masks. Next to a class with masks, it does not.
     if "with_mask" in targets.values():
         targets = {
             name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "")
@@ -240,9 +241,9 @@ def map_classes(
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height of an image file from its header, upright by its EXIF orientation.
+    """Return the width and height of an image file, upright by its EXIF orientation.
 
-    None if the header cannot be read.
+    Reads only the header, and returns None if it cannot be read.
     """
     try:
         with open_image(path) as image:
@@ -252,14 +253,14 @@ def image_size(path: Path) -> tuple[int, int] | None:
                 if image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
                 else (width, height)
             )
-    except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; the ledger will say why
+    except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; decoding will report it
         return None
 
 
 def split_of(path: str) -> str:
-    """Return the split that the folders or the file name of a path name; empty if none.
+    """Return the split named by the folders or the file name in a path; empty if there is none.
 
-    The innermost wins.
+    The innermost name takes precedence.
 
     >>> split_of("images/train/1.jpg"), split_of("instances_val2017.json"), split_of("images/1.jpg")
     ('train', 'val', '')
@@ -289,7 +290,7 @@ def list_files(
 
 
 def stem_of(name: str) -> str:
-    """Return a file name as in lists of images, without its folders and its image suffix, if any.
+    """Return a file name without its folders and its image suffix, as lists of images give it.
 
     >>> stem_of("images/a.b.jpg"), stem_of("a.b")
     ('a.b', 'a.b')
@@ -299,10 +300,10 @@ def stem_of(name: str) -> str:
 
 
 class ImageIndex:
-    """Finds the image that an annotation belongs to, wherever the set was copied to.
+    """Finds the image of an annotation, even if the set was copied elsewhere.
 
-    Names are compared without case and in Unicode's composed form. Of several images with one name,
-    it takes the one whose folders have the most names in common with the annotation's.
+    Names are compared without case and in Unicode's composed form. If several images have the same
+    name, the one that has the most folder names in common with the annotation is taken.
     """
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
@@ -318,14 +319,14 @@ class ImageIndex:
         """Return the image with this file name, which may include folders (slashes or backslashes).
 
         Raises:
-            DatasetError: several images have that name and none is nearer.
+            DatasetError: several images have that name, and none of them is nearer than the others.
         """
-        parts = PureWindowsPath(name).parts  # splits at both kinds of slash
+        parts = PureWindowsPath(name).parts  # splits at slashes and backslashes
         found = self._by_name.get(_folded(parts[-1]), []) if parts else []
         return self._nearest(found, (*annotation.parent.parts, *parts[:-1]), name)
 
     def by_stem(self, stem: str, annotation: Path) -> Path | None:
-        """Return the image with this name without suffix; raises as `by_name`."""
+        """Return the image with this name without suffix; raises the same errors as `by_name`."""
         return self._nearest(self._by_stem.get(_folded(stem), []), annotation.parent.parts, stem)
 
     def _nearest(self, found: list[Path], folders: tuple[str, ...], name: str) -> Path | None:

@@ -39,10 +39,10 @@ def is_coco(source: Path, files: Sequence[Path]) -> bool:
 
 
 def read_coco(source: Path) -> list[AnnotatedPhoto]:
-    """Read a COCO JSON file, or all of a folder.
+    """Read a COCO JSON file, or all of them in a folder.
 
-    Images are looked for below the file's folder, or below the one above it if that is
-    `annotations` or `labels`. Category ids may be any numbers. A missing box is taken from the
+    Images are looked for below the file's folder, or below its parent if the folder is named
+    `annotations` or `labels`. Category ids may be any numbers. A missing box is computed from the
     polygons of the segmentation. `iscrowd` marks a region with any number of faces. An image that
     no file lists is `excluded`; one that two files list gets the boxes of both. Splits come from
     the names of the files, or else of the folders.
@@ -98,7 +98,7 @@ def read_coco(source: Path) -> list[AnnotatedPhoto]:
 def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: Path) -> str:
     """Return the text of a COCO file.
 
-    File names in it are relative to `folder`; categories are numbered from 1.
+    File names in it are relative to `folder`; categories are numbered starting with 1.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: P
 
 
 def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) -> None:
-    """Write `annotations/instances_SPLIT.json` for images that are in `images/SPLIT`."""
+    """Write `annotations/instances_SPLIT.json` for the images in `images/SPLIT`."""
     (out / "annotations").mkdir()
     for split in sorted({photo.split for photo in photos}):
         chosen = [photo for photo in photos if photo.split == split]
@@ -136,9 +136,9 @@ def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """Return the content of a COCO file, or None if it is not one."""
+    """Return the content of a COCO file, or None if it is not a COCO file."""
     try:
-        content = json.loads(path.read_bytes())  # in any UTF
+        content = json.loads(path.read_bytes())  # bytes, so that any UTF encoding is detected
     except (OSError, ValueError, RecursionError):
         return None
     parts = ("images", "annotations", "categories")
@@ -150,7 +150,7 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _read_one(path: Path, content: Mapping[str, Any], index: ImageIndex) -> list[AnnotatedPhoto]:
-    """Return the images of one file, and under the file's own path what is wrong in it."""
+    """Return the images of one file, plus an entry for the file itself if it has problems."""
     name = path.relative_to(index.root).as_posix()
     problems = Counter[str]()
     try:
@@ -184,7 +184,7 @@ def _read_image(
     index: ImageIndex,
     problems: Counter[str],
 ) -> AnnotatedPhoto:
-    """Return one of the `images` of the file `path` with its annotations; count the problems."""
+    """Return one of the `images` in the file `path` with its annotations; count its problems."""
     name = path.relative_to(index.root).as_posix()
     file_name = str(entry["file_name"])
     reason = f"its image {file_name} is missing; add it to the set"
@@ -231,7 +231,7 @@ def _box(entry: Mapping[str, Any]) -> list[float] | None:
 
 
 def _joined(one: AnnotatedPhoto, two: AnnotatedPhoto) -> AnnotatedPhoto:
-    """Return an image that two files list, with the boxes of both, each box once."""
+    """Merge two entries of an image that two files list; boxes in both are kept once."""
     known = list(zip(one.names, one.boxes.tolist(), strict=True))
     new = [
         place

@@ -1,4 +1,4 @@
-"""Write an annotated set in another format, with every box and split as it is."""
+"""Convert an annotated set to another format, with all boxes and splits unchanged."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["Export", "export_dataset"]
 
 @dataclass(frozen=True)
 class Export:
-    """What `export_dataset` wrote.
+    """The result of `export_dataset`.
 
     Attributes:
         folder: the new set.
-        photos: number of images by split; the split is empty for those in none.
+        photos: number of images by split; the split is empty for images without one.
         boxes: number of boxes by class.
-        skipped: source and reason of each image that could not be used.
-        changed: source and reason of each image whose boxes had to be changed.
+        skipped: source and reason for each image that could not be used.
+        changed: source and reason for each image whose boxes had to be changed.
     """
 
     folder: Path
@@ -57,22 +57,22 @@ def export_dataset(
     class_map: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Export:
-    """Write an annotated set in another format: every image, box, class and split as it is.
+    """Convert an annotated set to another format; images, boxes, classes and splits are kept.
 
-    Images are copied byte for byte, except those that not every program reads alike (rotated by
-    EXIF, with transparency, 16-bit, ...): these are written upright as JPEG. An image keeps its
+    Images are copied byte for byte, except those that some programs read differently (rotated by
+    EXIF, with transparency, 16-bit, ...), which are written upright as JPEG. An image keeps its
     name unless two have the same. Boxes that stick out of the image by more than a pixel are
-    clipped, and those without area in it are left out, as are COCO's `iscrowd` regions. Work goes
-    to `OUT.part`, which becomes `out` when everything is done.
+    clipped. Boxes without area in the image and COCO's `iscrowd` regions are left out. Work in
+    progress is in `OUT.part`, which becomes `out` at the end.
 
     Args:
         source: a Pascal VOC folder, a COCO file or folder, a `data.yaml` or its folder.
-        out: folder to make; it must not exist or be empty.
-        to: format to write: voc, coco or yolo.
+        out: output folder; it must not exist or be empty.
+        to: output format: voc, coco or yolo.
         format: format of the source; auto detects it.
         class_map: classes to rename or leave out, by name: with_mask, without_mask, drop or keep;
             all others stay as they are.
-        on_progress: called with the number of images done and of all.
+        on_progress: called with the number of images done and their total number.
 
     Raises:
         DatasetError: no annotated set, no usable image, or an unknown format.
@@ -81,7 +81,7 @@ def export_dataset(
     """
     out, part = working_folder(out)
     if to not in FORMATS:
-        raise DatasetError(f"unknown format '{to}' to write", f"choose one of {', '.join(FORMATS)}")
+        raise DatasetError(f"unknown output format '{to}'", f"choose one of {', '.join(FORMATS)}")
     photos = read_annotations(source, format)
     targets = _targets(photos, class_map or {}, str(source))
     if is_taken(out):
@@ -117,18 +117,18 @@ def _clear(part: Path) -> None:
 def _targets(
     photos: Sequence[AnnotatedPhoto], class_map: Mapping[str, str], where: str
 ) -> dict[str, str]:
-    """Return the new name of each class, in the order of the old ones; `drop` for removed ones."""
+    """Return the new name of each class, in the order of the old names; `drop` for removed ones."""
     if IGNORE_CLASS in class_map.values():
         raise DatasetError(
-            "the class map blanks out faces (ignore), which only works when a data set is made",
-            "give drop, or convert without --to",
+            "ignore in the class map blanks out faces, which --to cannot do",
+            "use drop, or convert without --to",
         )
     found = Counter(name for photo in photos for name in photo.names)
     return map_classes(found, dict.fromkeys(found, "keep") | dict(class_map), where)
 
 
 class _Exporter:
-    """Writes images to the working folder one by one, and the annotations of all at the end."""
+    """Writes images to the working folder one by one, and at the end the annotations of all."""
 
     def __init__(self, part: Path, to: str, targets: Mapping[str, str], no_split: str) -> None:
         self.part = part
@@ -143,13 +143,13 @@ class _Exporter:
         self._stems: set[str] = set()
 
     def add(self, photo: AnnotatedPhoto, made: Export) -> None:
-        """Copy an image, and count it and its boxes in `made`, or note why it cannot be used."""
+        """Copy an image, and count it and its boxes in `made`, or record why it cannot be used."""
         if photo.status:
             made.skipped.append((photo.source, photo.reason))
             return
         try:
             data = photo.path.read_bytes()
-            image = decode_image(data, photo.source)  # fully: a truncated image has a whole header
+            image = decode_image(data, photo.source)  # in full: the header would hide a truncation
         except OSError as error:
             made.skipped.append((photo.source, (error.strerror or str(error)).lower()))
             return
@@ -181,7 +181,7 @@ class _Exporter:
     def _labels(
         self, photo: AnnotatedPhoto, checked: Checked
     ) -> tuple[FloatBoxes, tuple[int, ...]]:
-        """Return the boxes to write, without dropped classes and ignored regions, and class ids."""
+        """Return the boxes to write and their class ids, without dropped classes and regions."""
         kept, class_ids = [], []
         for place, index in enumerate(checked.index):
             target = self.targets[photo.names[index]]
@@ -191,7 +191,7 @@ class _Exporter:
         return checked.boxes[kept], tuple(class_ids)
 
     def _copy(self, path: Path, split: str, data: bytes, image: ImageArray) -> Path:
-        """Write the image under a name of its own; return its path relative to the set."""
+        """Write the image under a unique name; return its path relative to the set."""
         folder = Path("JPEGImages") if self.to == "voc" else Path("images", split or REST)
         stem, number = path.stem, 1
         while stem.casefold() in self._stems:

@@ -1,4 +1,4 @@
-"""Recognize the format of an annotated set, and read it into one form."""
+"""Detect the format of an annotated set, and read it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["FORMATS", "Format", "find_format", "read_annotations"]
 
 
 class Format(Protocol):
-    """A format of annotated sets: how to recognize it, and how to read it."""
+    """A format of annotated sets: how to detect it, and how to read it."""
 
     def knows(self, source: Path, files: Sequence[Path]) -> bool:
-        """Return whether `source` is a set in this format; `files` are all files in the folder."""
+        """Return whether `source` is a set in this format; `files` are all files in it."""
 
     def read(self, source: Path) -> list[AnnotatedPhoto]:
-        """Read all images with their boxes, and a reason for each that cannot be used.
+        """Read all images with their boxes, or with the reason they cannot be used.
 
         Raises:
             DatasetError: not a set in this format.
@@ -43,7 +43,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 def find_format(source: Path | str) -> str:
-    """Return the format of an annotated set, a name in `FORMATS`, or `folders` without annotations.
+    """Return the format of an annotated set, a name in `FORMATS`, or else `folders`.
 
     Raises:
         DatasetError: `source` does not exist, or is a file that is not an annotation.
@@ -54,13 +54,13 @@ def find_format(source: Path | str) -> str:
             f"no folder {source}",
             "give a folder that contains with_mask and without_mask, or an annotated set",
         )
-    # Folders that cannot be read are reported by the format's reader.
+    # Ignore folders that cannot be read; the format's reader reports them.
     files = list_files(source, lambda *_: None) if source.is_dir() else []
     found = next((name for name, form in FORMATS.items() if form.knows(source, files)), None)
     if found is None and source.is_file():
         raise DatasetError(
             f"{source} is not a data set: expected a folder, a data.yaml or a COCO .json",
-            "give the folder it is in",
+            "give the folder that it is in",
         )
     return found or "folders"
 

@@ -1,7 +1,7 @@
 """Pascal VOC: one XML file per image, with boxes in whole pixels.
 
-Boxes are read and written unchanged, as xyxy edge coordinates; so does `maskyolo val --labels`.
-docs/formats.md says why.
+Boxes are read and written unchanged, as xyxy edge coordinates, as in `maskyolo val --labels`.
+docs/formats.md explains why.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = ["VocAnnotation", "format_voc", "is_voc", "parse_voc", "read_voc", "wr
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """What an annotation file says, unchecked.
+    """The content of an annotation file, unchecked.
 
     Attributes:
         filename: file name of the image; empty if not given.
-        size: width and height of the image in pixels, None if not given.
-        names: class name of each box (n).
+        size: width and height of the image in pixels; None if not given.
+        names: the class name of each box (n).
         boxes: float64 (n, 4) xmin, ymin, xmax, ymax in pixels; may be swapped or not finite.
     """
 
@@ -60,12 +60,12 @@ def is_voc(source: Path, files: Sequence[Path]) -> bool:
 
 
 def read_voc(source: Path) -> list[AnnotatedPhoto]:
-    """Read a folder with images and XML files anywhere in it.
+    """Read a folder with images and XML files at any depth.
 
-    An annotation belongs to the image with the same name or, if there is none, to the one that its
-    `filename` gives. An image without annotation is `excluded`: it may show any number of faces.
-    Splits come from `ImageSets/Main/{train,val,test}.txt`, or from such files in the set's folder,
-    or else from the names of folders.
+    An annotation belongs to the image with the same name or, if there is none, to the one named by
+    its `filename`. An image without annotation is `excluded`, because it may show any number of
+    faces. Splits come from `ImageSets/Main/{train,val,test}.txt`, from such files in the set's
+    folder, or else from the names of folders.
 
     Raises:
         DatasetError: no annotation in the folder.
@@ -117,8 +117,8 @@ def parse_voc(data: bytes, name: str = "annotation") -> VocAnnotation:
         name: the file, for error messages.
 
     Raises:
-        DatasetError: not XML, XML with a DOCTYPE (which can be made to unpack to gigabytes), XML of
-            another kind, or an object without a name or a complete box.
+        DatasetError: not XML, XML with a DOCTYPE (which could expand to gigabytes), another kind of
+            XML, or an object without a name or a complete box.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
@@ -127,7 +127,7 @@ def parse_voc(data: bytes, name: str = "annotation") -> VocAnnotation:
         root = fromstring(data.removeprefix(b"\xef\xbb\xbf").lstrip(), forbid_dtd=True)
     except DefusedXmlException:
         raise DatasetError(
-            f"{name}: it has a DOCTYPE, which no annotation needs", "remove it"
+            f"{name}: XML with a DOCTYPE, which is refused for safety", "remove the DOCTYPE"
         ) from None
     except (ParseError, ValueError, LookupError) as error:
         raise DatasetError(f"{name}: damaged XML: {error}", "correct the file") from None
@@ -165,7 +165,7 @@ def format_voc(
     boxes: Sequence[Sequence[float]],
     folder: str = "JPEGImages",
 ) -> str:
-    """Return the text of an annotation; xyxy boxes are rounded to whole pixels, at least one wide.
+    """Return the text of an annotation; boxes are rounded to whole pixels, at least one wide.
 
     Args:
         filename: file name of the image.
@@ -196,7 +196,7 @@ def format_voc(
 
 
 def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) -> None:
-    """Write `Annotations/*.xml` and `ImageSets/Main/*.txt` for images that are in `JPEGImages`."""
+    """Write `Annotations/*.xml` and `ImageSets/Main/*.txt` for the images in `JPEGImages`."""
     for folder in ("Annotations", "ImageSets/Main"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for photo in photos:
@@ -275,7 +275,7 @@ def _number(element: Element | None, name: str) -> float | None:
 
 
 def _head(path: Path) -> bytes:
-    """Return the first bytes of a file, without the zeros of UTF-16."""
+    """Return the first bytes of a file, without UTF-16's zero bytes."""
     try:
         with path.open("rb") as file:
             return file.read(4096).replace(b"\0", b"")

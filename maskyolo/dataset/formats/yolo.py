@@ -36,7 +36,7 @@ _SPLIT_KEYS = (
 
 @dataclass(frozen=True)
 class _Description:
-    """A set: its folder, class names by id, images and their splits, whether it has keypoints."""
+    """A set: its folder, class names by id, images with their splits, and if it has keypoints."""
 
     root: Path
     names: dict[int, str]
@@ -54,12 +54,12 @@ def is_yolo(source: Path, files: Sequence[Path]) -> bool:
 def read_yolo_set(source: Path) -> list[AnnotatedPhoto]:
     """Read a YOLO set by its `data.yaml`, or a folder with a `classes.txt`.
 
-    The `data.yaml` may be written by Ultralytics, Roboflow and others: names may be a list or a
+    The `data.yaml` may come from Ultralytics, Roboflow and others: names may be a list or a
     mapping, in any order, and splits may be folders, list files, or lists of both. Paths that do
     not exist, such as those of another machine or relative to another folder, are looked for below
-    the `data.yaml`. A label of more than five numbers is a polygon, which gives its bounding box,
-    or a box with keypoints if the `data.yaml` says so (`kpt_shape`). An image without label file
-    has no boxes, as for Ultralytics.
+    the `data.yaml`. A label with more than five numbers is a polygon, which is replaced by its
+    bounding box, or a box with keypoints if the `data.yaml` says so (`kpt_shape`). As with
+    Ultralytics, an image without label file has no boxes.
 
     Raises:
         DatasetError: no names, no images, or a YAML file that cannot be read.
@@ -77,20 +77,20 @@ def read_yolo_set(source: Path) -> list[AnnotatedPhoto]:
 def parse_shares(
     text: str, name: str = "labels", keypoints: bool = False
 ) -> tuple[list[int], FloatBoxes]:
-    """Parse a label file of any origin.
+    """Parse a label file from any tool.
 
     Args:
-        text: lines of `class cx cy w h`, where a sixth number is a confidence, or of
+        text: lines of `class cx cy w h`, with or without a confidence at the end, or of
             `class x1 y1 x2 y2 x3 y3 …` for a polygon.
-        name: the file, for messages.
+        name: the file, for error messages.
         keypoints: whether keypoints follow the box.
 
     Returns:
         Class ids (n), and boxes float64 (n, 4), xyxy as fractions of the image's size.
 
     Raises:
-        DatasetError: any other line, or one with pixels instead of fractions; the message has the
-            line's number.
+        DatasetError: any other line, or one with pixels instead of fractions; the message includes
+            the line number.
     """
     class_ids, boxes = [], []
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
@@ -118,7 +118,7 @@ def parse_shares(
         if not polygon and max(values[:4]) > 2:
             raise DatasetError(
                 f"{name}, line {number}: {max(values[:4]):g} is not a fraction of the image's size",
-                "divide pixels by the size",
+                "divide pixels by the image's size",
             )
         if polygon:
             xs, ys = values[::2], values[1::2]
@@ -133,13 +133,13 @@ def parse_shares(
 def write_yolo(
     photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path, home: Path
 ) -> None:
-    """Write `labels/SPLIT/*.txt` for images that are in `images/SPLIT`, and the `data.yaml`.
+    """Write `labels/SPLIT/*.txt` for the images in `images/SPLIT`, and the `data.yaml`.
 
     Args:
         photos: the images.
         names: class names by id.
         out: the folder to write to.
-        home: the folder that the set will be moved to, as `data.yaml` names it.
+        home: the folder that the set will be moved to, to be named in `data.yaml`.
     """
     for photo in photos:
         shares = to_normalized(photo.boxes, photo.width, photo.height).clip(0, 1)
@@ -158,9 +158,9 @@ def write_yolo(
 
 
 def _find_yaml(folder: Path) -> Path | None:
-    """Return the YAML file of a folder that names classes, `data.yaml` first.
+    """Return the YAML file in a folder that names classes, preferably `data.yaml`.
 
-    Without one, a `data.yaml` that cannot be read is returned, so that its error is reported.
+    If there is none, a damaged `data.yaml` is returned, so that its error is reported.
     """
     damaged = None
     for path in (
@@ -240,14 +240,14 @@ def _describe(path: Path) -> _Description:
 
 
 def _resolve(entry: str, bases: Sequence[Path]) -> Path | None:
-    """Return the existing path that `entry` means, or None.
+    """Return the existing path that `entry` refers to, or None.
 
-    It may be relative to one of the folders, absolute, or, if written on another machine, found by
+    It may be absolute or relative to one of the folders. A path from another machine is matched by
     its last parts.
     """
     for base in bases:
         if _is_there(base / entry):
-            # Links are not resolved: labels are next to the link, not next to its target.
+            # Do not resolve links: labels are next to the link, not next to its target.
             return Path(os.path.normpath(base / entry))
     parts = [
         part
@@ -263,7 +263,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _images_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
-    """List the images of a folder or of a list file, also missing ones, which get reported."""
+    """List the images of a folder or list file, including missing ones, to report them."""
     if place.is_dir():
         yield from list_images(place)
         return
@@ -297,7 +297,7 @@ def _source_of(image: Path, root: Path) -> str:
 
 
 def _text_of(path: Path, name: str = "") -> str:
-    """Return the text of a file, which error messages call `name` instead of its path."""
+    """Return the text of a file; error messages call the file `name`, if given."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -3,7 +3,7 @@
 A face is given by five landmarks. Fitting them to a three-dimensional mean face yields an affine
 camera, which maps each pixel to a point on a curved surface. Shape, pattern, folds and shading are
 functions on that surface, so they turn with the head, foreshorten, and end at its outline. Light,
-tint, sharpness and noise are taken from the photo.
+tint, sharpness and noise are matched to the photo.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def draw_mask(
         landmarks: right eye, left eye, nose tip, right and left corner of the mouth, in xy
             pixels, float32 (5, 2), as YuNet returns them; "right" is the person's right.
         rng: decides everything that the style leaves open: cut, fit, folds, tint, light.
-        style: the mask to draw. Default: one drawn by `choose_style`.
+        style: the style of the mask. Default: chosen by `choose_style`.
 
     Returns:
         A copy of the image with the mask, BGR uint8 (H, W, 3).
@@ -77,7 +77,7 @@ def draw_occluder(
         image: BGR uint8 (H, W, 3); not modified.
         landmarks: as for `draw_mask`.
         rng: decides everything else: place, size, color, light.
-        kind: one of `OCCLUDERS`. Default: drawn at random.
+        kind: one of `OCCLUDERS`. Default: chosen at random.
 
     Returns:
         A copy of the image with the occluder, BGR uint8 (H, W, 3).

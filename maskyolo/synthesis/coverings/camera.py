@@ -1,4 +1,4 @@
-"""From five landmarks to points on a face: an affine camera, and the surfaces of coverings."""
+"""Fit an affine camera to five landmarks, and map pixels to points on the surface of a covering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "find_obstacle",
 ]
 
-#: In fact float32: NumPy's types cannot express that a float32 array times a float stays float32.
+#: Actually float32: NumPy's types cannot express that a float32 array times a float stays float32.
 FloatArray = npt.NDArray[np.floating[Any]]
 Landmarks = npt.NDArray[np.float32]
 
@@ -30,9 +30,9 @@ Landmarks = npt.NDArray[np.float32]
 _FACE = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]
 )
-#: Degrees. A head that is turned further shows too little of a mask for five landmarks to place it.
+#: Maximum turn in degrees: beyond it, too little of a mask is visible to place it by landmarks.
 _MAX_TURN = 55.0
-#: Pixels between the eyes, or between eyes and mouth.
+#: Minimum number of pixels between the eyes, and between eyes and mouth.
 _MIN_FACE = 5.0
 
 
@@ -75,7 +75,7 @@ class Camera:
 
     @property
     def area(self) -> float:
-        """Square pixels per square unit in the plane of the face; negative if it is mirrored."""
+        """Square pixels per square unit in the plane of the face; negative if mirrored."""
         return float(np.linalg.det(self.matrix[:, :2]))
 
     @property
@@ -85,13 +85,13 @@ class Camera:
 
     @property
     def lean(self) -> tuple[float, float]:
-        """How far x and y change along a line of sight when z grows by one."""
+        """How much x and y change along a line of sight when z increases by one."""
         x, y = -np.linalg.solve(self.matrix[:, :2], self.matrix[:, 2])
         return float(x), float(y)
 
     @property
     def turn(self) -> float:
-        """Degrees by which the head is turned to a side."""
+        """Angle in degrees by which the head is turned to a side."""
         return float(np.degrees(np.arctan(abs(self.lean[0]))))
 
     def project(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -109,7 +109,7 @@ class Camera:
     def on_plane(
         self, xs: FloatArray, ys: FloatArray, depth: float
     ) -> tuple[FloatArray, FloatArray]:
-        """Return x and y of the points at z = depth that the pixels show."""
+        """Return the x and y of each pixel's point in the plane z = depth."""
         inverse = np.linalg.inv(self.matrix[:, :2]).astype(np.float32)
         origin = (self.origin + self.matrix[:, 2] * depth).astype(np.float32)
         dx, dy = xs - origin[0], ys - origin[1]
@@ -144,7 +144,7 @@ class Camera:
 
 
 class ObstacleKind(Enum):
-    """Why nothing can be drawn on a face."""
+    """The kinds of reasons why nothing can be drawn on a face."""
 
     NO_LANDMARKS = "no landmarks"
     TOO_SMALL = "too small"
@@ -163,7 +163,7 @@ class Obstacle:
 def find_obstacle(landmarks: Landmarks) -> Obstacle | None:
     """Return why nothing can be drawn on the face with these landmarks, float32 (5, 2), or None.
 
-    Landmarks in an arrangement that no face has are a mistake of the detector.
+    Landmarks in an arrangement that no face has are treated as a detection error.
     """
     if not np.isfinite(landmarks).all():
         return Obstacle(ObstacleKind.NO_LANDMARKS, "landmarks missing")

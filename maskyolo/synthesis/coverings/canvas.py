@@ -1,4 +1,4 @@
-"""The canvas for a covering: layers, edges, lines and patterns; and its blending into the photo."""
+"""The canvas for a covering (layers, edges, lines, patterns), and its blending into the photo."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from maskyolo.synthesis.coverings.light import Light
 
 __all__ = ["Canvas", "draw_on_face"]
 
-# Pixels per unit of the mean face. Below the first, a covering is drawn larger and then shrunk, for
-# smooth edges; above the second, it is drawn smaller and then enlarged, for speed.
+# Resolution in pixels per unit of the mean face. Below the first value, a covering is drawn larger
+# and then shrunk, for smooth edges; above the second, it is drawn smaller and enlarged, for speed.
 _FINE, _FINEST = 44.0, 150.0
 
 Extent = tuple[float, float, float, float]
@@ -33,10 +33,10 @@ class Canvas:
 
     Attributes:
         camera: maps points of the mean face to pixels of the canvas.
-        skin: RGB in 0..1 of the face's skin in full light.
-        below: the photo's pixels under the canvas, RGB in 0..1 of full light.
-        color: what is drawn, RGB in 0..1 as in full light, premultiplied by alpha.
-        alpha: its opacity.
+        skin: RGB from 0 to 1 of the face's skin in full light.
+        below: the photo's pixels under the canvas, RGB from 0 (black) to 1 (full light).
+        color: the drawing as in full light, RGB from 0 to 1, premultiplied by alpha.
+        alpha: the drawing's opacity.
     """
 
     def __init__(self, below: FloatArray, camera: Camera, skin: FloatArray) -> None:
@@ -51,15 +51,15 @@ class Canvas:
         self.alpha: FloatArray = np.zeros((height, width), dtype=np.float32)
 
     def surface(self, surface: Surface) -> tuple[FloatArray, FloatArray]:
-        """Return x and y on a surface for every pixel, see `Camera.on_surface`."""
+        """Return x and y on a surface for every pixel; see `Camera.on_surface`."""
         return self.camera.on_surface(self.xs, self.ys, surface)
 
     def plane(self, depth: float = 0.7) -> tuple[FloatArray, FloatArray]:
-        """Return x and y for every pixel, of a plane in front of the face."""
+        """Return x and y on a plane in front of the face for every pixel."""
         return self.camera.on_plane(self.xs, self.ys, depth)
 
     def inside(self, distance: FloatArray, soft: float = 1.0) -> FloatArray:
-        """Turn distances to an edge, in units and positive inside, into alpha.
+        """Convert distances from an edge (in units, positive inside) to alpha.
 
         The edge is `soft` pixels wide.
         """
@@ -67,7 +67,7 @@ class Canvas:
         return np.asarray(np.clip(alpha, 0, 1, out=alpha), dtype=np.float32)
 
     def lay(self, color: FloatArray, alpha: FloatArray) -> None:
-        """Lay a layer, RGB (H, W, 3) or (3,), over what has been drawn."""
+        """Add a layer, RGB (H, W, 3) or (3,), on top of the drawing."""
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         if not len(rows):
             return
@@ -78,7 +78,7 @@ class Canvas:
         self.alpha[there] += above[..., 0] * (1 - self.alpha[there])
 
     def line(self, points: npt.ArrayLike, width: float, color: FloatArray) -> None:
-        """Lay a parabola through three points (3, 3), `width` units wide, which fades out."""
+        """Draw a parabola through three points (3, 3), `width` units wide, that fades out."""
         first, middle, last = self.camera.project(points)
         along = np.linspace(0, 1, 16)[:, None]
         curve = (
@@ -92,14 +92,14 @@ class Canvas:
             drawn, [np.round(curve * 16).astype(np.int32)], False, (255,), thick, cv2.LINE_AA, 4
         )
         way = (last - first) / max(float(np.sum((last - first) ** 2)), 1e-6)
-        # the remaining share of the way to the last point
+        # the remaining fraction of the way to the last point
         left = 1 - (self.xs * float(way[0]) + self.ys * float(way[1]) - float(first @ way))
         self.lay(
             color, drawn * np.clip(left * 4, 0, 1) * (min(1.0, width * self.scale / thick) / 255)
         )
 
     def sample(self, tile: ImageArray, x: FloatArray, y: FloatArray, period: float) -> FloatArray:
-        """Repeat a square tile every `period` units over x and y; return RGB or gray in 0..1."""
+        """Repeat a square tile every `period` units over x and y; return RGB or gray, 0 to 1."""
         side = int(np.clip(period * self.scale, 2, tile.shape[0]))
         shrunk = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA)
         wrapped = cv2.copyMakeBorder(shrunk, 0, 1, 0, 1, cv2.BORDER_WRAP)
@@ -115,14 +115,14 @@ def draw_on_face(
     extent: Extent,
     paint: Callable[[Canvas], None],
 ) -> ImageArray:
-    """Paint on a canvas over a face and blend it into a copy of the photo, in the photo's light.
+    """Draw on a canvas over a face, and blend the drawing into a copy of the photo, in its light.
 
     Args:
         image: BGR uint8 (H, W, 3).
         landmarks: five landmarks, float32 (5, 2).
         rng: decides the strength of the light, the shadow and the noise.
         extent: minimum x, maximum x, minimum y, maximum y of the canvas, in units of the mean face.
-        paint: lays layers on the canvas.
+        paint: draws on the canvas.
 
     Returns:
         BGR uint8 (H, W, 3).
@@ -182,9 +182,9 @@ def _blend(
 
     Args:
         image: BGR uint8 (H, W, 3).
-        layer: RGB in 0..1, premultiplied by alpha, and alpha: float32 (h, w, 4).
-        place: pixel (left, top) of the image at which the layer starts.
-        light: the light that falls on it.
+        layer: RGB from 0 to 1, premultiplied by alpha, and alpha: float32 (h, w, 4).
+        place: pixel (left, top) of the image where the layer starts.
+        light: the light that falls on the layer.
         fall: length of the shadow in pixels.
         rng: decides the strength of the light, the shadow and the noise.
     """

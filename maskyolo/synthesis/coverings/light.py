@@ -1,4 +1,4 @@
-"""A photo's light on a face, its sharpness and its noise, so that a drawing matches the photo."""
+"""A photo's light on a face, its sharpness and its noise, so that a drawing can match the photo."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from maskyolo.synthesis.coverings.camera import Camera, FloatArray, Landmarks, S
 
 __all__ = ["Light"]
 
-_CELLS = 12  # cells of the brightness grid per unit of the face
-# The ratio that `_blur_of` computes for images of eyes blurred by these sigmas: medians of 14
-# photos with at least 100 pixels between the eyes, downscaled to half first.
+_CELLS = 12  # number of cells of the brightness grid per unit of the face
+# The ratio that `_blur_of` computes for images of eyes blurred with these sigmas: medians of 14
+# photos with at least 100 pixels between the eyes, first downscaled to half their size.
 _SHARPNESS = (0.456, 0.482, 0.508, 0.548, 0.579, 0.666, 0.885, 0.935)
 _SIGMAS = (2.5, 1.8, 1.5, 1.2, 1.0, 0.7, 0.4, 0.0)
 
@@ -24,13 +24,13 @@ class Light:
     """A photo's light on one face, and the photo's sharpness and noise.
 
     Attributes:
-        ratio: brightness relative to the face's, smooth, on a coarse grid.
+        ratio: brightness relative to the face's average, smoothed, on a coarse grid.
         place: matrix (2, 3) from cells of the grid to pixels of the photo.
-        white: BGR in 0..1 of a white object in this light.
+        white: BGR from 0 to 1 of a white object in this light.
         gray: 1 for a grayscale photo, 0 for a color photo.
-        skin: RGB in 0..1 of the cheeks in full light.
+        skin: RGB from 0 to 1 of the cheeks in full light.
         blur: sigma of the photo's blur, in pixels.
-        noise: sigma of its noise, in gray levels (0..255).
+        noise: sigma of the photo's noise, in gray levels (0 to 255).
     """
 
     ratio: FloatArray
@@ -49,7 +49,7 @@ class Light:
         landmarks: Landmarks,
         region: tuple[int, int, int, int],
     ) -> Light:
-        """Measure the pixels of a face; `region` is left, top, right, bottom around it."""
+        """Measure the light on a face; `region` is left, top, right, bottom around it."""
         left, top, right, bottom = region
         part = image[top:bottom, left:right]
         cell = max(1.0, camera.scale / _CELLS)
@@ -78,10 +78,10 @@ class Light:
             weight, (0, 0), sigma
         )
         level = max(float(np.median(luma[cheeks])), 0.04)
-        # lips, nostrils and stubble make a face darker than the light on it
+        # Lips, nostrils and stubble make a face darker than the light on it would suggest.
         usual = 0.3 * level + 0.7 * float(smooth[face].mean())
         color = np.median(small[cheeks], axis=0)
-        # A white object is about half as bright again as skin, unless the skin is dark; then the
+        # A white object is about 1.5 times as bright as skin, unless the skin is dark; then the
         # brightest parts of the photo are a better guide.
         over_skin = 1.5 * level
         full = float(
@@ -109,9 +109,9 @@ class Light:
         )
 
     def shine(self, color: FloatArray, left: int, top: int, strength: float) -> FloatArray:
-        """Light a layer that starts at pixel (left, top); return BGR float32 in 0..255.
+        """Light a layer that starts at pixel (left, top); return BGR float32 from 0 to 255.
 
-        The layer is RGB (H, W, 3) in 0..1, premultiplied by its alpha.
+        The layer is RGB (H, W, 3) from 0 to 1, premultiplied by its alpha.
         """
         place = self.place - np.array([[0, 0, left], [0, 0, top]], dtype=np.float32)
         size = color.shape[1], color.shape[0]
@@ -139,7 +139,7 @@ def _around_eyes(image: ImageArray, landmarks: Landmarks) -> FloatArray:
 
 
 def _blur_of(gray: FloatArray) -> float:
-    """Estimate the sigma of a blur from how much further blurring changes.
+    """Estimate the sigma of an image's blur from how much it changes if blurred again.
 
     Based on Crete et al. 2007, doi:10.1117/12.702790.
     """
@@ -153,7 +153,7 @@ def _blur_of(gray: FloatArray) -> float:
 def _noise_of(part: ImageArray) -> float:
     """Estimate the sigma of noise (Immerkær 1996, doi:10.1006/cviu.1996.0060).
 
-    The median takes the place of the mean, so that edges do not count.
+    Uses the median instead of the mean, so that edges do not count.
     """
     if min(part.shape[:2]) < 5:
         return 0.0

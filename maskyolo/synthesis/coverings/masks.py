@@ -1,4 +1,4 @@
-"""Masks: each is a shape with folds and seams on a surface in front of the face."""
+"""Masks: each one is a shape with folds and seams on a surface in front of the face."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["paint_mask"]
 
 
 def paint_mask(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    """Paint a mask of this style, with a slightly different cut and fit each time."""
+    """Paint a mask in this style; cut and fit vary slightly."""
     _PAINTERS[style.kind](canvas, style, rng)
 
 
@@ -208,14 +208,14 @@ _PAINTERS: dict[str, Callable[[Canvas, MaskStyle, np.random.Generator], None]] =
 def _worn(
     canvas: Canvas, surface: Surface, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Return x and y on the surface for a mask that sits slightly askew."""
+    """Return x and y on the surface for a mask that is worn slightly askew."""
     x, y = canvas.surface(surface)
     tilt, right, down = rng.normal(0, (0.03, 0.025, 0.03)).clip(-0.06, 0.06).tolist()
     return x - right + tilt * (y - 1), y - down - tilt * x
 
 
 def _peak(x: FloatArray, high: float, drop: float, power: float) -> FloatArray:
-    """Return y of an upper edge that is highest, and rounded, on the nose."""
+    """Return the y of an upper edge that is highest, and rounded, at the nose."""
     edge: FloatArray = high + drop * ((x * x + 0.012) ** (power / 2) - 0.012 ** (power / 2))
     return edge
 
@@ -241,7 +241,7 @@ def _lit(x: FloatArray, y: FloatArray, surface: Surface, rng: np.random.Generato
 
 
 def _shaded(color: FloatArray, shade: FloatArray) -> FloatArray:
-    """Return a color at this brightness; folds in dark cloth show by their reflections."""
+    """Return a color at this brightness; in dark cloth, folds are made visible by reflections."""
     shaded: FloatArray = color * shade[..., None] + 0.07 * np.maximum(shade - 0.65, 0)[..., None]
     return shaded
 
@@ -303,7 +303,7 @@ def _strap(
     width: float,
     color: FloatArray,
 ) -> None:
-    """Lay a band from the side of a mask to behind the ear, on each visible side."""
+    """Draw a band from each visible side of a mask to behind the ear."""
     lean_x, lean_y = canvas.camera.lean
     for sign in (-1, 1):
         x, y = sign * start[0], start[1]

@@ -1,6 +1,6 @@
-"""Occluders: what hides the lower half of a face and is not a mask.
+"""Occluders: things other than masks that hide the lower half of a face.
 
-Hands, objects held in front of the mouth, scarves, beards, and plain patches.
+These are hands, objects held in front of the mouth, scarves, beards, and plain patches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from maskyolo.synthesis.coverings.textures import one_side, pattern_tile, turned
 
 __all__ = ["OCCLUDERS", "paint_occluder"]
 
-#: Kinds of occluder. A scarf over mouth and nose does not count as a mask either.
+#: Kinds of occluder. A scarf counts as one, because even over mouth and nose it is not a mask.
 OCCLUDERS = ("hand", "hands", "cup", "bottle", "phone", "microphone", "scarf", "patch", "beard")
 
 #: x, y, radius of one end, then of the other, in units of the mean face.
@@ -45,7 +45,7 @@ _THUMB: tuple[Capsule, ...] = (
 
 
 def paint_occluder(canvas: Canvas, kind: str, rng: np.random.Generator) -> None:
-    """Paint one of `OCCLUDERS`, a little different each time."""
+    """Paint one of `OCCLUDERS`, slightly different each time."""
     _PAINTERS[kind](canvas, rng)
 
 
@@ -258,7 +258,7 @@ def _rounded(
 
 
 def _paint(rng: np.random.Generator, dark: bool = False) -> FloatArray:
-    """Choose a color, RGB in 0..1: often one that masks have, so that color is no clue."""
+    """Choose a color, RGB from 0 to 1: often one typical of masks, so that it reveals nothing."""
     color = (
         np.asarray(list(COLORS.values())[int(rng.integers(len(COLORS)))]) / 255
         if rng.random() < 0.6
@@ -268,7 +268,7 @@ def _paint(rng: np.random.Generator, dark: bool = False) -> FloatArray:
 
 
 def _round(color: FloatArray, across: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Shade a cylinder; `across` runs from -1 to 1 between its outlines."""
+    """Shade a cylinder; `across` runs from -1 to 1 between its edges."""
     light = rng.uniform(-0.5, 0.5)
     height = np.sqrt(np.maximum(1 - across * across, 0))
     shade = 0.45 + 0.5 * height + 0.25 * light * across
@@ -290,9 +290,9 @@ def _lay_hand(
     place: tuple[float, float],
     skin: FloatArray,
 ) -> None:
-    """Lay a hand with its fingers at `place`.
+    """Draw a hand with its fingers at `place`.
 
-    It comes from below, turned by `angle` degrees to `side` (-1 or 1).
+    It reaches up from below, turned by `angle` degrees to `side` (-1 or 1).
     """
     length = rng.uniform(2.3, 2.9)
     thumb = one_side(rng)
@@ -342,7 +342,7 @@ def _lay_hand(
 def _lay_grip(
     canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], half_width: float
 ) -> None:
-    """Lay the fingers of a hand that holds something from one side."""
+    """Draw the fingers of a hand that holds something from one side."""
     side = one_side(rng)
     capsules: list[Capsule] = []
     for finger in range(4):
@@ -363,7 +363,7 @@ def _lay_grip(
 def _relief(
     canvas: Canvas, capsules: Sequence[Capsule], flat: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the height of capsules in front of the face, and the distance to their outline.
+    """Return the height of capsules in front of the face, and the distance from their outline.
 
     The distance is positive inside. The first `flat` capsules are flattened.
     """
@@ -403,5 +403,5 @@ def _lay_skin(
     light_x, light_y = rng.uniform(-0.35, 0.35), rng.uniform(0.2, 0.5)
     facing = (0.85 - light_x * slope_x + light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
     facing = np.clip(facing, -0.2, 1)[..., None]
-    warm = np.array([0.68, 0.56, 0.52], dtype=np.float32)  # light that has gone through skin is red
+    warm = np.array([0.68, 0.56, 0.52], dtype=np.float32)  # light through skin turns red
     canvas.lay(skin * (warm + (1.06 - warm) * facing), canvas.inside(edge, 1.5))

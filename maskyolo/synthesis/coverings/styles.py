@@ -1,4 +1,4 @@
-"""The styles of masks that are drawn, and how often each is chosen."""
+"""The styles of masks, and how often each is chosen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["COLORS", "MASKS", "PATTERNS", "MaskStyle", "choose_style"]
 
-#: Kinds of mask: pleated, sewn, folded along the nose (also KN95), of three panels, molded.
+#: Kinds of mask: pleated, sewn, folded along the nose (also KN95), three-panel, molded.
 MASKS = ("surgical", "cloth", "ffp2", "kf94", "cup")
 
 
@@ -36,8 +36,8 @@ COLORS = {
 }
 
 
-# How often each is chosen. People mostly wear white, blue and black; the other colors are there so
-# that color does not give a mask away.
+# How often each is chosen. People mostly wear white, blue and black; the other colors are included
+# so that color does not reveal a mask.
 _KINDS = {"surgical": 0.4, "cloth": 0.3, "ffp2": 0.15, "kf94": 0.09, "cup": 0.06}
 
 
@@ -90,7 +90,7 @@ _PATTERNS = {
 
 @dataclass(frozen=True)
 class MaskStyle:
-    """The mask to draw: one of `MASKS`, `COLORS` and `PATTERNS` (only cloth has patterns)."""
+    """A style of mask: one each of `MASKS`, `COLORS` and `PATTERNS` (patterns for cloth only)."""
 
     kind: str = "surgical"
     color: str = "blue"
@@ -98,7 +98,7 @@ class MaskStyle:
 
 
 def choose_style(rng: np.random.Generator) -> MaskStyle:
-    """Choose a mask, of all kinds, colors and patterns, roughly as often as people wear them."""
+    """Choose a mask style; kinds, colors and patterns occur about as often as people wear them."""
     kind = _pick(_KINDS, rng)
     color = _pick(_COLORS_OF[kind], rng)
     return MaskStyle(kind, color, _pick(_PATTERNS, rng) if kind == "cloth" else "plain")

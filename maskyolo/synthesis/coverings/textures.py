@@ -1,4 +1,4 @@
-"""Textures of cloth: patterns and prints; and the small geometry that masks and occluders share."""
+"""Textures of cloth (patterns and prints), and geometry shared by masks and occluders."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["one_side", "pattern_tile", "print_on", "turned"]
 
 
 def pattern_tile(pattern: str, color: FloatArray, rng: np.random.Generator) -> ImageArray:
-    """Return a square tile that repeats, RGB uint8 (96, 96, 3).
+    """Return a square tile that repeats seamlessly, RGB uint8 (96, 96, 3).
 
-    It is in `color` (RGB in 0..1) and other colors chosen to go with it.
+    It combines `color` (RGB from 0 to 1) with other colors chosen to go with it.
     """
     side = 96
     base = color * 255
@@ -66,7 +66,7 @@ def _flower(tile: ImageArray, x: int, y: int, radius: int, color: FloatArray) ->
 
 
 def _other(base: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Choose a color in 0..255 that differs visibly from the base."""
+    """Choose a color, 0 to 255, that differs visibly from the base."""
     if rng.random() < 0.5:
         return np.asarray(
             np.clip(base + one_side(rng) * rng.uniform(40, 90), 0, 255), dtype=np.float32

@@ -215,7 +215,7 @@ def test_classes_are_renamed_and_dropped_only_on_request(
 def test_what_cannot_be_exported_is_reported(third: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="unknown format 'tfrecord'"):
         export_dataset(third, tmp_path / "set", to="tfrecord")
-    with pytest.raises(DatasetError, match="give drop"):
+    with pytest.raises(DatasetError, match="use drop"):
         export_dataset(third, tmp_path / "set", class_map={"mask_weared_incorrect": "ignore"})
     with pytest.raises(DatasetError, match="no annotations in a known format"):
         export_dataset(third / "images", tmp_path / "set")

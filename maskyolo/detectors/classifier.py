@@ -1,6 +1,6 @@
-"""The second stage of the two-stage pipeline: face crops in, the probability of each class out.
+"""The second stage of the two-stage pipeline: face crops in, class probabilities out.
 
-Training and detection cut, scale and normalize crops with the functions of this module, so both see
+Training and detection cut, scale and normalize crops with the functions in this module, so both see
 the same pixels.
 """
 
@@ -30,10 +30,10 @@ __all__ = [
     "preprocess",
 ]
 
-#: The entry of an ONNX file's `metadata_props` that holds its `CropSettings` as JSON.
+#: The key in an ONNX file's `metadata_props` whose value is its `CropSettings` as JSON.
 METADATA_KEY = "maskyolo"
 
-#: Maximum number of crops per batch: memory stays below 500 MB for any number of faces.
+#: Maximum number of crops per batch; it keeps memory below 500 MB for any number of faces.
 MAX_BATCH = 64
 
 _REMEDY = (
@@ -45,15 +45,15 @@ _REMEDY = (
 class CropSettings:
     """The crops that a classifier expects, and the meaning of its outputs.
 
-    The defaults are those of the projects of 2020: Keras' `mobilenet_v2.preprocess_input`, which
-    scales to -1..1.
+    The defaults are those of the projects of 2020, that is, of Keras' `mobilenet_v2`, whose
+    `preprocess_input` scales to -1..1.
 
     Attributes:
         arch: name of the architecture, such as `mobilenet_v2`.
-        size: sides of the crop in pixels.
-        mean: subtracted from R, G and B, which are from 0 to 1.
-        std: what R, G and B are then divided by.
-        margin: added on each side of a box, as a share of its width and height.
+        size: side of the crop in pixels.
+        mean: subtracted from R, G and B, which range from 0 to 1.
+        std: what R, G and B are divided by afterwards.
+        margin: margin added on each side of a box, as a fraction of its width or height.
         names: class names in the order of the outputs.
     """
 
@@ -70,10 +70,10 @@ class CropSettings:
 
     @classmethod
     def from_json(cls, text: str) -> CropSettings:
-        """Parse what `to_json` wrote.
+        """Parse the output of `to_json`.
 
         Raises:
-            ValueError: not JSON, other classes than with_mask and without_mask, or an entry that is
+            ValueError: not JSON, classes other than with_mask and without_mask, or an entry that is
                 missing, unknown or of the wrong type.
         """
         entries = json.loads(text)
@@ -95,12 +95,12 @@ class CropSettings:
 def cut_crops(
     image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings
 ) -> npt.NDArray[np.uint8]:
-    """Cut faces out of an image and stretch each to a square, as the projects of 2020 do.
+    """Cut faces out of an image and stretch each to a square, as in the projects of 2020.
 
     Args:
         image: BGR uint8 (H, W, 3).
         boxes: xyxy pixels (n, 4), clipped to the image; an empty box becomes one pixel.
-        settings: `size` and `margin` are used.
+        settings: supplies `size` and `margin`.
 
     Returns:
         RGB uint8 (n, size, size, 3).
@@ -129,17 +129,17 @@ def cut_crops(
 
 
 def normalize_crops(crops: npt.NDArray[np.uint8], settings: CropSettings) -> Tensor:
-    """Turn crops into the network's input: (x / 255 - mean) / std.
+    """Convert crops to the network's input: (x / 255 - mean) / std.
 
     Args:
         crops: RGB uint8 (n, size, size, 3).
-        settings: `mean` and `std` are used.
+        settings: supplies `mean` and `std`.
 
     Returns:
         float32 (n, 3, size, size).
     """
     batch = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
-    # one channel at a time: ten times as fast as all three at once
+    # One channel at a time is ten times as fast as all three at once.
     for channel, (mean, std) in enumerate(zip(settings.mean, settings.std, strict=True)):
         np.subtract(crops[..., channel], np.float32(mean * 255), out=batch[:, channel])
         batch[:, channel] /= np.float32(std * 255)
@@ -147,12 +147,12 @@ def normalize_crops(crops: npt.NDArray[np.uint8], settings: CropSettings) -> Ten
 
 
 def preprocess(image: ImageArray, boxes: npt.ArrayLike, settings: CropSettings) -> Tensor:
-    """Turn faces (n, 4) of a BGR image into the network's input: cut, then normalized."""
+    """Convert faces (n, 4) in a BGR image to the network's input: cut, then normalize them."""
     return normalize_crops(cut_crops(image, boxes, settings), settings)
 
 
 class Classifier:
-    """A crop classifier in OpenVINO.
+    """A classifier of face crops in OpenVINO.
 
     Its ONNX file has one input `images`, one output `probabilities`, and its `CropSettings`.
 

@@ -1,4 +1,4 @@
-"""Load a detector by its model's name or file. Only this module knows all detectors."""
+"""Load a detector by its model's name or file. This is the only module that knows all detectors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MODELS", "FACE_CONF", "load_detector"]
 
-#: The model of the package that each pipeline uses by default.
+#: The packaged model that each pipeline uses by default.
 DEFAULT_MODELS: dict[str, str] = {
     Pipeline.YOLO: "maskyolo-n",
     Pipeline.TWO_STAGE: "mobilenet_v2",
 }
-#: Minimum score of a face in two-stage, as in the projects of 2020.
+#: Minimum face score with two-stage, as in the projects of 2020.
 FACE_CONF = 0.5
-#: File endings of models saved by Keras.
+#: File name suffixes of models saved by Keras.
 KERAS_SUFFIXES = (".model", ".h5", ".hdf5", ".keras")
 _DEFAULTS = InferenceOptions()
 
@@ -41,20 +41,21 @@ def load_detector(
     """Load a detector, which turns a BGR image into `supervision.Detections`.
 
     Args:
-        model: name of a model of the package (default: that of `DEFAULT_MODELS` for the pipeline),
-            the path of a `.onnx`, `.xml` (OpenVINO) or `.pt` file, or of a folder with one `.xml`.
+        model: name of a packaged model (default: that of `DEFAULT_MODELS` for the pipeline), or the
+            path of a `.onnx`, `.xml` (OpenVINO) or `.pt` file, or of a folder with one `.xml`.
             `two-stage` takes a `.onnx` file.
         options: the options as one object.
-        streams: how many threads call the detector at once, each on its share of the cores: more
-            frames per second, and longer per frame. Not in PyTorch, nor with `two-stage`.
+        streams: number of threads that will call the detector at once, each using its share of the
+            cores. More streams give more frames per second but a longer time per frame. No effect
+            in PyTorch or with `two-stage`.
         settings: fields of `InferenceOptions`; they override `options`. `imgsz`, `iou`, `backend`
-            and `precision` belong to `yolo`; `detector`, `face` and `face_conf` to `two-stage`.
+            and `precision` apply to `yolo`; `detector`, `face` and `face_conf` to `two-stage`.
 
     Raises:
-        WeightsError: no such model, a damaged one, one for the other pipeline or with other
-            classes, or a `.pt` file that is not trusted.
-        DependencyError: a `.pt` file without `maskyolo[train]`.
-        MaskyoloError: the device is not available, an option is out of its range, or it belongs to
+        WeightsError: there is no such model, it is damaged, for the other pipeline, or has other
+            classes, or it is a `.pt` file that is not trusted.
+        DependencyError: a `.pt` file needs `maskyolo[train]`, which is not installed.
+        MaskyoloError: the device is not available, or an option is out of its range or applies to
             the other pipeline.
 
     Example:
@@ -96,7 +97,7 @@ def _check_not_keras(model: Path | str | None) -> None:
     """Refuse a model saved by Keras.
 
     Raises:
-        WeightsError: it is one.
+        WeightsError: the model was saved by Keras.
     """
     if model is None:
         return
@@ -104,8 +105,8 @@ def _check_not_keras(model: Path | str | None) -> None:
         onnx = f"{Path(model).stem}.onnx"
         raise WeightsError(
             f"cannot load {model}: it was saved by Keras",
-            f"convert it once: python tools/convert_keras.py {model} --out {onnx}, then detect "
-            f"with --pipeline two-stage --model {onnx}",
+            f"convert it once: python tools/convert_keras.py {model} --out {onnx}, then run "
+            f"maskyolo detect --pipeline two-stage --model {onnx}",
         )
 
 
@@ -113,7 +114,7 @@ def _check_pipeline(options: InferenceOptions) -> None:
     """Refuse options that have no effect with the chosen pipeline.
 
     Raises:
-        MaskyoloError: one is set.
+        MaskyoloError: such an option is set.
     """
     if options.pipeline is Pipeline.TWO_STAGE:
         other = Pipeline.YOLO

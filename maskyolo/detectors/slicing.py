@@ -1,4 +1,4 @@
-"""Far faces in very large images: detection on overlapping tiles at full resolution."""
+"""Detection on overlapping full-resolution tiles, for distant faces in very large images."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["SlicedDetector"]
 
-#: Share of a tile that its neighbors overlap: a face of up to this size is whole in one of them.
+#: Fraction of a tile that its neighbor overlaps; a face up to this size is whole in one of them.
 OVERLAP = 0.2
 
-#: If a detection has at least this share of its area in another, only the more confident is kept.
+#: If this fraction of a detection's area lies in another, only the more confident of them is kept.
 SAME_FACE = 0.5
 
 
 class SlicedDetector:
-    """Runs a detector on tiles of an image and on the whole, and merges the detections.
+    """Runs a detector on tiles of an image and on the whole image, and merges the detections.
 
-    Slicing aided hyper inference, Akyon et al. 2022, arXiv:2202.06934.
+    This is slicing aided hyper inference, Akyon et al. 2022, arXiv:2202.06934.
 
     Args:
         detector: runs on each tile and on the whole image.
-        size: side of a tile in pixels; smaller images are not sliced.
+        size: side of a tile in pixels; images that fit into one tile are not sliced.
 
     Raises:
         MaskyoloError: the tiles are too small to contain a face.
@@ -39,7 +39,7 @@ class SlicedDetector:
     def __init__(self, detector: Detector, size: int = 640) -> None:
         if size < 64:
             raise MaskyoloError(
-                f"cannot slice images into tiles of {size} pixels: a face would not fit",
+                f"the tile size of {size} pixels is too small to contain a face",
                 "use 320 to 1280",
             )
         self.detector, self.size = detector, size

@@ -1,4 +1,4 @@
-"""The two-stage pipeline of the projects of 2020: find the faces, then classify a crop of each."""
+"""The two-stage pipeline of the projects of 2020: find faces, then classify a crop of each."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ __all__ = ["TwoStageDetector"]
 
 
 class TwoStageDetector:
-    """Finds faces with one network and decides with another for each whether it wears a mask.
+    """Finds faces with one network, and with another decides whether each wears a mask.
 
-    The confidence of a detection is the face's score times the probability of its class: as with
-    one network, it is low if either is in doubt. Haar has no scores; all its faces have score 1.
+    The confidence of a detection is the face's score times the probability of its class. As in the
+    single-stage detector, it is low if either is doubtful. Haar has no scores; all its faces have
+    a score of 1.
 
     Args:
         face_detector: the first stage.
@@ -81,7 +82,7 @@ class TwoStageDetector:
         )
 
     def classify(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
-        """Run the second stage alone.
+        """Run only the second stage.
 
         Args:
             image: BGR uint8 (H, W, 3).

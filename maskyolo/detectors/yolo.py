@@ -1,4 +1,4 @@
-"""The single-stage detector: an image in, `supervision.Detections` out, in one forward pass."""
+"""The single-stage detector, which finds and classifies faces in one forward pass."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["STRIDE", "YoloDetector", "check_classes", "letterbox", "network_shape", "postprocess"]
 
-#: Pixels between the anchors of YOLOv8's coarsest layer; the input's sides are multiples of it.
+#: Stride in pixels of YOLOv8's coarsest layer; the input's sides are multiples of it.
 STRIDE = 32
-#: Inference size in pixels (longer side) for weights that do not name one.
+#: Inference size in pixels (longer side) for weights that do not specify one.
 IMGSZ = 640
-#: Largest inference size in pixels. A larger input exhausts memory, and the system kills the
+#: Maximum inference size in pixels. With a larger input, memory runs out, and the system kills the
 #: process without a message.
 MAX_IMGSZ = 8192
-#: Gray level of the letterbox's border, as in Ultralytics' training.
+#: Gray level of the letterbox's border, the same as in Ultralytics' training.
 BORDER = 114
 
 
 def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
-    """Return the (height, width) of the network's input for an image, both multiples of 32.
+    """Return the (height, width) of the network's input for an image; both are multiples of 32.
 
     Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        imgsz: longer side of the input, in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        imgsz: longer side of the input in pixels.
 
     Example:
         >>> network_shape(720, 1280, 640)
@@ -51,9 +51,9 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
 def letterbox(
     image: ImageArray, shape: tuple[int, int]
 ) -> tuple[ImageArray, tuple[float, float], tuple[int, int]]:
-    """Scale an image into `shape`, keeping its aspect ratio, and center it on gray.
+    """Scale an image to fit into `shape`, keeping its aspect ratio, and center it on gray.
 
-    The result is the same as that of Ultralytics' `LetterBox`.
+    The result is identical to that of Ultralytics' `LetterBox`.
 
     Args:
         image: BGR uint8 (H, W, 3).
@@ -61,12 +61,12 @@ def letterbox(
 
     Returns:
         The network's input, BGR uint8 (height, width, 3); the scales of x and y, which differ
-        because sides are whole pixels; the (left, top) border in pixels.
+        slightly because sides are whole pixels; and the (left, top) border in pixels.
     """
     height, width = image.shape[:2]
     scale = min(shape[0] / height, shape[1] / width)
     inner = (max(round(width * scale), 1), max(round(height * scale), 1))
-    # 0.1 less, as in Ultralytics: of an odd number of border pixels the smaller part comes first
+    # Subtract 0.1 as Ultralytics does: if the border is odd, the smaller part comes first.
     left, top = round((shape[1] - inner[0]) / 2 - 0.1), round((shape[0] - inner[1]) / 2 - 0.1)
     canvas = np.full((*shape, 3), BORDER, np.uint8)
     place = canvas[top : top + inner[1], left : left + inner[0]]
@@ -80,9 +80,9 @@ def letterbox(
 def postprocess(
     output: Tensor, conf: float = 0.25, iou: float = 0.5, max_det: int = 300
 ) -> tuple[Boxes, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Turn a YOLOv8 head's output for one image into boxes, after class-agnostic NMS.
+    """Convert a YOLOv8 head's output for one image to boxes, with class-agnostic NMS.
 
-    NMS ignores the class because a face has one state: masked or not.
+    NMS ignores the class because a face is either masked or not, never both.
 
     Args:
         output: float32 (4 + classes, anchors): cx, cy, w, h in pixels of the input, then the score
@@ -112,7 +112,7 @@ def check_classes(names: Sequence[str], weights: Path | str = "") -> None:
 
     Args:
         names: the network's class names.
-        weights: its file, for the message.
+        weights: its file, for error messages.
 
     Raises:
         WeightsError: it has other classes.
@@ -130,16 +130,16 @@ class YoloDetector:
 
     Args:
         backend: the network.
-        imgsz: inference size in pixels (longer side), rounded up to a multiple of 32. Default: the
-            size that the weights name, as with Ultralytics, or 640 if they name none.
+        imgsz: inference size in pixels (longer side), rounded up to a multiple of 32. Default: as
+            with Ultralytics, the size that the weights specify, or else 640.
         conf: minimum confidence of a detection.
         iou: overlap (IoU) above which the less confident of two boxes is dropped.
         max_det: maximum number of detections per image.
 
     Raises:
-        WeightsError: the network has other classes than with_mask and without_mask.
-        MaskyoloError: `imgsz` is out of its range, or the network takes images of one other size
-            only.
+        WeightsError: the network has classes other than with_mask and without_mask.
+        MaskyoloError: `imgsz` is out of range, or the network only takes images of a different
+            size.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class YoloDetector:
 
     @property
     def workers(self) -> int:
-        """How many threads may, and should, call the detector at once to keep every core busy."""
+        """Number of threads that may, and should, call the detector to keep every core busy."""
         return self.backend.streams
 
     def __call__(self, image: ImageArray) -> sv.Detections:

@@ -1,1 +1,1 @@
-"""Networks and their files: weights by name and checksum, trust, backends."""
+"""Networks and their files: weights by name and checksum, trust in pickles, inference backends."""

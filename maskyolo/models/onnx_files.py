@@ -1,4 +1,4 @@
-"""Edits and writes ONNX files; imported only where the package `onnx` is installed."""
+"""Edits and writes ONNX files; imported only if the package `onnx` is installed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_onnx(
     """Write a network to an ONNX file, atomically.
 
     Args:
-        network: an `onnx.ModelProto`; `half` and `metadata` change it.
+        network: an `onnx.ModelProto`; modified if `half` or `metadata` is given.
         path: the file.
-        half: store the weights as float16, see `halve`.
-        metadata: entries to set, see `set_metadata`.
+        half: whether to store the weights as float16; see `halve`.
+        metadata: entries to set; see `set_metadata`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -36,12 +36,12 @@ def write_onnx(
 
 
 def halve(network: Any) -> None:
-    """Store a network's weights as float16, cast to float32 where they are used.
+    """Store a network's weights as float16, with a cast to float32 where they are used.
 
     Such a file runs everywhere, because no operator computes in float16.
 
     Args:
-        network: an `onnx.ModelProto`, which is changed.
+        network: an `onnx.ModelProto`; modified in place.
     """
     casts = []
     for weights in network.graph.initializer:
@@ -57,10 +57,10 @@ def halve(network: Any) -> None:
 
 
 def widen(network: Any) -> None:
-    """Undo `halve`: make the weights float32 again, which tools that search for weights expect.
+    """Undo `halve`: make the weights float32 again, as tools that search for weights expect.
 
     Args:
-        network: an `onnx.ModelProto`, which is changed.
+        network: an `onnx.ModelProto`; modified in place.
     """
     halves = {
         weights.name: weights
@@ -83,13 +83,13 @@ def widen(network: Any) -> None:
 def make_activations_unsigned(network: Any) -> None:
     """Quantize a network's activations to uint8 instead of int8, with the same results.
 
-    Every quantized value and its zero point move up by 128, so every runtime gets the same
-    numbers; weights stay int8. The reason: OpenVINO (2026.4) computes int8 activations wrong on
-    x86 CPUs without VNNI, such as AMD's before Zen 4. There, maskyolo-n with int8 activations
-    found no face in the sample photos; with uint8 it finds those that ONNX Runtime finds.
+    Every quantized value and its zero point are increased by 128, so results are the same in every
+    runtime; weights stay int8. This works around OpenVINO (2026.4), which computes int8 activations
+    wrong on x86 CPUs without VNNI, such as AMD's before Zen 4. There, maskyolo-n with int8
+    activations finds no face in the sample photos; with uint8, it finds the same as ONNX Runtime.
 
     Args:
-        network: an `onnx.ModelProto` with QuantizeLinear and DequantizeLinear, which is changed.
+        network: an `onnx.ModelProto` with QuantizeLinear and DequantizeLinear; modified in place.
     """
     constants = {tensor.name: tensor for tensor in network.graph.initializer}
     changed = {
@@ -102,10 +102,10 @@ def make_activations_unsigned(network: Any) -> None:
     }
     for node in network.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            changed -= set(node.input)  # it computes with the quantized values themselves
+            changed -= set(node.input)  # other operators compute with the quantized values
     for node in network.graph.node:
         if changed & {*node.input[:1], *node.output}:
-            # a new constant: weights may share the old one
+            # Add a new constant, because weights may share the old one.
             name = f"{node.input[2]}.unsigned"
             if name not in constants:
                 zero = numpy_helper.to_array(constants[node.input[2]]).astype(np.int16) + 128
@@ -121,11 +121,11 @@ def make_activations_unsigned(network: Any) -> None:
 
 
 def set_metadata(network: Any, **entries: str) -> None:
-    """Set entries of a network's `metadata_props` and keep the others.
+    """Set entries in a network's `metadata_props`, and keep all others.
 
     Args:
-        network: an `onnx.ModelProto`, which is changed.
-        entries: the entries, by key.
+        network: an `onnx.ModelProto`; modified in place.
+        entries: the entries by key.
     """
     onnx.helper.set_model_props(
         network, {entry.key: entry.value for entry in network.metadata_props} | entries

@@ -18,12 +18,12 @@ def own_weights() -> list[Path]:
 
 
 def check_own_weights(path: Path) -> None:
-    """Check that a model file of `own_weights` loads.
+    """Check that a model file in `own_weights` loads.
 
-    OpenVINO reads an ONNX file; a PyTorch checkpoint is only checked as the zip archive that it is.
+    OpenVINO reads an ONNX file; for a PyTorch checkpoint, only the zip archive is checked.
 
     Raises:
-        WeightsError: it does not load.
+        WeightsError: the file does not load.
     """
     reason = _onnx_error(path) if path.suffix == ".onnx" else _archive_error(path)
     if reason:
@@ -41,7 +41,7 @@ def _onnx_error(path: Path) -> str:
         CORE.read_model(path)
     except RuntimeError as error:
         lines = (line.strip() for line in str(error).splitlines() if line.strip())
-        return next(lines, "OpenVINO refuses it")[:120]
+        return next(lines, "OpenVINO cannot read it")[:120]
     return ""
 
 
@@ -55,14 +55,14 @@ def _archive_error(path: Path) -> str:
 
 
 def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
-    """Return the file of a model: an existing file, a folder's only `.xml`, or a packaged model.
+    """Return a model's file: an existing file, the only `.xml` in a folder, or a packaged model.
 
     Args:
-        model: a file, a folder that contains OpenVINO's model, or a name.
-        suffix: which of the package's files a name stands for, `.onnx` or `.pt`.
+        model: a file, a folder that contains a model for OpenVINO, or a name.
+        suffix: suffix of the packaged file that a name stands for, `.onnx` or `.pt`.
 
     Raises:
-        WeightsError: none of these; the message lists the known names.
+        WeightsError: `model` is none of these; the message lists the known names.
     """
     path = Path(model)
     if path.is_file():
@@ -72,7 +72,7 @@ def find_model(model: Path | str, suffix: str = ".onnx") -> Path:
         if len(found) == 1:
             return found[0]
         raise WeightsError(
-            f"no model in the folder {path}: it contains {len(found)} .xml files instead of one",
+            f"no model in {path}: it must contain one .xml file, but has {len(found)}",
             "give the model's file",
         )
     folder = package_folder() / "weights"

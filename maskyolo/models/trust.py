@@ -1,8 +1,8 @@
-"""Which PyTorch checkpoints may be loaded: a `.pt` is a Python pickle, which can run any code.
+"""Decide which PyTorch checkpoints to load: a `.pt` is a Python pickle, which can run any code.
 
-Trusted are the checkpoints known to this version (`weights/SHA256SUMS` in the package,
-`manifest.yaml`) and those of the user's own trainings. These are recorded in the user's data
-folder, not in a run's folder, which may come from anyone.
+Trusted checkpoints are those known to this version (`weights/SHA256SUMS` in the package,
+`manifest.yaml`) and those from the user's own trainings. The latter are recorded in the user's data
+folder, not in a run's folder, because a run's folder may come from anyone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
 
 
 def record_path() -> Path:
-    """Return the file with the SHA-256 of the checkpoints of this user's trainings.
+    """Return the file with the SHA-256 of every checkpoint that this user trained.
 
     It may not exist yet.
     """
@@ -28,7 +28,7 @@ def record_path() -> Path:
 
 
 def record_own(path: Path) -> None:
-    """Record that a training of this user wrote the checkpoint `path`, so that it is trusted.
+    """Record that this user trained the checkpoint `path`, so that it is trusted.
 
     Raises:
         OutputError: the record cannot be written.
@@ -38,14 +38,14 @@ def record_own(path: Path) -> None:
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            # one write, so that lines of concurrent trainings do not mix
+            # A single write, so that lines from concurrent trainings do not mix.
             os.write(place, f"{sha256_of(path)}\n".encode())
         finally:
             os.close(place)
 
 
 def is_trusted(path: Path) -> bool:
-    """Return whether the checkpoint `path` is known to this version or from this user's trainings.
+    """Return whether the checkpoint `path` is known to this version, or trained by this user.
 
     Raises:
         WeightsError: the file cannot be read.
@@ -67,16 +67,16 @@ def check_trust(path: Path, trust: bool = False) -> None:
     """Refuse a checkpoint of unknown origin, unless the user trusts it.
 
     Args:
-        path: a file to unpickle.
-        trust: the user trusts its author.
+        path: the file to unpickle.
+        trust: whether the user trusts its author.
 
     Raises:
-        WeightsError: it is of unknown origin, or it cannot be read.
+        WeightsError: it is of unknown origin, or cannot be read.
     """
     if not trust and not is_trusted(path):
         raise WeightsError(
             f"did not load {path}: a .pt file is a Python pickle, which can run any code, and this "
-            "one is neither maskyolo's nor from a training of yours",
+            "one comes neither with maskyolo nor from your own training",
             "add --trust if you trust its author, or use its .onnx file",
         )
 

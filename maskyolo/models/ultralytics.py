@@ -1,4 +1,4 @@
-"""Imports Ultralytics offline, silent, and without touching the user's Ultralytics settings."""
+"""Imports Ultralytics offline and silently, without touching the user's Ultralytics settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maskyolo.models.weights import cache_folder
 
 __all__ = ["import_ultralytics", "no_downloads", "silenced"]
 
-#: Read when Ultralytics is first imported; the processes it starts (several GPUs) inherit them.
+#: Read by Ultralytics on import; the processes it starts (for several GPUs) inherit these values.
 _ENVIRONMENT = {
     "YOLO_OFFLINE": "True",  # no DNS lookup, version check, analytics or download
     "YOLO_AUTOINSTALL": "False",  # never runs pip on its own
@@ -38,13 +38,13 @@ _INTEGRATIONS = (
 
 
 def import_ultralytics(what: str = "training") -> ModuleType:
-    """Return the package `ultralytics`, imported offline and with its settings in our cache folder.
+    """Return the package `ultralytics`, imported offline, with its settings in our cache folder.
 
-    If the program has already imported Ultralytics, its analytics and integrations are disabled in
-    this process only; the user's settings are not written.
+    If the program has already imported Ultralytics, its analytics and integrations are disabled for
+    this process only; the user's settings file is not changed.
 
     Args:
-        what: what needs it, for the message.
+        what: the feature that needs it, for the error message.
 
     Raises:
         DependencyError: Ultralytics is not installed.
@@ -64,7 +64,7 @@ def import_ultralytics(what: str = "training") -> ModuleType:
     events.events.enabled = False
     for key in _INTEGRATIONS:
         if key in utils.SETTINGS:
-            # its own method would write the settings file
+            # SettingsManager's own __setitem__ would write the settings file
             dict.__setitem__(utils.SETTINGS, key, False)
     _place_fonts(Path(utils.USER_CONFIG_DIR))
     module: ModuleType = ultralytics
@@ -73,7 +73,7 @@ def import_ultralytics(what: str = "training") -> ModuleType:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Disable Ultralytics' log and progress bars."""
+    """Disable Ultralytics' logging and progress bars."""
     from ultralytics.utils import LOGGER, TQDM
 
     level, begin = LOGGER.level, TQDM.__init__
@@ -94,12 +94,12 @@ def silenced() -> Iterator[None]:
 def no_downloads() -> Iterator[None]:
     """Make Ultralytics' downloads fail.
 
-    Before training on a GPU it would download a model to test mixed precision with.
+    Before training on a GPU, it would otherwise download a model to test mixed precision.
     """
     from ultralytics.utils import downloads
 
     def refused(url: Any, *_: Any, **__: Any) -> None:
-        raise ConnectionError(f"no download of {url}: maskyolo trains offline")
+        raise ConnectionError(f"refused to download {url}: maskyolo trains offline")
 
     original = downloads.safe_download, downloads.get_github_assets
     downloads.safe_download = downloads.get_github_assets = refused
@@ -110,7 +110,7 @@ def no_downloads() -> Iterator[None]:
 
 
 def _place_fonts(folder: Path) -> None:
-    """Provide a font for Ultralytics' plots; otherwise it would download Arial."""
+    """Provide a font for Ultralytics' plots, which would otherwise download Arial."""
     import matplotlib as mpl
 
     font = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

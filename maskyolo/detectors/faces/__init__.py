@@ -1,1 +1,1 @@
-"""Face detectors: image in, face boxes out. They know nothing about masks."""
+"""Face detectors: an image in, face boxes out, without regard to masks."""

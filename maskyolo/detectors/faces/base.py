@@ -1,4 +1,4 @@
-"""What a face detector is, and the faces it returns."""
+"""The interface of face detectors, and the faces they return."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from maskyolo.core.images import ImageArray
 
 __all__ = ["FaceDetector", "Faces", "join_faces", "leaves_room"]
 
-#: If the largest face is below this share of the photo's side, there may be others. Of 570 faces
-#: that maskyolo-n-folders or YuNet see next to the subjects of 3,943 photos, three in four are in
+#: If the largest face is below this fraction of the photo's side, there may be others. Of 570 faces
+#: that maskyolo-n-folders or YuNet find next to the subjects of 3,943 photos, three in four are in
 #: such photos (one photo in eight), or in photos where YuNet's usual pass finds another face.
 _ROOM = 0.4
 
@@ -27,12 +27,12 @@ class Faces:
         boxes: xyxy pixels clipped to the image, float32 (n, 4).
         scores: the detector's confidence from 0 to 1, float32 (n,).
         origins: the detector that made each box, if several were used; else empty.
-        agreed: whether another detector than the box's own sees the face too, bool (n,); None if
-            none was used.
-        landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the image), left eye, tip
-            of the nose, right and left corner of the mouth; None from detectors without them. They
+        agreed: whether a detector other than the box's own finds the face too, bool (n,); None if
+            only one was used.
+        landmarks: xy pixels float32 (n, 5, 2) of the right eye (left in the image), left eye, nose
+            tip, right and left corner of the mouth; None if the detector has no landmarks. They
             may lie outside the image.
-        doubtful: detections that do not count as faces; None from detectors that do not return
+        doubtful: detections that do not count as faces; None if the detector does not return
             them.
     """
 
@@ -45,14 +45,14 @@ class Faces:
 
     @classmethod
     def none(cls) -> Faces:
-        """Return no faces: shapes (0, 4) and (0,)."""
+        """Return an empty object: shapes (0, 4) and (0,)."""
         return cls(as_boxes([]), np.zeros(0, dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, chosen: npt.NDArray[np.bool_]) -> Faces:
-        """Return the faces for which `chosen`, bool (n,), is true, without `doubtful`."""
+        """Return the faces for which `chosen`, bool (n,), is true; `doubtful` is dropped."""
         return Faces(
             self.boxes[chosen],
             self.scores[chosen],
@@ -68,16 +68,16 @@ def leaves_room(boxes: Boxes, width: int, height: int, share: float = _ROOM) -> 
     """Return whether a photo may show more faces than those found.
 
     Args:
-        boxes: xyxy (n, 4), the faces found.
-        width: of the photo, in pixels.
-        height: of the photo, in pixels.
-        share: the largest face must be below this share of the photo's side.
+        boxes: the faces found, xyxy (n, 4).
+        width: width of the photo in pixels.
+        height: height of the photo in pixels.
+        share: there may be more if the largest face is below this fraction of the photo's side.
     """
     return bool(box_area(boxes).max(initial=0) < share**2 * width * height)
 
 
 def join_faces(first: Faces, second: Faces) -> Faces:
-    """Return the faces of both.
+    """Return the faces of both, concatenated.
 
     `agreed` is kept if both have it; `landmarks` and `doubtful` are dropped.
     """

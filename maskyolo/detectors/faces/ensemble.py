@@ -1,13 +1,13 @@
-"""SSD, YuNet and maskyolo-n-folders together: each face is cross-checked, at little extra cost.
+"""SSD, YuNet and maskyolo-n-folders combined: each face is cross-checked, at little extra cost.
 
-SSD and YuNet make different mistakes: SSD's boxes are better placed, YuNet finds more faces. So
-YuNet runs first, and SSD on a close-up of each face that it finds. SSD's box counts, moved a little
-towards YuNet's, and YuNet's own box where SSD sees no face. More passes run only if the two
-disagree and maskyolo-n-folders does not see YuNet's face either. The box of a face that this model
-sees is moved halfway to its own. If it is not confident, or there is room for more faces, it also
-runs on the whole photo, to find what the others miss. The limits below were chosen on crops of the
-676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are for other
-photos.
+SSD and YuNet make different mistakes: SSD's boxes are better placed, but YuNet finds more faces.
+So YuNet runs first, then SSD on a close-up of each face found. The result is SSD's box, moved
+slightly towards YuNet's, or YuNet's own box if SSD finds no face. More passes run only if the two
+disagree and maskyolo-n-folders does not find YuNet's face either. If it does find a face, the
+face's box is moved halfway to its own. If it is not confident, or there is room for more faces, it
+also runs on the whole photo, to find faces that the others miss. The thresholds below were chosen
+on crops of the 676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are
+for other photos.
 """
 
 from __future__ import annotations
@@ -32,50 +32,51 @@ from maskyolo.detectors.faces.yunet import WHOLE, YuNet, YuNetPass
 
 __all__ = ["FaceEnsemble"]
 
-#: YuNet's share in a box that both see: of 0, 0.3, 0.5, 0.7 and 1, 0.3 finds the most faces at IoU
-#: 0.5.
+#: YuNet's weight in the mean box of a face that both find. Of 0, 0.3, 0.5, 0.7 and 1, 0.3 finds the
+#: most faces at IoU 0.5.
 _SHARE = 0.3
 #: Minimum overlap (IoU) of two detectors' boxes of the same face.
 _SAME_IOU = 0.35
-#: Next to a face that both see, a face that only one sees needs this score; ears, badges and
-#: printed faces have less.
+#: If some faces are found by both, a face found by only one needs this score; ears, badges and
+#: printed faces score lower.
 _CONFIDENT = 0.7
-#: Next to SSD's faces, one of YuNet's also needs this share of the largest one's side (far faces of
-#: passers-by are left out), and less than this overlap with any. SSD's weak faces need the same
-#: share where YuNet sees them.
+#: In addition, a face that only YuNet finds needs at least this fraction of the largest SSD face's
+#: side (to leave out distant passers-by), and less than this overlap with any SSD face. SSD's weak
+#: faces need the same fraction if YuNet finds them, too.
 _SIZE, _APART = 0.7, 0.3
-#: If neither is confident, a weak face that both see counts; YuNet's from this score on, with a
-#: second pass for faces that fill the image.
+#: If neither is confident, a weak face that both find counts. YuNet's needs at least this score; a
+#: second pass looks for faces that fill the image.
 _WEAK = 0.3
 _TIGHT = YuNetPass(160, border=0.5)
-#: Where there may be small faces next to those found, YuNet gets the photo at its full size, up to
+#: If there may be small faces next to those found, YuNet gets the photo at its full size, up to
 #: this many pixels.
 _FULL = 960
-#: A weak face that only SSD sees must fill this share of the image: in tight crops of masks it is a
-#: face, elsewhere a badge or an ear.
+#: A weak face that only SSD finds must fill at least this fraction of the image: in tight crops of
+#: masks, it is a face; elsewhere, it is a badge or an ear.
 _FILLS = 0.25
-#: The mask model's share in a box of a face that it sees too. From this score on it confirms a
-#: face, and a face of YuNet's needs no further pass of SSD.
+#: The mask model's weight in the mean box of a face that it finds, too. At this score and above, it
+#: confirms a face, and YuNet's face then needs no further pass of SSD.
 _MODEL_SHARE, _CONFIRMED = 0.5, 0.25
-#: If its score for a face is below this, or the largest face is below this share of the photo's
+#: If its score for a face is below this, or the largest face is below this fraction of the photo's
 #: side, the mask model also runs on the whole photo.
 _CERTAIN, _SPACIOUS = 0.5, 0.6
-#: A face that it sees there next to the others needs this share of the largest one's side. A face
-#: on top of one that it did not confirm replaces that one, unless they overlap by more than this.
+#: An additional face found there needs at least this fraction of the largest face's side. If it
+#: overlaps a face that the mask model did not confirm, it replaces that face, unless they overlap
+#: by more than this.
 _MIN_SIDE, _ALIKE = 0.5, 0.6
-#: What to add to the left, top, right and bottom of YuNet's boxes, in widths and heights, to place
-#: them as SSD does: the mean difference on 3,432 photos of a two-folder data set in which each
-#: finds one face.
+#: Offsets of the left, top, right and bottom of YuNet's boxes, in widths and heights, that place
+#: them as SSD does: the mean difference on 3,432 photos of a two-folder data set in which both
+#: find one face.
 _TO_SSD = (0.007, 0.021, -0.006, -0.011)
 
 
 class FaceEnsemble:
     """SSD's faces, checked and completed by YuNet and, if given, by the mask model.
 
-    SSD runs on a close-up of each face that YuNet sees, or else suspects. If it does not see them
-    all, it runs on the photo once, and twice more if they still disagree. If it sees nothing, it
-    runs three times more, and the best weak face counts on which both, or else two passes of SSD,
-    agree.
+    SSD runs on a close-up of each face that YuNet finds, or else suspects. If SSD does not find all
+    of them, it runs on the whole photo, and twice more if the two still disagree. If SSD finds
+    nothing at all, it runs three more times; then the best weak face counts that both detectors
+    find, or else two passes of SSD.
 
     Args:
         ssd: finds the boxes.
@@ -83,7 +84,7 @@ class FaceEnsemble:
         model: improves the boxes and finds missed faces.
 
     Attributes:
-        name: the detectors, for the ledger, such as `ssd+yunet`.
+        name: names of the detectors, for the ledger, such as `ssd+yunet`.
     """
 
     def __init__(self, ssd: MultiPassSsd, yunet: YuNet, model: MaskModel | None = None) -> None:
@@ -95,7 +96,7 @@ class FaceEnsemble:
     def detect(self, image: ImageArray) -> Faces:
         """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it.
 
-        They have `origins`, `agreed` and `doubtful`.
+        `origins`, `agreed` and `doubtful` are set.
         """
         height, width = image.shape[:2]
         weak = self._yunet.detect_pass(image, WHOLE, min(_WEAK, self._yunet.conf))
@@ -128,14 +129,14 @@ class FaceEnsemble:
         return replace(found, doubtful=self._doubtful(image, found, weak, dropped))
 
     def _confirmed(self, image: ImageArray, faces: RawDetections, yunet: Faces) -> bool:
-        """Return whether the mask model sees all of YuNet's faces that SSD (n, 6) does not see."""
+        """Return whether the mask model finds all of YuNet's faces that SSD (n, 6) misses."""
         alone = np.setdiff1d(np.arange(len(yunet)), _partners(faces, yunet.boxes))
         return self._model is not None and bool(
             (self._model.detect_near(image, yunet.boxes[alone])[:, 4] >= _CONFIRMED).all()
         )
 
     def _checked(self, image: ImageArray, found: Faces) -> Faces:
-        """Move boxes towards the mask model's, and add the faces that only it is confident of."""
+        """Move boxes towards the mask model's, and add faces that only it finds, if confident."""
         if self._model is None:
             return found
         height, width = image.shape[:2]
@@ -165,9 +166,9 @@ class FaceEnsemble:
         )
 
     def _near(self, image: ImageArray, yunet: Faces) -> RawDetections:
-        """Return SSD's merged faces in close-ups of YuNet's.
+        """Return SSD's merged faces in close-ups of YuNet's faces.
 
-        Weak ones are included, unless they are small compared to the largest one.
+        Weak faces are included, unless they are small compared to the largest one.
         """
         faces = merge_detections(self._ssd.detect_near(image, yunet.boxes))
         sides = np.sqrt(box_area(faces[:, :4]))
@@ -179,10 +180,10 @@ class FaceEnsemble:
     def _more_passes(
         self, image: ImageArray, near: RawDetections, yunet: Faces, weak: Faces
     ) -> tuple[RawDetections, Faces]:
-        """Add the faces that SSD's passes over the whole image find.
+        """Add the faces found by SSD's passes over the whole image.
 
         Returns:
-            SSD's faces, and the faces of YuNet's to pair them with.
+            SSD's faces, and YuNet's faces to pair them with.
         """
         conf = self._ssd.conf
         raw = self._ssd.detect_raw(image, PASSES[:1])
@@ -218,11 +219,11 @@ class FaceEnsemble:
     def _weak(
         self, image: ImageArray, raw: RawDetections, weak: Faces
     ) -> tuple[RawDetections, Faces]:
-        """Choose from all passes, including weak faces.
+        """Choose faces from all passes, including weak ones.
 
         Returns:
-            The confident faces, or else the best one that both detectors, or two passes of SSD,
-            see; and the faces of YuNet's to pair them with.
+            The confident faces, or else the best one found by both detectors or by two passes of
+            SSD; and YuNet's faces to pair them with.
         """
         merged = merge_detections(raw)
         yunet = weak[weak.scores >= self._yunet.conf]
@@ -246,14 +247,14 @@ class FaceEnsemble:
 
 
 def _partners(faces: RawDetections, boxes: Boxes) -> npt.NDArray[np.intp]:
-    """Pair each face with the box that overlaps it most.
+    """Pair each face with the box that overlaps it most, if there is one.
 
     Args:
         faces: (n, 6), best first.
         boxes: xyxy (m, 4).
 
     Returns:
-        For each face the index of its box, or -1 (n,).
+        The index of each face's box, or -1 (n,).
     """
     iou = box_iou(faces[:, :4], boxes)
     partners = np.full(len(faces), -1, dtype=np.intp)
@@ -265,7 +266,7 @@ def _partners(faces: RawDetections, boxes: Boxes) -> npt.NDArray[np.intp]:
 
 
 def _joined(near: RawDetections, faces: RawDetections) -> RawDetections:
-    """Return the faces of close-ups (n, 6), and those of passes (m, 6) that lie on none of them."""
+    """Join the faces in close-ups (n, 6), and those in passes (m, 6) that overlap none of these."""
     apart = box_coverage(faces[:, :4], near[:, :4]).max(axis=1, initial=0) < _APART
     both: RawDetections = np.concatenate([near, faces[apart]])
     return both
@@ -284,7 +285,7 @@ def _further(boxes: Boxes, yunet: Faces, partners: npt.NDArray[np.intp]) -> npt.
 
 
 def _apart(faces: Faces, boxes: Boxes) -> Faces:
-    """Return the faces that lie on none of the boxes (n, 4)."""
+    """Return the faces that overlap none of the boxes (n, 4)."""
     return faces[box_coverage(faces.boxes, boxes).max(axis=1, initial=0) < _APART]
 
 
@@ -295,14 +296,14 @@ def _completed(
     scores: npt.NDArray[np.float32],
     name: str,
 ) -> Faces:
-    """Add the faces of another detector that are missing, or that replace an unconfirmed one.
+    """Add another detector's faces that are missing or that replace an unconfirmed one.
 
     Args:
         faces: the faces so far (n).
-        confirmed: which of them the other detector sees too (n,).
-        boxes: its faces, xyxy (m, 4).
+        confirmed: whether the other detector finds each of them, too (n,).
+        boxes: the other detector's faces, xyxy (m, 4).
         scores: their scores (m,).
-        name: its name.
+        name: the other detector's name.
     """
     on = box_coverage(boxes, faces.boxes) >= _APART
     missing = ~on.any(axis=1) & (
@@ -321,7 +322,7 @@ def _completed(
 
 
 def _mean(faces: Boxes, boxes: Boxes, partners: npt.NDArray[np.intp]) -> Boxes:
-    """Return SSD's boxes (n, 4), moved towards those of YuNet's (m, 4) that they pair with."""
+    """Return SSD's boxes (n, 4), moved towards the YuNet boxes (m, 4) that they are paired with."""
     both = partners >= 0
     result: Boxes = as_boxes(faces).copy()
     result[both] += _SHARE * (boxes[partners[both]] - result[both])
@@ -329,5 +330,5 @@ def _mean(faces: Boxes, boxes: Boxes, partners: npt.NDArray[np.intp]) -> Boxes:
 
 
 def _like_ssd(boxes: Boxes) -> Boxes:
-    """Shift the sides of YuNet's boxes (n, 4) to where SSD places them."""
+    """Shift the sides of YuNet's boxes (n, 4) to where SSD would place them."""
     return as_boxes(boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * _TO_SSD)

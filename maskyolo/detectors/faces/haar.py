@@ -1,4 +1,4 @@
-"""OpenCV's Haar cascade for frontal faces, which comes with OpenCV; the oldest projects use it."""
+"""The Haar cascade for frontal faces that OpenCV includes; the oldest projects use it."""
 
 from __future__ import annotations
 

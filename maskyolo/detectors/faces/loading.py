@@ -21,15 +21,15 @@ def load_face_detector(
 
     Args:
         name: a `FaceDetectorName`, or its text.
-        weights: the detector's weights, or the folder that contains them. Default: searched for as
-            `find_weights` describes.
-        conf: minimum score of a face; Haar has no scores.
-        cross_check: which models check and complete the faces of `ssd`; the other detectors
+        weights: the detector's weights, or the folder that contains them. Default: located by
+            `find_weights`.
+        conf: minimum score of a face. Haar ignores it, because it has no scores.
+        cross_check: which models verify and complete the faces found by `ssd`. All other detectors
             ignore it.
 
     Raises:
-        MaskyoloError: an unknown detector or cross-check, or weights for Haar, which comes with
-            OpenCV.
+        MaskyoloError: the detector or cross-check is unknown, or weights are given for Haar, which
+            is included in OpenCV.
         WeightsError: the weights are missing or have the wrong checksum.
     """
     name = FaceDetectorName.parse(name, "face detector")
@@ -37,8 +37,8 @@ def load_face_detector(
     if name is FaceDetectorName.HAAR:
         if weights is not None:
             raise MaskyoloError(
-                f"the face detector haar takes no weights, but {weights} was given",
-                "leave them out or choose another detector",
+                f"haar takes no weights, but {weights} was given",
+                "leave out the weights, or choose another detector",
             )
         from maskyolo.detectors.faces.haar import Haar
 

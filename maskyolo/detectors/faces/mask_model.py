@@ -1,6 +1,6 @@
-"""maskyolo-n-folders as a face detector: its boxes of known faces, and the faces others miss.
+"""maskyolo-n-folders as a face detector: improves boxes of known faces, and finds missed faces.
 
-It was trained on thousands of boxes by SSD and YuNet, so its own boxes vary less than theirs.
+It was trained on thousands of boxes from SSD and YuNet, so its boxes vary less than theirs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from maskyolo.models.own import find_model
 
 __all__ = ["MaskModel"]
 
-#: It is shown a window of this many times a face's side, scaled to so many pixels; the border is
-#: the gray of its training.
+#: To see one face, the model gets a window this many times the face's side, scaled to this many
+#: pixels; the border is the gray used in its training.
 _WINDOW, _WINDOW_SIDE, _GRAY = 2.0, 128, (114.0, 114.0, 114.0)
-#: Minimum score of its boxes there, and their minimum overlap (IoU) with the face.
+#: Minimum score of its boxes in windows, and their minimum overlap (IoU) with the face.
 _CONF, _SAME_IOU = 0.1, 0.35
-#: It is shown the whole image with a border of half its longer side, scaled to so many pixels; the
-#: minimum score there.
+#: To see all faces, it gets the whole image with a border of this fraction of its longer side,
+#: scaled to this many pixels. The last value is the minimum score there.
 _BORDER, _WHOLE_SIDE, _WHOLE_CONF = 0.5, 256, 0.5
 
 
@@ -38,7 +38,7 @@ class MaskModel:
         self._whole = YoloDetector(network, imgsz=_WHOLE_SIDE, conf=_WHOLE_CONF)
 
     def detect_all(self, image: ImageArray) -> npt.NDArray[np.float32]:
-        """Return the faces in a whole image for which it is confident, best first.
+        """Return the faces that it is confident of in a whole image, best first.
 
         Args:
             image: BGR uint8 (H, W, 3).
@@ -51,15 +51,15 @@ class MaskModel:
         return _detect_in(self._whole, image, (width - side) / 2, (height - side) / 2, side)
 
     def detect_near(self, image: ImageArray, regions: Boxes) -> npt.NDArray[np.float32]:
-        """Return the face that it sees in each region.
+        """Return the face that it finds in each region.
 
         Args:
             image: BGR uint8 (H, W, 3).
             regions: xyxy pixels (n, 4).
 
         Returns:
-            float32 (n, 5): xyxy pixels, not clipped to the image, and a score, which is 0 where it
-            sees no face.
+            float32 (n, 5): xyxy pixels, not clipped to the image, and a score, which is 0 if it
+            finds no face.
         """
         faces = np.zeros((len(regions), 5), dtype=np.float32)
         for row, region in zip(faces, as_boxes(regions), strict=True):
@@ -75,7 +75,7 @@ class MaskModel:
 def _detect_in(
     detector: YoloDetector, image: ImageArray, left: float, top: float, side: float
 ) -> npt.NDArray[np.float32]:
-    """Detect in a square window of the image; return pixels of the image and scores (n, 5)."""
+    """Detect in a square window of the image; return boxes in image pixels and scores (n, 5)."""
     found = detector(cut_window(image, left, top, side, detector.imgsz, _GRAY))
     boxes = as_boxes(found.xyxy * side / detector.imgsz + [left, top, left, top])
     return np.column_stack([boxes, np.asarray(found.confidence, dtype=np.float32)])

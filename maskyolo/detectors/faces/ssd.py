@@ -1,10 +1,10 @@
-"""OpenCV's SSD face detector (ResNet-10, 300x300): as it is, and reliable enough to label with.
+"""OpenCV's SSD face detector (ResNet-10, 300x300), unchanged or made reliable enough for labeling.
 
 The SSD fails on tight face crops in two ways. It misses the face, or it returns a *ghost*: a
 confident box of the face's size, shifted down and to the right, often partly outside the image.
-Both come from faces that are too large for its anchors, so `MultiPassSsd` shows it the image
-several times, with borders of different widths, and accepts from each pass only faces of the sizes
-that it detects well.
+Both happen when faces are too large for its anchors. So `MultiPassSsd` shows it the image several
+times, with borders of different widths, and from each pass accepts only faces of the sizes that it
+detects well.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = [
 ]
 
 _SIDE = 300
-#: The BGR mean that the network subtracts (its prototxt's transform). Borders have this color, so
-#: that they contain nothing to detect.
+#: The BGR mean that the network subtracts (from its prototxt's transform). Borders have this color,
+#: so that they contain nothing to detect.
 _MEAN = (104.0, 177.0, 123.0)
 
-#: float32 (n, 6): xyxy in pixels of the image (not clipped), score, number of the pass; in merged
-#: detections, how many passes found the face.
+#: float32 (n, 6): xyxy in pixels of the image (not clipped), score, and index of the pass; in
+#: merged detections, the last column is the number of passes that found the face.
 RawDetections = npt.NDArray[np.float32]
 
 
 class Ssd:
-    """One pass of the SSD over the image scaled to 300x300, as the projects of 2020 use it."""
+    """One pass of the SSD over the image scaled to 300x300, as in the projects of 2020."""
 
     name = "ssd-plain"
 
@@ -76,23 +76,23 @@ class Ssd:
             conf: minimum score.
 
         Returns:
-            For each image float32 (n, 5): xyxy as shares of its sides, score.
+            For each image float32 (n, 5): xyxy as fractions of its sides, score.
         """
         self._net.setInput(cv2.dnn.blobFromImages(canvases, 1.0, canvases[0].shape[1::-1], _MEAN))
-        found = self._net.forward()[0, 0]  # (n, 7): number of the image, class, score, xyxy
+        found = self._net.forward()[0, 0]  # (n, 7): index of the image, class, score, xyxy
         found = found[found[:, 2] >= conf]
         return [found[found[:, 0] == number][:, [3, 4, 5, 6, 2]] for number in range(len(canvases))]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One way to show the image to the SSD.
+    """How the image is shown to the SSD in one pass.
 
     Attributes:
-        border: width of the border on every side, as a share of the image's longer side.
+        border: width of the border on every side, as a fraction of the image's longer side.
         mirrored: whether left and right are swapped.
-        largest: the largest face that is accepted, as a share of the bordered image's side (square
-            roots of areas).
+        largest: maximum size of an accepted face, as a fraction of the bordered image's side
+            (square roots of areas).
     """
 
     border: float
@@ -100,8 +100,8 @@ class Pass:
     largest: float = 0.6
 
 
-#: A border of half the side for faces that fill the image; none for small faces, which have no
-#: ghosts; more passes for images in which these find nothing.
+#: First a wide border, for faces that fill the image, then none, for small faces, which have no
+#: ghosts. The other passes are for images in which these two find nothing.
 PASSES = (
     Pass(0.5),
     Pass(0.0, largest=0.3),
@@ -110,14 +110,14 @@ PASSES = (
     Pass(1.0),
     Pass(0.5, mirrored=True),
 )
-#: Of a region that may contain a face, the SSD is shown a window this many times its side, scaled
-#: to so many pixels; the largest face that is accepted there, as a share of the window. It takes a
-#: third of the time of a pass over the image.
+#: For a close-up of a region that may contain a face, the SSD gets a window this many times the
+#: region's side, scaled to this many pixels. The last value is the maximum size of an accepted
+#: face, as a fraction of the window. This takes a third of the time of a pass over the image.
 _WINDOW, _WINDOW_SIDE, _WINDOW_LARGEST = 2.0, 160, 0.75
 #: Minimum overlap (IoU) of a face with the region that may contain it.
 _REGION_IOU = 0.35
-#: Minimum score of a raw detection: the best face of a photo counts from this score if this many
-#: passes agree on its place.
+#: Minimum score of a raw detection. A photo's best face counts with as little as this score if this
+#: many passes find it in the same place.
 _WEAK = 0.12
 AGREEING = 2
 
@@ -125,9 +125,9 @@ AGREEING = 2
 class MultiPassSsd:
     """Several passes of the SSD, merged into one box per face; ghosts are rejected by geometry.
 
-    First two passes; if they find no face, all six. If these find none either, the best weak face
-    counts (score from 0.12) on which two passes agree. docs/labels.md has measurements on the
-    4,094 photos of a usual two-folder data set.
+    Two passes run first, and all six if these find no face. If none does, the best weak face (score
+    of at least 0.12) that two passes find counts. docs/labels.md has measurements on the 4,094
+    photos of a typical two-folder data set.
     """
 
     name = "ssd"
@@ -148,7 +148,7 @@ class MultiPassSsd:
         return Faces(clip_boxes(faces[:, :4], width, height), faces[:, 4])
 
     def detect_raw(self, image: ImageArray, passes: tuple[Pass, ...]) -> RawDetections:
-        """Return the plausible detections of some passes, including weak ones, in no order.
+        """Return the plausible detections in some passes, including weak ones, unsorted.
 
         Args:
             image: BGR uint8 (H, W, 3).
@@ -176,14 +176,14 @@ class MultiPassSsd:
         return np.concatenate(accepted).astype(np.float32)
 
     def detect_near(self, image: ImageArray, regions: Boxes) -> RawDetections:
-        """Return the plausible detections in close-ups, including weak ones, in no order.
+        """Return the plausible detections in close-ups, including weak ones, unsorted.
 
         Args:
             image: BGR uint8 (H, W, 3).
-            regions: xyxy pixels (m, 4) that may contain a face each.
+            regions: xyxy pixels (m, 4) that may each contain a face.
 
         Returns:
-            Raw detections; the number of their pass is -1.
+            Raw detections, with -1 as the index of the pass.
         """
         height, width = image.shape[:2]
         accepted = [np.zeros((0, 6), dtype=np.float32)]
@@ -215,17 +215,17 @@ def cut_window(
 
     Args:
         image: BGR uint8 (H, W, 3).
-        left: of the window, in pixels; may lie outside the image.
-        top: of the window, likewise.
-        side: of the window, in pixels.
-        pixels: side of the result.
-        color: BGR, for what lies outside the image.
+        left: left edge of the window in pixels; may lie outside the image.
+        top: top edge of the window, likewise.
+        side: side of the window in pixels.
+        pixels: side of the result in pixels.
+        color: BGR color for parts outside the image.
 
     Returns:
         BGR uint8 (pixels, pixels, 3).
     """
     scale = pixels / side
-    if scale < 0.5:  # scaled with INTER_AREA first: warpAffine would skip pixels
+    if scale < 0.5:  # scale with INTER_AREA first, because warpAffine would skip pixels
         image = np.asarray(
             cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA),
             dtype=np.uint8,
@@ -241,9 +241,9 @@ def cut_window(
 
 
 def _fit(image: ImageArray, border: int = 0, mirrored: bool = False) -> ImageArray:
-    """Put a border of the mean color around the image and scale it to 300x300.
+    """Add a border of the mean color to the image, and scale it to 300x300.
 
-    It is scaled first, so that large images stay cheap.
+    The image is scaled first, so that large images do not take longer.
     """
     height, width = image.shape[:2]
     inner_width = max(1, round(_SIDE * width / (width + 2 * border)))
@@ -260,7 +260,7 @@ def _is_face_shaped(
 ) -> npt.NDArray[np.bool_]:
     """Return which boxes (n, 4) lie at least 70 % inside the image and are neither flat nor thin.
 
-    Ghosts are mostly outside.
+    Ghosts lie mostly outside.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     area = box_area(boxes)
@@ -277,12 +277,12 @@ def _is_face_shaped(
 def merge_detections(raw: RawDetections, conf: float = 0.0) -> RawDetections:
     """Merge the detections of each face into one.
 
-    Its box is the score-weighted mean of the boxes that overlap the best one, as in weighted boxes
-    fusion (Solovyev et al. 2021, arXiv:1910.13302); its score is that of the best one.
+    The merged box is the score-weighted mean of the boxes that overlap the best one, as in weighted
+    boxes fusion (Solovyev et al. 2021, arXiv:1910.13302). The score is that of the best one.
 
     Args:
-        raw: detections of any number of passes.
-        conf: detections below this score are left out.
+        raw: detections from any number of passes.
+        conf: minimum score of detections.
 
     Returns:
         One row per face, best first; its last column is the number of passes that found it.
@@ -293,11 +293,11 @@ def merge_detections(raw: RawDetections, conf: float = 0.0) -> RawDetections:
     while len(rest):
         iou = box_iou(rest[:1, :4], rest[:, :4])[0]
         areas = box_area(rest[:, :4])
-        shared = iou / (1 + iou) * (areas[0] + areas)  # the intersection's area
+        shared = iou / (1 + iou) * (areas[0] + areas)  # area of the intersection
         same = iou > 0.45
         same[0] = True
         box = np.average(rest[same, :4], axis=0, weights=rest[same, 4])
         merged.append([*box, rest[0, 4], len(set(rest[same, 5]))])
-        # a part of that face, or a frame around it, is dropped as well
+        # Also drop boxes that are a part of that face, or a frame around it.
         rest = rest[~(same | (shared > 0.75 * np.minimum(areas, areas[0])))]
     return np.asarray(merged, dtype=np.float32).reshape(-1, 6)

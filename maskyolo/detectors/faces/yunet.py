@@ -1,4 +1,4 @@
-"""YuNet, OpenCV Zoo's small face detector with five landmarks.
+"""YuNet, a small face detector with five landmarks from OpenCV Zoo.
 
 Wu, Peng and Yu 2023, DOI 10.1007/s11633-023-1423-y.
 """
@@ -20,39 +20,39 @@ from maskyolo.models.weights import find_weights
 __all__ = ["YuNet", "YuNetPass"]
 
 #: Overlap (IoU) above which the weaker of two boxes is dropped, and the maximum number of boxes
-#: before that; as in OpenCV Zoo's demo.
+#: before NMS, as in OpenCV Zoo's demo.
 _NMS_IOU, _TOP = 0.3, 5000
 _BORDER_COLOR = (104.0, 177.0, 123.0)
 
 
 @dataclass(frozen=True)
 class YuNetPass:
-    """One way to show the image to YuNet.
+    """How the image is shown to YuNet in one pass.
 
     Attributes:
-        side: pixels that the image's longer side is scaled to.
-        border: width of the border on every side, as a share of `side`.
+        side: longer side in pixels that the image is scaled to.
+        border: width of the border on every side, as a fraction of `side`.
     """
 
     side: int
     border: float = 0.0
 
 
-#: Without a border, faces that fill the image are missed.
+#: Without a border, YuNet misses faces that fill the image.
 WHOLE = YuNetPass(320, border=0.25)
 _SMALL_FACES = YuNetPass(640)
-#: Minimum width and height of the input with its border: an image may be one pixel high.
+#: Minimum width and height of the input with its border, because an image may be one pixel high.
 _MIN_SIDE = 64
-#: Pixels between the places for a face in each of the network's three outputs. The input's sides
-#: are multiples of the last one.
+#: Strides in pixels of the network's three outputs. The input's sides are multiples of the last
+#: one.
 _STRIDES = (8, 16, 32)
 
 
 class YuNet:
     """YuNet on the image with a border, and a second pass over large images for small faces.
 
-    OpenVINO computes it on one core, with the same results as OpenCV's FaceDetectorYN in two thirds
-    of its time. Threads must not share an instance.
+    It runs in OpenVINO on one core, which gives the same results as OpenCV's FaceDetectorYN in two
+    thirds of the time. An instance must not be shared between threads.
     """
 
     name = "yunet"
@@ -66,7 +66,7 @@ class YuNet:
         self._request = network.compile(threads=1).create_infer_request()
 
     def detect(self, image: ImageArray) -> Faces:
-        """Return the faces in a BGR uint8 image (H, W, 3), boxes clipped to it, and `landmarks`."""
+        """Return the faces in a BGR uint8 image (H, W, 3), with clipped boxes and `landmarks`."""
         faces = self.detect_pass(image, WHOLE)
         if max(image.shape[:2]) < 1.5 * WHOLE.side:
             return faces
@@ -81,7 +81,7 @@ class YuNet:
         return Faces(boxes[kept], scores[kept], landmarks=landmarks[kept])
 
     def detect_pass(self, image: ImageArray, one: YuNetPass, conf: float | None = None) -> Faces:
-        """Return the faces that one pass finds, best first.
+        """Return the faces found in one pass, best first.
 
         Args:
             image: BGR uint8 (H, W, 3).
@@ -98,7 +98,7 @@ class YuNet:
         return Faces(boxes[inside], rows[inside, 14], landmarks=landmarks)
 
     def _forward(self, image: ImageArray, one: YuNetPass, conf: float) -> npt.NDArray[np.float32]:
-        """Return rows as OpenCV does, in pixels of the image, best first.
+        """Return rows in OpenCV's format, in pixels of the image, best first.
 
         Returns:
             float32 (n, 15): xywh, five xy landmarks, score.
@@ -127,7 +127,7 @@ class YuNet:
     def _infer(self, canvas: ImageArray) -> dict[str, npt.NDArray[np.float32]]:
         """Return the network's outputs by name, each float32 (places, values).
 
-        The image is padded with black to whole strides.
+        The image is padded with black to multiples of the stride.
         """
         bottom, right = (-side % _STRIDES[-1] for side in canvas.shape[:2])
         batch = cv2.copyMakeBorder(canvas, 0, bottom, 0, right, cv2.BORDER_CONSTANT)[None]
@@ -144,8 +144,8 @@ def _decode(
     """Decode the network's outputs as OpenCV's face_detect.cpp does.
 
     Args:
-        outputs: by name.
-        width: of the input before padding, in pixels.
+        outputs: the network's outputs by name.
+        width: width of the input before padding, in pixels.
         conf: minimum score.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Backends: a network on a piece of hardware. Pixels in, tensor out; no boxes, no sizes."""
+"""Inference backends: pixels in, raw output tensor out, without decoding or scaling."""

@@ -1,4 +1,4 @@
-"""What a backend is, and what a network's file must say about itself."""
+"""The interface of backends, and the parsing of a network's metadata."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Backend(Protocol):
 
     Attributes:
         names: class names by the network's own class id.
-        shape: the only (height, width) in pixels it accepts, or None if it accepts any multiples
-            of 32.
+        shape: the only (height, width) in pixels that it accepts, or None if it accepts any
+            multiples of 32.
         imgsz: longer side in pixels of the images it was trained or exported with; None if its
-            file does not say.
-        precision: the number format it computes in, "fp32" or "bf16".
-        streams: how many threads may call it at once.
-        description: runtime, device and precision with the reason for them, in one line;
-            `load_backend` writes it.
+            file does not specify it.
+        precision: the precision it computes in, "fp32" or "bf16".
+        streams: number of threads that may call it at once.
+        description: runtime, device, and precision with the reason for it, in one line; completed
+            by `load_backend`.
     """
 
     names: tuple[str, ...]
@@ -42,10 +42,10 @@ class Backend(Protocol):
     description: str
 
     def __call__(self, batch: ImageArray) -> Tensor:
-        """Turn BGR images, uint8 (n, height, width, 3), into float32 (n, 4 + classes, anchors).
+        """Convert BGR images, uint8 (n, height, width, 3), to float32 (n, 4 + classes, anchors).
 
-        A column is cx, cy, w, h in pixels of the input, and one score from 0 to 1 per class
-        (Ultralytics' YOLOv8 head).
+        A column is cx, cy, w, h in pixels of the input, and one score from 0 to 1 per class, as in
+        Ultralytics' YOLOv8 head.
         """
         ...
 
@@ -59,13 +59,13 @@ def check_yolo(
     """Check that a network is a YOLOv8 detection network, and return its class names.
 
     Args:
-        metadata: the metadata of its export: `task` and `names`.
-        inputs: shapes of its inputs, 0 for a side that is free.
+        metadata: its metadata from export: `task` and `names`.
+        inputs: shapes of its inputs, 0 for dynamic sides.
         outputs: shapes of its outputs, likewise.
-        path: its file, for the messages.
+        path: its file, for error messages.
 
     Raises:
-        WeightsError: it is not one.
+        WeightsError: it is not a YOLOv8 detection network.
     """
     if metadata.get("task", "detect") != "detect" or "names" not in metadata:
         if "maskyolo" in metadata:
@@ -95,7 +95,7 @@ def check_yolo(
 
 
 def to_tensor(batch: ImageArray) -> Tensor:
-    """Turn BGR images into the input of a YOLO network.
+    """Convert BGR images to the input of a YOLO network.
 
     Args:
         batch: uint8 (n, height, width, 3).
@@ -110,11 +110,11 @@ def parse_names(text: str, path: Path) -> tuple[str, ...]:
     """Parse the class names that Ultralytics writes into exported models.
 
     Args:
-        text: such as `{0: 'with_mask', 1: 'without_mask'}`; it is read as literals, never run.
-        path: the model's file, for the message.
+        text: text such as `{0: 'with_mask', 1: 'without_mask'}`; parsed as literals, never run.
+        path: the model's file, for error messages.
 
     Raises:
-        WeightsError: `text` is something else.
+        WeightsError: `text` has another format.
     """
     try:
         names = ast.literal_eval(text)
@@ -127,11 +127,11 @@ def parse_imgsz(metadata: Mapping[str, str], path: Path) -> int | None:
     """Return the inference size (longer side, in pixels) in a model's metadata, or None.
 
     Args:
-        metadata: its `imgsz` is such as `[416, 416]`, as Ultralytics writes it.
-        path: the model's file, for the message.
+        metadata: its `imgsz` has the format of Ultralytics, such as `[416, 416]`.
+        path: the model's file, for error messages.
 
     Raises:
-        WeightsError: `imgsz` is something else.
+        WeightsError: `imgsz` has another format.
     """
     if "imgsz" not in metadata:
         return None

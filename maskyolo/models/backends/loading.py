@@ -13,7 +13,7 @@ from maskyolo.models.trust import check_trust
 
 __all__ = ["choose_backend", "load_backend"]
 
-#: The backends that read each kind of file, the usual one first.
+#: The backends that can read each kind of file, the default one first.
 _READ_BY = {
     ".onnx": (BackendName.OPENVINO, BackendName.ONNXRUNTIME),
     ".xml": (BackendName.OPENVINO,),
@@ -34,17 +34,18 @@ def load_backend(
     Args:
         path: a `.onnx`, `.xml` or `.pt` file.
         device: auto, cpu, 0 (first GPU), mps.
-        streams: how many threads will call it at once, each on its share of the cores.
-        backend: a `BackendName`, or its text; `auto` takes the one that `choose_backend` returns.
-        precision: a `Precision`, or its text. `bf16` is faster on CPUs that support it in hardware
-            and slightly less exact; OpenVINO only. `auto` uses it there, and fp32 elsewhere.
-        trust: load a `.pt` file of unknown origin; see `check_trust`.
+        streams: number of threads that will call it at once, each using its share of the cores.
+        backend: a `BackendName`, or its text; `auto` means the result of `choose_backend`.
+        precision: a `Precision`, or its text. `bf16` (OpenVINO only) is faster on CPUs that support
+            it in hardware, and slightly less exact. `auto` uses it there, and fp32 elsewhere.
+        trust: whether to load a `.pt` file of unknown origin; see `check_trust`.
 
     Raises:
-        WeightsError: no such file, a damaged one, one of an unknown type or not for this backend,
-            not a YOLO detection network with class names, or a `.pt` file that is not trusted.
+        WeightsError: there is no such file, it is damaged, of an unknown type, not for this backend
+            or not a YOLO detection network with class names, or it is a `.pt` file that is not
+            trusted.
         DependencyError: the backend is not installed.
-        MaskyoloError: no such backend or precision, or the device is not available.
+        MaskyoloError: the backend or precision is unknown, or the device is not available.
     """
     path = Path(path)
     backend = BackendName.parse(backend, "backend")
@@ -67,12 +68,12 @@ def load_backend(
     elif backend not in _READ_BY[suffix]:
         readers = " or ".join(_READ_BY[suffix])
         raise WeightsError(
-            f"cannot load weights {path} with {backend}: '{suffix}' files are read by {readers}",
+            f"{backend} cannot read {path}: '{suffix}' files are read by {readers}",
             f"use --backend {_READ_BY[suffix][0]}",
         )
     if precision is Precision.BF16 and backend is not BackendName.OPENVINO:
         raise MaskyoloError(
-            f"cannot compute in {precision} with {backend}",
+            f"{backend} does not support {precision}",
             "use --backend openvino, or leave out --precision",
         )
     network = _load(path, device, streams, backend, precision, trust)
@@ -86,10 +87,10 @@ def load_backend(
 
 
 def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]:
-    """Choose the runtime for a type of file, and return it with the reason in a few words.
+    """Choose the runtime for a type of file, and return it with a short reason.
 
     OpenVINO is the fastest on x86-64 and is installed with this package. ONNX Runtime is for ARM,
-    for a CUDA GPU, and for machines without OpenVINO. Only PyTorch reads `.pt`.
+    CUDA GPUs, and machines without OpenVINO. Only PyTorch reads `.pt`.
 
     Args:
         suffix: `.onnx`, `.xml` or `.pt`.

@@ -21,7 +21,7 @@ class OnnxRuntimeBackend:
     Args:
         path: a `.onnx` file.
         device: auto, cpu, or the number of a CUDA GPU.
-        streams: how many threads may call it at once, each on its share of the cores.
+        streams: number of threads that may call it at once, each using its share of the cores.
 
     Raises:
         DependencyError: ONNX Runtime is not installed.
@@ -45,11 +45,11 @@ class OnnxRuntimeBackend:
             f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
         )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # errors are also raised
+        options.log_severity_level = 4  # fatal only; errors are raised anyway
         options.intra_op_num_threads = max(usable_cpus() // streams, 1)
         try:
             self._session: Any = onnxruntime.InferenceSession(path, options, providers=[provider])
-        except Exception as error:  # its error classes have no common base
+        except Exception as error:  # its exceptions have no common base class
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(
                 f"wrong weights {path}: ONNX Runtime cannot read it ({reason})",
@@ -83,11 +83,11 @@ def _provider(device: str, onnxruntime: Any) -> Any:
         return "CUDAExecutionProvider", {"device_id": device}
     offered = ", ".join(name.removesuffix("ExecutionProvider") for name in found)
     raise MaskyoloError(
-        f"cannot compute on device '{device}': ONNX Runtime offers {offered}",
+        f"device '{device}' is not available to ONNX Runtime, which offers {offered}",
         "use --device cpu, or install onnxruntime-gpu for CUDA",
     )
 
 
 def _static(shape: list[Any]) -> list[int]:
-    """Return the sides of a shape, 0 for free ones."""
+    """Return the sides of a shape, 0 for dynamic ones."""
     return [side if isinstance(side, int) else 0 for side in shape]

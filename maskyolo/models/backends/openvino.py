@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU (or on another device it finds): reads ONNX files and its own `.xml`."""
+"""OpenVINO on the CPU or another device that it finds; reads ONNX files and its own `.xml`."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from maskyolo.core.silence import quiet
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz
 
-with late("openvino.tools.ovc"):  # a converter that is not needed here
+with late("openvino.tools.ovc"):  # a model converter that is slow to import and not needed
     import openvino
     from openvino import opset13
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
 __all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "unpinned"]
 
-#: The only OpenVINO of the process, kept until it ends. On Linux its CPU plugin gives the thread
-#: that loads it a stack for signals. Freed by another thread, it frees that memory but leaves the
-#: stack registered, so that the next Ctrl-C crashes (seen in 2026.4).
+#: The process's only OpenVINO core, kept until the process ends. On Linux, OpenVINO's CPU plugin
+#: gives the loading thread a signal stack. If another thread frees the core, the stack's memory is
+#: freed but stays registered, so that the next Ctrl-C crashes (seen in 2026.4).
 CORE = openvino.Core()
 
-# Initializes what OpenVINO uses of pybind11 and NumPy on first use: two threads that do so at once
+# Initialize what OpenVINO uses of pybind11 and NumPy on first use: two threads doing so at once
 # deadlock (seen in 2026.4).
 openvino.Type.f32.to_dtype()
 
-#: OpenVINO's names of the precisions.
+#: OpenVINO's names for the precisions.
 _HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 
-#: How many compiled networks are kept, one per input shape; the images of a folder have few shapes.
+#: Number of compiled networks to keep, one per input shape. Images in a folder have few shapes.
 SHAPES_KEPT = 16
 
-#: How many compiled networks are kept on disk, about 13 MB each; the oldest are deleted first.
+#: Number of compiled networks to keep on disk, about 13 MB each; the oldest are deleted first.
 FILES_KEPT = 8
 
-#: Held while OpenVINO reads or compiles: it sets the process's locale to C and restores what it
-#: found, which for two threads at once may be C.
+#: Held while OpenVINO reads or compiles. It sets the process's locale to C and then restores the
+#: previous one, which would stay C if two threads did so at once.
 _LOADING = threading.Lock()
 
 
 @contextmanager
 def unpinned() -> Iterator[None]:
-    """Let the networks compiled in this context compute on any core that is free.
+    """Let networks compiled in this context compute on any core that is free.
 
-    Otherwise OpenVINO binds a network's threads to cores, starting with the first one. That is
-    right for one network that has the machine to itself; if several compute at once, it leaves
-    cores idle.
+    By default, OpenVINO binds a network's threads to cores, starting with the first one. That is
+    best for one network that has the machine to itself. If several compute at once, it leaves cores
+    idle.
     """
     OpenVinoNetwork.pinned = False
     try:
@@ -67,7 +67,7 @@ def unpinned() -> Iterator[None]:
 
 
 class OpenVinoNetwork:
-    """A network that OpenVINO has read from a file, not yet compiled for a device.
+    """A network that OpenVINO has read from a file but not yet compiled for a device.
 
     Args:
         path: a `.onnx` or `.xml` file.
@@ -75,7 +75,7 @@ class OpenVinoNetwork:
 
     Attributes:
         model: OpenVINO's model.
-        pinned: whether OpenVINO may bind threads to cores, for all networks; see `unpinned`.
+        pinned: whether OpenVINO may bind threads to cores; applies to all networks, see `unpinned`.
 
     Raises:
         WeightsError: the file is damaged.
@@ -93,11 +93,11 @@ class OpenVinoNetwork:
         }:
             found = ", ".join(CORE.available_devices)
             raise MaskyoloError(
-                f"cannot compute on device '{device}': OpenVINO finds only {found}",
+                f"device '{device}' is not available to OpenVINO, which finds only {found}",
                 "use --device cpu, or a .pt model for a GPU",
             )
         try:
-            with _LOADING, quiet(2):  # the ONNX parser's error is also raised
+            with _LOADING, quiet(2):  # the ONNX parser's error is raised anyway
                 self.model = CORE.read_model(path)
         except RuntimeError as error:
             raise WeightsError(
@@ -107,10 +107,10 @@ class OpenVinoNetwork:
         _merge_signed_activations(self.model)
 
     def metadata(self, *keys: str) -> dict[str, str]:
-        """Return those of an export's metadata entries that exist.
+        """Return the given metadata entries of an export, as far as they exist.
 
-        They are in the ONNX file or the `.xml`, or in Ultralytics' `metadata.yaml` next to an
-        `.xml`.
+        They are read from the ONNX file or the `.xml`, or from Ultralytics' `metadata.yaml` next to
+        an `.xml`.
 
         Raises:
             WeightsError: `metadata.yaml` cannot be read.
@@ -140,12 +140,12 @@ class OpenVinoNetwork:
         return "the CPU" if self._device == "CPU" else self._device
 
     def take_pixels(self, unit_rgb: bool = False) -> None:
-        """Make the network's input BGR images, uint8 (n, height, width, 3).
+        """Make the network accept BGR images, uint8 (n, height, width, 3), as its input.
 
-        OpenVINO merges the conversion into the first convolution. Call it before `compile`.
+        OpenVINO merges the conversion into the first convolution. Must be called before `compile`.
 
         Args:
-            unit_rgb: the network was trained on RGB from 0 to 1 instead of BGR from 0 to 255.
+            unit_rgb: whether the network expects RGB from 0 to 1 instead of BGR from 0 to 255.
         """
         steps = PrePostProcessor(self.model)
         steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(
@@ -158,7 +158,7 @@ class OpenVinoNetwork:
         steps.build()
 
     def native_precision(self) -> Precision:
-        """Return the fastest precision that the device supports in hardware with little loss."""
+        """Return the fastest precision with little loss that the device supports in hardware."""
         has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
@@ -173,16 +173,16 @@ class OpenVinoNetwork:
     ) -> Any:
         """Compile the network for an input shape.
 
-        The first compiled network, which the user waits for at the start, is cached on disk.
+        The first compiled network, whose compilation delays the start, is cached on disk.
 
         Args:
-            shape: of the input. Default: the model's own.
-            precision: the number format to compute in.
-            streams: how many inferences run at once and share the threads.
-            threads: how many threads to use. Default: one per core.
+            shape: shape of the input. Default: the model's own.
+            precision: the precision to compute in.
+            streams: number of inferences that run at once and share the threads.
+            threads: number of threads to use. Default: one per core.
 
         Raises:
-            MaskyoloError: the device cannot compute it in this precision.
+            MaskyoloError: the device cannot run the network in this precision.
         """
         model = self.model
         if shape is not None:
@@ -219,8 +219,8 @@ class OpenVinoBackend:
     Args:
         path: a `.onnx` or `.xml` file.
         device: auto, cpu, or an OpenVINO name such as GPU or NPU.
-        streams: how many threads may call it at once, each on its share of the cores.
-        precision: the number format to compute in.
+        streams: number of threads that may call it at once, each using its share of the cores.
+        precision: the precision to compute in.
 
     Raises:
         WeightsError: the file is damaged, or not a YOLO detection network with class names.
@@ -238,7 +238,7 @@ class OpenVinoBackend:
         self.streams = streams
         model = self._network.model
         quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-        if precision is Precision.AUTO:  # 2026.4 does not compile int8 ONNX files in bf16
+        if precision is Precision.AUTO:  # OpenVINO 2026.4 cannot compile int8 ONNX files in bf16
             precision = (
                 Precision.FP32
                 if quantized and path.suffix.lower() == ".onnx"
@@ -286,10 +286,10 @@ class OpenVinoBackend:
 def _merge_signed_activations(model: openvino.Model) -> None:
     """Let OpenVINO choose how to store activations that an ONNX file quantizes to int8.
 
-    As they are, OpenVINO (2026.4) computes them wrong on x86 CPUs without VNNI; see
+    Left unchanged, OpenVINO (2026.4) computes them wrong on x86 CPUs without VNNI; see
     `maskyolo.models.onnx_files.make_activations_unsigned`. Quantizing and dequantizing are merged
-    into one operation with the same result, which is what an `.xml` exported in int8 contains;
-    OpenVINO then chooses uint8.
+    into one operation with the same result, as in an `.xml` exported in int8. OpenVINO then chooses
+    uint8.
     """
     merged = False
     for quantize in model.get_ordered_ops():
@@ -314,7 +314,7 @@ def _merge_signed_activations(model: openvino.Model) -> None:
 
 
 def _only_user(node: openvino.Node) -> openvino.Node | None:
-    """Return the one operation that uses an operation's result; None if there are several."""
+    """Return the only operation that uses an operation's result; None if there are several."""
     users = [user.get_node() for user in node.output(0).get_target_inputs()]
     return users[0] if len(users) == 1 else None
 
@@ -322,8 +322,8 @@ def _only_user(node: openvino.Node) -> openvino.Node | None:
 def _cache_folder() -> Path | None:
     """Return the folder of compiled networks in the user's cache, or None if it is not writable.
 
-    OpenVINO names the files by network, device, settings and its own version, and compiles again
-    if one is damaged.
+    OpenVINO names the files by network, device, settings and its own version, and compiles again if
+    a file is damaged.
     """
     folder = platformdirs.user_cache_path("maskyolo", appauthor=False) / "compiled"
     try:
@@ -337,7 +337,7 @@ def _cache_folder() -> Path | None:
 
 
 def _static(shape: openvino.PartialShape) -> list[int]:
-    """Return the sides of a shape, 0 for those that are free."""
+    """Return the sides of a shape, 0 for dynamic ones."""
     return (
         [side.get_length() if side.is_static else 0 for side in shape]
         if shape.rank.is_static

@@ -18,7 +18,7 @@ __all__ = ["TorchBackend"]
 class TorchBackend:
     """An Ultralytics checkpoint in PyTorch.
 
-    A `.pt` file is a Python pickle, which can run any code when it is loaded; see `check_trust`.
+    A `.pt` file is a Python pickle, which can run any code when loaded; see `check_trust`.
 
     Args:
         path: a `.pt` file.
@@ -45,7 +45,7 @@ class TorchBackend:
             torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
             raise MaskyoloError(
-                f"cannot compute on device '{device}': PyTorch does not find it",
+                f"device '{device}' is not available to PyTorch",
                 "use --device cpu",
             ) from error
         try:
@@ -56,7 +56,7 @@ class TorchBackend:
                     model.names,
                     model.model.float().eval().fuse(verbose=False),
                 )
-        except Exception as error:  # unpickling runs code of the file
+        except Exception as error:  # unpickling runs code from the file, which can raise anything
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise WeightsError(
                 f"wrong weights {path}: not an Ultralytics checkpoint ({reason})",
@@ -64,7 +64,7 @@ class TorchBackend:
             ) from error
         if task != "detect" or getattr(network, "end2end", False):
             raise WeightsError(
-                f"wrong weights {path}: a model for the task '{task}' or without anchors",
+                f"wrong weights {path}: a model for the task '{task}', or without anchors",
                 "use a YOLOv8 detector",
             )
         self.names = tuple(str(names[place]) for place in range(len(names)))

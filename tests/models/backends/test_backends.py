@@ -255,12 +255,12 @@ def test_without_a_cache_it_is_compiled_each_time(
         (
             {"backend": "onnxruntime", "precision": "bf16"},
             MaskyoloError,
-            "cannot compute in bf16 with onnxruntime",
+            "onnxruntime does not support bf16",
         ),
         (
             {"backend": "onnxruntime", "device": "mps"},
             MaskyoloError,
-            "cannot compute on device 'mps': ONNX Runtime offers",
+            "device 'mps' is not available to ONNX Runtime, which offers",
         ),
     ],
 )

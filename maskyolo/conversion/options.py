@@ -114,7 +114,7 @@ class ConvertOptions(Options):
     update: bool = option(
         False, help="Update the data set in --out; corrections made by hand are kept."
     )
-    sheets: bool = option(True, help="Save contact sheets of the photos, one set per status.")
+    sheets: bool = option(True, help="Save contact sheets of the photos, by status.")
     workers: int | None = option(
         None,
         help="Number of photos to process in parallel. Default: the number of cores plus one.",

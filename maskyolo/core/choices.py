@@ -35,7 +35,7 @@ class Pipeline(Choice):
 
 
 class BackendName(Choice):
-    """The runtime that a network runs in; `AUTO` chooses by file type and device."""
+    """The runtime that a network runs in; `AUTO` chooses by file type and hardware."""
 
     AUTO = "auto"
     OPENVINO = "openvino"

@@ -35,7 +35,7 @@ class ModelOptions(Options):
         "auto", help="Device to run on: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps."
     )
     backend: BackendName = option(
-        BackendName.AUTO, help="Inference runtime. auto: chosen by file type and device."
+        BackendName.AUTO, help="Inference runtime. auto: chosen by file type and hardware."
     )
     precision: Precision = option(
         Precision.AUTO,

@@ -44,7 +44,7 @@ class TrackingOptions(Options):
 
     track: bool = option(
         False,
-        help="Track faces in videos and streams, to stop labels from flickering and count people.",
+        help="Track faces in videos and streams, to stabilize labels and count people.",
     )
     zone: str | None = option(
         None,

@@ -17,11 +17,13 @@ class SynthesizeOptions(Options):
     masks: float = option(
         0.5, help="Fraction of the photos to draw masks on.", minimum=0, maximum=1
     )
-    per_photo: int = option(1, help="Number of masked copies of each photo chosen.", minimum=1)
+    per_photo: int = option(
+        1, help="Number of masked copies to make of each photo selected by --masks.", minimum=1
+    )
     occluders: float = option(
         0.3,
-        help="Fraction of the other photos to add a copy of with an occluder in front of the face: "
-        "a hand, a cup, a scarf, ...",
+        help="Fraction of the other photos to copy with an occluder in front of the face: a hand, "
+        "a cup, a scarf, ...",
         minimum=0,
         maximum=1,
     )

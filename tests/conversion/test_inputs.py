@@ -256,7 +256,7 @@ def test_a_list_chooses_photos_and_must_fit(street: Path, photos: Path, tmp_path
     assert [photo.source for photo in found] == ["with_mask/1.jpg", "without_mask/2.jpg"]
     (tmp_path / "list.txt").write_text("street\nnobody.jpg\n")
     with pytest.raises(
-        DatasetError, match=r"1 of 2 photos of the list are in no source, such as nobody\.jpg"
+        DatasetError, match=r"1 of 2 listed photos are in no source, such as nobody\.jpg"
     ):
         gather_photos([street], class_map=class_map, image_list=tmp_path / "list.txt")
     with pytest.raises(DatasetError, match=r"no list gone\.txt"):

@@ -78,5 +78,5 @@ def test_far_faces_in_a_large_image_are_found_in_tiles() -> None:
 
 
 def test_tiles_too_small_are_refused() -> None:
-    with pytest.raises(MaskyoloError, match="tiles of 32 pixels"):
+    with pytest.raises(MaskyoloError, match="tile size of 32 pixels"):
         SlicedDetector(bright_spots, 32)

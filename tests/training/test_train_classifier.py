@@ -559,7 +559,7 @@ def test_the_command_trains_and_prints_the_report(
         "weights: runs/train/train/weights/best.onnx",
         "runs/train/train",
     ]
-    assert "first, 64 crops pass through the frozen layers" in err
+    assert "first, running 64 crops through the frozen layers" in err
     assert err.splitlines()[-1].startswith("epoch 1/1  loss ")
 
 
@@ -610,6 +610,6 @@ def test_ctrl_c_exits_with_130(
         main(["train", "--pipeline", "two-stage", "--data", str(faces_set)])
     assert caught.value.code == 130
     assert (
-        "runs/train/results.csv has the epochs so far; the training of a classifier cannot be "
+        "runs/train/results.csv has the epochs so far; classifier training cannot be "
         "resumed" in capsys.readouterr().err
     )

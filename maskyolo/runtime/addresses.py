@@ -13,14 +13,14 @@ __all__ = ["display_name", "http_request"]
 
 
 def display_name(source: str | int | Path) -> str:
-    """Return a source as it may be shown and stored.
+    """Return a source's name that is safe to show and store.
 
-    In an address, every password becomes `***`, including those in the query.
+    Every password in an address becomes `***`, including those in the query.
     """
     text = str(source)
     if "://" not in text:
         return text
-    # also catches passwords with a / that is not written as %2F
+    # also catches passwords that contain an unescaped /
     text = re.sub(r"(://[^/:@?#]*):(?!\d*(?:[/?#]|$)).*@", r"\1:***@", text)
     return re.sub(
         r"([?&;][^=&;#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&;#]*=)[^&;#]+",
@@ -33,16 +33,17 @@ def display_name(source: str | int | Path) -> str:
 def http_request(
     url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> urllib.request.Request:
-    """Return a request for an HTTP(S) address, which posts `data` if given.
+    """Build a request for an HTTP(S) address; with `data`, it is a POST.
 
-    A user name and password in the address are sent as basic authentication, but not to where the
-    server redirects.
+    A user name and password in the address are sent as basic authentication, but not to redirect
+    targets.
 
     Raises:
-        ValueError: not a valid address; its text may contain part of a password.
+        ValueError: the address is not valid. The message may contain part of a password.
     """
-    # urllib, not requests: it trusts the system's certificates, as cameras of an organization
-    # need it, reads no .netrc, and its errors do not contain the address with its secrets.
+    # urllib rather than requests: it trusts the system's certificates, which cameras with an
+    # organization's own CA need, ignores .netrc, and leaves the address and its secrets out of
+    # errors.
     parts = urllib.parse.urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     place = parts._replace(netloc=host).geturl()

@@ -1,4 +1,4 @@
-"""Runs a command or posts to an address at each alert, without ever delaying the frames."""
+"""Runs a command or posts to an address on each alert, without delaying the frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskyolo.runtime.results import NullSink, Result
 
 __all__ = ["Alerts", "display_command", "display_host"]
 
-#: Maximum number of seconds that a command may run, and that an address may take to answer.
+#: Timeouts in seconds: for a command to finish, and for an address to answer.
 COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
 
 #: Seconds to wait for alerts in progress: at the end of a source, and when a run is stopped early.
@@ -87,7 +87,7 @@ class Alerts(NullSink):
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             if len(self._threads) >= MAX_ALERTS:
                 self._failures.append(
-                    f"{MAX_ALERTS} alerts are still in progress, further ones are dropped"
+                    f"{MAX_ALERTS} alerts are still in progress; further ones are dropped"
                 )
                 continue
             self._threads.append(
@@ -133,7 +133,7 @@ class Alerts(NullSink):
                 stderr=subprocess.PIPE,
                 timeout=COMMAND_TIMEOUT,
                 check=False,
-                start_new_session=True,  # Ctrl-C is not meant for it
+                start_new_session=True,  # so that Ctrl-C does not reach it
             )
         except subprocess.TimeoutExpired:
             self._failures.append(
@@ -162,7 +162,7 @@ class Alerts(NullSink):
             error.close()
             redirects = 300 <= error.code < 400
             self._undelivered(
-                f"it redirects ({error.code}), use the address that it redirects to"
+                f"it redirects ({error.code}); use the address it redirects to"
                 if redirects
                 else str(error).lower()
             )
@@ -176,7 +176,7 @@ class Alerts(NullSink):
 
 
 def display_host(url: str) -> str:
-    """Return the host of an address, as the rest of a webhook's address is often a secret."""
+    """Return only the host of an address; the rest of a webhook's address is often secret."""
     try:
         return urllib.parse.urlsplit(url).hostname or ""
     except ValueError:
@@ -184,7 +184,7 @@ def display_host(url: str) -> str:
 
 
 def display_command(text: str) -> str:
-    """Return a command as it may be stored: without its arguments, which may contain passwords."""
+    """Return a command without its arguments, which may contain passwords."""
     program, *arguments = _parse_command(text)
     return f"{program} ***" if arguments else program
 

@@ -19,11 +19,11 @@ __all__ = ["Areas", "parse_points"]
 
 
 class Areas:
-    """A zone and a line, either of which may be missing, fitted to the size of the images.
+    """An optional zone and an optional line, scaled to the size of the images.
 
     Args:
-        zone: corners of a polygon as `x1,y1,x2,y2,x3,y3,…`. Numbers that are all from 0 to 1 are
-            fractions of the image's width and height, others are pixels.
+        zone: corners of a polygon as `x1,y1,x2,y2,x3,y3,…`. If all numbers are from 0 to 1, they
+            are fractions of the image's width and height; otherwise they are pixels.
         line: start and end as `x1,y1,x2,y2`, in the same units.
 
     Raises:
@@ -50,7 +50,7 @@ class Areas:
         return self._line_points is not None
 
     def fit(self, width: int, height: int) -> None:
-        """Place the zone and the line on images of this size; the line's own counts start at 0.
+        """Scale the zone and the line to images of this size, and reset the line's counts.
 
         Does nothing if the size has not changed since the last call.
 
@@ -76,7 +76,8 @@ class Areas:
             )
             if start == end:
                 raise MaskyoloError("the --line has no length", "use two different points")
-            # two frames on the other side count as a crossing, so that jitter on the line does not
+            # a crossing takes two frames on the other side, so that jitter on the line does not
+            # count
             self._line = sv.LineZone(
                 start, end, triggering_anchors=[sv.Position.CENTER], minimum_crossing_threshold=2
             )
@@ -86,7 +87,7 @@ class Areas:
         self._line, self._size = None, (0, 0)
 
     def inside(self, detections: sv.Detections) -> npt.NDArray[np.bool_]:
-        """Return for each detection whether its center is in the zone; True without a zone."""
+        """Return, per detection, whether its center is in the zone; all True without a zone."""
         if self._zone is None:
             return np.ones(len(detections), np.bool_)
         return self._zone.trigger(detections)
@@ -94,7 +95,7 @@ class Areas:
     def crossings(
         self, detections: sv.Detections
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return for each detection whether its track crosses the line now, inward and outward."""
+        """Return, per detection, whether its track crosses the line now: inward and outward."""
         if self._line is None:
             none = np.zeros(len(detections), np.bool_)
             return none, none
@@ -127,7 +128,7 @@ def parse_points(
     """Parse points written as `x1,y1,x2,y2` and so on.
 
     Args:
-        text: what was given.
+        text: the option's value.
         name: name of the option, for messages.
         minimum: minimum number of points.
         maximum: maximum number of points.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BLUR_CONF", "Blur", "pixelate"]
 
-#: Minimum confidence of a detection that is blurred. Low, because it is better to blur a wall than
-#: to miss a face.
+#: Minimum confidence for a detection to be blurred. It is low because blurring a wall is better
+#: than missing a face.
 BLUR_CONF = 0.1
 
 #: Number of single-colored cells along each side of a blurred face, each of at least `SMALLEST`
@@ -31,8 +31,8 @@ SMALLEST = 4
 #: Margin added on each side of a box, as a fraction of its width and height.
 MARGIN = 0.2
 
-#: Seconds for which a location in a video stays hidden after its face was last found, because a
-#: detector misses faces in single frames.
+#: How long, in seconds, a place in a video stays hidden after a face was last found there, because
+#: detectors miss faces in single frames.
 HOLD = 0.5
 
 
@@ -59,7 +59,7 @@ def pixelate(image: ImageArray, boxes: npt.ArrayLike) -> ImageArray:
 
 
 class Blur:
-    """Hides the faces of each frame; in a video also where a face was a moment ago."""
+    """Hides the faces in each frame and, in a video, the places where one was a moment ago."""
 
     def __init__(self) -> None:
         self._source = ""

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["STATES", "Counting", "SourceCounts"]
 
-#: How a person is counted: with or without a mask all the time, or by their last change.
+#: How a person is counted: always with or without a mask, or by their last change.
 STATES = ("with_mask", "without_mask", "put_on", "took_off")
 #: Seconds for which a face must be visible before it counts as a person. By then its class has
 #: settled, and most false detections have gone.
 SETTLED = 0.5
-#: Seconds between two copies of the counts on disk during a run.
+#: Seconds between writes of the counts to disk during a run.
 SAVE_EVERY = 60.0
 
 
@@ -48,11 +48,11 @@ class SourceCounts:
     Attributes:
         source: the file, address or camera.
         frames: number of processed frames.
-        seconds: time of the last one.
+        seconds: time of the last frame.
         people: number of people in each of `STATES`; with a zone, of those who were in it.
         crossed: number of people of each class who crossed the line, by direction.
-        seen: sum over the frames of the visible people of each class.
-        timeline: the same over time.
+        seen: number of visible people of each class, summed over all frames.
+        timeline: visible people of each class over time.
     """
 
     source: str
@@ -66,7 +66,7 @@ class SourceCounts:
     timeline: Timeline = field(default_factory=Timeline)
 
     def add(self, time: float, seen: Sequence[int]) -> None:
-        """Add a frame, in which so many people of each class are visible."""
+        """Add a frame, given the number of visible people of each class."""
         self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
         self.timeline.add(time, seen)
 
@@ -78,8 +78,8 @@ class Counting(NullSink):
         zone: corners of a polygon, see `areas.Areas`; only people whose face's center is in it are
             counted.
         line: start and end of a line, see `areas.Areas`; people who cross it are counted.
-        alert_after: seconds without a mask (in the zone, if there is one) after which there is an
-            alert.
+        alert_after: seconds without a mask (in the zone, if there is one) after which an alert is
+            raised.
 
     Attributes:
         listeners: called with each event.
@@ -140,7 +140,7 @@ class Counting(NullSink):
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """Return the counts as `counts.json` has them; people only if something was tracked."""
+        """Return the counts in the format of `counts.json`; people only if faces were tracked."""
         record: dict[str, Any] = {
             "frames": self._frames,
             "detections": {name: self._found[name] for name in CLASS_NAMES},
@@ -265,7 +265,7 @@ class Counting(NullSink):
         return {track for track, is_inside in zip(tracks, inside, strict=True) if is_inside}
 
     def _cross(self) -> None:
-        """Count who crosses the line; anyone not visible now stays where they were last seen."""
+        """Count people who cross the line; those not visible stay where they were last seen."""
         if not self._areas.has_line:
             return
         tracks = [track for track, person in self._people.items() if person.appeared]

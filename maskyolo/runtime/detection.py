@@ -1,4 +1,4 @@
-"""Detect in any source and write results as they come: the library of `maskyolo detect`."""
+"""Detects faces in any source and writes results as they come; used by `maskyolo detect`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["detect"]
 
-#: Maximum number of faces per image that are blurred, however few are reported.
+#: Maximum number of faces per image that are blurred, regardless of `max_det`.
 HIDDEN = 10_000
 
 
@@ -53,7 +53,7 @@ def detect(
     summary: Summary | None = None,
     **settings: Any,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
-    """Detect in every frame of a source, with one forward pass each, and write results as it goes.
+    """Detect faces in every frame of a source, in one forward pass, and write results as they come.
 
     All outputs are complete and closed when the iterator ends or is closed, or when an error or
     Ctrl-C ends it.
@@ -63,10 +63,10 @@ def detect(
             `sources.open_sources`.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `DetectOptions`.
-        on_error: called with the source and the error for each bad file of a batch, and for a
-            stream that broke off. Default: errors are logged as warnings.
-        summary: is updated while the run goes on.
-        settings: fields of `DetectOptions`; they override `options`.
+        on_error: called with the source and the error for each unreadable file of a batch, and for
+            a stream that broke off. Default: errors are logged as warnings.
+        summary: updated during the run.
+        settings: fields of `DetectOptions`, which override `options`.
 
     Yields:
         The frame as it was read (with `blur`, faces are hidden), BGR uint8 (H, W, 3), and its
@@ -144,7 +144,7 @@ def _check(options: DetectOptions) -> None:
 def _detector(
     model: str | Path | Detector, options: DetectOptions, sources: list[Source]
 ) -> Detector:
-    """Return the detector that is given, or load it."""
+    """Return the given detector, or load it."""
     detector = _load(model, options, sources) if isinstance(model, (str, Path)) else model
     two_stage = options.pipeline is Pipeline.TWO_STAGE
     if options.blur and two_stage and isinstance(detector, TwoStageDetector):
@@ -153,7 +153,7 @@ def _detector(
 
 
 def _load(model: str | Path, options: DetectOptions, sources: list[Source]) -> Detector:
-    """Load a detector, with thresholds as low as the steps need; they drop the rest (`_steps`)."""
+    """Load a detector with the low thresholds that some steps need; see `_steps`."""
     conf, face_conf = options.conf, options.face_conf
     if options.tracks:
         conf = min(conf, LOW_CONF)
@@ -167,8 +167,8 @@ def _load(model: str | Path, options: DetectOptions, sources: list[Source]) -> D
         face_conf=face_conf,
         max_det=HIDDEN if options.blur else options.max_det,
     )
-    # One frame per core for files; one at a time where each result is waited for. Tiles of one
-    # image are processed at the same time.
+    # Files are processed with one frame per core. A camera, a stream or a single image gets one
+    # frame at a time, for the lowest latency, unless its tiles can be processed in parallel.
     slicing = options.slice_size is not None
     streams = usable_cpus() if slicing or _only_files(sources) else 1
     return load_detector(model, inference, streams=streams)

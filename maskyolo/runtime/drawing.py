@@ -21,8 +21,8 @@ COLORS = ("#008c3a", "#d0021b")
 def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
     """Return a copy of an image with boxes and labels: green with a mask, red without.
 
-    Line width and text size follow the image size. A label stays inside the image. It is shortened
-    to the confidence if the full text does not fit; very small images only get boxes.
+    Line width and text size depend on the image size. A label stays inside the image. It is
+    shortened to the confidence if the full text does not fit; very small images only get boxes.
 
     Args:
         image: BGR uint8 (H, W, 3).
@@ -76,5 +76,5 @@ def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
 
 
 def confidences_of(detections: sv.Detections) -> Any:
-    """Return the confidences, float32 (n,), also where supervision has None for no detection."""
+    """Return the confidences, float32 (n,), also if supervision stores None for no detections."""
     return np.zeros(0, np.float32) if detections.confidence is None else detections.confidence

@@ -1,4 +1,4 @@
-"""What happens to a person in front of a camera, and the file it is written to."""
+"""Events, such as a person taking off a mask, and the file they are written to."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Event:
 
     Attributes:
         event: `appears`, `changes` (the class), `enters` or `leaves` (the zone), `crosses_in` or
-            `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (not seen
-            any more; frame and time are those of the last detection).
+            `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (no longer
+            seen; frame and time are those of the last detection).
         source: the file, address or camera.
         frame: index of the frame in its source, from 0.
         time: seconds since the source's first frame.
@@ -50,14 +50,14 @@ class Event:
 
 
 class EventFile(LineFile):
-    """Writes one line per event, as CSV with a header or as JSON, by the file's suffix.
+    """Writes one line per event; the file's suffix selects CSV with a header or JSON.
 
     Args:
         path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
 
     Raises:
         OutputError: no space left, no permission, or no such folder.
-        MaskyoloError: another suffix.
+        MaskyoloError: an unknown suffix.
     """
 
     FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence")

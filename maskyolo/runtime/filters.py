@@ -19,7 +19,7 @@ Step = Callable[[Frame, "sv.Detections"], tuple[Frame, "sv.Detections"]]
 
 
 def drop_below(conf: float) -> Step:
-    """Return a step that drops detections which only the steps before it need."""
+    """Return a step that drops detections below `conf`, which only earlier steps need."""
 
     def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
         found: Any = detections
@@ -29,7 +29,7 @@ def drop_below(conf: float) -> Step:
 
 
 def drop_weak_faces(face_conf: float) -> Step:
-    """Return a step that drops faces with a lower score, which only the steps before it need."""
+    """Return a step that drops faces below the score `face_conf`, which only earlier steps need."""
 
     def drop(frame: Frame, detections: sv.Detections) -> tuple[Frame, sv.Detections]:
         found: Any = detections

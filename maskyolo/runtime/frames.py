@@ -1,4 +1,4 @@
-"""Frames, and what a source of frames is."""
+"""Frames, and the protocol of their sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Frame:
     Attributes:
         image: BGR uint8 (H, W, 3).
         source: the file, address or camera it comes from, without any password.
-        index: its position in its source, from 0, including frames that `vid_stride` skips.
+        index: its position in the source, from 0, also counting frames that `vid_stride` skips.
         time: seconds since the source's first frame.
         kind: `image`, `video` (a file or download with an end) or `live` (a camera or stream).
         rate: yielded frames per second, so `vid_stride` lowers it; 0 for an image.
@@ -43,11 +43,11 @@ class Frame:
 
 
 class Source(Protocol):
-    """Something that frames come from; each call of `frames` opens it again."""
+    """Something that yields frames; each call of `frames` opens it again."""
 
     @property
     def name(self) -> str:
-        """Name in messages and results."""
+        """The name used in messages and results."""
         ...
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:

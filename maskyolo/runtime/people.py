@@ -1,4 +1,4 @@
-"""What is known of one tracked person."""
+"""The state of one tracked person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Person"]
 
 @dataclass
 class Person:
-    """A track: its last detection, and what is known about it.
+    """A track: its last detection and its state.
 
     Attributes:
         first: time of the first detection.
@@ -31,8 +31,8 @@ class Person:
         inside: whether it is in the zone.
         state: how it is counted, one of `STATES`, or empty if it is not counted yet.
         counted_class: class when it was counted.
-        bare_since: time since which it has had no mask in the zone, or None.
-        alerted: whether there was an alert since then.
+        bare_since: time from which it has been in the zone without a mask, or None.
+        alerted: whether an alert was raised since then.
     """
 
     first: float
@@ -50,23 +50,23 @@ class Person:
     alerted: bool = False
 
     def see(self, frame: Frame, box: Any, class_id: int, confidence: float) -> None:
-        """Take over a detection in a new frame."""
+        """Update the track with its detection in a new frame."""
         self.frame, self.time, self.box = frame.index, frame.time, box
         self.class_id, self.confidence = class_id, confidence
 
     def follow(
         self, inside: bool, has_zone: bool, people: Counter[str], alert_after: float | None
     ) -> list[str]:
-        """Bring the person's state up to date with the last detection.
+        """Update the person's state after the last detection.
 
         Args:
             inside: whether the person is in the zone; True if there is none.
             has_zone: whether there is a zone.
-            people: number of people in each of `STATES`; it is updated.
-            alert_after: seconds without a mask after which there is an alert.
+            people: number of people in each of `STATES`, updated in place.
+            alert_after: seconds without a mask after which an alert is raised.
 
         Returns:
-            The events that follow, see `Event`.
+            The resulting events, see `Event`.
         """
         events = []
         if not self.appeared:

@@ -1,8 +1,8 @@
 """Reads, detects and writes at the same time.
 
-One thread reads frames ahead, a few threads detect in them, and results come out in order. Files
-yield every frame once. Of a camera or stream only the newest frame counts, so that a slow detector
-never lags behind.
+One thread reads frames ahead, a few threads detect in them, and results come out in order. Every
+frame of a file is processed once. From a camera or stream, only the newest frame is taken, so that
+a slow detector never lags behind.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Detected", "Ended", "Failed", "Interrupted", "Outcome", "results"]
 
-#: Number of frames read ahead, and the number of bytes above which fewer are.
+#: Maximum number of frames read ahead, and the bytes beyond which fewer are read.
 AHEAD = 4
 MAX_BYTES = 96 << 20
 
 #: Seconds without a new frame after which `on_idle` is called, repeatedly.
 IDLE = 0.1
 
-#: Seconds between two attempts to reconnect to a camera or stream: the first wait, and the longest.
+#: Seconds between attempts to reconnect to a camera or stream: the first wait, and the maximum.
 #: Each wait is twice as long as the previous one.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 
@@ -51,7 +51,7 @@ class Detected:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A camera or stream broke off; reconnecting to it is being tried."""
+    """A camera or stream broke off and is being reconnected."""
 
     source: Source
     error: SourceError
@@ -86,9 +86,9 @@ def results(
 ) -> Generator[Outcome, None, None]:
     """Yield the detections of every frame of every source, in order, and how each source ends.
 
-    Frames of files are processed in as many threads at once as the detector's `workers` attribute
-    says; a detector without it is only called in this thread. Close the iterator to stop early: the
-    reading thread then ends within a second, unless a camera's driver blocks it.
+    Frames of files are processed in several threads, as many as the detector's `workers` attribute
+    says; a detector without that attribute is only called in this thread. Close the iterator to
+    stop early: the reading thread then ends within a second, unless a camera's driver blocks it.
 
     Args:
         sources: what to read, one after the other.
@@ -96,8 +96,7 @@ def results(
         vid_stride: process every n-th frame of a video.
         reconnect: how long to try to reconnect to a camera or stream before it counts as failed,
             in seconds.
-        on_dropped: called with the number of frames of a camera or stream that were skipped, each
-            time some were.
+        on_dropped: called whenever frames of a camera or stream are skipped, with their number.
         on_idle: called in the caller's thread, several times per second, while there is no frame.
     """
     workers = getattr(detector, "workers", 1)
@@ -106,7 +105,7 @@ def results(
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     opencv_threads = cv2.getNumThreads()
     if pool:
-        # every core has its own frame; OpenCV's threads would only compete for the cores
+        # each core works on its own frame, so OpenCV's threads would only compete for cores
         cv2.setNumThreads(1)
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
@@ -197,7 +196,7 @@ def _reconnected(
 
 
 def _reconnecting(source: Source, error: SourceError | None, reconnect: float) -> SourceError:
-    """Return the error of an interruption, whose remedy says that reconnecting is being tried."""
+    """Return the error to report while a source is being reconnected."""
     duration = f"for {reconnect:g} s" if math.isfinite(reconnect) else "until it is back"
     remedy = f"trying to reconnect {duration}"
     if error is None:
@@ -206,7 +205,7 @@ def _reconnecting(source: Source, error: SourceError | None, reconnect: float) -
 
 
 class _ReadAhead:
-    """Iterates over `items`, which its own thread reads ahead; drops outdated live frames."""
+    """Iterates over `items`, read ahead in a separate thread; drops outdated live frames."""
 
     def __init__(
         self,
@@ -239,7 +238,7 @@ class _ReadAhead:
             raise self._error
 
     def close(self) -> None:
-        """Stop the thread; one that a driver blocks ends with the process."""
+        """Stop the thread; if a driver blocks it, it ends with the process."""
         self._stop.set()
         with self._changed:
             self._ready.clear()
@@ -248,7 +247,7 @@ class _ReadAhead:
 
     def _fill(self) -> None:
         try:
-            # closed here, as a camera's driver may need the thread that opened it
+            # closed here, because some camera drivers need the thread that opened them
             with closing(self._items):
                 for item in self._items:
                     if self._stop.is_set():

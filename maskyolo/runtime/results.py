@@ -1,4 +1,4 @@
-"""The result of a frame, and what a sink for it is."""
+"""The result of a frame, and the protocol of the sinks that receive it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Complete everything, so that all results are on disk and every file is whole."""
+        """Finish all outputs, so that every result is on disk and every file is complete."""
         ...
 
 

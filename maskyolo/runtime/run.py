@@ -42,12 +42,12 @@ class Summary:
         frames: number of processed frames and images.
         dropped: frames of cameras and streams that were skipped because newer ones had arrived.
         interruptions: how often a camera or stream broke off and had to be reconnected.
-        total: how many frames there will be, if known.
+        total: expected number of frames, if known.
         counts: detections of each class name, over all frames.
         people: the counts of tracked people, if people are tracked.
         network: one line that names the runtime, device and precision of the network or of both
-            stages; empty for a detector that was passed in loaded.
-        errors: what could not be read, as (source, error).
+            stages; empty if a loaded detector was passed in.
+        errors: the sources that could not be read, as (source, error).
     """
 
     folder: Path | None = None
@@ -66,8 +66,8 @@ class Run:
     """A run that is ready to start: its sources, its processing, and its outputs.
 
     Attributes:
-        record: also let the sinks record that a source could not be read at all if it is the only
-            one.
+        record: whether outputs are also written when the only source cannot be read at all, to
+            record the error.
     """
 
     sources: list[Source]
@@ -134,7 +134,7 @@ class Run:
         return Result(frame, detections, self.overlay)
 
     def _write(self, result: Result) -> None:
-        with uninterrupted():  # Ctrl-C must not leave a frame in some of the outputs only
+        with uninterrupted():  # Ctrl-C must not leave a frame in only some of the outputs
             self.sinks.write(result)
             self.summary.frames += 1
             self.summary.counts.update(map(str, result.detections.data["class_name"]))
@@ -146,7 +146,7 @@ class Run:
     def _failed(self, outcome: Failed) -> None:
         name, alone = outcome.source.name, len(self.sources) == 1
         self.summary.errors.append((name, outcome.error))
-        # The only source, unreadable from the start, opens no sinks, so that no files are left.
+        # If the only source cannot be read at all, no sink is opened, so that no files are left.
         if outcome.index or self.record or not alone:
             self.sinks.fail(name, outcome.index, str(outcome.error))
         if alone:
@@ -175,7 +175,7 @@ def open_sinks(
     event_file = None if options.events is None else EventFile(Path(options.events))
     if event_file:
         yield event_file
-    if counting:  # after its listeners: sinks are closed in reverse, and closing it ends tracks
+    if counting:  # after its listeners: sinks close in reverse order, and it still sends events
         counting.listeners = [listener for listener in (alerts, event_file) if listener]
         counting.path = folder / "counts.json" if folder else None
         yield counting

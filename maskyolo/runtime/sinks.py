@@ -60,7 +60,7 @@ class _Names:
 
 
 class Drawings(NullSink):
-    """Writes annotated images, under their own names, and videos, as `.mp4`, into `folder`.
+    """Writes annotated images under their own names, and videos as `.mp4`, to `folder`.
 
     Args:
         folder: an existing folder.
@@ -163,7 +163,7 @@ class Crops(NullSink):
 
 
 def class_ids_of(detections: sv.Detections) -> Any:
-    """Return the class ids, int64 (n,), also where supervision has None for no detection."""
+    """Return the class ids, int64 (n,), also if supervision stores None for no detections."""
     return np.zeros(0, np.int64) if detections.class_id is None else detections.class_id
 
 

@@ -36,7 +36,7 @@ __all__ = [
     "open_sources",
 ]
 
-#: Suffixes of the files of a folder that are read as videos. A file's content decides its format.
+#: Suffixes of files in a folder that are read as videos; the content determines the format.
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4",
@@ -212,7 +212,7 @@ class StreamSource:
 
 
 def open_sources(source: str | int | Path) -> list[Source]:
-    """Find out what `source` refers to, without opening anything.
+    """Return the sources that `source` refers to, without opening them.
 
     - An existing path is that file or folder, whatever characters its name contains. A folder
       stands for the images and videos directly in it, sorted by name.
@@ -262,11 +262,11 @@ def _wanted(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether a file with an odd suffix, such as `.jpg_640x480`, starts like an image."""
+    """Return whether a file with an unusual suffix, such as `.jpg_640x480`, is an image."""
     try:
         with open_image(path):
             return True
-    except Exception:  # noqa: BLE001  Pillow's plugins raise anything on other files
+    except Exception:  # noqa: BLE001  Pillow's plugins can raise any error on other files
         return False
 
 
@@ -303,7 +303,7 @@ def _in_list(path: Path) -> list[Source]:
                 found.append(VideoSource(entry))
             else:
                 found += open_sources(str(entry))
-        except SourceError:  # reported in its turn, like other bad files of a batch
+        except SourceError:  # reported when it is its turn, like other unreadable files
             found.append(_file(entry))
     if not found:
         raise SourceError(f"the list {path} is empty", "write one path per line")

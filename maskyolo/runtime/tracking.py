@@ -33,8 +33,8 @@ LOST = 2.0
 #: that; a single frame never has.
 MEMORY = 0.5
 
-#: Maximum number of seconds by which votes age from one frame to the next, so that at a low frame
-#: rate no single frame decides.
+#: Maximum age in seconds that votes gain from one frame to the next, so that no single frame
+#: decides at a low frame rate.
 OLDEST_STEP = 0.2
 
 #: Fraction of the votes that another class needs to replace the current one.
@@ -44,7 +44,7 @@ MAJORITY = 0.6
 #: with one another.
 SIDE = 1000
 
-#: Credible frame rates, in frames per second; what a stream says of itself can be anything.
+#: Plausible frame rates, in frames per second; a stream may declare any number.
 RATES = (1.0, 120.0)
 
 
@@ -52,8 +52,8 @@ RATES = (1.0, 120.0)
 class Vote:
     """The class of a face over time; it only changes when another class has a clear majority.
 
-    Each class has a weight: the sum of its confidences, which fade. At 10 frames per second or
-    more, a face changes its class within half a second.
+    The weight of a class is the sum of its confidences, which decay over time. At 10 frames per
+    second or more, a face changes its class within half a second.
     """
 
     class_id: int
@@ -79,14 +79,14 @@ class Tracker:
 
     Args:
         rate: frames per second.
-        conf: minimum confidence of a detection that counts as certain.
+        conf: minimum confidence of a detection in ByteTrack's first association.
     """
 
     def __init__(self, rate: float, conf: float = 0.25) -> None:
         from trackers import ByteTrackTracker
 
         self._tracker = ByteTrackTracker(
-            # in frames of 1/30 s, whatever the rate is
+            # counted in frames of 1/30 s, regardless of frame_rate
             lost_track_buffer=round(LOST * 30),
             frame_rate=min(max(rate, RATES[0]), RATES[1]),
             track_activation_threshold=max(conf, START_CONF),
@@ -105,7 +105,7 @@ class Tracker:
             detections: the detections of the next frame; those of low confidence help to continue
                 a track.
             time: time of the frame in seconds.
-            size: width and height of the frame; a stream that changes it keeps its tracks.
+            size: width and height of the frame; tracks continue if a stream changes it.
 
         Returns:
             The detections with `tracker_id`, from 1 on, or -1 without a track. A detection with a
@@ -113,7 +113,7 @@ class Tracker:
         """
         import supervision as sv
 
-        # a clock that stands still would count as no new frame
+        # the tracker needs increasing times, but a stream's clock may stand still
         self._time = max(time, self._time + 1e-3)
         rows = np.arange(len(detections))
         boxes = detections.xyxy * (SIDE / np.array([*size, *size], np.float32))

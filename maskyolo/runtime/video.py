@@ -22,10 +22,10 @@ __all__ = ["broke_off_message", "decode_video"]
 
 #: Seconds to wait for an address to answer, or for more data from a stream.
 TIMEOUT = 10.0
-#: Maximum credible frame rate of a camera or stream, in frames per second.
+#: Maximum plausible frame rate of a camera or stream, in frames per second.
 MAX_RATE = 240
-#: Maximum number of a stream's packets that wait to be decoded. If there is no keyframe among
-#: that many, decoding resumes at the next one.
+#: Maximum number of a stream's packets that wait to be decoded. If none of them is a keyframe, they
+#: are dropped and decoding resumes at the next keyframe.
 MAX_PACKETS = 100
 _SILENT = "no answer within {:g} s"
 
@@ -64,13 +64,13 @@ def decode_video(
 
 @dataclass
 class _VideoReader:
-    """Decodes a video with an end, and keeps track of what was damaged or missing.
+    """Decodes a video that has an end, and records what was damaged or missing.
 
     Attributes:
         frames: number of decoded frames.
         packets: number of packets with data.
         damaged: number of packets that are damaged or cannot be decoded.
-        time: seconds of the last frame since the first one.
+        time: time of the last frame, in seconds after the first one.
         error: why reading stopped early, or empty.
     """
 
@@ -83,7 +83,7 @@ class _VideoReader:
     error: str = ""
 
     def decode(self) -> Iterator[Any]:
-        """Yield every frame that can be decoded, as PyAV has it."""
+        """Yield every frame that can be decoded, as PyAV's `VideoFrame`."""
         import av
 
         packets = self.container.demux(self.stream)
@@ -119,7 +119,7 @@ class _VideoReader:
 
 
 def _whole(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
-    """Yield every frame of a video with an end.
+    """Yield every frame of a video that has an end.
 
     Raises:
         SourceError: after the last frame, if the video was damaged or incomplete.
@@ -163,7 +163,7 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
     from av.video.reformatter import VideoReformatter
 
     stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # frame threads would delay each frame by their number
+    stream.thread_type = "SLICE"  # with frame threads, each frame would wait for as many later ones
     decoder, reformatter = stream.codec_context, VideoReformatter()
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= MAX_RATE else Fraction(25)
@@ -176,7 +176,7 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
             start = taken if start is None else start
             try:
                 decoded = decoder.decode(packet)
-            except av.FFmpegError:  # lost on the way; the next keyframe repairs it
+            except av.FFmpegError:  # lost data; the next keyframe repairs the image
                 continue
             for video_frame in decoded if not packet.is_corrupt else ():
                 if index >= wanted:
@@ -206,8 +206,8 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
 class _Packets:
     """Reads a live stream's packets from the network in its own thread, and yields recent ones.
 
-    Nothing piles up in front of a slow decoder, because a keyframe makes all packets before it
-    unnecessary. The thread closes the container.
+    Packets do not pile up before a slow decoder: a keyframe makes all earlier ones unnecessary. The
+    thread closes the container.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -220,7 +220,7 @@ class _Packets:
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[Any, float, int]]:
-        """Yield each packet, its arrival time, and how many packets before it were left out."""
+        """Yield each packet, its arrival time, and how many packets were skipped before it."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._over)

@@ -1,4 +1,4 @@
-"""Write an MP4 that plays even after the process was killed."""
+"""Writes MP4 files that can be played even if the process was killed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from maskyolo.errors import output_errors
 
 __all__ = ["VideoWriter"]
 
-#: Settings of x264. The quality is that of `veryfast` with 23, in two thirds of the time and a file
-#: that is a quarter larger; a short lookahead halves the memory.
+#: x264 settings. They give the quality of preset `veryfast` with CRF 23 in two thirds of the time,
+#: in files a quarter larger. The short lookahead halves the memory.
 _ENCODING = {"preset": "superfast", "crf": "27", "rc-lookahead": "2", "bf": "1"}
 
 
@@ -27,8 +27,8 @@ class VideoWriter:
     Args:
         path: the `.mp4` to write.
         rate: frames per second.
-        timed: give each frame the time passed to `write`, as a camera's frames are unevenly spaced,
-            instead of a time by its index.
+        timed: give each frame the time passed to `write` instead of one computed from its index,
+            because a camera's frames are unevenly spaced.
 
     Raises:
         OutputError: no space left, or no permission.
@@ -97,6 +97,6 @@ class VideoWriter:
                     self._container.close()
                 self._part.replace(self._path)
         except BaseException:
-            if not self._count:  # a file without frames is of no use
+            if not self._count:  # a file without frames is useless
                 self._part.unlink(missing_ok=True)
             raise

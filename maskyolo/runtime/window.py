@@ -21,8 +21,8 @@ class Window:
     Frames of a camera or stream are labeled with the time since they were taken.
 
     Raises:
-        OutputError: no window can be opened here. A child process tries it first, because OpenCV
-            aborts the process in which it fails.
+        OutputError: no window can be opened. A child process tries it first, because OpenCV aborts
+            the process if it fails.
     """
 
     TITLE = "maskyolo (q quits)"

@@ -220,7 +220,7 @@ def test_a_redirect_is_reported_and_not_followed(
     alerts(ALERT)
     alerts.finish()
     assert gone == handler.seen == []
-    reason = f"it redirects ({code}), use the address that it redirects to"
+    reason = f"it redirects ({code}); use the address it redirects to"
     assert [str(failure) for failure in failures] == [
         (
             f"an alert was not delivered: --alert-url 127.0.0.1: {reason}; "

@@ -1,4 +1,4 @@
-"""The result of one check, and what all checks need."""
+"""The result of one check, and functions that all checks share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Check:
 
     Attributes:
         name: what was checked.
-        status: `ok`, `warn` (something optional does not work) or `fail` (something that is needed
-            does not work).
+        status: `ok`, `warn` (something optional does not work) or `fail` (something required does
+            not work).
         found: what was found, in one line.
         fix: the command to run or what to do; empty if there is nothing to do.
     """
@@ -44,6 +44,6 @@ def installed_version(package: str) -> str | None:
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error message that is not empty, or the name of its type."""
+    """Return the first non-empty line of an error's message, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__

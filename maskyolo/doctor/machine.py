@@ -85,7 +85,7 @@ def check_cameras() -> Iterator[Check]:
 
 
 def check_output(project: Path) -> Iterator[Check]:
-    """Check that the folder of runs can be written to and has free space."""
+    """Check that the folder for runs is writable and has free space."""
     folder = project.absolute()
     while not folder.exists():
         folder = folder.parent

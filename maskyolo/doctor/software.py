@@ -31,7 +31,7 @@ __all__ = [
     "check_torch",
 ]
 
-#: Packages that all write the same folder `cv2`; the one installed last wins.
+#: Packages that all install a folder `cv2`; the one installed last wins.
 _OPENCV_PACKAGES = (
     "opencv-python",
     "opencv-contrib-python",
@@ -285,6 +285,6 @@ def _reinstall(requirement: str) -> str:
 
 
 def _build_information(cv2: ModuleType) -> str:
-    """Return what OpenCV's build information says after `GUI:`, or an empty string for none."""
+    """Return the `GUI:` entry of OpenCV's build information, or an empty string for none."""
     stated = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     return stated[1] if stated and stated[1] != "NONE" else ""

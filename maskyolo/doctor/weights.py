@@ -35,7 +35,7 @@ def _check_model(model: Path) -> Check:
 
 
 def check_third_party_weights() -> Iterator[Check]:
-    """Check that third-party weights exist, as far as they are needed, and are correct."""
+    """Check that the third-party weights that are needed exist and are correct."""
     for name, weights in load_manifest().items():
         found = locate_weights(name)
         fetch = f"maskyolo models --fetch {name}"

@@ -1,4 +1,4 @@
-"""Compare detectors on the same images, frames and video: the library of `maskyolo compare`."""
+"""Compare detectors on the same images, frames and video; used by `maskyolo compare`."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def compare(
     """Compare detectors on labeled images, on frames with 1 to 40 faces for speed, and on a video.
 
     The run's folder gets `args.yaml`, `report.html` (self-contained), `report.json`, `report.txt`,
-    `predictions/NAME.jsonl` in the form of `detect --save-json`, and the side-by-side video.
+    `predictions/NAME.jsonl` in the format of `detect --save-json`, and the side-by-side video.
 
     Args:
         model: two or more detectors: `[PIPELINE:][MODEL][@DETECTOR]` as in `Contestant.parse`, or
-            loaded ones, which keep their own confidence. The others are compared with the first.
+            loaded detectors, which keep their own confidence. All are compared with the first.
         source: a video file for the side-by-side video. Without labeled images, only speed is
             measured.
         options: the options, see `CompareOptions`. `iou` and `imgsz` apply to `yolo` only.
@@ -70,8 +70,8 @@ def compare(
         on_progress: called with what is counted ("images", "scores", "frames" or "rounds"), the
             number done, and the total.
         settings: fields of `CompareOptions` as keywords, such as `images`, `labels` and `rounds`.
-            Average precision takes detections from a confidence of 0.001, whatever `conf` is; with
-            two stages, faces from a score of 0.1.
+            Average precision uses all detections with a confidence of at least 0.001, regardless of
+            `conf`; with two stages, all faces with a score of at least 0.1.
 
     Raises:
         MaskyoloError: fewer than two detectors, one of them twice, or nothing to compare them on.
@@ -130,7 +130,7 @@ def compare(
 def _find_images(
     chosen: CompareOptions, source: Path | str | None
 ) -> tuple[list[LabeledImage], str]:
-    """Return the labeled images and their place; none if there is only a video to compare on."""
+    """Return the labeled images and their folder; none if there is only a video."""
     if any(place is not None for place in (chosen.data, chosen.images, chosen.labels)):
         return find_images(chosen)
     if source is None:
@@ -204,9 +204,10 @@ def _costs(
     rounds: int,
     on_progress: Callable[[int, int | None], None],
 ) -> tuple[dict[str, dict[int, Laps]], dict[str, float | None]]:
-    """Measure speed, by detector and number of faces, and memory; nothing without rounds or faces.
+    """Measure speed, by detector and number of faces, and memory, if there are rounds and faces.
 
-    Memory is unknown for a detector that was given loaded, as it has no process of its own.
+    The memory of a detector that was passed in loaded is unknown, because it has no process of its
+    own.
     """
     if not rounds or not faces:
         return {}, {}
@@ -229,7 +230,7 @@ def _write_reports(result: Comparison, images: Sequence[LabeledImage], folder: P
 def _differences(
     evaluations: Sequence[Evaluation],
 ) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    """Return each mAP50 minus the first's; both are of the same resamples of the images."""
+    """Return each mAP50 minus the first one's, paired over the same resamples of the images."""
     found = {}
     for other in evaluations[1:]:
         first = evaluations[0]

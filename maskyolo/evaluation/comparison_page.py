@@ -23,18 +23,18 @@ from maskyolo.runtime.drawing import draw_detections
 
 __all__ = ["comparison_sections"]
 
-#: Number of images shown for each detector, in which it does best against the others.
+#: Number of images shown for each detector: those in which it beats the others most.
 SHOWN = 4
 
 
 def _errors(case: Case, conf: float) -> int:
-    """Return a detector's number of errors in an image: missed, wrong class, or nothing there."""
+    """Return a detector's number of errors in an image: missed, wrong class, or false alarm."""
     counts, _ = confusion(case, conf, len(CLASS_NAMES))
     return int(counts.sum() - np.trace(counts))
 
 
 def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
-    """Return the images in which the detectors differ most, with the number of errors of each.
+    """Return the images in which the detectors differ most, with each one's number of errors.
 
     For each detector in turn, these are the images in which it does best against the others.
     """
@@ -82,7 +82,7 @@ def comparison_sections(result: Comparison, images: Sequence[LabeledImage]) -> l
 
 
 def _scores_note(first: Evaluation) -> str:
-    """Return how many images the scores are of, and how they are defined."""
+    """Return a note on the number of images and on how the scores are defined."""
     report = first.report
     images = counted(report.images, "image")
     faces = counted(first.face.support, "labeled face")
@@ -94,14 +94,14 @@ def _scores_note(first: Evaluation) -> str:
         f"of {report.iou:g} or more; a face that is not found is an error, whichever stage missed "
         "it. Average precision is COCO's (101 points), from detections with a confidence of "
         f"{AP_FLOOR:g} and above; with two stages, from faces with a score of {FACE_FLOOR:g} and "
-        "above. In brackets: 95 % intervals over the images (1,000 resamples, the same for all)."
+        "above. In parentheses: 95 % intervals over the images (1,000 resamples, the same for all)."
         "</p>"
     )
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the overview: a cell per detector, and its rank, which is best if highest."""
+    """A column of the overview: a cell and a rank per detector; the highest rank is best."""
 
     title: str
     cells: Sequence[str]

@@ -1,4 +1,4 @@
-"""What a comparison returns."""
+"""The result of a comparison."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Comparison"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results of a comparison; the others are compared with the first detector.
+    """The results of a comparison, in which all detectors are compared with the first one.
 
     Attributes:
-        names: of the detectors.
+        names: names of the detectors.
         where: the place of the images and the video.
         evaluations: by name; empty without labeled images.
-        differences: mAP50 minus the first detector's and its 95 % interval (paired bootstrap over
-            the images), for each detector but the first.
+        differences: for each detector but the first, its mAP50 minus the first one's, with a 95 %
+            interval (paired bootstrap over the images).
         speed: times by name and number of faces in the frame.
-        verdicts: the speed in words.
+        verdicts: the differences in speed, in words.
         memory: peak memory in MB of a process that runs the detector, by name; None if unknown.
         video: median milliseconds ("ms") and mean number of faces ("faces") per frame of the
             video, by name.
@@ -49,7 +49,7 @@ class Comparison:
         return next(iter(self.evaluations.values())).unreadable if self.evaluations else ()
 
     def json(self) -> dict[str, Any]:
-        """Return everything except the single detections as plain values."""
+        """Return everything except the individual detections as plain values."""
         return {
             "detectors": list(self.names),
             "on": self.where,

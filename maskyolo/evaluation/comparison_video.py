@@ -23,15 +23,15 @@ __all__ = ["SPEED_FACES", "open_video", "side_by_side"]
 
 #: Maximum width of the side-by-side video in pixels.
 VIDEO_WIDTH = 1920
-#: Number of faces that the frames for measuring speed are composed of.
+#: Number of faces to crop for the frames that speed is measured on.
 SPEED_FACES = 40
 
 
 def open_video(source: Path | str) -> Any:
-    """Return the only source that `source` stands for, a video file.
+    """Return the source for a video file.
 
     Raises:
-        SourceError: it is anything else.
+        SourceError: `source` is not a video file.
     """
     sources = open_sources(source)
     if len(sources) > 1 or not isinstance(sources[0], VideoSource):

@@ -31,7 +31,7 @@ class Contestant:
     """One detector of a comparison, given as `[PIPELINE:][MODEL][@DETECTOR]`.
 
     Attributes:
-        text: as it was given.
+        text: the text it was parsed from.
         pipeline: `yolo` or `two-stage`.
         model: name or file of a model.
         detector: face detector of `two-stage`, None for the default.
@@ -47,7 +47,7 @@ class Contestant:
         """Parse a model such as `maskyolo-n`, a pipeline for its default model, or both.
 
         Raises:
-            MaskyoloError: no model is named, or a face detector with `yolo`.
+            MaskyoloError: no model is named, or `yolo` is given a face detector.
 
         Example:
             >>> one = Contestant.parse("two-stage:seed.onnx@yunet")
@@ -86,7 +86,7 @@ class Contestant:
 def parse_contestants(
     model: Sequence[str | Path | Detector] | Mapping[str, Detector],
 ) -> dict[str, Contestant | Detector]:
-    """Return the detectors, loaded or to be loaded, by the name they are shown with."""
+    """Return the detectors, loaded or not, by display name."""
     named: dict[str, Contestant | Detector] = (
         {**model} if isinstance(model, Mapping) else _name(model)
     )
@@ -99,7 +99,7 @@ def parse_contestants(
 
 
 def _name(models: Sequence[str | Path | Detector]) -> dict[str, Contestant | Detector]:
-    """Name detectors: a model as it was given, without folders if that is unambiguous."""
+    """Name each detector as it was given, without folders if that is unambiguous."""
     parsed = [Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in models]
     keys = [
         (one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one)
@@ -129,14 +129,14 @@ def settings_of(
     conf: float,
     face_conf: float | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the arguments of `load_detector` by name, for the detectors that are to be loaded."""
+    """Return the arguments of `load_detector`, by name, for the detectors that are not loaded."""
     to_load = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
     shared = {"device": chosen.device, "max_det": chosen.max_det, "trust": chosen.trust}
     one_pass = {**shared, "imgsz": chosen.imgsz, "iou": chosen.iou}
     mixed = any(one.pipeline == "yolo" for one in to_load.values())
     settings = {}
     for title, one in to_load.items():
-        # only yolo uses size and overlap; if no detector does, `load_detector` rejects them
+        # only yolo uses size and IoU; if no detector does, `load_detector` rejects them
         own = shared if mixed and one.pipeline == "two-stage" else one_pass
         settings[title] = one.settings(conf, face_conf, own)
     return settings
@@ -145,7 +145,7 @@ def settings_of(
 def load_contestants(
     contestants: Mapping[str, Contestant | Detector], settings: Mapping[str, dict[str, Any]]
 ) -> dict[str, Detector]:
-    """Return the detectors by name; those that are not loaded yet are loaded."""
+    """Return the detectors by name, loading those that are not loaded yet."""
     return {
         title: load_detector(**settings[title]) if isinstance(one, Contestant) else one
         for title, one in contestants.items()

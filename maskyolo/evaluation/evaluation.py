@@ -1,4 +1,4 @@
-"""Measure one detector, end to end, on labeled images: the library of `maskyolo val`."""
+"""Measure one detector end to end on labeled images; used by `maskyolo val`."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ def evaluate(
     on_progress: Callable[[int, int | None], None] | None = None,
     **settings: Any,
 ) -> Evaluation:
-    """Measure a detector end to end on labeled images: a face that is not found is an error.
+    """Measure a detector end to end on labeled images; a face that is not found is an error.
 
     The run's folder gets `args.yaml`, `report.json`, `report.txt`, `report.html` and
-    `predictions.jsonl`: the detections that the figures come from, in the form of
-    `detect --save-json`.
+    `predictions.jsonl`: the detections that the scores are computed from, in the format of `detect
+    --save-json`.
 
     Args:
-        model: name or file of a model, or a loaded detector, which keeps its own confidence,
-            overlap and size.
-        options: the options, see `EvaluateOptions`; a data set's image without a label file has no
-            faces. Boxes of other classes than the two (in any of their usual spellings,
-            `class_of`) are ignored: a detection on one counts neither way.
+        model: name or file of a model, or a loaded detector, which keeps its own confidence, IoU
+            and size.
+        options: see `EvaluateOptions`. An image of a data set without a label file has no faces.
+            Boxes of classes other than ours (in any spelling that `class_of` knows) are ignored: a
+            detection on one is neither right nor wrong.
         on_error: called with each image that cannot be read and the error; the image is left out.
             Default: log a warning.
-        on_progress: called with the number of images done, and of all images.
+        on_progress: called with the number of images done and their total.
         settings: fields of `EvaluateOptions` as keywords, such as `images`, `labels` and `conf`.
-            Average precision takes detections from a confidence of 0.001, whatever `conf` is; with
-            two stages, faces from a score of 0.1. `project=None` writes no files.
+            Average precision uses all detections with a confidence of at least 0.001, regardless of
+            `conf`; with two stages, all faces with a score of at least 0.1. `project=None` writes
+            no files.
 
     Raises:
         DatasetError: no images, no labels, or labels that cannot be read.
@@ -93,7 +94,7 @@ def evaluate(
 
 
 def _load(chosen: EvaluateOptions) -> tuple[Detector, str]:
-    """Load the detector for average precision; return it and the name it is reported with."""
+    """Load the detector for average precision; return it and its name in the reports."""
     from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
 
     model = chosen.model or DEFAULT_MODELS[chosen.pipeline]

@@ -13,7 +13,7 @@ from maskyolo.core.images import ImageArray
 
 __all__ = ["bar_chart", "embedded", "legend", "line_chart", "number", "page", "table"]
 
-#: Colors of the detectors (Okabe and Ito 2008), which color-blind people can tell apart, too.
+#: Colors of the detectors, which color-blind people can also tell apart (Okabe and Ito 2008).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 1180px; margin: 2em auto;
@@ -56,7 +56,7 @@ def table(
     Args:
         head: titles of the columns.
         rows: the cells, text of one or more lines; the first cell of a row is its title.
-        best: the row whose cell is to stand out, by column.
+        best: the row to highlight, by column.
     """
     shown = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = []
@@ -142,7 +142,7 @@ def embedded(image: ImageArray, caption: str, longest: int = 460, quality: int =
     Args:
         image: BGR uint8 (H, W, 3).
         caption: the text below.
-        longest: maximum length of its sides in pixels.
+        longest: maximum length of the longer side in pixels.
         quality: JPEG quality, 0 to 100.
     """
     scale = min(longest / max(image.shape[:2]), 1)

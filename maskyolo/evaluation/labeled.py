@@ -31,7 +31,7 @@ class LabeledImage:
     Attributes:
         path: the image file.
         labels: the boxes of the two classes.
-        ignored: boxes (n, 4) of other classes; finding them is neither right nor wrong.
+        ignored: boxes (n, 4) of other classes; a detection on one is neither right nor wrong.
         normalized: whether the boxes are fractions of the image's width and height, not pixels.
     """
 
@@ -57,7 +57,7 @@ class LabeledImage:
 def find_images(
     options: LabeledDataOptions | None = None, **settings: Any
 ) -> tuple[list[LabeledImage], str]:
-    """Return the labeled images, in the order of the list or by path, and the place they are in.
+    """Return the labeled images, in the order of the list or by path, and their folder.
 
     Args:
         options: a data set and its split, or a folder of images and one of labels.
@@ -81,7 +81,7 @@ def find_images(
         )
     if not any(len(image.labels) for image in found):
         raise DatasetError(
-            f"no box of {' or '.join(CLASS_NAMES)} in the labels of all {len(found)} images of "
+            f"no {' or '.join(CLASS_NAMES)} box in the labels of any of the {len(found)} images of "
             f"{where}",
             "check the labels; `maskyolo convert` converts sets with other class names",
         )
@@ -136,7 +136,7 @@ def _choose_images(paths: list[Path], root: Path, image_list: Path | str | None)
 def _listed(file: Path, paths: Sequence[Path], root: Path) -> list[Path]:
     """Return the images that a list names, in its order.
 
-    A line is the image's path below the folder, or its name with any folder in front.
+    A line is the image's path relative to the folder, or its name, preceded by any folder.
     """
     lines = read_image_list(file)
     if not lines:
@@ -194,7 +194,7 @@ def _read_labels(image: Path, file: Path, names: Sequence[str]) -> LabeledImage:
 
 
 def _check_voc(file: Path, classes: Sequence[str], boxes: Sequence[Sequence[float]]) -> None:
-    """Raise a DatasetError at a box without area, which would count as a face nobody can find."""
+    """Raise a DatasetError for a box without area, which no detector could find."""
     for name, (x1, y1, x2, y2) in zip(classes, boxes, strict=True):
         if not (np.isfinite([x1, y1, x2, y2]).all() and x1 < x2 and y1 < y2):
             raise DatasetError(

@@ -38,15 +38,15 @@ from maskyolo.runtime.results import Result
 
 __all__ = ["AP_FLOOR", "FACE_FLOOR", "measure", "predict"]
 
-#: Minimum confidence of the detections that average precision is computed from: the curve needs
-#: the ones of low confidence, too.
+#: Minimum confidence of detections for average precision. It is low because the curve also needs
+#: detections of low confidence.
 AP_FLOOR = 0.001
-#: Minimum score of a face of the two-stage pipeline for the same purpose. Below it every face costs
-#: time, and few are real.
+#: Minimum score of faces in the two-stage pipeline, for the same reason. Lower ones are seldom
+#: faces, and classifying each takes time.
 FACE_FLOOR = 0.1
-#: Overlaps that mAP50-95 averages over.
+#: IoU thresholds that mAP50-95 averages over.
 IOUS = np.arange(0.5, 0.96, 0.05)
-#: Slices by size of the face: its side in pixels after the image's longer side is scaled to 640.
+#: Slices by size of the face: its side in pixels after scaling the image's longer side to 640.
 SIZE_SLICES = {
     "<16": (0.0, 16.0),
     "16-32": (16.0, 32.0),
@@ -81,11 +81,11 @@ def predict(
         detectors: by name.
         save: files that the detections of each detector are written to, as lines of JSON.
         on_error: called with each image that cannot be read; default: log a warning.
-        on_progress: called with the number of images done, and of all images.
+        on_progress: called with the number of images done and their total.
         read: reads an image file: BGR uint8 (H, W, 3).
 
     Returns:
-        The cases of each detector; how much detail each labeled face shows, for each image; the
+        The cases of each detector; the sharpness of each labeled face, for each image; and the
         images that could not be read.
 
     Raises:
@@ -138,9 +138,9 @@ def measure(
     Args:
         name: the detector's name.
         cases: one per image.
-        sharpness: how much detail each labeled face shows, one array per image.
-        conf: confidence from which detections count for precision, recall, F1 and confusion.
-        seed: of the resampling that the intervals come from.
+        sharpness: the sharpness of each labeled face, one array per image.
+        conf: minimum confidence of detections for precision, recall, F1 and confusion.
+        seed: random seed of the bootstrap that gives the intervals.
         data: where the images are, for the report.
         split: which split they are, for the report.
     """
@@ -176,7 +176,7 @@ def measure(
 
 
 def _kinds() -> dict[str, int | None]:
-    """Return what is scored, by name: the class ids, and None for a face of any class."""
+    """Return the class ids to score, by name; None stands for a face of any class."""
     return {**{name: number for number, name in enumerate(CLASS_NAMES)}, "face": None}
 
 
@@ -234,7 +234,7 @@ def _slice(
     map50: float | None = None,
     images: int | None = None,
 ) -> Slice:
-    """Count the labeled boxes that `chosen`, bool (n,) for each image, selects."""
+    """Return the scores of the labeled boxes selected by `chosen`, bool (n,) for each image."""
     support = found = right = 0
     for case, classes, mask in zip(cases, found_as, chosen, strict=True):
         support += int(mask.sum())
@@ -293,7 +293,7 @@ def _by_sharpness(
 def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
     """Return the variance of the Laplacian of each face (n,), in gray and scaled to 64 x 64.
 
-    A usual measure of focus: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
+    This is a common measure of focus: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
     microscopy".
     """
     values = np.zeros(len(boxes))
@@ -308,10 +308,9 @@ def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
 
 
 def _case(truth: LabeledImage, result: Result) -> Case:
-    """Return the case, with the detections as `predictions.jsonl` has them.
+    """Return the case, with detections rounded as in `predictions.jsonl`.
 
-    Coordinates and confidences are rounded there; anyone who computes scores from the file gets
-    the same ones.
+    Scores computed from that file are therefore the same.
     """
     record = json_record(result)
     found = sorted(record["detections"], key=lambda detection: -detection["confidence"])

@@ -1,4 +1,4 @@
-"""Metrics of detections against labeled boxes, on arrays: matching, precision, recall, resampling.
+"""Metrics of detections against labeled boxes: matching, precision, recall, resampling.
 
 The definitions are COCO's (T.-Y. Lin et al. 2014, arXiv:1405.0312; pycocotools computes the same
 values), with one addition: a detection that matches an ignored box and no labeled one counts
@@ -35,11 +35,11 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Minimum overlap with an ignored box for a detection to be excused.
+#: Minimum IoU with an ignored box for a detection not to count.
 IGNORE_IOU = 0.5
 
-#: Longer side in pixels that images are scaled to when the size of faces is given: the network's
-#: default input size.
+#: Longer side in pixels that images are scaled to before the size of a face is measured: the
+#: network's default input size.
 LETTERBOX = 640
 
 _RECALLS = np.linspace(0, 1, 101)
@@ -52,8 +52,8 @@ class Case:
     Attributes:
         boxes: labeled boxes xyxy in pixels (n, 4).
         class_ids: their classes (n,).
-        ignored: boxes that are neither right nor wrong to find (k, 4).
-        found: detected boxes xyxy in pixels (m, 4), by falling confidence.
+        ignored: boxes (k, 4); a detection on one of them does not count.
+        found: detected boxes xyxy in pixels (m, 4), in descending order of confidence.
         found_ids: their classes (m,).
         confidence: their confidence (m,).
         size: width and height of the image in pixels.
@@ -81,7 +81,7 @@ class Case:
     def sides(self) -> Floats:
         """Sides of the labeled boxes (n,): square roots of their areas in pixels.
 
-        The longer side of the image is scaled to 640 first.
+        They are measured after scaling the longer side of the image to 640.
         """
         return _sides(self.boxes, self.size)
 
@@ -93,10 +93,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Matches:
-    """The detections of all images that count, and whether each is right.
+    """The counted detections of all images, and whether each is right.
 
     Attributes:
-        confidence: confidence of each detection (n,), falling.
+        confidence: confidence of each detection (n,), descending.
         correct: whether it is right, bool (n,).
         image: index of its image (n,).
         positives: number of labeled boxes of each image (images,).
@@ -117,11 +117,11 @@ class Rates(NamedTuple):
 
 
 def greedy(overlaps: Floats, iou: float) -> Ints:
-    """Match detections with labeled boxes: each, in order, with the free box it overlaps most.
+    """Match each detection, in order, with the unmatched labeled box that it overlaps most.
 
     Args:
         overlaps: IoU of detections and labeled boxes (m, n).
-        iou: minimum overlap of a match.
+        iou: minimum IoU of a match.
 
     Returns:
         The index of each detection's box (m,), -1 for none.
@@ -148,9 +148,9 @@ def match(
     Args:
         cases: the images.
         class_id: the class, or None for faces of any class.
-        iou: minimum overlap of a match.
-        sides: range of `Case.sides` to count, without its end. Labeled boxes of other sizes are
-            ignored, and so are detections of other sizes that match nothing.
+        iou: minimum IoU of a match.
+        sides: half-open range of `Case.sides` to count. Labeled boxes of other sizes are ignored,
+            and so are detections of other sizes that match nothing.
     """
     low, high = sides
     confidence, correct, image, positives = [], [], [], []
@@ -191,7 +191,7 @@ def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) ->
     """Return the average precision over 101 recall levels, or None if nothing is labeled.
 
     Args:
-        matches: the detections of one class, matched at one overlap.
+        matches: the detections of one class, matched at one IoU.
         weights: how often each image counts (images,). Default: once.
     """
     if not _positives(matches, weights):
@@ -203,7 +203,7 @@ def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) ->
 def precision_recall(
     matches: Matches, weights: npt.ArrayLike | None = None
 ) -> tuple[Floats, Floats]:
-    """Return the interpolated precision (n,) and the rising recall (n,) at each right detection."""
+    """Return the interpolated precision and the recall, both (n,), at each right detection."""
     positives = _positives(matches, weights)
     hits = np.flatnonzero(matches.correct)
     if not positives or not len(hits):
@@ -238,18 +238,18 @@ def best_f1(matches: Matches) -> tuple[float, float]:
 
 
 def confusion(case: Case, conf: float, classes: int, iou: float = 0.5) -> tuple[Ints, Ints]:
-    """Match the detections of one image with its labeled boxes, whatever their classes.
+    """Match the detections of one image with its labeled boxes, regardless of class.
 
     Args:
         case: the image.
         conf: minimum confidence of the detections that count.
         classes: number of classes.
-        iou: minimum overlap of a match.
+        iou: minimum IoU of a match.
 
     Returns:
         Counts (classes + 1, classes + 1), with a row per labeled class and one for "nothing there",
-        and a column per detected class and one for "not found"; the class that each labeled box was
-        found as (n,), -1 if it was not found.
+        and a column per detected class and one for "not found"; and the detected class of each
+        labeled box (n,), -1 if it was not found.
     """
     confident = case.confidence >= conf
     taken = greedy(case.overlaps[confident], iou)
@@ -264,7 +264,7 @@ def confusion(case: Case, conf: float, classes: int, iou: float = 0.5) -> tuple[
 
 
 def boot_weights(images: int, times: int = 1000, seed: int = 0) -> Ints:
-    """Return how often each image is drawn (times, images) in bootstrap samples of all images."""
+    """Return how often each bootstrap sample draws each image, (times, images)."""
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=times)
 
 

@@ -18,8 +18,8 @@ class ClassScores:
     All are from 0 to 1, or None if the split has no box of the class.
 
     Attributes:
-        precision: share of the detections that are right.
-        recall: share of the labeled boxes that are found.
+        precision: fraction of the detections that are right.
+        recall: fraction of the labeled boxes that are found.
         f1: harmonic mean of precision and recall.
         support: number of labeled boxes.
         map50: average precision at IoU 0.5.
@@ -61,8 +61,8 @@ class Report(_Averages):
         data: the data set's folder.
         split: the split's name.
         images: number of its images.
-        confidence: minimum confidence of the detections that precision, recall and F1 are of.
-        iou: minimum overlap with a labeled box of its class for a detection to be right.
+        confidence: minimum confidence of detections for precision, recall and F1.
+        iou: minimum IoU with a labeled box of its class for a detection to be right.
         classes: scores by class name, in the order of the class ids.
     """
 
@@ -90,7 +90,7 @@ class Report(_Averages):
         """Return the scores as rows of text, laid out like scikit-learn's `classification_report`.
 
         Args:
-            more: further rows for the end, by name.
+            more: further rows to append, by name.
         """
         rows = {
             **self.classes,
@@ -122,7 +122,7 @@ class Report(_Averages):
             "",
             f"{images} of the {self.split} split of {self.data}.",
             f"Precision, recall and F1 at {confidence}.",
-            "The training used the same data set: other cameras and places give other scores.",
+            "Training used the same data set; expect other scores with other cameras and places.",
         ]
         return "\n".join(lines) + "\n"
 
@@ -163,7 +163,7 @@ class ClassificationReport(_Averages):
 
     @property
     def accuracy(self) -> float:
-        """Share of the faces whose class is right."""
+        """Fraction of the faces whose class is right."""
         faces = sum(sum(row.values()) for row in self.confusion.values())
         return sum(row[name] for name, row in self.confusion.items()) / max(1, faces)
 

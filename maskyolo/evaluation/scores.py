@@ -16,15 +16,15 @@ __all__ = ["Evaluation", "Slice"]
 
 @dataclass(frozen=True)
 class Slice:
-    """The scores of a part of the faces or of the images.
+    """The scores of a subset of the faces or images.
 
     Attributes:
         support: number of labeled boxes.
-        found: share of them that was found, in whichever class, at the evaluation's confidence.
-        right: share of them that was found in its class.
+        found: fraction of them that was found, in either class, at the evaluation's confidence.
+        right: fraction of them that was found with the right class.
         map50: mean of the classes' average precisions at IoU 0.5; None if it is not defined for
             this kind of slice or nothing is labeled.
-        pictures: number of images, if the slice is one of images.
+        pictures: number of images, if this is a slice of images.
     """
 
     support: int
@@ -41,16 +41,15 @@ class Evaluation:
     Attributes:
         name: the detector's name.
         report: the scores of each class at the chosen confidence.
-        face: the scores of finding faces, in whichever class.
-        best: best F1 over all confidences and the confidence it is reached at, for each class and
-            for "face".
+        face: the scores of finding faces, regardless of class.
+        best: best F1 over all confidences, and its confidence, for each class and for "face".
         intervals: 95 % intervals over the images (bootstrap), by class name, "face" or "mean",
             then by metric.
         confusion: counts (3, 3): a row per labeled class and one for "nothing there", a column per
             detected class and one for "not found".
         false_alarms: detections per image where nothing is labeled.
         ignored: number of ignored boxes.
-        slices: by "size", "faces" (in the image) and "sharpness", then by name.
+        slices: by "size", "faces" (number in the image) and "sharpness", then by name.
         unreadable: images that could not be read and are not counted.
         folder: the run's folder, if there is one.
         cases: the images with their detections.
@@ -85,7 +84,7 @@ class Evaluation:
         return self.report.macro().map50_95
 
     def json(self) -> dict[str, Any]:
-        """Return everything except the single detections as plain values."""
+        """Return everything except the individual detections as plain values."""
         return {
             "model": self.name,
             **self.report.json(),

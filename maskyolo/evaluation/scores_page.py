@@ -29,7 +29,7 @@ def scores_sections(evaluations: Sequence[Evaluation]) -> list[str]:
         for row, title in zip(rows, titles, strict=True):
             row[0] = title
     note = (
-        '<p class="note">“face”: found, in whichever class. In brackets: 95 % intervals over the '
+        '<p class="note">“face”: found, with any class. In parentheses: 95 % intervals over the '
         "images.</p>"
     )
     curves = [

@@ -1,7 +1,7 @@
-"""How long detectors take, stage by stage, and how much memory they need, on this machine now.
+"""Measures the time of each stage of detectors, and their memory, on this machine.
 
-What counts is the comparison: all detectors process the same frames in turn, round after round, so
-that other load on the machine affects all of them.
+The results are meant for comparison: all detectors process the same frames in turn, round after
+round, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ __all__ = [
     "verdicts",
 ]
 
-#: Numbers of faces in the frames that speed is measured on.
+#: Numbers of faces in the frames for measuring speed.
 COUNTS = (1, 2, 5, 10, 20, 40)
 
 #: Width and height in pixels of these frames.
 FRAME = (1280, 720)
 
-#: Margin around a cut-out face, as a share of its sides, so that face detectors find it.
+#: Margin around a cropped face, as a fraction of its sides; without it, face detectors miss faces.
 MARGIN = 0.4
 
 #: Gray between the faces.
@@ -113,15 +113,15 @@ class _Timed:
 def timed(
     detector: Detector, clock: Callable[[], float] = perf_counter
 ) -> Iterator[Callable[[ImageArray], tuple[sv.Detections, float, dict[str, float]]]]:
-    """Make a detector's stages measurable; yield the function that runs it.
+    """Instrument a detector's stages, and yield a function that runs and times it.
 
     Args:
-        detector: is left as it was afterwards.
+        detector: restored afterwards.
         clock: returns the time in seconds.
 
     Yields:
-        A function from an image to its detections, the milliseconds they took, and the
-        milliseconds of each stage; no stages for detectors other than ours.
+        A function that takes an image and returns its detections, the milliseconds they took, and
+        the milliseconds of each stage. Detectors other than ours have no stages.
     """
     from maskyolo.detectors.two_stage import TwoStageDetector
     from maskyolo.detectors.yolo import YoloDetector
@@ -173,9 +173,9 @@ def measure_speed(
 
     Args:
         detectors: by name.
-        frames: images by the number of faces in them.
-        rounds: how often each detector processes each frame, after one time that does not count.
-        on_progress: called with the number of rounds done, and of all.
+        frames: images, by the number of faces in them.
+        rounds: how often each detector processes each frame, after one warm-up.
+        on_progress: called with the number of rounds done and their total.
 
     Returns:
         The laps by the detector's name and the number of faces.
@@ -206,9 +206,9 @@ def measure_speed(
 
 
 def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
-    """Compare detectors in pairs: which one is faster, with how many faces.
+    """Compare detectors in pairs: which one is faster for each number of faces.
 
-    One counts as faster if it is faster in nine of ten rounds; else both are about as fast.
+    A detector counts as faster if it wins nine of ten rounds; otherwise both are about as fast.
 
     Args:
         speed: what `measure_speed` returns.
@@ -234,7 +234,7 @@ def verdicts(speed: Mapping[str, Mapping[int, Laps]]) -> list[str]:
 
 
 def _verdict(word: str, other: str, cases: Sequence[tuple[int, float]]) -> str:
-    """Describe in which cases, (number of faces, ratio of times), a detector is as `word` says."""
+    """Describe the cases, (number of faces, ratio of times), that `word` is true of."""
     counts = ", ".join(str(count) for count, _ in cases)
     text = f"{word} {other} with {counts} {'face' if counts == '1' else 'faces'}"
     if word.startswith("about"):
@@ -245,7 +245,7 @@ def _verdict(word: str, other: str, cases: Sequence[tuple[int, float]]) -> str:
 
 
 def cut_faces(image: ImageArray, boxes: Sequence[Sequence[float]]) -> list[ImageArray]:
-    """Cut out a square around each box (xyxy), with a margin, if it lies inside the image."""
+    """Crop a square around each box (xyxy), with a margin, if it lies inside the image."""
     height, width = image.shape[:2]
     cut = []
     for x1, y1, x2, y2 in boxes:
@@ -311,7 +311,7 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
 
 
 def _report_memory() -> None:
-    """Load a detector, run it, write the peak in MB to stdout; runs in a process of its own."""
+    """Load and run a detector, and write the peak in MB to stdout; runs in its own process."""
     from maskyolo.detectors.loading import load_detector
 
     detector = load_detector(**json.loads(sys.argv[1]))
@@ -323,7 +323,7 @@ def _report_memory() -> None:
 
 def _peak_memory() -> float | None:
     status = Path("/proc/self/status")
-    # getrusage would report the peak of the process that started this one, if that is higher
+    # getrusage would report the parent process's peak if that is higher
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024

@@ -13,14 +13,14 @@ from maskyolo.errors import DatasetError, ImageError
 
 __all__ = ["CALIBRATION", "ReadableImages", "find_calibration_images"]
 
-#: Maximum number of images that int8's ranges are measured on: NNCF's own default.
+#: Maximum number of images to calibrate int8 on: NNCF's default.
 CALIBRATION = 300
-#: Decoded images that are kept for the next reader, in bytes: some 500 photos of 640 x 480.
+#: Maximum bytes of decoded images that are kept in memory: about 500 photos of 640 x 480.
 _KEPT_BYTES = 500_000_000
 
 
 def find_calibration_images(images: Path | str | None, data: Path | str | None) -> list[Path]:
-    """Return up to `CALIBRATION` images, evenly spaced among all."""
+    """Return up to `CALIBRATION` images, evenly spaced over all of them."""
     if images is not None:
         if not Path(images).is_dir():
             raise DatasetError(f"no folder {images}", "check --images")
@@ -42,7 +42,7 @@ def find_calibration_images(images: Path | str | None, data: Path | str | None) 
 
 
 class DecodedImages:
-    """Reads images, and keeps as many of them in memory as `_KEPT_BYTES` permits.
+    """Reads images, and keeps up to `_KEPT_BYTES` of them in memory.
 
     The same images may serve for calibration, which reads them several times, and for measuring
     accuracy.
@@ -64,7 +64,7 @@ class DecodedImages:
 
 
 class ReadableImages:
-    """Those images of a list that can be read; each iteration starts from the beginning."""
+    """The readable images of a list; each iteration starts from the beginning."""
 
     def __init__(self, paths: Sequence[Path], read: Callable[[Path], ImageArray]) -> None:
         self.paths, self.read = paths, read

@@ -34,7 +34,7 @@ class ExportResult:
         path: what `--model` takes: a file, or a folder for NCNN.
         source: the model it was made from.
         exported: the export.
-        measured_on: where the labeled images are, for reading; "" without any.
+        measured_on: description of the labeled images; empty if there are none.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class ExportResult:
     measured_on: str = ""
 
     def table(self) -> str:
-        """Return size, time and accuracy of both, and what the export costs, as text."""
+        """Return size, time and accuracy of both, and the change, as text."""
         rows = {
             f"from {self.source.name}": self.source,
             f"to   {self.exported.name}": self.exported,
@@ -88,24 +88,24 @@ def export_model(
     """Export a detector, then measure size, speed and accuracy of the export and of its source.
 
     The run's folder gets the model, `args.yaml`, `report.txt` and `report.json`. ONNX and OpenVINO
-    take images of any size; NCNN and TFLite only `imgsz` x `imgsz`. A CPU computes fp16 weights in
-    fp32 or bf16. With int8 all layers except the detection head are computed in int8, with ranges
-    that NNCF measures on images.
+    accept images of any size; NCNN and TFLite only `imgsz` x `imgsz`. On a CPU, a model with fp16
+    weights runs in fp32 or bf16. With int8, all layers except the detection head run in int8,
+    calibrated by NNCF on images.
 
     Args:
         model: name of a model, or its `.onnx` or `.pt` file. NCNN and TFLite are written by
             Ultralytics, from the `.pt` of that name.
-        options: the options, see `ExportOptions`. For int8, `images` are best a few hundred from
-            the place where the model will be used. With `labels`, they are also what accuracy is
-            measured on. `imgsz` is also stored in the export.
+        options: see `ExportOptions`. For int8, `images` should be a few hundred from the place
+            where the model will be used. With `labels`, accuracy is also measured on them. `imgsz`
+            is also stored in the export.
         on_step: called with the next step, in a few words.
         settings: fields of `ExportOptions` as keywords, such as `format` and `precision`.
 
     Raises:
         MaskyoloError: the format cannot store the precision.
-        WeightsError: no such model, damaged, with other classes, not trusted, or not one that this
-            format can be made from.
-        DatasetError: no images to calibrate with, or no labeled ones to measure on.
+        WeightsError: the model does not exist, is damaged, has other classes, is not trusted, or
+            cannot be converted to this format.
+        DatasetError: no images to calibrate on, or no labeled images to measure on.
         DependencyError: the format needs a package that is not installed.
         OutputError: the result cannot be written.
 
@@ -125,7 +125,7 @@ def export_model(
     )
     images = ReadableImages(calibration, DecodedImages().read)
     step = on_step or (lambda _: None)
-    # before a folder is made: the model may be damaged, or have other classes
+    # checked before a folder is made: the model may be damaged, or have other classes
     detector: Any = load_detector(source, imgsz=chosen.imgsz, trust=chosen.trust)
     imgsz = int(detector.imgsz)
     relabel = chosen.imgsz is not None and imgsz != detector.backend.imgsz
@@ -149,7 +149,7 @@ def export_model(
 
 
 def _source(model: Path | str, format: ExportFormat) -> Path:  # noqa: A002
-    """Return the file to export: for Ultralytics' formats the `.pt` next to an `.onnx`."""
+    """Return the file to export; for Ultralytics' formats, the `.pt` next to the `.onnx`."""
     path = find_model(model)
     if path.suffix.lower() not in (".onnx", ".pt"):
         raise WeightsError(
@@ -168,7 +168,7 @@ def _source(model: Path | str, format: ExportFormat) -> Path:  # noqa: A002
 
 
 def _labeled_images(chosen: ExportOptions) -> tuple[list[LabeledImage], str]:
-    """Return the images that accuracy is measured on, and their place; none without labels."""
+    """Return the images to measure accuracy on, and their folder; none without labels."""
     if chosen.data is not None:
         images, _ = find_images(data=chosen.data, split=chosen.split)
         return images, f"{chosen.data} ({chosen.split})"

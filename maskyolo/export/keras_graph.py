@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def to_onnx_model(graph: KerasGraph, size: int) -> Any:
-    """Return an ONNX model of the nodes, for square images with sides of `size` pixels."""
+    """Return an ONNX model of the nodes, for square images of `size` x `size` pixels."""
     from onnx import TensorProto, helper
 
     graph.nodes[-1].output[0] = "probabilities"
@@ -74,7 +74,7 @@ class KerasGraph:
         Args:
             config: the model's settings.
             inputs: its input tensors.
-            outer: for a nested model, the layer under whose name its weights are stored; else "".
+            outer: for a nested model, the layer whose name its weights are stored under; else "".
         """
         tensors: dict[str, str] = {}
         last, unread = inputs[0], iter(inputs)
@@ -181,7 +181,7 @@ def _input_shapes(config: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the layers of a model in the file's order: a layer comes after those it reads."""
+    """Yield the layers of a model in the file's order: each layer comes after its inputs."""
     settings = config["config"]
     # a list: Sequential before Keras 2.2.3
     yield from settings["layers"] if isinstance(settings, dict) else settings

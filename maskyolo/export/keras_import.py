@@ -1,9 +1,9 @@
 """Convert a Keras mask classifier (`mask_detector.model`, `.h5`) to ONNX, without TensorFlow.
 
-An HDF5 file has the layers' settings as JSON and their weights as arrays, so h5py and onnx suffice.
-Layers are converted one by one: MobileNetV2, ResNet50 and any other network of the layers in
-`_LAYERS` work. What they compute is documented at https://keras.io/api/layers; files of Keras 2 and
-of Keras 3's HDF5 format are supported.
+An HDF5 file contains the layers' settings as JSON and their weights as arrays, so h5py and onnx
+suffice. Layers are converted one by one: MobileNetV2, ResNet50 and any other network that consists
+of the layers in `_LAYERS` work. https://keras.io/api/layers documents what each layer computes.
+Files of Keras 2 and HDF5 files of Keras 3 are supported.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def convert_keras(
         model: HDF5 file with settings and weights, as
             `model.save("mask_detector.model", save_format="h5")` writes it.
         out: the `.onnx` file to write.
-        scaling: one of `SCALINGS`: how the training scaled its pixels.
+        scaling: how pixels were scaled in training, one of `SCALINGS`.
         names: class names in the order of the outputs; scikit-learn's `LabelBinarizer` and Keras'
             `flow_from_directory` sort them.
-        margin: added on each side of a face before it is cropped, as a share of its width and
-            height.
+        margin: margin added on each side of a face before it is cropped, as a fraction of its width
+            and height.
 
     Returns:
         How faces are cropped for the classifier, as stored in the ONNX file.
@@ -58,7 +58,7 @@ def convert_keras(
         DependencyError: h5py or onnx is not installed.
         WeightsError: not an HDF5 model of Keras, an unsupported layer, or not a classifier of two
             classes.
-        MaskyoloError: an unknown scaling, or other class names than ours.
+        MaskyoloError: an unknown scaling, or class names other than ours.
         OutputError: `out` cannot be written.
 
     Example:
@@ -97,7 +97,7 @@ def convert_keras(
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(
             f"cannot convert {path}: its layers do not fit together: {reason}",
-            "give the file as Keras saved it",
+            "use the file as Keras saved it",
         ) from error
     write_onnx(proto, out, metadata={METADATA_KEY: settings.to_json()})
     return settings

@@ -19,7 +19,7 @@ from maskyolo.models.backends.base import Backend
 
 __all__ = ["Measured", "measure_models"]
 
-#: Rounds of the speed measurement, after one that does not count.
+#: Rounds of the speed measurement, after one warm-up round.
 ROUNDS = 15
 
 
@@ -29,7 +29,7 @@ class Measured:
 
     Attributes:
         name: name of its file.
-        runs_in: the runtime that computed it, and in which precision.
+        runs_in: the runtime and precision it was measured with.
         megabytes: size on disk.
         milliseconds: median time per image, from pixels to detections.
         map50: mean average precision at IoU 0.5; None without labeled images.
@@ -51,14 +51,14 @@ def measure_models(
     labeled: Sequence[LabeledImage],
     step: Callable[[str], None],
 ) -> dict[str, Measured]:
-    """Measure models, by name: file and network, all on the same images and in the same way.
+    """Measure models on the same images and in the same way; return the results by name.
 
     Args:
         models: file and network of each, by name.
         imgsz: longer side of the networks' input in pixels.
-        images: the first of them is what speed is measured on; without any, a gray one.
-        labeled: what accuracy is measured on; not at all without any.
-        step: called with what is measured next.
+        images: speed is measured on the first one, or on a gray image if there are none.
+        labeled: images to measure accuracy on; if empty, accuracy is not measured.
+        step: called with a description of the next measurement.
     """
     backends = {key: backend for key, (_, backend) in models.items()}
     frame = next(iter(images), np.full((imgsz, imgsz, 3), 114, np.uint8))
@@ -82,7 +82,7 @@ def measure_models(
 
 
 def _times(backends: Mapping[str, Backend], frame: ImageArray, imgsz: int) -> dict[str, float]:
-    """Return the median milliseconds of each on an image, in interleaved rounds."""
+    """Return each model's median milliseconds on an image, over interleaved rounds."""
     detectors = {key: YoloDetector(backend, imgsz) for key, backend in backends.items()}
     laps = measure_speed(detectors, {0: frame}, ROUNDS)
     return {key: laps[key][0].median for key in backends}

@@ -27,7 +27,7 @@ from maskyolo.models.backends.loading import load_backend
 
 __all__ = ["ULTRALYTICS_FORMATS", "ExportJob", "load_exported", "write_model"]
 
-#: The formats that only Ultralytics writes: its own name of them, and the packages it needs.
+#: The formats that only Ultralytics writes: its name for each, and the packages it needs.
 ULTRALYTICS_FORMATS = {
     ExportFormat.NCNN: ("ncnn", "ncnn pnnx==20260526"),
     ExportFormat.TFLITE: ("litert", "'ultralytics[export-litert]'"),
@@ -42,10 +42,10 @@ class ExportJob:
         source: an `.onnx` or `.pt` file.
         format: the format to write.
         precision: number format of the weights.
-        images: what int8's ranges are measured on.
+        images: the images that int8 is calibrated on.
         imgsz: longer side of the network's input in pixels.
         relabel: whether the export's metadata must be changed to `imgsz`.
-        scratch: folder for what is being made.
+        scratch: folder for intermediate files.
     """
 
     source: Path
@@ -58,7 +58,7 @@ class ExportJob:
 
 
 def write_model(job: ExportJob, folder: Path) -> Path:
-    """Write the export into the run's folder; leave no folder behind if that fails."""
+    """Write the export to the run's folder; remove the folder if that fails."""
     try:
         with output_errors(folder):
             shutil.rmtree(job.scratch, ignore_errors=True)
@@ -76,7 +76,7 @@ def write_model(job: ExportJob, folder: Path) -> Path:
 
 
 def _export(job: ExportJob) -> Path:
-    """Write the export into the scratch folder and return it, a file or a folder."""
+    """Write the export to the scratch folder, and return its path: a file or a folder."""
     if job.format in ULTRALYTICS_FORMATS:
         return _by_ultralytics(job)
     source = job.source
@@ -117,7 +117,8 @@ def _write_openvino(job: ExportJob, source: Path) -> Path:
     made = job.scratch / f"{source.stem}.xml"
     model = OpenVinoNetwork(source).model
     if job.precision is ExportPrecision.INT8:
-        # what stays a float is stored as fp16; compressing after quantization has no effect
+        # the layers that stay float are stored as fp16; compressing after quantization has no
+        # effect
         half = job.scratch / "half.xml"
         openvino.save_model(model, half, compress_to_fp16=True)
         model = OpenVinoNetwork(half).model
@@ -133,14 +134,14 @@ def _write_openvino(job: ExportJob, source: Path) -> Path:
 def _quantize(network: Any, nodes: Sequence[str], job: ExportJob, feed: str | None = None) -> Any:
     """Return the network in int8 except for its head.
 
-    Ultralytics leaves out the head, too: boxes and scores share a tensor there, and thus would
-    share one range.
+    Ultralytics leaves out the head, too: its boxes and scores are in one tensor, and would have to
+    share one quantization range.
 
     Args:
         network: an OpenVINO or ONNX model.
         nodes: the names of its nodes, in order.
-        job: the images to measure ranges on, and the size they are scaled to.
-        feed: name of the input; None passes it by position.
+        job: the images to calibrate on, and the size they are scaled to.
+        feed: name of the input; None: the input is passed by position.
     """
     with quiet(2):  # PyTorch, which NNCF imports if it is installed, looks for CUDA
         nncf = _import("nncf", "exporting in int8", "maskyolo[export]")
@@ -173,7 +174,7 @@ def _quantize(network: Any, nodes: Sequence[str], job: ExportJob, feed: str | No
 
 
 def _by_ultralytics(job: ExportJob) -> Path:
-    """Export a copy of a checkpoint with Ultralytics, which writes next to it."""
+    """Export with Ultralytics, from a copy of the checkpoint, because it writes next to it."""
     from maskyolo.models.ultralytics import import_ultralytics, silenced
 
     ultralytics = import_ultralytics(f"exporting {job.source.name}")
@@ -181,7 +182,7 @@ def _by_ultralytics(job: ExportJob) -> Path:
     copy = job.scratch / job.source.name
     shutil.copyfile(job.source, copy)
     # Not simplified: OpenVINO does that itself, and onnxslim would import ONNX Runtime, whose
-    # telemetry marks the home folder.
+    # telemetry leaves a device id in the home folder.
     settings: dict[str, Any] = (
         {"dynamic": True, "simplify": False}
         if job.format is ExportFormat.ONNX
@@ -201,7 +202,7 @@ def _by_ultralytics(job: ExportJob) -> Path:
             f"exporting to {job.format} needs {error.name}, which is not installed",
             f"run: pip install {needed}",
         ) from error
-    except Exception as error:  # each exporter raises its own
+    except Exception as error:  # each exporter raises errors of its own
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise MaskyoloError(
             f"cannot export {job.source} to {job.format}: Ultralytics failed ({reason})",
@@ -211,7 +212,7 @@ def _by_ultralytics(job: ExportJob) -> Path:
 
 
 def _as_dataset(images: Sequence[Path], scratch: Path) -> Path:
-    """Copy images into a data set without labels, which Ultralytics calibrates with."""
+    """Make a data set without labels from images, for Ultralytics to calibrate with."""
     folder = scratch / "calibration" / "images"
     folder.mkdir(parents=True)
     for number, path in enumerate(images):
@@ -228,7 +229,7 @@ def _as_dataset(images: Sequence[Path], scratch: Path) -> Path:
 
 
 def _move(made: Path, folder: Path) -> Path:
-    """Move an export, with what belongs to it, into the run's folder."""
+    """Move an export and its companion files to the run's folder."""
     for file in (made, made.with_suffix(".bin")) if made.suffix == ".xml" else (made,):
         place = folder / file.name
         if place.is_dir():

@@ -280,7 +280,7 @@ def remove_images(folder: Path) -> None:
         (write_a_word_for_a_number, "annotations/p20.xml: object 1", ""),
         (
             rename_classes,
-            "no box of with_mask or without_mask in the labels of all 4 images of images",
+            "no with_mask or without_mask box in the labels of any of the 4 images of images",
             "check the labels; `maskyolo convert` converts sets with other class names",
         ),
         (use_unknown_class, "p20.txt, line 1: class 2 is not one of 0 to 1", ""),

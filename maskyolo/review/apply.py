@@ -1,4 +1,4 @@
-"""`maskyolo review apply`: corrections go back into label files and ledger."""
+"""`maskyolo review apply`: write corrections to label files and the ledger."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["ApplyResult", "apply_review"]
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """What `apply_review` did.
+    """The result of `apply_review`.
 
     Attributes:
-        changes: what was changed, or would be changed by a dry run.
-        problems: what could not be applied, or not exactly.
-        folder: the folder of the change log, with all that is needed to undo; None if nothing was
+        changes: what was changed, or would be changed without `dry_run`.
+        problems: what could not be applied, or not exactly as asked.
+        folder: the folder of the change log and of everything needed to undo; None if nothing was
             changed.
     """
 
@@ -52,11 +52,11 @@ class ApplyResult:
 def apply_review(
     data: Path | str, *, options: ApplyOptions | None = None, **settings: Any
 ) -> ApplyResult:
-    """Apply edits made in FiftyOne's App, or in an edited `review.csv`, to labels and ledger.
+    """Apply edits from FiftyOne's App, or from an edited `review.csv`, to labels and ledger.
 
-    The photos become `corrected` in the ledger, and `convert --update` keeps them. Either all
-    files change or none does; what they were before is kept in `review/NNNN` in the set's folder,
-    with a change log. FiftyOne is only needed without `csv`.
+    The photos become `corrected` in the ledger, and `convert --update` keeps them. Either all files
+    change or none does. The previous versions and a change log are kept in `review/NNNN` in the
+    set's folder. With `csv`, FiftyOne is not needed.
 
     Args:
         data: the set's `data.yaml`, or its folder.
@@ -65,11 +65,11 @@ def apply_review(
 
     Raises:
         MaskyoloError: both `csv` and `name` are given.
-        DatasetError: there is no data set, it was never opened, or a line of the CSV is wrong;
-            nothing is changed then.
+        DatasetError: there is no data set, it was never opened, or a line of the CSV is wrong. In
+            that case, nothing is changed.
         DependencyError: FiftyOne is not installed, or has no database.
-        OutputError: another command is working on the set, or a file cannot be written; calling
-            this again continues where it stopped.
+        OutputError: another command is working on the set, or a file cannot be written; another
+            call continues where this one stopped.
     """
     chosen = ApplyOptions.merge(options, settings)
     if chosen.csv is not None and chosen.name is not None:
@@ -95,7 +95,7 @@ def _apply(data: Path | str, options: ApplyOptions) -> ApplyResult:
 
         opened = OpenedSet.find(review, options.name)
         edits, problems = opened.edits()
-    for edit in edits:  # a photo can only be marked as checked in a ledger, and once
+    for edit in edits:  # only photos in a ledger can be marked as checked, and only once
         edit.checked &= edit.source != "" and not review.photos[edit.image].is_corrected
     changed = [edit for edit in edits if edit.changes()]
     problems = [problem for edit in edits for problem in edit.problems] + problems
@@ -106,8 +106,8 @@ def _apply(data: Path | str, options: ApplyOptions) -> ApplyResult:
     if changed:
         transaction = _prepare(review, changed, "app" if opened else str(options.csv))
     if opened:
-        # Before the files: after a crash in between, the same edits are found again, and no tag
-        # is applied twice.
+        # Settled before the files are written: after a crash in between, the same edits are found
+        # again, and no tag is applied twice.
         opened.settle(edits)
     if transaction:
         transaction.commit()

@@ -1,4 +1,4 @@
-"""A person's corrections of a photo's labels, whether made in FiftyOne's App or in `review.csv`."""
+"""A person's corrections of a photo's labels, made in FiftyOne's App or in `review.csv`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from maskyolo.review.suspicions import Box, Tag
 
 __all__ = ["Change", "ChangeKind", "Face", "PhotoEdit", "Problem", "same_box", "same_faces"]
 
-#: Boxes whose sides differ by less than this, in pixels, are the same, as in `LedgerRow.corrected`.
+#: Maximum difference in pixels between the sides of equal boxes, as in `LedgerRow.corrected`.
 _TOLERANCE = 0.5
 
 
 class ChangeKind(Choice):
-    """What was changed; the change log has these values."""
+    """What was changed; these values are written to the change log."""
 
     CLASS = "class"
     BOX = "box"
@@ -32,7 +32,7 @@ class ChangeKind(Choice):
 
 @dataclass(frozen=True)
 class Face:
-    """A labeled face: its box (xyxy pixels) and the name of its class."""
+    """A labeled face: its box (xyxy pixels) and class name."""
 
     box: Box
     class_name: str
@@ -44,7 +44,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a person changed.
+    """One change that a person made.
 
     Attributes:
         image: the image file, relative to the set's folder.
@@ -89,7 +89,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Problem:
-    """A correction that could not be applied, or not exactly; `image` is empty for a whole set."""
+    """A correction not applied, or not exactly; `image` is empty if it concerns the whole set."""
 
     image: str
     message: str
@@ -117,18 +117,18 @@ class PhotoEdit:
 
     Attributes:
         image: the image file, relative to the set's folder.
-        width: of the image, in pixels.
-        height: of the image, in pixels.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
         names: the set's classes by id.
         before: the labeled faces, in the order of the label file.
         source: the photo's name in the ledger.
         faces: the faces after the edit, in the same order; None for a removed box.
-        added: faces that had no box before.
+        added: faces to add.
         removed: whether the photo is removed from the set.
-        checked: whether a person said that the photo is correct as it is.
+        checked: whether a person marked the photo as correct.
         tags: all known tags of the photo and its boxes.
-        open_tags: those of them that could not be applied.
-        problems: what could not be applied, or not exactly.
+        open_tags: the tags that could not be applied.
+        problems: what could not be applied, or not exactly as asked.
     """
 
     image: str
@@ -149,12 +149,12 @@ class PhotoEdit:
         self.faces = list(self.before)
 
     def add_problem(self, message: str, *tags: Tag) -> None:
-        """Record something that could not be applied, and the tags that stay open because of it."""
+        """Record a correction that could not be applied, and the tags that therefore stay open."""
         self.problems.append(Problem(self.image, message))
         self.open_tags |= {*tags}
 
     def add_tags(self, tags: Sequence[str]) -> list[Tag]:
-        """Record the known ones of `tags` for the change log, and return them."""
+        """Record the known tags in `tags` for the change log, and return them."""
         values = {tag.value for tag in Tag}
         known = [Tag(tag) for tag in tags if tag in values]
         self.tags += [tag for tag in known if tag not in self.tags]
@@ -167,7 +167,7 @@ class PhotoEdit:
             self.faces[line] = Face(face.box, name)
 
     def flip_class(self, line: int) -> None:
-        """Change the class of the face in a line of the label file to the other one of two."""
+        """Change the class of the face in a line of the label file to the other of two classes."""
         face = self.before[line]
         others = [name for name in self.names if name != face.class_name]
         if len(others) == 1:
@@ -180,11 +180,11 @@ class PhotoEdit:
             )
 
     def set_unmasked(self, line: int) -> None:
-        """Set a face to without_mask, because something other than a mask covers it."""
+        """Set the class of a face that something other than a mask covers to without_mask."""
         self.set_class(line, CLASS_NAMES[1])
 
     def set_box(self, line: int, box: Sequence[float]) -> None:
-        """Change the box of the face in a line of the label file, unless it is the same box."""
+        """Change the box of the face in a line of the label file, unless the box is the same."""
         face = self.faces[line]
         if face and not same_box(face.box, box) and (clipped := self._clip(box)):
             self.faces[line] = Face(clipped, face.class_name)
@@ -207,7 +207,7 @@ class PhotoEdit:
         return [face for face in self.faces if face] + self.added
 
     def changes(self) -> list[Change]:
-        """List what is different after the edit; empty if nothing is."""
+        """Return the differences that the edit makes; empty if there are none."""
 
         def change(kind: ChangeKind, before: Face | None = None, after: Face | None = None) -> None:
             tags = tuple(str(tag) for tag in self.tags)
@@ -230,7 +230,7 @@ class PhotoEdit:
         return found
 
     def _class_name(self, text: str) -> str:
-        """Return the set's class for a person's spelling; empty, with a problem, if unknown."""
+        """Return the set's class for any spelling of it; if unknown, empty with a problem."""
         name = text if text in self.names else class_of(text)
         if name not in self.names:
             self.add_problem(
@@ -241,7 +241,7 @@ class PhotoEdit:
         return name
 
     def _clip(self, box: Sequence[float]) -> Box:
-        """Return a box clipped to the image, or () if outside; both changes are problems."""
+        """Return a box clipped to the image, or () if it is outside; both record a problem."""
         values = as_boxes(box)
         clipped = clip_boxes(values, self.width, self.height)
         image = f"the image ({self.width} x {self.height})"

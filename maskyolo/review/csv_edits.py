@@ -1,4 +1,4 @@
-"""What people wrote into `review.csv`, as edits of the photos' labels; does not need FiftyOne."""
+"""Converts a filled-in `review.csv` to edits of labels; does not need FiftyOne."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["edits_from_csv"]
 def edits_from_csv(
     review: ReviewSet, suspicions: Sequence[Suspicion], path: Path | str
 ) -> tuple[list[PhotoEdit], list[Problem]]:
-    """Return the edits that the filled-in lines of a `review.csv` ask for, and problems.
+    """Return the edits from the filled-in lines of a `review.csv`, and problems.
 
-    Lines that were applied before are skipped, and one of the problems says how many.
+    Lines that were applied before are skipped; one of the problems reports their number.
 
     Args:
         review: the data set.
         suspicions: the lines.
-        path: the file they are from, for messages.
+        path: the file that they come from, for messages.
 
     Raises:
         DatasetError: an unknown tag or class, an image that is not in the set, or a box that is
@@ -81,12 +81,12 @@ def _check_class(line: Suspicion, names: Sequence[str], where: str) -> None:
 
 
 def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] | None) -> bool:
-    """Return whether an earlier change did what a line asks for, and still stands.
+    """Return whether an earlier change already did what a line asks for and is still in effect.
 
     Args:
-        line: what a person filled in.
+        line: the filled-in line.
         change: a line of the change log about the same photo.
-        faces: the photo's labels now; None if it is not in the set.
+        faces: the photo's current labels; None if it is not in the set.
     """
     if faces is None:
         removed = change["what"] == ChangeKind.PHOTO_REMOVED
@@ -99,20 +99,20 @@ def _is_done(line: Suspicion, change: Mapping[str, Any], faces: Sequence[Face] |
     here = line.box or (faces[line.label].box if line.label in range(len(faces)) else ())
     if Tag.DELETE in line.tags or not here or not _has(faces, new):
         return False
-    # A line without a box was about whatever box stood there, so the box as it is now counts.
+    # A line without a box applied to whatever box was there, so the box after the change counts.
     if not same_box(here, (old if line.box else new)["box"]):
         return False
     return _is_as_asked(line, old, new)
 
 
 def _is_removed(line: Suspicion, old: Mapping[str, Any], faces: Sequence[Face]) -> bool:
-    """Return whether a line asks to remove the box `old`, which was removed and is still gone."""
+    """Return whether a line asks to remove the box `old`, and it is still removed."""
     asked = Tag.DELETE in line.tags and bool(line.box) and same_box(line.box, old["box"])
     return asked and not _has(faces, old)
 
 
 def _is_as_asked(line: Suspicion, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Return whether a change from `old` to `new` has the box and class that a line asks for."""
+    """Return whether a change from `old` to `new` gave the box and class that a line asks for."""
     box = line.new_box or (line.suggested_box if Tag.BAD_BOX in line.tags else ())
     if box and not same_box(box, new["box"]):
         return False
@@ -135,8 +135,8 @@ class _LineEdit:
     """One filled-in line, applied to the edit of its photo.
 
     Attributes:
-        edit: what is changed.
-        line: what a person filled in.
+        edit: the edit to change.
+        line: the filled-in line.
         where: file and line, for messages.
         tags: the line's tags.
     """
@@ -150,7 +150,7 @@ class _LineEdit:
         self.tags = self.edit.add_tags(self.line.tags)
 
     def apply(self) -> None:
-        """Change the edit as the line asks.
+        """Apply the line to the edit.
 
         Raises:
             DatasetError: the line asks for something that is not possible.
@@ -172,7 +172,7 @@ class _LineEdit:
             self._set_unmasked(place)
 
     def _place(self) -> int | None:
-        """Return the line of the label file that is meant; None if the line is about no box."""
+        """Return the line of the label file that this line is about, or None."""
         label, box = self.line.label, self.line.box
         if label is None:
             return None
@@ -199,7 +199,7 @@ class _LineEdit:
         return self.line.new_class or (self.line.suggested_class if suggested else "")
 
     def _add_face(self) -> None:
-        """Add the face of a line that is about no box in the label file."""
+        """Add the face of a line that is not about a box in the label file."""
         box, name = self._box(), self._class()
         if box:
             self.edit.add_face(box, name or self.line.suggested_class or _usual_class(self.edit))
@@ -207,7 +207,7 @@ class _LineEdit:
             self._fail(f"there is no box to {'add' if Tag.MISSING in self.tags else 'change'}")
 
     def _add_face_beside(self, place: int) -> None:
-        """Add a face that is next to one that has a box."""
+        """Add a face next to one that already has a box."""
         box = self._box()
         if not box:
             self._fail("there is no box to add")

@@ -23,7 +23,7 @@ __all__ = ["LEDGER", "ReviewPhoto", "ReviewSet", "read_review_set"]
 #: Name of the ledger in the data set's folder.
 LEDGER = "ledger.csv"
 
-#: How the ledger's `reason` names what was changed; the values stand in existing ledgers.
+#: Text for each kind of change in the ledger's `reason`; existing ledgers contain these texts.
 _LEDGER_WORDS = {
     ChangeKind.CLASS: "{} class changed",
     ChangeKind.BOX: "{} box moved",
@@ -42,8 +42,8 @@ class ReviewPhoto:
         image: the image file, relative to the set's folder, with forward slashes.
         split: train, val or test.
         path: the image file.
-        width: of the upright image, in pixels.
-        height: of the upright image, in pixels.
+        width: width of the upright image in pixels.
+        height: height of the upright image in pixels.
         label: its label file, relative to the set's folder.
         text: content of the label file; empty if there is none.
         row: its row of the ledger, if there is one.
@@ -65,7 +65,7 @@ class ReviewPhoto:
 
     @property
     def is_corrected(self) -> bool:
-        """Whether a person corrected it, or checked that it is correct, before."""
+        """Whether a person has corrected it, or has checked that it is correct."""
         return self.row is not None and self.row.status == "corrected"
 
     @property
@@ -79,12 +79,11 @@ class ReviewPhoto:
     def faces(self, names: Sequence[str], text: str | None = None) -> list[Face]:
         """Return the labeled faces in the order of the label file.
 
-        A box that the ledger also has is taken from there, where it is more exact: the numbers of
-        a label file are rounded.
+        A box that is also in the ledger is taken from there, because label files are rounded.
 
         Args:
             names: the set's classes by id.
-            text: content of the label file, if another than `self.text`.
+            text: content of the label file, if it differs from `self.text`.
 
         Raises:
             DatasetError: the label file does not parse.
@@ -115,8 +114,8 @@ class ReviewSet:
 
     Attributes:
         dataset: its `data.yaml`.
-        photos: its photos by image file; without composed scenes, whose errors are those of the
-            photos they are made of.
+        photos: its photos by image file. Composed scenes are left out, because their errors are
+            those of the photos they are made of.
         rows: its ledger; empty if it has none.
         scenes: number of composed scenes.
     """
@@ -137,7 +136,7 @@ class ReviewSet:
         return self.dataset.names
 
     def files_after(self, edits: Sequence[PhotoEdit]) -> dict[str, bytes | None]:
-        """Return the new content of each file that edits change, for `Transaction.prepare`.
+        """Return the new content of each file that the edits change, for `Transaction.prepare`.
 
         These are label files, removed images (None), and the ledger.
         """
@@ -198,7 +197,7 @@ def read_review_set(data: Path | str) -> ReviewSet:
             width, height = (row.width, row.height) if row else _size(path)
             text = _read_text(dataset.root / label)
             photo = ReviewPhoto(image, split, path, width, height, label, text, row)
-            photo.faces(dataset.names)  # fails now, before anything is changed, on a bad line
+            photo.faces(dataset.names)  # fails on a bad line now, before anything is changed
             review.photos[image] = photo
     return review
 
@@ -218,7 +217,7 @@ def _names_in_set(dataset: Dataset, path: Path) -> tuple[str, str]:
 def _labels(
     boxes: Sequence[Sequence[float]], classes: Sequence[str], names: Sequence[str]
 ) -> Labels:
-    """Return what the label file gets: everything but the faces that are blanked out."""
+    """Return the faces for the label file: all except those that are blanked out."""
     labeled = [place for place, name in enumerate(classes) if name != IGNORE_CLASS]
     ids = np.array([names.index(classes[place]) for place in labeled], dtype=np.int64)
     return Labels(as_boxes([boxes[place] for place in labeled]), ids)

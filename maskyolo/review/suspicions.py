@@ -109,15 +109,15 @@ class Suspicion:
         rank: place of its photo in the list, from 1; all suspicions of a photo have the same rank.
         image: the image file, relative to the set's folder, with forward slashes.
         split: train, val or test.
-        reason: why it is suspicious; None if the file has another text there, which is ignored.
+        reason: why it is suspicious; None if the file has an unknown reason, which is ignored.
         score: how likely it is an error, 0 to 1.
-        label: line of the box in the photo's label file, from 0; None if it is not about a box
-            in that file, such as for a missing face.
-        box: the box itself.
+        label: line of the box in the photo's label file, from 0; None if it is not about such a
+            box, for example for a missing face.
+        box: the suspicious box.
         suggested_class: the class it should have; empty for none.
         suggested_box: the box it should have.
         source: the photo's name in the ledger.
-        tags: the words that a person wrote, which should be among `TAGS`.
+        tags: the tags that a person entered, which should be among `TAGS`.
         new_class: the class that a person gives it.
         new_box: the box that a person gives it.
         line: its line in the file, for messages; 0 if it does not come from a file.
@@ -184,9 +184,9 @@ def write_suspicions(path: Path | str, suspicions: Sequence[Suspicion]) -> None:
 
 
 def read_suspicions(path: Path | str) -> list[Suspicion]:
-    """Read a `review.csv`, as maskyolo or as a spreadsheet wrote it.
+    """Read a `review.csv`, whether written by maskyolo or saved by a spreadsheet.
 
-    A spreadsheet may add a byte order mark and separate the columns by semicolons.
+    Spreadsheets may add a byte order mark and separate columns by semicolons.
 
     Raises:
         DatasetError: there is no such file, columns are missing, or a value does not parse (the
@@ -251,7 +251,7 @@ def _parse(line: dict[str, str], number: int) -> Suspicion:
 def _reason(text: str) -> Reason | None:
     try:
         return Reason(text)
-    except ValueError:  # a line that a person added may give any reason, or none
+    except ValueError:  # a person who adds a line may enter any reason, or none
         return None
 
 

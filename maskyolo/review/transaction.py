@@ -1,11 +1,11 @@
-"""Changes of a data set's files: all together or not at all, with all that is needed to undo them.
+"""Changes a data set's files atomically, and keeps everything that is needed to undo it.
 
 A change is a folder `review/NNNN` in the data set. Its subfolders `before` and `after` hold the
-changed files, each at its own path. A file that is only in `before` is removed, one that is only in
-`after` is new. The folder's name tells how far the change is:
+changed files under their paths in the data set. A file that is only in `before` is removed; one
+that is only in `after` is new. The folder's name shows the state of the change:
 
-- `NNNN.part` is being written; nothing has happened yet.
-- `NNNN.doing` and `NNNN.undoing` have changed some files; the next command continues.
+- `NNNN.part` is being written; the data set is still unchanged.
+- `NNNN.doing` and `NNNN.undoing` may have changed some files; the next command continues.
 - `NNNN` is done.
 - `NNNN.undone` was undone.
 """
@@ -27,7 +27,7 @@ __all__ = ["CHANGES", "FOLDER", "Transaction"]
 #: Name of the folder of changes in the data set's folder.
 FOLDER = "review"
 
-#: Name of the change log: one JSON object per line, for each thing that was changed.
+#: Name of the change log, which has one JSON object per line and change.
 CHANGES = "changes.jsonl"
 
 
@@ -51,7 +51,7 @@ class Transaction:
     def prepare(
         cls, root: Path, files: Mapping[str, bytes | None], log: Sequence[Mapping[str, Any]]
     ) -> Transaction:
-        """Write a change to its folder without making it.
+        """Write a change to its folder without applying it.
 
         Args:
             root: the data set's folder.
@@ -77,10 +77,10 @@ class Transaction:
         return change
 
     def commit(self) -> None:
-        """Make the change that `prepare` wrote.
+        """Apply the change that `prepare` wrote.
 
         Raises:
-            OutputError: a file cannot be written; a second call, or `finish_pending`, continues.
+            OutputError: a file cannot be written; another call, or `finish_pending`, continues.
         """
         if self._at("part").is_dir():
             self._move("part", "doing")
@@ -91,10 +91,10 @@ class Transaction:
         """Restore every file as it was before, byte for byte.
 
         Args:
-            keep: other content for some files, such as those that `changed_since` lists.
+            keep: content to use instead for some files, such as those that `changed_since` lists.
 
         Raises:
-            DatasetError: a file was changed since, and undoing would lose that.
+            DatasetError: a file was changed since, and undoing would lose that change.
             OutputError: a file cannot be written.
         """
         keep = dict(keep or {})
@@ -127,13 +127,13 @@ class Transaction:
 
     @classmethod
     def last(cls, root: Path) -> Transaction | None:
-        """Return the latest change that is done and not undone, or None."""
+        """Return the latest completed change that was not undone, or None."""
         done = _numbers(root, "")
         return cls(root, max(done)) if done else None
 
     @classmethod
     def log(cls, root: Path) -> list[dict[str, Any]]:
-        """Return the change logs of all changes that are done and not undone, oldest first."""
+        """Return the change logs of all completed changes that were not undone, oldest first."""
         logs = [cls(root, number).folder / CHANGES for number in sorted(_numbers(root, ""))]
         return [
             json.loads(line)
@@ -143,7 +143,7 @@ class Transaction:
 
     @classmethod
     def finish_pending(cls, root: Path) -> None:
-        """Finish what a crash or a kill left incomplete.
+        """Finish a change that was interrupted by a crash.
 
         Raises:
             OutputError: a file cannot be written.
@@ -166,7 +166,7 @@ class Transaction:
                     _copy(folder / new / name, self.root / name)
             for name in sorted({*old_files} - {*new_files}):
                 (self.root / name).unlink(missing_ok=True)
-            # Older versions of Ultralytics only compare file sizes to see if a cache is outdated.
+            # Older versions of Ultralytics detect an outdated cache only by file sizes.
             for cache in (self.root / "labels").glob("*.cache"):
                 cache.unlink(missing_ok=True)
 
@@ -179,7 +179,7 @@ class Transaction:
 
 
 def _numbers(root: Path, state: str | None = None) -> list[int]:
-    """Return the numbers of the changes in a state ("" is done), or of all that were started."""
+    """Return the numbers of the changes in a state ("": done), or of all changes."""
     found = []
     folder = root / FOLDER
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -1,4 +1,4 @@
-"""Undoing the latest change that `maskyolo review apply` made."""
+"""Undoes the latest change that `maskyolo review apply` made."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["undo_review"]
 def undo_review(data: Path | str) -> list[str]:
     """Undo the latest `apply_review` that is not undone yet, byte for byte.
 
-    If the set was brought up to date since (`convert --update`), the rows of the changed photos
-    are restored in the ledger.
+    If the set was updated since (`convert --update`), the ledger keeps the update, and only the
+    rows of the changed photos are restored.
 
     Args:
         data: the set's `data.yaml`, or its folder.
@@ -29,8 +29,8 @@ def undo_review(data: Path | str) -> list[str]:
 
     Raises:
         DatasetError: there is nothing to undo, or a file was changed since.
-        OutputError: another command is working on the set, or a file cannot be written; calling
-            this again continues where it stopped.
+        OutputError: another command is working on the set, or a file cannot be written; another
+            call continues where this one stopped.
     """
     root = load_dataset(data).root
     with locked_set(root):
@@ -50,10 +50,10 @@ def undo_review(data: Path | str) -> list[str]:
 
 
 def _restore_rows(change: Transaction) -> bytes:
-    """Return the current ledger with the rows that a change corrected as they were before it.
+    """Return the current ledger, with the rows that a change corrected as they were before it.
 
     Raises:
-        DatasetError: one of these rows was changed since, other than in its group of near-copies.
+        DatasetError: one of these rows was changed since, except for its group of near-copies.
     """
 
     def rows(path: Path) -> dict[str, LedgerRow]:

@@ -1,4 +1,4 @@
-"""Augment labeled faces the way heads, photographers and cameras vary them."""
+"""Augments labeled faces: rotation, zoom, shift, shear, scale, blur, JPEG."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ class Augmentation(Options):
     )
     zoom: float = option(
         0.15,
-        help="Maximum change of the box's width and of its height, as a share of each.",
+        help="Maximum change of the box's width and of its height, as a fraction of each.",
         minimum=0,
         maximum=1,
     )
     shift: float = option(
-        0.2, help="Maximum shift of the box, as a share of its sides.", minimum=0, maximum=1
+        0.2, help="Maximum shift of the box, as a fraction of its sides.", minimum=0, maximum=1
     )
     shear: float = option(
         0.15,
-        help="Maximum shear of the vertical against the horizontal, as a share.",
+        help="Maximum shear of the vertical against the horizontal, as a fraction.",
         minimum=0,
         maximum=1,
     )
-    flip: float = option(0.5, help="Share of faces that are mirrored.", minimum=0, maximum=1)
-    small: float = option(0.5, help="Share of faces that are scaled down.", minimum=0, maximum=1)
+    flip: float = option(0.5, help="Fraction of faces to mirror.", minimum=0, maximum=1)
+    small: float = option(0.5, help="Fraction of faces to scale down.", minimum=0, maximum=1)
     face_size: tuple[float, float] = option(
         (16, 100),
         help="Smallest and largest size of these, in pixels of the longer side, drawn evenly on a "
         "logarithmic scale.",
     )
-    blur: float = option(0.25, help="Share of faces that are blurred.", minimum=0, maximum=1)
+    blur: float = option(0.25, help="Fraction of faces to blur.", minimum=0, maximum=1)
     jpeg: float = option(
-        0.5, help="Share of faces that are compressed as JPEG, last.", minimum=0, maximum=1
+        0.5, help="Fraction of faces to compress as JPEG, as the last step.", minimum=0, maximum=1
     )
     quality: tuple[int, int] = option((40, 95), help="Lowest and highest JPEG quality of these.")
 
@@ -78,21 +78,21 @@ def vary_face(
     how: Augmentation,
     margin: float = 0.0,
 ) -> tuple[ImageArray, Boxes]:
-    """Return an augmented cutout of an image around one face, and the face's box in it.
+    """Return an augmented crop of an image around one face, and the face's box in it.
 
     Rotation, shear and mirroring transform the image about the box's center; zoom and shift change
-    the box. What lies outside the image is filled with the pixels of its border, as Keras does.
+    the box. Areas outside the image are filled by repeating its border pixels, as Keras does.
 
     Args:
         image: BGR uint8 (H, W, 3).
         box: xyxy pixels (4,).
         rng: source of all random choices.
         how: how strongly to augment.
-        margin: margin on each side of the box, as a share of its sides, that a crop of the result
-            will have; the cutout has room for it.
+        margin: margin on each side of the box, as a fraction of its sides, for which the result
+            leaves room.
 
     Returns:
-        The cutout as BGR uint8, and the box inside it as float32 (1, 4) xyxy pixels.
+        The crop as BGR uint8, and the box inside it as float32 (1, 4) xyxy pixels.
     """
     x1, y1, x2, y2 = as_boxes(box)[0].astype(float)
     sides = np.maximum([x2 - x1, y2 - y1], 1.0)
@@ -125,8 +125,8 @@ def recompress(image: ImageArray, quality: int, scale: float = 1.0) -> ImageArra
     Args:
         image: BGR uint8 (H, W, 3).
         quality: JPEG quality, 0 to 100.
-        scale: scale of the sides while it is compressed, in (0, 1]; below 1 the image is scaled
-            down before and back up afterwards.
+        scale: scale of the sides during compression, in (0, 1]; below 1, the image is scaled down
+            before and back up afterwards.
 
     Returns:
         BGR uint8 (H, W, 3).
@@ -177,5 +177,5 @@ def _degrade(
 
 
 def _uint8(image: npt.ArrayLike) -> ImageArray:
-    """Return the image as uint8, which OpenCV's type stubs do not promise."""
+    """Return the image typed as uint8, which OpenCV's type stubs do not guarantee."""
     return np.asarray(image, dtype=np.uint8)

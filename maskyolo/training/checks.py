@@ -1,4 +1,4 @@
-"""What is checked before a training starts."""
+"""Checks before training starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_several_gpus() -> None:
 
 
 def find_start(model: str, trust: bool) -> str:
-    """Return the checkpoint, or the architecture's YAML, that a training starts from.
+    """Return the checkpoint or the architecture's YAML that training starts from.
 
     Raises:
         WeightsError: there is none, it is not a YOLO detector, or it is not trusted.
@@ -72,7 +72,7 @@ def _find_architecture(model: str, trust: bool) -> str:
             f"no architecture '{model}': neither a file nor one of Ultralytics'",
             "give yolov8n.yaml",
         )
-    if found and not trust:  # its activations are evaluated, its layers called by name
+    if found and not trust:  # Ultralytics evaluates its activations and calls its layers by name
         raise WeightsError(
             f"did not open {found[0]}: an architecture's YAML can run any code",
             "add --trust if you trust its author, or use one of Ultralytics' own, such as "
@@ -113,7 +113,7 @@ def check_start(start: str, dataset: Dataset) -> None:
 
 
 def find_device(device: str) -> str:
-    """Return Ultralytics' name of a device, once it is known to be available.
+    """Return Ultralytics' name for a device, after checking that it is available.
 
     Raises:
         MaskyoloError: it is not available.
@@ -138,16 +138,16 @@ def find_device(device: str) -> str:
 
 
 def check_weights(args: dict[str, Any], trust: bool) -> None:
-    """Check the trust of every checkpoint in settings: a recipe or run may be someone else's."""
+    """Check that every checkpoint in settings is trusted; recipes may come from someone else."""
     for key, value in args.items():
         if isinstance(value, str) and (key == "pretrained" or value.endswith(".pt")):
-            for path in {Path(value), Path(value.strip())}:  # Ultralytics opens the second
+            for path in {Path(value), Path(value.strip())}:  # Ultralytics strips the name
                 if path.is_file():
                     check_trust(path, trust)
 
 
 def check_settings(args: dict[str, Any]) -> None:
-    """Check the settings that Ultralytics would change, or would refuse only later.
+    """Check settings that Ultralytics would silently change, or reject only later.
 
     Raises:
         MaskyoloError: a setting is invalid.
@@ -174,7 +174,7 @@ def check_settings(args: dict[str, Any]) -> None:
 def check_dataset(dataset: Dataset) -> Dataset:
     """Return a data set after checking that a model can be trained on it.
 
-    It needs our classes, images in train and val, valid labels, and boxes of each class in train.
+    It needs our classes, images in train and val, valid labels, and boxes of both classes in train.
 
     Raises:
         DatasetError: a model cannot be trained on it.

@@ -1,8 +1,8 @@
-"""Train the two-stage pipeline's classifier: a frozen ImageNet backbone and a new head.
+"""Trains the two-stage pipeline's classifier: a frozen ImageNet backbone and a new head.
 
-The projects of 2020 trained theirs in the same way. What the frozen layers compute is computed only
-once per augmented crop; the other layers are trained on these features. The crops are cut, scaled
-and normalized by the functions of `maskyolo.detectors.classifier`, which detection uses too.
+The projects of 2020 trained theirs in the same way. The output of the frozen layers is computed
+only once per augmented crop; the other layers are trained on these features. Faces are cropped,
+scaled and normalized by the same functions as in detection (`maskyolo.detectors.classifier`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["ClassifierResult", "train_classifier"]
 
 #: Mean and standard deviation of R, G and B in 0..1 that torchvision's backbones were trained with.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-#: Options that override the same setting of a recipe.
+#: Options that override the recipe's setting of the same name.
 _RECIPE_OPTIONS = (
     "arch",
     "imgsz",
@@ -85,13 +85,13 @@ def train_classifier(
 
     The run's folder gets `weights/best.onnx` (of the epoch with the lowest loss on the val faces,
     both original and augmented), `report.txt`, `report.json`, `results.csv`, `curves.png`,
-    `confusion_matrix.png` and `args.yaml`. The reports are made from that file by the code that
-    detects.
+    `confusion_matrix.png` and `args.yaml`. The reports measure that file with the code that
+    `maskyolo detect` uses.
 
     Args:
         data: the data set's `data.yaml` or its folder.
-        options: the training's options; options that are None come from the recipe. Weights given
-            as `model` are not checked against the manifest: any file in torchvision's format works.
+        options: options that are None come from the recipe. Weights given as `model` are not
+            checked against the manifest; any file in torchvision's format works.
         on_progress: called after each batch and each epoch; epoch 0 is the pass of all crops
             through the frozen layers.
         on_warning: called with one line about images and boxes that cannot be used, or about a
@@ -99,8 +99,8 @@ def train_classifier(
         settings: fields of `ClassifierTrainOptions`, which override `options`.
 
     Raises:
-        DatasetError: no data set, missing or invalid labels, other classes, no box of a class, or
-            no readable image.
+        DatasetError: no data set, missing or invalid labels, other classes, a class without boxes,
+            or no readable image.
         WeightsError: the backbone's weights are missing, damaged or of another architecture.
         DependencyError: PyTorch or torchvision is not installed.
         OutputError: the run's folder cannot be written, or no space is left.
@@ -166,7 +166,7 @@ def _crop_settings(training: ClassifierSettings) -> CropSettings:
 
 
 def _import_trainer() -> tuple[ModuleType, ModuleType]:
-    """Return PyTorch and the module that trains with it, which only `maskyolo[train]` has."""
+    """Return PyTorch and the trainer module, which need `maskyolo[train]`."""
     try:
         import torch
 
@@ -201,7 +201,7 @@ def _find_backbone(settings: ClassifierSettings, model: Path | str | None) -> Pa
 def _split_backbone(
     settings: ClassifierSettings, weights: Path
 ) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Return the layers that stay frozen, and those that are trained, with the new head."""
+    """Return the frozen layers, and the trained ones including the new head."""
     from maskyolo.training import classifier_trainer as trainer
 
     blocks = trainer.load_backbone(str(settings.arch), weights)
@@ -225,7 +225,7 @@ class _Reporter:
         self.batches = 0
 
     def report_crops(self, done: int, total: int) -> None:
-        """Report the number of crops that have passed the frozen layers."""
+        """Report the number of crops whose features have been computed."""
         self._report(0, done, total, {}, {})
 
     def start_epochs(self, batches: int) -> None:
@@ -268,7 +268,7 @@ def _evaluate(
     reports = {}
     for split in ("test", "val"):
         images = []
-        if split in dataset.splits:  # boxes of val outside their image have been reported already
+        if split in dataset.splits:  # boxes outside the image in val have been reported already
             images = list_faces(dataset, split, warn if split == "test" else lambda _: None)
         if not images:
             warn(

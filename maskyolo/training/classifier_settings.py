@@ -1,4 +1,4 @@
-"""The settings of a classifier's training, from the options, the recipe and the default recipe."""
+"""Settings of a classifier's training, merged from the options, the recipe and its defaults."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["ClassifierSettings", "load_settings"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings(Options):
-    """The settings of a recipe except those of `Augmentation`, as in `configs/classifier.yaml`."""
+    """A recipe's settings, as in `configs/classifier.yaml`, except those of `Augmentation`."""
 
     arch: Architecture = option(Architecture.MOBILENET_V2, help="Backbone.")
     imgsz: int = option(224, help="Sides of a crop in pixels.", minimum=32)
     margin: float = option(
         0,
-        help="Margin added on each side of a face's box, as a share of its width and height.",
+        help="Margin added on each side of a face's box, as a fraction of its width and height.",
         minimum=0,
         maximum=1,
     )
@@ -32,7 +32,7 @@ class ClassifierSettings(Options):
         help="Number of augmented crops drawn from the training faces, evenly from both classes.",
         minimum=2,
     )
-    epochs: int = option(20, help="Passes over the crops.", minimum=1)
+    epochs: int = option(20, help="Number of passes over the crops.", minimum=1)
     batch: int = option(32, help="Crops per step.", minimum=1)
     optimizer: Optimizer = option(Optimizer.ADAM, help="Optimizer.")
     lr0: float = option(0.0001, help="Learning rate at the start.", minimum=0, maximum=10)
@@ -44,7 +44,7 @@ class ClassifierSettings(Options):
     )
     dropout: float = option(0.5, help="Dropout of the head.", minimum=0, maximum=1)
     unfreeze: int = option(
-        0, help="Number of the backbone's last blocks that are trained too.", minimum=0
+        0, help="Number of the backbone's last blocks to train as well.", minimum=0
     )
     seed: int = option(0, help="Seed of all random choices.", minimum=0)
     workers: int = option(2, help="Threads that read and augment images.", minimum=1)
@@ -54,10 +54,10 @@ class ClassifierSettings(Options):
 def load_settings(
     recipe: Path | str = "classifier", **given: Any
 ) -> tuple[ClassifierSettings, Augmentation]:
-    """Return the settings of a training.
+    """Return the settings for a training.
 
     Args:
-        recipe: name or file; what it does not set comes from `configs/classifier.yaml`.
+        recipe: name or file; settings that it lacks come from `configs/classifier.yaml`.
         given: settings that override the recipe, unless they are None.
 
     Raises:
@@ -89,7 +89,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     elif getattr(hint, "__origin__", None) is tuple:
         valid = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
         value, wanted = tuple(value) if valid else value, "a list of two numbers"
-    else:  # a choice, which checks itself
+    else:  # an enum, which validates itself
         return value
     if not valid:
         raise MaskyoloError(f"{name} must be {wanted}, got {value}", "correct the recipe")

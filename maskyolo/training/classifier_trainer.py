@@ -1,6 +1,6 @@
-"""The networks of the classifier's training, in PyTorch.
+"""Networks and training loop of the classifier, in PyTorch.
 
-Imports PyTorch and torchvision, so it is imported only when needed.
+This module imports PyTorch and torchvision, so it is itself imported only when needed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OPTIMIZERS: dict[Optimizer, Any] = {
     Optimizer.RMSPROP: torch.optim.RMSprop,
 }
 
-#: Maps crops, float32 (n, 3, size, size), to the output of some layers (n, ...).
+#: Function from crops, float32 (n, 3, size, size), to the output of some layers (n, ...).
 Runner = Callable[[Tensor], torch.Tensor]
 
 
@@ -65,7 +65,7 @@ def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
     """Return the blocks of a torchvision backbone, from image to last feature map, with weights.
 
     Raises:
-        WeightsError: the file does not contain weights, or those of another architecture.
+        WeightsError: the file contains no weights, or weights of another architecture.
     """
     network = getattr(torchvision.models, arch)(weights=None)
     remedy = (
@@ -90,7 +90,7 @@ def load_backbone(arch: str, weights: Path) -> list[nn.Module]:
 def assemble(
     blocks: list[nn.Module], size: int, unfreeze: int, dropout: float
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return the frozen layers, and the trained ones: the last `unfreeze` blocks and the new head.
+    """Return the frozen layers and the trained ones: the last `unfreeze` blocks and a new head.
 
     The head is that of the 2020 projects without its softmax: mean over the feature map, dense 128
     with ReLU, dropout, dense 2.
@@ -113,7 +113,7 @@ def assemble(
 def load_runner(frozen: nn.Module, size: int, device: torch.device) -> Runner:
     """Return a function that runs crops through the frozen layers.
 
-    On a CPU it runs in OpenVINO, in a fraction of PyTorch's time.
+    On a CPU, it runs in OpenVINO, which takes a fraction of PyTorch's time.
     """
     if device.type == "cpu" and len(list(frozen.parameters())):
         from maskyolo.models.backends.openvino import CORE
@@ -171,16 +171,16 @@ def fit(
     on_batch: Callable[[int, int, float], None],
     on_epoch: Callable[[int, dict[str, float]], None],
 ) -> None:
-    """Train layers on features, and leave them with the weights of the epoch of lowest val loss.
+    """Train layers on features; they end up with the weights of the epoch with the lowest val loss.
 
-    Batch normalization keeps its ImageNet statistics, as is usual for a few unfrozen blocks (Keras'
-    guide to transfer learning). The learning rate decays as lr0 / (1 + decay * steps), as in Keras'
-    optimizers of 2020.
+    Batch normalization keeps its ImageNet statistics, as Keras' guide to transfer learning
+    recommends. The learning rate decays as lr0 / (1 + decay * steps), as in Keras' optimizers of
+    2020.
 
     Args:
         network: the layers to train, changed in place.
-        train: the features they are trained on.
-        val: the features they are measured on.
+        train: the features to train on.
+        val: the features to validate on.
         device: where to compute.
         settings: epochs, batch, optimizer, lr0 and decay are used.
         on_batch: called with the epoch, the batch and the running mean of the loss.
@@ -189,7 +189,7 @@ def fit(
     if _convolves(network):
         use_all_cores()
     else:
-        torch.set_num_threads(1)  # a step of the head takes less time than synchronizing threads
+        torch.set_num_threads(1)  # synchronizing threads would take longer than a step of the head
     network = network.to(device).to(memory_format=torch.channels_last)
     kind = _OPTIMIZERS[settings.optimizer]
     optimizer = kind(network.parameters(), lr=settings.lr0)
@@ -237,7 +237,7 @@ def export_onnx(network: nn.Module, settings: CropSettings, path: Path, half: bo
     Args:
         network: maps crops to logits.
         settings: stored in the file.
-        path: of the file.
+        path: the file to write.
         half: store the weights as float16; they are cast to float32 when the file is loaded.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The face crops a classifier is trained on."""
+"""The face crops that a classifier is trained on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 #: Number of crops per batch for the frozen layers.
 FEATURE_BATCH = 64
-#: Number of augmented crops per val face, in addition to the original, for choosing the epoch.
+#: Number of augmented crops per val face, in addition to the original, by which the best epoch is
+#: chosen.
 VAL_VARIED = 3
 
 
@@ -40,8 +41,8 @@ class LabeledFaces(NamedTuple):
 
     Attributes:
         path: the image file.
-        boxes: xyxy as shares of the image's width and height, float32 (n, 4).
-        class_ids: n class ids.
+        boxes: xyxy as fractions of the image's width and height, float32 (n, 4).
+        class_ids: class id of each face (n).
     """
 
     path: Path
@@ -53,7 +54,7 @@ class Draw(NamedTuple):
     """One crop to make.
 
     Attributes:
-        face: number of the face in its image.
+        face: index of the face in its image.
         seed: seed of its augmentation; None for the original.
     """
 
@@ -70,13 +71,13 @@ def compute_split_features(
     warn: Callable[[str], None],
     on_progress: Callable[[int, int], None],
 ) -> dict[str, Features]:
-    """Draw crops of the train and val faces, and run them through the frozen layers.
+    """Sample crops of the train and val faces, and run them through the frozen layers.
 
     Args:
-        dataset: has both splits.
+        dataset: a data set with both splits.
         settings: number of crops, seed, and number of threads.
         augmentation: how strongly the crops are augmented.
-        crop: how crops are cut.
+        crop: how faces are cropped.
         run: the frozen layers, see `load_runner`.
         warn: called with one line about images and boxes that cannot be used.
         on_progress: called with the number of crops done and their total.
@@ -116,7 +117,7 @@ def compute_split_features(
 
 
 def list_faces(dataset: Dataset, split: str, warn: Callable[[str], None]) -> list[LabeledFaces]:
-    """List the images of a split that have faces of our classes.
+    """Return the images of a split that have faces of our classes.
 
     Boxes outside their image are skipped, with a warning.
     """
@@ -141,7 +142,7 @@ def list_faces(dataset: Dataset, split: str, warn: Callable[[str], None]) -> lis
 def draw_crops(
     images: Sequence[LabeledFaces], count: int, seed: int
 ) -> list[tuple[LabeledFaces, list[Draw]]]:
-    """Draw `count` faces to augment: evenly by class, by image of a class, by face of an image."""
+    """Sample `count` faces to augment, uniformly over classes, then images, then faces."""
     rng = np.random.default_rng(seed)
     draws: dict[int, list[Draw]] = defaultdict(list)
     for class_id in range(len(CLASS_NAMES)):
@@ -157,9 +158,9 @@ def draw_crops(
 
 
 def draw_all(images: Sequence[LabeledFaces], seed: int) -> list[tuple[LabeledFaces, list[Draw]]]:
-    """Draw every original face, and `VAL_VARIED` augmented ones of each.
+    """Return every original face, and `VAL_VARIED` augmented crops of each.
 
-    The originals alone are too easy to choose an epoch by.
+    The originals alone are too easy for choosing an epoch.
     """
     plan = []
     for index, faces in enumerate(images):
@@ -179,7 +180,7 @@ def crop_batches(
     workers: int,
     warn: Callable[[str], None],
 ) -> Iterator[tuple[Tensor, list[int]]]:
-    """Yield the crops of a plan, in its order, in batches for the network, with their class ids.
+    """Yield a plan's crops in order, in batches for the network, with their class ids.
 
     Images that cannot be read are skipped, with a warning.
     """
@@ -232,6 +233,6 @@ def _make_crops(
 
 
 def boxes_in_pixels(faces: LabeledFaces, shape: Sequence[int]) -> Boxes:
-    """Return the boxes as xyxy pixels of an image of that shape (height, width, ...)."""
+    """Return the boxes as xyxy pixels in an image of shape (height, width, ...)."""
     boxes: Boxes = faces.boxes * np.array([shape[1], shape[0]] * 2, np.float32)
     return boxes

@@ -1,4 +1,4 @@
-"""Train a detector: recipes, checks before and a report after, around Ultralytics' trainer."""
+"""Trains a detector: recipe, checks, Ultralytics' trainer, report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from maskyolo.training.recipes import load_recipe, take_blend
 
 __all__ = ["TrainResult", "find_run", "train_detector"]
 
-#: Options that override the same setting of a recipe.
+#: Options that override the recipe's setting of the same name.
 _RECIPE_OPTIONS = ("imgsz", "epochs", "batch", "seed", "patience")
 
 
@@ -70,20 +70,20 @@ def train_detector(
 
     The run's folder gets `weights/{best,last}.pt`, `weights/best.onnx` (float32, any height, width
     and batch size), `report.txt`, `report.json`, `results.csv`, `curves.png`, `args.yaml`,
-    `data.yaml` (the data set with absolute paths) and Ultralytics' plots. A run that was
-    interrupted or killed keeps its last complete epoch; `resume` continues it.
+    `data.yaml` (the data set's, with absolute paths) and Ultralytics' plots. A run that is
+    interrupted or killed keeps its last complete epoch; `resume` continues from there.
 
     Args:
         data: the data set's `data.yaml` or its folder; with `resume`, only if the data set moved.
-        options: the training's options; options that are None come from the recipe, then from
-            Ultralytics' defaults.
-        on_progress: called after each batch and each epoch, except with several GPUs, which train
-            in processes of their own.
+        options: options that are None come from the recipe, then from Ultralytics' defaults.
+        on_progress: called after each batch and each epoch; not called with several GPUs, which
+            train in processes of their own.
         on_warning: called with one line about images that cannot be used and are skipped.
         settings: fields of `DetectorTrainOptions`, which override `options`.
 
     Raises:
-        DatasetError: no data set, missing or invalid labels, other classes, or no box of a class.
+        DatasetError: no data set, missing or invalid labels, other classes, or a class without
+            boxes.
         WeightsError: the start weights are missing or not a YOLO detector.
         DependencyError: Ultralytics is not installed.
         OutputError: the run's folder cannot be written, or no space is left.
@@ -131,7 +131,7 @@ def train_detector(
 
 
 def _machine_settings(options: DetectorTrainOptions) -> dict[str, Any]:
-    """Return the settings that depend on the machine, so that a resumed run can change them."""
+    """Return the settings that depend on the machine, which a resumed run may change."""
     settings = _given(options, "workers", "cache")
     if options.cache is not None:
         settings["cache"] = False if options.cache is ImageCache.NONE else str(options.cache)
@@ -139,7 +139,7 @@ def _machine_settings(options: DetectorTrainOptions) -> dict[str, Any]:
 
 
 def _given(options: DetectorTrainOptions, *names: str) -> dict[str, Any]:
-    """Return those of the named options that are not None."""
+    """Return the named options that are not None."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -210,7 +210,7 @@ def _run(args: dict[str, Any], folder: Path, listener: TrainerListener, cfg: Any
 def _resume(
     folder: Path, machine: dict[str, Any], trust: bool, listener: TrainerListener
 ) -> TrainResult:
-    """Continue an unfinished run with the settings it was started with, except for `machine`."""
+    """Continue an unfinished run with its original settings, except those in `machine`."""
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def _resume(
         raise MaskyoloError(
             f"cannot resume {folder}: its data.yaml is missing", "give the data set with --data"
         )
-    # Written again with what we know of it only: Ultralytics would run what `download` says.
+    # Rewritten with the known keys only, because Ultralytics would run the code in `download`.
     _write_data(check_dataset(load_dataset(data)), folder)
     last = folder / "weights" / "last.pt"
     check_weights(
@@ -229,7 +229,7 @@ def _resume(
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
-        if not last.is_file():  # stopped in its first epoch: start again, with the same settings
+        if not last.is_file():  # stopped in the first epoch: start over with the same settings
             start = find_start(str(args["model"]), trust)
             (folder / "results.csv").unlink(missing_ok=True)
             _run(args | machine | place | {"model": start, "resume": False}, folder, listener, cfg)
@@ -240,7 +240,7 @@ def _resume(
 
 
 def _last_epoch(last: Path) -> int:
-    """Return the epoch (from 0) after which a checkpoint was written, or -1 after a training."""
+    """Return the epoch (from 0) after which a checkpoint was written, or -1 if it is finished."""
     from ultralytics.utils.patches import torch_load
 
     try:
@@ -254,7 +254,7 @@ def _last_epoch(last: Path) -> int:
 def _trim_results(results: Path, epochs: int) -> None:
     """Drop the rows of `results.csv` after the checkpoint's epoch.
 
-    A training that is killed after writing a row and before writing the checkpoint leaves one.
+    Such a row exists if training was killed after writing it and before the checkpoint.
     """
     if results.is_file():
         lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -317,7 +317,7 @@ def _finish(folder: Path, device: str) -> TrainResult:
 
 
 def _export(model: Any, weights: Path) -> Path:
-    """Export `best.onnx` by way of a scratch folder, so that it is never seen incomplete."""
+    """Export `best.onnx` through a scratch folder, so that it is never incomplete."""
     onnx = weights / "best.onnx"
     scratch = weights / "export.part"
     scratch.mkdir(exist_ok=True)
@@ -336,10 +336,10 @@ def _export(model: Any, weights: Path) -> Path:
 
 
 def _report(validator: Any, dataset: Dataset) -> Report:
-    """Read the report off Ultralytics' curves at the confidence with the best mean F1.
+    """Return the report at the confidence with the best mean F1, from Ultralytics' curves.
 
     Ultralytics chooses the same confidence (`ap_per_class`). Its curves are interpolated linearly
-    between the scores of detections, which is accurate enough for more than a handful of images.
+    between the detections' scores, which is inaccurate only for a handful of images.
     """
     from ultralytics.utils.metrics import smooth
 
@@ -370,7 +370,7 @@ def _report(validator: Any, dataset: Dataset) -> Report:
 
 
 def _keep_start(folder: Path, start: str, blend: float) -> None:
-    """Store what `_finish` needs for blending in the run's folder, also for a resumed run."""
+    """Store what `_finish` needs for blending in the run's folder, so that a resumed run has it."""
     kept = folder / "weights" / "start.pt"
     kept.parent.mkdir(exist_ok=True)
     shutil.copyfile(start, kept)
@@ -378,7 +378,7 @@ def _keep_start(folder: Path, start: str, blend: float) -> None:
 
 
 def _write_data(dataset: Dataset, folder: Path) -> None:
-    """Write the run's own `data.yaml`, with absolute paths, which Ultralytics reads."""
+    """Write the run's own `data.yaml`, with absolute paths, for Ultralytics."""
     content: dict[str, Any] = {"path": str(dataset.root)}
     for split, place in dataset.splits.items():
         content[split] = str(place)
@@ -393,7 +393,7 @@ def _write_data(dataset: Dataset, folder: Path) -> None:
 
 @contextmanager
 def _user_errors(folder: Path) -> Iterator[None]:
-    """Turn the errors of PyTorch and Ultralytics that a user can fix into ours."""
+    """Convert errors of PyTorch and Ultralytics that a user can fix into `MaskyoloError`."""
     try:
         yield
     except subprocess.CalledProcessError as error:

@@ -1,7 +1,7 @@
 """The detector's trainer: Ultralytics' trainer, faster on a CPU and with crash-safe checkpoints.
 
-Imports Ultralytics, so it is imported only when needed. It is a module of its own because the
-processes of a training on several GPUs import it by name.
+This module imports Ultralytics, so it is itself imported only when needed. It is separate because
+the worker processes of multi-GPU training import it by name.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from maskyolo.training.torch_cpu import cpu_has_bf16, keep_memory, use_all_cores
 
 __all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
 
-#: Share of the training images that are compressed as JPEG, and the range of the JPEG quality.
+#: Fraction of the training images that are compressed as JPEG, and the range of JPEG quality.
 _COMPRESSED_SHARE = 0.5
 _QUALITIES = (40, 95)
 
-#: Range of the scale at which they are compressed: the image that a camera sent is often smaller
-#: than the network's input.
+#: Range of scales at which they are compressed: images from cameras are often smaller than the
+#: network's input.
 _SCALES = (0.5, 1.0)
 
 
 def strip_checkpoints(weights: Path) -> None:
-    """Turn the checkpoints of a finished training into models: averaged weights in fp16 only.
+    """Reduce the checkpoints of a finished training to their averaged weights, in fp16.
 
     Doing so again changes nothing. Each file is replaced atomically, `best.pt` before `last.pt`.
     """
@@ -48,16 +48,17 @@ def strip_checkpoints(weights: Path) -> None:
 
 
 def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
-    """Average a trained model's weights with those it started from, in place.
+    """Average a trained model's weights with its start weights, in place.
 
-    The result keeps what was learned, and most of what a short training on other images made the
-    model forget (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903).
+    The result keeps what was learned, and restores most of what the model forgot during a short
+    training on other images (Wortsman et al. 2022, Robust fine-tuning of zero-shot models,
+    arXiv:2109.01903).
     Blending again changes nothing.
 
     Args:
         trained: a stripped checkpoint.
         start: the checkpoint that its training started from, with the same classes.
-        share: share of the trained weights in the result, in (0, 1].
+        share: weight of the trained model in the average, in (0, 1].
     """
     checkpoint = torch_load(trained, map_location="cpu")
     if "blend" in checkpoint:
@@ -80,9 +81,10 @@ def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     """Ultralytics' trainer, with bfloat16 and loader processes on a CPU and crash-safe checkpoints.
 
-    Its name avoids "Trainer", by which Ultralytics recognizes classes to add its upload and logging
-    integrations to. It ends with the last epoch: `train_detector` makes the models, report and
-    plots from the checkpoints, in the same way for all devices and for resumed runs.
+    Its name avoids "Trainer", because Ultralytics adds its upload and logging integrations to
+    classes with that in their name. Training ends with the last epoch; `train_detector` then makes
+    the models, report and plots from the checkpoints, in the same way for all devices and resumed
+    runs.
     """
 
     save_dir: Path
@@ -91,15 +93,15 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     model: Any
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Remember the requested number of loader processes, which Ultralytics zeroes on a CPU."""
+        """Remember the requested number of loader processes, which Ultralytics resets on a CPU."""
         super().check_resume(overrides)
         self.requested_workers = self.args.workers
 
     def train(self) -> None:
         """Train.
 
-        With several GPUs, Ultralytics empties `save_dir` before it starts its processes, so it is
-        given a temporary folder to empty.
+        With several GPUs, Ultralytics deletes everything in `save_dir` before it starts its
+        processes, so it is given a temporary folder.
         """
         if not self.ddp:
             super().train()
@@ -114,7 +116,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.args.workers = self.requested_workers
         on_cpu = self.device.type == "cpu"
         if on_cpu:
-            use_all_cores()  # Ultralytics leaves one idle
+            use_all_cores()  # Ultralytics leaves one core idle
             keep_memory()
         with no_downloads():
             super()._setup_train()
@@ -125,14 +127,14 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.model.criterion = _Float32Loss(self.model.init_criterion())
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Compress half of the training images again, as the last step of their augmentation."""
+        """Recompress half of the training images, as the last step of augmentation."""
         dataset = super().build_dataset(img_path, mode, batch)
         if mode == "train":
-            dataset.transforms.insert(-1, _compress_some)  # before they become a tensor
+            dataset.transforms.insert(-1, _compress_some)  # before the image becomes a tensor
         return dataset
 
     def _close_dataloader_mosaic(self) -> None:
-        super()._close_dataloader_mosaic()  # creates the transforms again
+        super()._close_dataloader_mosaic()  # this rebuilds the transforms
         self.train_loader.dataset.transforms.insert(-1, _compress_some)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +166,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
 
 def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
-    """Compress an image (`img`, BGR uint8), or leave it as it is.
+    """Recompress an image (`img`, BGR uint8) or leave it unchanged, at random.
 
     Draws from the global `random`, which Ultralytics seeds in each loader process.
     """
@@ -175,9 +177,9 @@ def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Float32Loss:
-    """The loss, computed in float32, of a network that ran in bfloat16.
+    """Computes the loss of a bfloat16 network in float32.
 
-    In bfloat16, boxes would be rounded to whole pixels.
+    bfloat16 would round boxes to whole pixels.
     """
 
     def __init__(self, criterion: Any) -> None:
@@ -196,7 +198,7 @@ def _warn_once(message: str) -> None:
 
 
 def _record(path: Path) -> None:
-    """Record a checkpoint as this user's own; if that fails, warn and continue the training."""
+    """Record a checkpoint as this user's own; if that fails, warn and continue training."""
     try:
         record_own(path)
     except OutputError as error:

@@ -1,4 +1,4 @@
-"""How far a training is, as Ultralytics' callbacks report it."""
+"""Progress of a training, as reported by Ultralytics' callbacks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Progress:
 
     Attributes:
         folder: the run's folder.
-        epoch: from 1 to `epochs`; 0 while a classifier's frozen layers compute their features.
+        epoch: from 1 to `epochs`; 0 while the features of a classifier's frozen layers are
+            computed.
         epochs: number of epochs.
         batch: from 1 to `batches` of this epoch.
-        batches: number of batches per epoch; of crops in epoch 0.
+        batches: number of batches per epoch; in epoch 0, number of crops.
         losses: running means of this epoch by name (box_loss, cls_loss, dfl_loss).
         metrics: scores on the val split after the epoch (precision, recall, mAP50, mAP50-95); empty
             after a batch.

@@ -1,4 +1,4 @@
-"""Recipes: a training's settings, by name or file."""
+"""Recipes: settings for training, by name or file."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def find_recipe(recipe: Path | str) -> Path:
 
 
 def load_recipe(recipe: Path | str) -> dict[str, Any]:
-    """Return a detector recipe's settings by Ultralytics' names, and `blend`; see `find_recipe`.
+    """Return a detector recipe's settings under Ultralytics' names, and `blend`.
 
-    `blend` is explained in `blend_checkpoint` of the trainer.
+    See `find_recipe`, and `blend_checkpoint` of the trainer for `blend`.
 
     Raises:
         MaskyoloError: no such recipe, not a YAML mapping, or a setting that Ultralytics does not
@@ -69,10 +69,10 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
 
 
 def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]:
-    """Return the settings of a recipe, which may only be those in `settings`; see `find_recipe`.
+    """Return a recipe's settings, of which only `settings` are allowed; see `find_recipe`.
 
     Raises:
-        MaskyoloError: no such recipe, not a YAML mapping, or another setting.
+        MaskyoloError: no such recipe, not a YAML mapping, or a setting not in `settings`.
     """
     path = find_recipe(recipe)
     try:
@@ -97,7 +97,7 @@ def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]
 
 
 def take_blend(args: dict[str, Any]) -> float:
-    """Remove and return a recipe's `blend`: the share of the trained weights in the result."""
+    """Remove and return a recipe's `blend`: the weight of the trained model in the average."""
     blend = args.pop("blend", 1.0)
     if not isinstance(blend, (int, float)) or not 0 < blend <= 1:
         raise MaskyoloError(

@@ -1,1 +1,1 @@
-"""A data set under review in FiftyOne: its fields, its saved views, and the edits made there."""
+"""A data set under review in FiftyOne: its fields, saved views, and edits."""

@@ -1,4 +1,4 @@
-"""FiftyOne and its database, started with errors that tell the user what to do."""
+"""Starts FiftyOne and its database, with errors that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from maskyolo.errors import DependencyError, MaskyoloError
 
 __all__ = ["check_port", "connect", "longer_app_start"]
 
-#: FiftyOne's settings, unless the user has set others: no usage statistics are sent, and the
-#: messages and progress bars are maskyolo's.
+#: Defaults for FiftyOne's settings, which the user's environment overrides: no usage statistics,
+#: and no messages and progress bars besides maskyolo's.
 _SETTINGS = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
 }
 
-#: How long the App's server may take to start, in seconds. FiftyOne itself waits for 60, which a
-#: busy machine can exceed.
+#: Seconds that the App's server may take to start. FiftyOne waits for 60, which is too short on a
+#: busy machine.
 _APP_START = 300
 
 _OTHER_DATABASE = "set FIFTYONE_DATABASE_URI to a MongoDB that you run"
@@ -36,8 +36,8 @@ _OTHER_DATABASE = "set FIFTYONE_DATABASE_URI to a MongoDB that you run"
 def connect() -> Any:
     """Import FiftyOne, connect to its database and return the module.
 
-    The database is the one that `FIFTYONE_DATABASE_URI` names. Without it, FiftyOne starts its own,
-    in the folder `FIFTYONE_DATABASE_DIR` or in its default place.
+    The database is the one at `FIFTYONE_DATABASE_URI`. If that is not set, FiftyOne starts its own,
+    in the folder `FIFTYONE_DATABASE_DIR` or a default one.
 
     Raises:
         DependencyError: FiftyOne is not installed, or was installed without a database.
@@ -98,9 +98,9 @@ def check_port(port: int) -> None:
 
 @contextmanager
 def longer_app_start() -> Iterator[None]:
-    """Give the App's server up to `_APP_START` seconds to start, while its process runs.
+    """Wait up to `_APP_START` seconds for the App's server, as long as its process runs.
 
-    FiftyOne has no setting for this, so the method that waits is replaced meanwhile.
+    FiftyOne has no setting for this, so its waiting method is replaced temporarily.
     """
     from fiftyone.core.service import ServerService, ServiceListenTimeout
 
@@ -117,13 +117,13 @@ def longer_app_start() -> Iterator[None]:
     try:
         yield
     finally:
-        del ServerService._wait_for_child_port  # its base class has the original
+        del ServerService._wait_for_child_port  # the original is in its base class
 
 
 def _check_mongod() -> None:
     """Check that the database that was installed with FiftyOne runs on this machine.
 
-    FiftyOne itself takes a minute to notice that it does not.
+    FiftyOne itself would take a minute to report a database that does not run.
 
     Raises:
         DependencyError: it is missing, or does not run.
@@ -162,7 +162,7 @@ def _broken_mongod(reason: str) -> DependencyError:
 
 
 def _first_error(folder: Path) -> str:
-    """Return the first error in the log of a database's last start; empty if there is none."""
+    """Return the first error that a database logged at its last start, or an empty string."""
     log = folder / "log" / "mongo.log"
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -184,7 +184,7 @@ def _first_error(folder: Path) -> str:
 
 @contextmanager
 def _silent_processes() -> Iterator[None]:
-    """Discard the output of processes that are started meanwhile, such as a failing database."""
+    """Discard the output of processes started in this context, such as a failing database."""
     kept = [os.dup(1), os.dup(2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

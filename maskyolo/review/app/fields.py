@@ -1,4 +1,4 @@
-"""What FiftyOne stores of a photo: fields, boxes and metadata, made from label file and ledger."""
+"""FiftyOne's fields, boxes and metadata of a photo, made from its label file and ledger row."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def declare_fields(fo: Any, samples: Any) -> None:
 
 
 def make_sample(fo: Any, photo: ReviewPhoto, names: Sequence[str]) -> Any:
-    """Return a photo as FiftyOne's sample, with its labels and what the ledger says.
+    """Return FiftyOne's sample for a photo, with its labels and ledger row.
 
     Args:
         fo: the module `fiftyone`.
@@ -126,13 +126,13 @@ def make_metadata(fo: Any, photo: ReviewPhoto, size: int) -> Any:
 def make_labels(
     fo: Any, photo: ReviewPhoto, faces: Sequence[Face | None], added: Sequence[Face] = ()
 ) -> Any:
-    """Return labeled faces as FiftyOne's detections, with what the ledger says about each.
+    """Return labeled faces as FiftyOne's detections, with each one's data in the ledger.
 
     Args:
         fo: the module `fiftyone`.
         photo: the photo.
-        faces: the faces in the order of the label file, None for removed ones. Each gets its
-            line as an attribute, by which edits made in the App are recognized.
+        faces: the faces in the order of the label file, None for removed ones. The line of each is
+            stored as an attribute, so that edits made in the App can be matched to it.
         added: faces that are not in the label file yet.
     """
     found = []
@@ -152,7 +152,7 @@ def make_detections(
         fo: the module `fiftyone`.
         photo: the photo.
         faces: the faces.
-        confidence: of each face; empty if unknown.
+        confidence: confidence of each face; empty if unknown.
     """
     known = [{"confidence": score} for score in confidence] or [{}] * len(faces)
     found = [
@@ -181,7 +181,7 @@ def ledger_values(photo: ReviewPhoto) -> dict[str, Any]:
 
 
 def _ledger_attributes(photo: ReviewPhoto, face: Face) -> dict[str, Any]:
-    """Return what the ledger says about a box; empty if it is not in the ledger."""
+    """Return a box's data in the ledger; empty if it is not in the ledger."""
     row = photo.row
     if row is None:
         return {}
@@ -197,13 +197,13 @@ def _ledger_attributes(photo: ReviewPhoto, face: Face) -> dict[str, Any]:
 
 
 def to_relative(box: Sequence[float], photo: ReviewPhoto) -> list[float]:
-    """Return an xyxy box in pixels as FiftyOne has it: x, y, width, height as shares (0 to 1)."""
+    """Convert xyxy pixels to FiftyOne's box: x, y, width, height as fractions (0 to 1)."""
     x1, y1, x2, y2 = (float(value) for value in box)
     return [x1 / photo.width, y1 / photo.height, (x2 - x1) / photo.width, (y2 - y1) / photo.height]
 
 
 def to_pixels(relative: Sequence[float], photo: ReviewPhoto) -> Box:
-    """Return FiftyOne's box, x, y, width, height as shares, as xyxy pixels."""
+    """Convert FiftyOne's box (x, y, width, height as fractions) to xyxy pixels."""
     x, y, width, height = relative
     return (
         x * photo.width,

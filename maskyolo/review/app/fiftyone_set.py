@@ -1,4 +1,4 @@
-"""FiftyOne's data set of a set under review: kept in step with its folder, and read for edits."""
+"""FiftyOne's data set for a set under review: updated from its folder, and read for edits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OWN_TAGS = {*SPLITS, CONFLICT}
 
 
 class OpenedSet:
-    """FiftyOne's data set of a set under review.
+    """FiftyOne's data set for a set under review.
 
     Args:
         fo: the module `fiftyone`, connected.
@@ -57,10 +57,10 @@ class OpenedSet:
 
     @classmethod
     def find(cls, review: ReviewSet, name: str | None = None) -> OpenedSet:
-        """Return FiftyOne's data set of a set that was opened before.
+        """Return FiftyOne's data set for a set that was opened before.
 
         Raises:
-            DatasetError: it was never opened, or the data set of that name is of another set.
+            DatasetError: it was never opened, or the data set of that name belongs to another set.
         """
         fo = connect()
         name = name or review.root.name
@@ -75,11 +75,11 @@ class OpenedSet:
 
     @classmethod
     def make(cls, review: ReviewSet, name: str | None = None) -> OpenedSet:
-        """Return FiftyOne's data set of a set; it is created if it does not exist.
+        """Return FiftyOne's data set for a set, creating it if it does not exist.
 
         Raises:
-            DatasetError: a data set of that name exists that was made from another folder, or
-                not by maskyolo.
+            DatasetError: a data set of that name exists, but it was made from another folder or not
+                by maskyolo.
         """
         fo = connect()
         name = name or review.root.name
@@ -106,7 +106,7 @@ class OpenedSet:
         return self.samples.info.get("maskyolo", {}).get(name)
 
     def sync(self) -> SyncResult:
-        """Bring photos, labels and ledger in step with the folder; pending edits are kept."""
+        """Update photos, labels and ledger from the folder; pending edits are kept."""
         result = SyncResult()
         stored = read_stored(self.samples)
         photos, names = self.review.photos, self.review.names
@@ -124,7 +124,7 @@ class OpenedSet:
     ) -> None:
         """Show a `review.csv`: rank, score and reasons per photo, and the suggested boxes.
 
-        Suspicions that were dealt with since the list was made are left out.
+        Suspicions that were resolved since the list was made are left out.
 
         Args:
             suspicions: the lines of the list.
@@ -149,14 +149,14 @@ class OpenedSet:
             )
 
     def unpredicted(self, where: str) -> dict[str, str]:
-        """Return the images without predictions in the field `where`: name to sample id."""
+        """Return the sample ids of images without predictions in the field `where`, by name."""
         view = self.samples.exists(where, False)
         return dict(zip(*view.values(["image", "id"]), strict=True))
 
     def store_predictions(
         self, where: str, found: Mapping[str, tuple[ReviewPhoto, sv.Detections]]
     ) -> None:
-        """Store predictions in the field `where`, for each sample id a photo and its detections."""
+        """Store predictions in the field `where`: each photo and its detections, by sample id."""
         values = {}
         for sample_id, (photo, detections) in found.items():
             names = detections.data.get("class_name", ())
@@ -169,7 +169,7 @@ class OpenedSet:
         write_values(self.samples, where, values)
 
     def edits(self) -> tuple[list[PhotoEdit], list[Problem]]:
-        """Return what people edited and tagged since the labels were last read, and problems.
+        """Return the edits and tags made since the labels were last read, and problems.
 
         A photo whose label file has changed since is skipped, with a problem.
         """
@@ -200,7 +200,7 @@ class OpenedSet:
         return edits, problems
 
     def settle(self, edits: Iterable[PhotoEdit]) -> None:
-        """Show the result of edits as labels, and remove their tags; open tags go on the photo."""
+        """Show edits as labels and remove their tags; tags that stay open move to the photo."""
         stored = read_stored(self.samples)
         labels = {}
         still_open: dict[str, list[str]] = defaultdict(list)
@@ -219,11 +219,11 @@ class OpenedSet:
             self.samples.select(ids).tag_samples(name)
 
     def refresh(self, review: ReviewSet, edits: Iterable[PhotoEdit]) -> None:
-        """Read edited photos again after their files were written, and drop their suspicions.
+        """Read edited photos again after their files were written, and remove their suspicions.
 
         Args:
             review: the set as it is now.
-            edits: what was applied.
+            edits: the edits that were applied.
         """
         self.review = review
         stored = read_stored(self.samples)
@@ -247,7 +247,7 @@ class OpenedSet:
 
 
 def _check_owner(samples: Any, review: ReviewSet) -> None:
-    """Check that a data set of FiftyOne was made from this folder, perhaps before it was moved.
+    """Check that FiftyOne's data set was made from this folder, possibly before it was moved.
 
     Raises:
         DatasetError: it was not.

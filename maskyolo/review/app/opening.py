@@ -1,4 +1,4 @@
-"""`maskyolo review open`: a data set in FiftyOne, with labels, ledger, predictions and views."""
+"""`maskyolo review open`: show a data set in FiftyOne with ledger, predictions and views."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenedReview", "open_review"]
 
-#: Number of photos whose predictions are stored at once; an interruption loses at most these.
+#: Number of photos whose predictions are stored at once; an interruption loses no more.
 _BATCH = 200
 
 OnProgress = Callable[[int, int], None]
@@ -50,13 +50,13 @@ class OpenedReview:
     Attributes:
         name: name of FiftyOne's data set.
         photos: number of photos in it.
-        scenes: number of composed scenes, which are left out.
-        synced: what was new, changed or gone since the last time.
-        predicted: number of predictions of photos that were made now.
+        scenes: number of composed scenes, which are not shown.
+        synced: what was added, changed or removed since the last time.
+        predicted: number of photos that were predicted in this call.
         suspicious: number of photos that `review.csv` ranks; None if there is no such file.
-        problems: what the user should know.
-        url: where the App is served; empty if it is not.
-        session: FiftyOne's session, which must be kept as long as the App is served.
+        problems: messages for the user.
+        url: address of the App; empty if it is not served.
+        session: FiftyOne's session; keep a reference to it while the App is served.
     """
 
     name: str
@@ -92,8 +92,8 @@ class _Predictor:
     """A detector whose predictions are shown.
 
     Attributes:
-        where: the field of its predictions.
-        settings: what its predictions depend on; others make stored predictions outdated.
+        where: the field that its predictions are stored in.
+        settings: what its predictions depend on; if they change, stored predictions are outdated.
         load: loads the detector.
     """
 
@@ -111,16 +111,16 @@ def open_review(
     on_error: OnError | None = None,
     **settings: Any,
 ) -> OpenedReview:
-    """Open a data set in FiftyOne, or bring it up to date there, and serve the App.
+    """Open a data set in FiftyOne, or update it there, and serve the App.
 
-    Labels, ledger and splits are read again each time; edits that are not applied yet are kept.
-    The detector only runs on photos without predictions from it. The photos stay where they are.
-    The App can only be reached from this machine.
+    Labels, ledger and splits are read again each time; edits that are not applied yet are kept. The
+    detector only runs on photos that have no predictions from it. Photos are not copied. The App
+    can only be reached from this machine.
 
     Args:
         data: the set's `data.yaml`, or its folder.
         options: see `OpenOptions`.
-        on_progress: called with the number of photos predicted so far, and of all to predict.
+        on_progress: called with the number of photos predicted so far and their total.
         on_error: called with the name and the error of each image that cannot be read.
         **settings: fields of `OpenOptions`, which override those of `options`.
 
@@ -163,12 +163,12 @@ def open_review(
 
 
 def _show_suspicions(shown: OpenedSet, path: Path, new: Sequence[str]) -> int:
-    """Show a `review.csv`, and return the number of photos that are suspicious now.
+    """Show a `review.csv`, and return the number of photos that are suspicious.
 
     Args:
         shown: the data set.
-        path: the list. If it is the one that is already shown, only new photos are updated.
-        new: the images that were just added.
+        path: the list. If it is already shown, only new photos are updated.
+        new: the images that have just been added.
     """
     checksum = sha256_of(path)
     if shown.recall("suspicions") != checksum:
@@ -204,7 +204,7 @@ def _predictors(options: OpenOptions) -> list[_Predictor]:
 
 
 def _checksum(weights: Path) -> str:
-    """Return a checksum of a weights file, or of all files of a folder of weights."""
+    """Return a checksum of a weights file, or of all files in a weights folder."""
     files = sorted(weights.rglob("*")) if weights.is_dir() else [weights]
     return hashlib.sha256(
         b"".join(bytes.fromhex(sha256_of(path)) for path in files if path.is_file())
@@ -217,7 +217,7 @@ def _predict(
     on_progress: OnProgress | None,
     on_error: OnError | None,
 ) -> int:
-    """Run a detector on the photos that have no predictions from it; return their number."""
+    """Run a detector on photos that have no predictions from it, and return their number."""
     where = predictor.where
     if shown.recall(where) != predictor.settings:
         shown.samples.clear_sample_field(where)
@@ -265,7 +265,8 @@ def _serve(shown: OpenedSet, port: int, remote: bool) -> Any:
         MaskyoloError: the App does not start.
     """
     try:
-        # On a busy machine, FiftyOne's client prints that it could not connect and tries again.
+        # While a busy machine starts the server, FiftyOne's client prints failed attempts to
+        # connect.
         with contextlib.redirect_stdout(io.StringIO()), longer_app_start():
             return shown.fo.launch_app(shown.samples, port=port, address="127.0.0.1", remote=remote)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What FiftyOne's database has of each photo, read in one go."""
+"""Reads what FiftyOne's database stores for each photo, in bulk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class StoredBox:
 
     Attributes:
         label: its class; empty if a person gave it none.
-        relative: x, y, width and height, as shares of the image's.
+        relative: x, y, width and height, as fractions of the image's.
         tags: its tags.
-        line: line of the label file that it is, or that it is a suggestion for; None for none.
+        line: its line of the label file, or the line that it is a suggestion for, or None.
         reason: for a suggestion, why the label is suspicious.
     """
 
@@ -37,12 +37,12 @@ class StoredPhoto:
     """A photo in FiftyOne's database.
 
     Attributes:
-        id: of the sample.
+        id: id of the sample.
         path: the image file.
-        text: the label file as it was when it was last read. A person's edits are the differences
-            between this and `labels`.
-        tags: of the photo.
-        size_bytes: of the image file.
+        text: the label file as it was last read. Edits are the differences between this and
+            `labels`.
+        tags: tags of the photo.
+        size_bytes: size of the image file.
         labels: the labeled boxes.
         others: the boxes of each field of `OTHER_BOXES`.
     """
@@ -67,7 +67,7 @@ class StoredPhoto:
 
 
 def read_stored(samples: Any) -> dict[str, StoredPhoto]:
-    """Return what FiftyOne's data set `samples` has of each photo, by image file."""
+    """Return what FiftyOne's data set `samples` stores for each photo, by image file."""
     names = ["image", "id", "filepath", "label_text", "tags", "metadata.size_bytes"]
     labels = _read_boxes(samples, LABELS, ("line",))
     others = {
@@ -89,7 +89,7 @@ def read_stored(samples: Any) -> dict[str, StoredPhoto]:
 
 
 def write_values(samples: Any, name: str, values: Mapping[str, Any]) -> None:
-    """Write a field of the samples with these ids, in one go."""
+    """Write a field of the samples with these ids in bulk."""
     if values:
         samples.set_values(name, dict(values), key_field="id", expand_schema=False)
 
@@ -100,7 +100,7 @@ def _read_boxes(samples: Any, name: str, more: Sequence[str] = ()) -> dict[str, 
     Args:
         samples: the data set.
         name: the field.
-        more: attributes of `StoredBox` that its boxes also have.
+        more: attributes of `StoredBox` to read as well.
     """
     parts = ("label", "bounding_box", "tags", *more)
     columns = samples.exists(name).values(["id", *(f"{name}.detections.{part}" for part in parts)])

@@ -1,4 +1,4 @@
-"""The suspicions of `review.csv` as FiftyOne shows them: ranks, reasons and suggested boxes."""
+"""Converts suspicions of `review.csv` to FiftyOne's fields: ranks, reasons, suggested boxes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def suspicion_values(
 
 
 def is_settled(found: Suspicion, faces: Sequence[Face]) -> bool:
-    """Return whether the labels have changed so that a suspicion no longer applies."""
+    """Return whether a change of the labels has resolved a suspicion."""
     line = _line_of(found, faces)
     if found.label is not None and line is None:
         return True
@@ -57,7 +57,7 @@ def is_settled(found: Suspicion, faces: Sequence[Face]) -> bool:
 def _suggestions(
     fo: Any, photo: ReviewPhoto, faces: Sequence[Face], rows: Sequence[Suspicion]
 ) -> Any:
-    """Return the boxes that suspicions suggest or are about; None if there is no box."""
+    """Return the boxes that suspicions suggest or concern; None if there are none."""
     found = []
     for row in rows:
         box = row.suggested_box or row.box
@@ -80,7 +80,7 @@ def _suggestions(
 
 
 def _line_of(found: Suspicion, faces: Sequence[Face]) -> int | None:
-    """Return the line of the label file that a suspicion is about; None if there is none."""
+    """Return the line of the label file that a suspicion is about, or None."""
     if found.label is None:
         return None
     if not found.box:

@@ -1,4 +1,4 @@
-"""Brings FiftyOne's data set in step with the folder: image and label files, and the ledger."""
+"""Updates FiftyOne's data set from the folder: image and label files, and the ledger."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["CONFLICT", "TAG_NAMES", "SyncResult", "remove_missing", "sync_files"
 #: Tag of photos whose label file changed while they were edited in the App.
 CONFLICT = "conflict"
 
-#: Names of the tags that are applied.
+#: Names of the tags that `review apply` applies.
 TAG_NAMES = [tag.value for tag in Tag]
 
 
 @dataclass
 class SyncResult:
-    """What bringing FiftyOne's data set in step with the folder did.
+    """What an update of FiftyOne's data set from the folder changed.
 
     Attributes:
         new: names of the images that were added.
@@ -41,7 +41,7 @@ class SyncResult:
         removed: number of photos that are no longer in the set.
         moved: number of photos that are in another folder now.
         waiting: number of photos with edits that are not applied yet.
-        problems: what the user should know.
+        problems: messages for the user.
     """
 
     new: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class SyncResult:
 def sync_files(
     fo: Any, samples: Any, review: ReviewSet, stored: Mapping[str, StoredPhoto], result: SyncResult
 ) -> None:
-    """Show what changed in the image and label files of known photos."""
+    """Update known photos whose image or label files have changed."""
     changed: dict[str, dict[str, Any]] = defaultdict(dict)  # by field, then by sample id
     names = review.names
     for image, known in stored.items():
@@ -75,7 +75,7 @@ def sync_files(
         size = photo.path.stat().st_size
         if known.size_bytes != size:
             changed["metadata"][known.id] = make_metadata(fo, photo, size)
-            for name in PREDICTIONS:  # they are of another image
+            for name in PREDICTIONS:  # predictions of the old image
                 changed[name][known.id] = None
     for name, values in changed.items():
         write_values(samples, name, values)
@@ -91,7 +91,7 @@ def sync_files(
 
 
 def sync_ledger(samples: Any, review: ReviewSet, stored: Mapping[str, StoredPhoto]) -> None:
-    """Show what changed in the ledger's rows of known photos."""
+    """Update known photos whose rows in the ledger have changed."""
     if not review.rows or not stored:
         return
     view = samples.select([known.id for known in stored.values()])
@@ -109,9 +109,9 @@ def sync_ledger(samples: Any, review: ReviewSet, stored: Mapping[str, StoredPhot
 def remove_missing(
     samples: Any, review: ReviewSet, stored: Mapping[str, StoredPhoto], result: SyncResult
 ) -> int:
-    """Remove the samples of photos that left the set; return how many.
+    """Remove the samples of photos that are no longer in the set; return their number.
 
-    Those with tags that are not applied yet stay, because the tags would be lost.
+    Photos with tags that are not applied yet stay, because their tags would be lost.
     """
     missing = {image: known for image, known in stored.items() if image not in review.photos}
     pending = {*TAG_NAMES} - {Tag.DELETE.value}

@@ -1,7 +1,7 @@
-"""A person's work in FiftyOne's App, as edits: boxes that were changed, and tags.
+"""Edits made in FiftyOne's App: changed boxes, and tags.
 
-A person's edits are the differences from the label file's text as it was when it was last read,
-which FiftyOne keeps for each photo.
+Edits of boxes are the differences from the label file as it was last read; FiftyOne keeps its text
+for each photo.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def edit_from_app(photo: ReviewPhoto, stored: StoredPhoto, names: tuple[str, ...
     """Return what a person edited and tagged in the App.
 
     Args:
-        photo: the photo; its label file must still be as FiftyOne has it.
-        stored: what FiftyOne has.
+        photo: the photo; its label file must be unchanged since FiftyOne read it.
+        stored: the photo as stored in FiftyOne.
         names: the set's classes by id.
     """
     edit = photo.start_edit(names, stored.text)
@@ -40,12 +40,12 @@ def edit_from_app(photo: ReviewPhoto, stored: StoredPhoto, names: tuple[str, ...
 
 
 class _AppEdit:
-    """The edit of one photo while boxes and tags are applied to it.
+    """Builds the edit of one photo from its boxes and tags.
 
     Args:
-        edit: what is changed.
+        edit: the edit to change.
         photo: the photo.
-        stored: what FiftyOne has.
+        stored: the photo as stored in FiftyOne.
     """
 
     def __init__(self, edit: PhotoEdit, photo: ReviewPhoto, stored: StoredPhoto) -> None:
@@ -54,7 +54,7 @@ class _AppEdit:
         self.suggestions = stored.others["suggestions"]
 
     def apply_labels(self) -> None:
-        """Apply the labeled boxes: those that were moved, added and removed, and their tags."""
+        """Apply labeled boxes that were moved, added or removed, and the tags of all of them."""
         edit = self.edit
         lines = set()
         for box in self.labels:
@@ -73,7 +73,7 @@ class _AppEdit:
             edit.remove_box(line)
 
     def apply_other_box(self, box: StoredBox) -> None:
-        """Apply the tags of a prediction or suggestion, which is right where the labels are not."""
+        """Apply the tags of a prediction or suggestion, which corrects a label."""
         edit, tags = self.edit, self.edit.add_tags(box.tags)
         if Tag.MISSING in tags:
             edit.add_face(self._pixels(box), box.label)
@@ -93,7 +93,7 @@ class _AppEdit:
             edit.set_class(line, box.label)
 
     def apply_photo_tags(self) -> None:
-        """Apply the tags of the photo itself, where it is clear which box they mean."""
+        """Apply the tags of the photo itself, if it is clear which box they mean."""
         edit, tags = self.edit, self.edit.add_tags(self.photo_tags)
         edit.removed = Tag.DELETE in tags
         edit.checked |= Tag.OK in tags
@@ -101,7 +101,7 @@ class _AppEdit:
             return
         if Tag.MISSING in tags and not edit.added:
             self._add_missing()
-        if edit.faces != edit.before:  # the person changed the boxes that are meant
+        if edit.faces != edit.before:  # the person already changed the boxes by hand
             return
         for tag in (Tag.WRONG_CLASS, Tag.BAD_BOX, Tag.OCCLUDER):
             if tag in tags:
@@ -159,12 +159,12 @@ class _AppEdit:
             edit.set_unmasked(line)
 
     def _suggested(self, line: int, reason: Reason) -> StoredBox | None:
-        """Return the last suggestion of that reason for a line of the label file."""
+        """Return the last suggestion with this reason for a line of the label file."""
         found = [box for box in self.suggestions if box.line == line and box.reason == reason]
         return found[-1] if found else None
 
     def _line_at(self, box: Box) -> int | None:
-        """Return the line of the labeled face that a box overlaps most; None if there is none."""
+        """Return the line of the labeled face that a box overlaps most, or None."""
         boxes = {line: face.box for line, face in enumerate(self.edit.faces) if face}
         if not boxes:
             return None

@@ -1,4 +1,4 @@
-"""What FiftyOne's App shows of a data set: evaluations, saved views, sidebar and colors."""
+"""Sets up FiftyOne's App for a data set: evaluations, saved views, sidebar and colors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COLORS = {
     "unmerged": ("#9a9a9a", "#cfcfcf"),
 }
 
-#: The one view that is saved even while it is empty, because people fill it.
+#: The only view that is saved even if it is empty, because people fill it in the App.
 _TO_APPLY = "to apply"
 
 #: Saved views by name: description and view.
@@ -40,10 +40,10 @@ _Views = dict[str, tuple[str, Any]]
 def add_evaluation(opened: OpenedSet, fields: Sequence[str]) -> None:
     """Evaluate predictions against the labels, for the App's panel "Model Evaluation".
 
-    A prediction is compared with the face it overlaps most, whatever their classes, so that the
-    confusion matrix shows both. The panel also has precision-recall curves and COCO's mean average
-    precision, and scenarios by face size and by fields of the ledger. An evaluation whose labels
-    and predictions have not changed is kept.
+    A prediction is compared with the face it overlaps most, regardless of class, so that the
+    confusion matrix shows confusions. The panel also has precision-recall curves and COCO's mean
+    average precision, and scenarios by face size and by fields of the ledger. An evaluation whose
+    labels and predictions have not changed is kept.
 
     Args:
         opened: the data set.
@@ -69,7 +69,7 @@ def add_evaluation(opened: OpenedSet, fields: Sequence[str]) -> None:
 
 
 def save_views(opened: OpenedSet) -> None:
-    """Save a view for each kind of suspicion, and others; delete those that are empty now."""
+    """Save the views, such as one per kind of suspicion; delete those that have become empty."""
     samples = opened.samples
     tags = [tag.value for tag in Tag]
     views = _suspicion_views(samples) | _model_views(samples)
@@ -105,7 +105,7 @@ def _suspicion_views(samples: Any) -> _Views:
 
 
 def _model_views(samples: Any) -> _Views:
-    """Return views of where labels and predictions differ; none before the first evaluation."""
+    """Return views of differences between labels and predictions; none before an evaluation."""
     from fiftyone import ViewField as F
 
     if not samples.has_evaluation("eval"):
@@ -139,7 +139,7 @@ def _ledger_views(samples: Any) -> _Views:
         ),
         "ledger: cross-check disagrees": (
             "faces that only one of two face detectors found when the set was made",
-            samples.filter_labels(LABELS, F("agreed") == False),  # noqa: E712  # not None either
+            samples.filter_labels(LABELS, F("agreed") == False),  # noqa: E712  # not None, too
         ),
         "ledger: class by a detector": (
             "bystanders, whose class is the detector's and not the folder's",
@@ -219,7 +219,7 @@ def _color_scheme(fo: Any, names: Sequence[str]) -> Any:
 
 
 def _fingerprint(opened: OpenedSet, where: str) -> str:
-    """Return a checksum of the labels and of the predictions in a field."""
+    """Return a checksum of the labels and of one field's predictions."""
     paths = [
         f"{name}.detections.{part}"
         for name in (LABELS, where)
@@ -230,7 +230,7 @@ def _fingerprint(opened: OpenedSet, where: str) -> str:
 
 
 def _save_scenarios(opened: OpenedSet) -> None:
-    """Add scenarios by face size, split and fields of the ledger to the panel; keep the user's."""
+    """Add scenarios by face size, split and ledger fields to the panel; keep the user's own."""
     from bson import ObjectId
     from fiftyone.operators.store import ExecutionStore
 
@@ -251,7 +251,7 @@ def _save_scenarios(opened: OpenedSet) -> None:
         "subsets": [f"split: {split}" for split in opened.review.dataset.splits],
     }
     for name, scenario in ours.items():
-        # The same id each time, so that a second opening replaces a scenario.
+        # The id is always the same, so that opening the set again replaces the scenario.
         number = str(ObjectId(hashlib.sha256(name.encode()).digest()[:12]))
         scenarios[number] = {"id": number, "name": name} | scenario
     if scenarios != store.get("scenarios"):

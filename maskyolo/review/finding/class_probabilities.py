@@ -1,4 +1,4 @@
-"""The probability of each class for labeled faces, by models that have not seen the face."""
+"""Class probabilities of labeled faces, from models that have not seen the face."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["face_probabilities", "fit_logistic", "linear_probabilities"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Factor for features of unit length in logistic regression, which keeps its weights small.
+#: Factor for unit-length features in logistic regression, whose regularization keeps weights small.
 _FEATURE_SCALE = 10.0
 
 
 def linear_probabilities(photos: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Return for each label the probability of without_mask, by its features.
+    """Return the probability of without_mask for each label, from its features.
 
-    It is a logistic regression that is fitted to the labels of the other folds.
+    A logistic regression is fitted to the labels of the other folds.
     """
     return _fit_other_folds(
         photos,
@@ -32,9 +32,9 @@ def linear_probabilities(photos: Sequence[JudgedPhoto]) -> list[Floats]:
 
 
 def face_probabilities(photos: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Return for each label the probability that its crop shows a face, by its features.
+    """Return the probability that each label's crop shows a face, from its features.
 
-    It is a logistic regression that is fitted to labels and background of the other folds.
+    A logistic regression is fitted to labels and background crops of the other folds.
     """
     features = [
         np.concatenate([photo.features.label_features, photo.features.background_features])
@@ -55,13 +55,13 @@ def _fit_other_folds(
     truth: Sequence[npt.NDArray[Any]],
     used: Sequence[npt.NDArray[Any]],
 ) -> list[Floats]:
-    """Return the probability of `truth` for each row of each photo, fitted to the other folds.
+    """Return the probability of `truth` for each row of a photo, fitted to the other folds.
 
     Args:
         photos: the photos.
-        features: of each photo (n, d).
-        truth: what is to be predicted for each row (n,).
-        used: whether a row is fitted to (n,).
+        features: features of each photo (n, d).
+        truth: the values to predict (n,).
+        used: whether each row is used for fitting (n,).
     """
     counts = [len(rows) for rows in features]
     folds = np.repeat([photo.fold for photo in photos], counts)
@@ -79,11 +79,11 @@ def _fit_other_folds(
 def fit_logistic(
     features: npt.NDArray[Any], truth: npt.NDArray[np.bool_]
 ) -> Callable[[npt.NDArray[Any]], Floats]:
-    """Fit a logistic regression, and return the function that predicts the probability of `truth`.
+    """Fit a logistic regression, and return a function that predicts the probability of `truth`.
 
     Args:
         features: (n, d).
-        truth: (n,). If all are the same, the function returns that.
+        truth: (n,). If all values are the same, the function always returns that value.
     """
     if len(np.unique(truth)) < 2:
         share = float(truth.mean()) if len(truth) else 0.5

@@ -37,7 +37,7 @@ def draw_suspicions(
     columns: int = COLUMNS,
     tile: int = TILE,
 ) -> Image.Image:
-    """Draw the worst suspicion of each of the first photos, with what surrounds it.
+    """Draw the worst suspicion of each of the first photos, with its surroundings.
 
     Labels are green (with_mask) or red (without_mask), and the suspicious box has a yellow frame.
     The text below is its rank, reason and score, and the photo's name.

@@ -1,4 +1,4 @@
-"""What can be computed from a photo without training: hashes, faces, and features of its labels."""
+"""Computes what needs no training: a photo's hashes, faces, and features of its labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskyolo.models.own import find_model
 
 __all__ = ["CropEmbedder", "FaceFeatures", "FeatureExtractor", "background_boxes"]
 
-#: Minimum score of a face that the second detector reports; a weak one can still confirm a label.
+#: Minimum score of faces from the second detector; even a weak one can confirm a label.
 _FACE_CONF = 0.3
 
 #: Maximum number of crops of the background per photo.
@@ -35,20 +35,20 @@ _FEATURES = 1280
 
 @dataclass(frozen=True)
 class FaceFeatures:
-    """The labels of a photo, and what was computed from the image. Features have unit length.
+    """A photo's labels, and what was computed from the image. Features have unit length.
 
     Attributes:
-        width: of the image, in pixels.
-        height: of the image, in pixels.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
         labels: its labels.
-        sha256: of its file.
-        hashes: perceptual hash, and that of the mirrored image.
+        sha256: SHA-256 of the image file.
+        hashes: perceptual hashes of the image and of its mirror image.
         faces: faces that the second detector, YuNet, finds.
-        probabilities: the classifier's, of each class for each label, float32 (n, 2).
-        label_features: of the crop of each label, float32 (n, d).
-        background_features: of crops of the labels' sizes that show neither a label nor a face,
-            float32 (k, d).
-        photo_features: of the whole photo, float32 (d,).
+        probabilities: the classifier's probability of each class for each label, float32 (n, 2).
+        label_features: features of the crop of each label, float32 (n, d).
+        background_features: features of crops that have the labels' sizes but show no label and no
+            face, float32 (k, d).
+        photo_features: features of the whole photo, float32 (d,).
     """
 
     width: int
@@ -64,7 +64,7 @@ class FaceFeatures:
 
 
 class CropEmbedder:
-    """The package's MobileNetV2 classifier, which also returns the features that it classifies."""
+    """The package's MobileNetV2 classifier, extended to also return its features."""
 
     def __init__(self) -> None:
         network = OpenVinoNetwork(find_model("mobilenet_v2"))
@@ -85,7 +85,7 @@ class CropEmbedder:
 
         Args:
             image: BGR uint8 (H, W, 3).
-            boxes: of the crops, xyxy pixels (n, 4).
+            boxes: boxes to crop, xyxy pixels (n, 4).
 
         Returns:
             Probabilities float32 (n, 2), with_mask first, and features float32 (n, 1280) of unit
@@ -104,7 +104,7 @@ class CropEmbedder:
 
 
 class FeatureExtractor:
-    """Computes the features of photos, one after the other."""
+    """Computes the features of photos, one at a time."""
 
     def __init__(self) -> None:
         self._embed = CropEmbedder()
@@ -134,7 +134,7 @@ class FeatureExtractor:
         labels = read_yolo(label, width, height, classes)
         faces = self._faces.detect(pixels)
         digest = hashlib.sha256(data)
-        seed = int.from_bytes(digest.digest()[:8], "big")  # the same places each time
+        seed = int.from_bytes(digest.digest()[:8], "big")  # the same places in every run
         background = background_boxes(labels.boxes, faces.boxes, width, height, seed)
         crops = np.concatenate([labels.boxes, background, as_boxes([0, 0, width, height])])
         probabilities, features = self._embed(pixels, crops)
@@ -153,17 +153,17 @@ class FeatureExtractor:
 
 
 def background_boxes(labels: Boxes, faces: Boxes, width: int, height: int, seed: int) -> Boxes:
-    """Return boxes at random places that touch neither a label nor a face.
+    """Return boxes at random places that overlap neither a label nor a face.
 
     Args:
-        labels: xyxy pixels (n, 4); the boxes get the sizes of the first ones.
+        labels: xyxy pixels (n, 4); the result has the sizes of the first ones.
         faces: xyxy pixels (m, 4).
-        width: of the image, in pixels.
-        height: of the image, in pixels.
-        seed: of the places.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        seed: random seed of the places.
 
     Returns:
-        float32 (k, 4), k = 0 where there is no room.
+        float32 (k, 4); k is 0 if there is no room.
     """
     rng = np.random.default_rng(seed)
     taken, found = np.concatenate([labels, faces]), []

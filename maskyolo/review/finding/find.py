@@ -1,4 +1,4 @@
-"""`maskyolo review find`: a ranked list of a data set's likely errors."""
+"""`maskyolo review find`: rank a data set's likely errors."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = ["FindResult", "find_errors"]
 
 @dataclass(frozen=True)
 class FindResult:
-    """What a search for errors found.
+    """The result of a search for errors.
 
     Attributes:
-        folder: the run's folder: `predictions.jsonl`, `sheet.png`, `args.yaml`, and the folds'
-            trainings.
+        folder: the run's folder, with `predictions.jsonl`, `sheet.png`, `args.yaml`, and the folds'
+            training runs.
         csv: the list, `review.csv` in the data set's folder.
         suspicions: the lines of the list.
         photos: number of photos that were judged.
@@ -64,17 +64,17 @@ def find_errors(
 ) -> FindResult:
     """Find a data set's likely errors and write them to its `review.csv`, the worst photo first.
 
-    The photos are split into folds, with near-copies in the same one. For each fold, a detector
-    is trained on all other folds and predicts the faces of this one. The predictions, a second
-    face detector and a classifier are compared with the labels. Photos that a person has corrected
-    or checked (`corrected` in the ledger) are trained on and not listed; composed scenes are
-    neither.
+    The photos are split into folds, with near-copies in the same one. For each fold, a detector is
+    trained on all other folds and predicts the faces of this one. The labels are compared with the
+    predictions, a second face detector and a classifier. Photos that a person has corrected or
+    checked (`corrected` in the ledger) are used for training but not listed; composed scenes are
+    not used at all.
 
     Args:
         data: the set's `data.yaml`, or its folder.
         options: see `FindOptions`.
-        on_progress: called with what is being done, how much of it is done, and the total.
-        on_error: called with the error of each photo that cannot be read, and is left out.
+        on_progress: called with a description of the current step, the amount done, and the total.
+        on_error: called with the error for each photo that cannot be read and is left out.
         on_start: called with the run's folder.
         **settings: fields of `FindOptions`, which override those of `options`.
 
@@ -82,9 +82,10 @@ def find_errors(
         DatasetError: there is no data set, its labels do not parse, it has other classes or too
             few photos, or the predictions are of other photos.
         DependencyError: scikit-learn, or what training needs, is not installed.
-        OutputError: people have filled in `review.csv`, or an output cannot be written.
-        MaskyoloError: an option is wrong, see also `train_detector`; or the options are not those
-            of the search to resume.
+        OutputError: `review.csv` has been filled in and would be lost, or an output cannot be
+            written.
+        MaskyoloError: an option is wrong (see also `train_detector`), or differs from those of the
+            search to resume.
     """
     chosen = FindOptions.merge(options, settings)
     if importlib.util.find_spec("sklearn") is None:
@@ -126,10 +127,10 @@ def _folder_to_resume(folder: Path, args: Mapping[str, Any]) -> Path:
 
     Args:
         folder: the run's folder.
-        args: the options, which must be those that it was started with.
+        args: the options, which must equal those that it was started with.
 
     Raises:
-        MaskyoloError: no search was started there, or with other options.
+        MaskyoloError: no search was started there, or it was started with other options.
     """
     try:
         known = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
@@ -162,10 +163,10 @@ def _check_classes(review: ReviewSet) -> None:
 
 
 def _check_not_filled_in(csv: Path) -> None:
-    """Check that an earlier list, which would be overwritten, has no entries by people.
+    """Check that nobody has filled in an earlier list, which would be overwritten.
 
     Raises:
-        OutputError: it has.
+        OutputError: somebody has.
     """
     if not csv.is_file():
         return

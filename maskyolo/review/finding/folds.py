@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldDetector", "assign_folds", "fuse_boxes", "train_fold"]
 
-#: Minimum score of a prediction that is kept: even a weak one can confirm a class or a face.
+#: Minimum score of a prediction to keep; even a weak one can confirm a class or a face.
 _MIN_SCORE = 0.01
 
-#: Number of photos that a fold's training is validated on. It does not choose by the result.
+#: Number of photos that a fold's training is validated on; the result is not used.
 _VAL_PHOTOS = 16
 
 
@@ -42,13 +42,13 @@ def assign_folds(
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> list[int]:
-    """Split photos into `folds` folds of equal size, with near-copies together and classes even.
+    """Split photos into folds of equal size and class balance, keeping near-copies together.
 
     Args:
         groups: number shared by near-copies (n).
         classes: a class for each photo (n), such as that of its rarest box.
         folds: number of folds.
-        seed: another seed gives other folds.
+        seed: random seed.
         keys: stable names of the photos (n).
 
     Returns:
@@ -75,12 +75,12 @@ def train_fold(
 ) -> Path:
     """Train a detector on some photos of a data set, and return its last weights as `.pt`.
 
-    The recipe is `finetune`. The last and not the best weights are taken, because the photos that
-    could tell which are best are those to be judged. An interrupted training on the same photos
-    is continued, and a finished one is not repeated.
+    The recipe is `finetune`. The last weights are used instead of the best, because the only photos
+    left to choose the best by are the ones to judge. An interrupted training on the same photos is
+    continued, and a finished one is not repeated.
 
     Args:
-        photos: the photos, whose labels are where a YOLO data set has them.
+        photos: the photos; their labels must be where a YOLO data set has them.
         folder: the run's folder, which is created; two lists of photos and a `data.yaml` are
             written next to it.
         options: model, epochs, imgsz, device, seed and trust.
@@ -132,9 +132,9 @@ def train_fold(
 
 
 class FoldDetector:
-    """A detector that returns the scores of both classes of each face, also of unlikely ones.
+    """A detector that returns both classes' scores for each face, including unlikely faces.
 
-    It runs on each image and its mirror image, and fuses what it finds.
+    It runs on each image and its mirror image, and fuses the results.
 
     Args:
         path: weights as `.pt` or `.onnx`.
@@ -170,16 +170,16 @@ class FoldDetector:
 def fuse_boxes(
     boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou: float = 0.5
 ) -> Predictions:
-    """Fuse overlapping candidates to one face: boxes and scores are weighted means.
+    """Fuse overlapping candidates into one face; boxes and scores are weighted means.
 
     The weight of a candidate is its best score. This is weighted boxes fusion (Solovyev, Wang and
-    Gabruseva 2021, arXiv:1910.13302) around the boxes that class-agnostic NMS keeps: all candidates
-    together are a better estimate of the class than the most confident one alone.
+    Gabruseva 2021, arXiv:1910.13302) around the boxes that class-agnostic NMS keeps. All candidates
+    together estimate the class better than the most confident one alone.
 
     Args:
         boxes: candidates, xyxy pixels (n, 4).
-        scores: of each class (n, 2).
-        iou: minimum IoU of candidates of one face.
+        scores: score of each class (n, 2).
+        iou: minimum IoU for candidates to be the same face.
     """
     best = scores.max(axis=1, initial=0)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

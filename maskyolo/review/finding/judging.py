@@ -1,4 +1,4 @@
-"""Gathers all that the labels of a data set's photos are judged by."""
+"""Collects everything that the labels of a data set's photos are judged by."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OnError", "OnProgress", "judge_photos", "match_predictions"]
 
-#: Receives what is being done, how much of it is done, and the total.
+#: Called with a description of the current step, the amount done, and the total.
 OnProgress = Callable[[str, int, "int | None"], None]
 
-#: Receives the error of a photo that cannot be read.
+#: Called with the error for a photo that cannot be read.
 OnError = Callable[[MaskyoloError], None]
 
 _Photos = Sequence[tuple[ReviewPhoto, FaceFeatures]]
@@ -51,7 +51,7 @@ def judge_photos(
         review: the data set.
         folder: where the folds are trained, and `predictions.jsonl` is written.
         options: how many folds, and how their detectors are trained.
-        predictions: predictions of all photos by image file; then nothing is trained.
+        predictions: predictions of all photos by image file; if given, nothing is trained.
         on_progress: see `find_errors`.
         on_error: see `find_errors`.
 
@@ -81,10 +81,10 @@ def judge_photos(
 
 
 def match_predictions(path: Path, review: ReviewSet) -> dict[str, Predictions]:
-    """Read predictions from a file, and return them by the names of the images in a data set.
+    """Read predictions from a file, and return them by name of the image in a data set.
 
-    A line of the file belongs to the image whose path has the same end, or else to the only image
-    with the same file name.
+    A line of the file belongs to the image whose name its path ends with or, if there is none, to
+    the only image with the same file name.
 
     Args:
         path: a file of `write_predictions` or of `maskyolo detect --save-json`.
@@ -146,7 +146,7 @@ def _extract_features(review: ReviewSet, report: OnProgress, on_error: OnError |
 
 
 def _assign_folds(photos: _Photos, options: FindOptions) -> list[int]:
-    """Return the fold of each photo; near-copies, and what the ledger groups, share a fold."""
+    """Return the fold of each photo; near-copies and groups of the ledger share a fold."""
     first: dict[int, int] = {}
     links = [
         (first.setdefault(photo.row.group, place), place)
@@ -164,9 +164,9 @@ def _assign_folds(photos: _Photos, options: FindOptions) -> list[int]:
 def _predict_out_of_fold(
     photos: _Photos, folds: Sequence[int], folder: Path, options: FindOptions, report: OnProgress
 ) -> dict[str, Predictions]:
-    """Train a detector on all folds but one, for each fold, and predict the photos of that fold.
+    """For each fold, train a detector on all other folds and predict the photos of the fold.
 
-    `folder/foldN.jsonl` keeps the predictions; a fold that has them, for the very same photos, is
+    The predictions are saved in `folder/foldN.jsonl`. A fold that has them for the same photos is
     not trained again.
     """
     found: dict[str, Predictions] = {}

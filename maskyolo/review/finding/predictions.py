@@ -1,4 +1,4 @@
-"""What is known about a data set's photos before they are judged: features and predictions."""
+"""What a data set's photos are judged by: features and predictions."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class JudgedPhoto:
-    """A photo of a data set with all that its labels are judged by.
+    """A photo of a data set, with everything that its labels are judged by.
 
     Attributes:
         image: its image file, relative to the set's folder.
         split: train, val or test.
-        features: its labels, and what was computed from the image without training.
-        predictions: faces, from a detector that was not trained on the photo.
+        features: its labels, and features computed from the image without training.
+        predictions: faces predicted by a detector that was not trained on the photo.
         fold: number of its fold; near-copies are in the same one.
         source: its name in the ledger.
         by_folder: whether its labels' classes come from the name of its folder.
-        ignored: boxes that are blanked out, xyxy pixels float32 (n, 4).
+        ignored: boxes that are blanked out, float32 (n, 4) xyxy pixels.
     """
 
     image: str
@@ -89,7 +89,7 @@ class JudgedPhoto:
 def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
     """Write predictions as JSON lines, as `maskyolo detect --save-json` does.
 
-    Each face also has `scores`, those of both classes.
+    Each face also has `scores`: the scores of both classes.
 
     Raises:
         OutputError: the file cannot be written.
@@ -112,7 +112,7 @@ def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> Non
 
 
 def read_predictions(path: Path) -> dict[str, Predictions]:
-    """Read the predictions of each source from JSON lines, also from `maskyolo detect --save-json`.
+    """Read predictions by source from JSON lines, including those of `detect --save-json`.
 
     If a face lacks the scores of both classes, the other class gets 0. Lines with an error, of
     images that could not be read, are skipped.

@@ -1,4 +1,4 @@
-"""One ranked list: the suspicions of all photos, the most suspicious photo first."""
+"""Ranks the suspicions of all photos in one list, the most suspicious photo first."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ __all__ = [
     "suspect_unusual",
 ]
 
-#: Minimum score of a suspicion that is listed.
+#: Minimum score of a suspicion for it to be listed.
 MIN_SCORE = 0.1
 
 #: Minimum score of a second reason for the same label.
 _MIN_SECOND_SCORE = 0.5
 
-#: Score of a photo with a near-copy in the set that has other labels, one that is in another split,
-#: and any other.
+#: Scores of near-copies: with different labels, in different splits, and all others.
 _COPY_OTHER_LABELS, _COPY_OTHER_SPLIT, _COPY = 0.7, 0.5, 0.1
 
-#: Number of neighbors that a photo is compared with, and maximum score of an unusual photo: these
-#: are seldom errors.
+#: Number of neighbors that a photo is compared with, and maximum score of an unusual photo, which
+#: is low because they are seldom errors.
 _NEIGHBORS, _MAX_UNUSUAL = 5, 0.4
 
 
@@ -47,8 +46,8 @@ def rank(
 
     Args:
         photos: the photos.
-        scores: of each photo's labels.
-        leave_out: images that are not listed.
+        scores: the scores of each photo.
+        leave_out: images not to list.
     """
     found: dict[str, list[Suspicion]] = {photo.image: [] for photo in photos}
     for photo, score in zip(photos, scores, strict=True):
@@ -69,11 +68,11 @@ def rank(
 def suspect_labels(
     photo: JudgedPhoto, scores: Scores, minimum: float = MIN_SCORE
 ) -> list[Suspicion]:
-    """Return the suspicions about a photo's labels and about faces without a label, with rank 0.
+    """Return the suspicions about a photo's labels and unlabeled faces, with rank 0.
 
     Args:
         photo: the photo.
-        scores: of its labels.
+        scores: its scores.
         minimum: minimum score of a suspicion.
     """
     found = []
@@ -99,7 +98,7 @@ def suspect_labels(
 
 
 def _suspect_label(photo: JudgedPhoto, scores: Scores, line: int) -> list[Suspicion]:
-    """Return the worst suspicion about a label; of class and box both, if both are likely wrong."""
+    """Return the worst suspicion about a label, or two if class and box are both likely wrong."""
     class_id = int(photo.labels.class_ids[line])
     other = CLASS_NAMES[1 - class_id] if class_id < len(CLASS_NAMES) else ""
     classifier = photo.features.probabilities[line]
@@ -134,9 +133,9 @@ def _suspect_label(photo: JudgedPhoto, scores: Scores, line: int) -> list[Suspic
 
 
 def suspect_copies(photos: Sequence[JudgedPhoto]) -> list[Suspicion]:
-    """Return the photos that are near-copies of an earlier one, also mirrored, with rank 0.
+    """Return photos that are near-copies of an earlier one, mirrored or not, with rank 0.
 
-    Those with other labels get the highest score, then those in another split.
+    Those with different labels get the highest score, followed by those in another split.
     """
     hashes = [photo.features.hashes for photo in photos]
     groups = group_near_copies([plain for plain, _ in hashes], [mirrored for _, mirrored in hashes])
@@ -157,8 +156,8 @@ def suspect_copies(photos: Sequence[JudgedPhoto]) -> list[Suspicion]:
 def suspect_unusual(photos: Sequence[JudgedPhoto]) -> list[Suspicion]:
     """Return the photos that are unlike all others, with rank 0.
 
-    They are those whose features are far from their nearest neighbors': more than three standard
-    deviations (estimated from the median absolute deviation) above the median.
+    A photo is unusual if the distance of its features to its nearest neighbors is more than three
+    standard deviations (estimated from the median absolute deviation) above the median.
     """
     if len(photos) <= 2 * _NEIGHBORS:
         return []
@@ -186,10 +185,10 @@ def neighbor_distances(
         Distances float64 (n,), from 0 to 2.
     """
     found = np.empty(len(features))
-    for start in range(0, len(features), 1024):  # all at once would need n x n numbers
+    for start in range(0, len(features), 1024):  # in chunks, because the full matrix would be n x n
         similarity = features[start : start + 1024] @ features.T
         rows = np.arange(len(similarity))
-        similarity[rows, rows + start] = -1  # not itself
+        similarity[rows, rows + start] = -1  # exclude the photo itself
         nearest = np.sort(similarity, axis=1)[:, -neighbors:]
         found[start : start + 1024] = 1 - nearest.mean(axis=1)
     return found

@@ -1,9 +1,9 @@
-"""How suspicious each label, and each face without a label, is.
+"""Scores how suspicious each label and each unlabeled face is.
 
-This only computes on labels, predictions and features; nothing is trained on images. Everything is
-judged by the data set's own conventions: how its boxes usually fit the faces, which faces it
-usually labels, and how often each source of evidence agrees with its classes. What most of the
-labels do is right, and only what differs from that is suspicious.
+The scores are computed from labels, predictions and features; nothing is trained on images. Labels
+are judged by the data set's own conventions: how its boxes usually fit the faces, which faces it
+usually labels, and how often each source of evidence agrees with its classes. What most labels have
+in common is taken as right; only deviations are suspicious.
 """
 
 from __future__ import annotations
@@ -36,36 +36,37 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-#: Minimum IoU of a label and a face for the label to be of that face: a box that is moved by half
-#: its width has 1/3.
+#: Minimum IoU for a label to belong to a face. For comparison: a box that is moved by half its
+#: width has an IoU of 1/3.
 _MIN_PAIR = 0.15
 
-#: Maximum IoU of a face without a label with any label.
+#: Maximum IoU of an unlabeled face with any label.
 _MAX_UNLABELED = 0.3
 
-#: Minimum IoU of boxes of one face by two detectors, and of pairs that conventions are measured on.
+#: Minimum IoU of two detectors' boxes for the same face, and of pairs that conventions are measured
+#: on.
 _MIN_SAME_FACE = 0.4
 
-#: Minimum IoU of a face with a label for the face to count as labeled, when it is learned which
-#: faces the data set labels.
+#: Minimum IoU with a label for a face to count as labeled, when learning which faces the data set
+#: labels.
 _MIN_LABELED = 0.5
 
-#: Minimum IoU of two labels of the same face: two faces seldom overlap as much.
+#: Minimum IoU for two labels to be of the same face; two faces seldom overlap that much.
 _MIN_DUPLICATE = 0.6
 
 #: Minimum score of a prediction that can confirm a label.
 _MIN_CONFIRMING = 0.03
 
-#: From this IoU with the face on, a label fits as well as labels do; at the second value and below,
-#: it certainly does not.
+#: IoU with the face from which a label fits as well as most labels, and IoU up to which it
+#: certainly does not fit.
 _GOOD_FIT, _BAD_FIT = 0.65, 0.45
 
-#: How much the detectors' confidence in the face counts for a bad box, as an exponent. It is small:
-#: a label that does not fit the face next to it is wrong, however weak the face.
+#: Exponent of the detectors' confidence in the face in the score of a bad box. It is small because
+#: a label that does not fit the face next to it is wrong, even if the detectors are not confident.
 _CONFIDENCE_EXPONENT = 0.2
 
-#: Weight of a bad box for which only the second detector speaks: that detector's own boxes do not
-#: fit faces well that fill the image.
+#: Weight of a bad box for which only the second detector is evidence. It is low because that
+#: detector's own boxes do not fit faces that fill the image.
 _ONLY_SECOND_WEIGHT = 0.25
 
 
@@ -80,10 +81,10 @@ class CandidateFaces:
     Those of the out-of-fold detector come first, then those that only the second one finds.
 
     Attributes:
-        boxes: as a label of this data set would be drawn, xyxy pixels float32 (n, 4).
-        second_boxes: the same by the second detector where it also finds the face, else `boxes`.
-        scores: of each class, by the out-of-fold detector (n, 2); 0 where it finds nothing.
-        second_scores: by the second detector (n,); 0 where it finds nothing.
+        boxes: boxes drawn by this data set's convention, float32 (n, 4) xyxy pixels.
+        second_boxes: the same from the second detector if it also finds the face, else `boxes`.
+        scores: the out-of-fold detector's score of each class (n, 2); 0 if it finds nothing.
+        second_scores: the second detector's score (n,); 0 if it finds nothing.
     """
 
     boxes: Boxes
@@ -95,24 +96,24 @@ class CandidateFaces:
         return len(self.boxes)
 
     def overlap(self, labels: Boxes) -> Floats:
-        """Return the IoU (m, n) of labels (m, 4) and faces, by the better of the two boxes."""
+        """Return the IoU (m, n) of labels (m, 4) and faces, using the better of both boxes."""
         first, second = box_iou(labels, self.boxes), box_iou(labels, self.second_boxes)
         return np.maximum(first, second).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How suspicious a photo's n labels and its m faces without a label are, from 0 to 1.
+    """How suspicious a photo's n labels and m unlabeled faces are, from 0 to 1.
 
     Attributes:
-        wrong_class: of each label (n,).
-        bad_box: of each label (n,).
-        spurious: of each label (n,).
-        duplicate: of each label (n,): another one of the photo is of the same face.
-        better_boxes: the box that each label should have, xyxy pixels float32 (n, 4); the label's
-            own box where no detector finds its face.
-        missing: of each face without a label (m,).
-        missing_boxes: these faces, float32 (m, 4), as labels of this data set would be drawn.
+        wrong_class: score of each label (n,).
+        bad_box: score of each label (n,).
+        spurious: score of each label (n,).
+        duplicate: score of each label (n,): another label is of the same face.
+        better_boxes: the box that each label should have, float32 (n, 4) xyxy pixels; the label's
+            own box if no detector finds its face.
+        missing: score of each unlabeled face (m,).
+        missing_boxes: boxes of these faces, drawn by this data set's convention, float32 (m, 4).
         missing_class_ids: their more likely classes (m,).
         only_second: whether only the second detector finds the face (m,).
     """
@@ -137,7 +138,7 @@ def pair_boxes(labels: Boxes, faces: Boxes, minimum: float = _MIN_PAIR) -> Place
         minimum: minimum IoU of a pair.
 
     Returns:
-        For each label the place of its face, -1 for none (n,).
+        The index of each label's face, -1 for none (n,).
 
     Example:
         >>> labels = [[0, 0, 10, 10], [50, 50, 60, 60]]
@@ -148,7 +149,7 @@ def pair_boxes(labels: Boxes, faces: Boxes, minimum: float = _MIN_PAIR) -> Place
 
 
 def pair_overlaps(iou: npt.NDArray[Any], minimum: float = _MIN_PAIR) -> Places:
-    """Return for each row of overlaps (n, m) the column it is paired with; see `pair_boxes`."""
+    """Return the column that each row of overlaps (n, m) is paired with; see `pair_boxes`."""
     from scipy.optimize import linear_sum_assignment
 
     partners = np.full(len(iou), -1, dtype=np.intp)
@@ -160,7 +161,7 @@ def pair_overlaps(iou: npt.NDArray[Any], minimum: float = _MIN_PAIR) -> Places:
 
 @dataclass(frozen=True)
 class Convention:
-    """How a data set draws boxes, compared with a detector.
+    """How a data set's boxes differ systematically from a detector's.
 
     Attributes:
         dx: shift of the center, in widths of the detector's box.
@@ -176,9 +177,9 @@ class Convention:
 
     @classmethod
     def between(cls, labels: Boxes, faces: Boxes) -> Convention:
-        """Measure it on pairs of boxes (n, 4): the medians, which a few bad labels do not change.
+        """Measure it on pairs of boxes (n, 4). Medians make it robust to bad labels.
 
-        With fewer than 10 pairs, it changes nothing.
+        With fewer than 10 pairs, it is the identity.
         """
         if len(labels) < _MIN_PAIRS:
             return cls()
@@ -188,7 +189,7 @@ class Convention:
         return cls(*medians.tolist())
 
     def apply(self, faces: Boxes) -> Boxes:
-        """Return a detector's boxes (n, 4) as this data set would draw them."""
+        """Return a detector's boxes (n, 4), adjusted to this data set's convention."""
         centers, sides = _centers(faces)
         centers = centers + sides * [self.dx, self.dy]
         half = sides * np.exp([self.dw, self.dh]) / 2
@@ -196,7 +197,7 @@ class Convention:
 
 
 def find_candidates(photos: Sequence[JudgedPhoto]) -> list[CandidateFaces]:
-    """Combine what both detectors find in each photo, in boxes as this data set draws them."""
+    """Combine both detectors' faces in each photo, with boxes by this data set's convention."""
     first_convention = _convention(photos, lambda photo: photo.predictions.boxes)
     second_convention = _convention(photos, lambda photo: photo.features.faces.boxes)
     found = []
@@ -223,7 +224,7 @@ def find_candidates(photos: Sequence[JudgedPhoto]) -> list[CandidateFaces]:
 
 
 def score_photos(photos: Sequence[JudgedPhoto]) -> list[Scores]:
-    """Score the labels of a data set's photos, and the faces without a label.
+    """Score the labels of a data set's photos, and the unlabeled faces.
 
     Pass all photos of the data set: its conventions are measured on them.
     """
@@ -256,12 +257,12 @@ def _score_photo(
     other_class: Floats,
     crop: Floats,
 ) -> Scores:
-    """Score the n labels of a photo by its k candidate faces.
+    """Score the n labels of a photo against its k candidate faces.
 
     Args:
         photo: the photo.
         found: its candidate faces.
-        partner: the candidate that each label is of, -1 for none (n,).
+        partner: index of each label's candidate, -1 for none (n,).
         labeled: probability that this data set labels each candidate (k,).
         visible: probability that a detector finds each label's face (n,).
         other_class: probability that each label should have the other class (n,).
@@ -287,7 +288,7 @@ def _score_photo(
     return Scores(
         wrong_class=other_class * np.maximum(face, crop),
         bad_box=misfit * face**_CONFIDENCE_EXPONENT * weight,
-        spurious=(1 - face) * np.sqrt(1 - crop) * visible,  # the crop is the weaker evidence
+        spurious=(1 - face) * np.sqrt(1 - crop) * visible,  # crop: weaker evidence
         duplicate=_duplicate(boxes),
         better_boxes=better,
         missing=labeled[free],
@@ -309,7 +310,7 @@ def _convention(photos: Sequence[JudgedPhoto], boxes: Callable[[JudgedPhoto], Bo
 def _labeling_probabilities(
     photos: Sequence[JudgedPhoto], candidates: Sequence[CandidateFaces]
 ) -> list[Floats]:
-    """Return for each candidate the probability that this data set labels such a face.
+    """Return the probability that this data set labels such a face, for each candidate.
 
     It depends on the scores and the size of the face.
     """
@@ -325,9 +326,9 @@ def _labeling_probabilities(
 
 
 def _visibilities(photos: Sequence[JudgedPhoto], partners: Sequence[Places]) -> list[Floats]:
-    """Return for each label the probability that a detector finds labels of its size.
+    """Return the probability that a detector finds labels of its size, for each label.
 
-    If labels of that size are seldom found, it means little that this one is not.
+    If labels of that size are seldom found, a miss is weak evidence.
     """
     sizes = [_log_size(photo, photo.labels.boxes)[:, None] for photo in photos]
     found = np.concatenate([partner >= 0 for partner in partners])
@@ -340,7 +341,7 @@ def _wrong_class(
     candidates: Sequence[CandidateFaces],
     partners: Sequence[Places],
 ) -> list[Floats]:
-    """Return for each label the probability that it should have the other class.
+    """Return the probability that each label should have the other class.
 
     The evidence is the out-of-fold detector's scores, the classifier's, and those of a linear
     classifier that was fitted to the labels of the other folds; each is weighted by how often it
@@ -373,7 +374,7 @@ def _log_size(photo: JudgedPhoto, boxes: Boxes) -> Floats:
 
 
 def _duplicate(boxes: Boxes) -> Floats:
-    """Return for each label (n,) its largest overlap with an earlier one, 0 if two faces could."""
+    """Return each label's maximum IoU with an earlier one (n,); 0 if they may be two faces."""
     overlap = np.tril(box_iou(boxes, boxes), -1).max(axis=1, initial=0).astype(np.float64)
     return np.where(overlap >= _MIN_DUPLICATE, overlap, 0.0)
 

@@ -1,4 +1,4 @@
-# Needs Python 3.10 or newer, make and a package index; everything else is installed into $(VENV).
+# Needs Python 3.10 or newer, make, and access to a package index; the rest is installed in $(VENV).
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -18,32 +18,33 @@ demo: $(VENV)/.plain ## detect masks in the sample images and clip with the comm
 test: $(VENV)/.dev ## run the whole test suite (installs PyTorch and Ultralytics the first time)
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## check style, format, the layers of packages, and that every import is declared
+lint: $(VENV)/.dev ## check style, formatting, package layers, and declared dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry maskyolo
 
-types: $(VENV)/.dev ## check types, strictly
+types: $(VENV)/.dev ## check types with mypy in strict mode
 	@$(BIN)/mypy
 
-format: $(VENV)/.dev ## fix style and format where that can be done automatically
+format: $(VENV)/.dev ## fix style and formatting automatically where possible
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## update the README's tables of options from the commands' help
+docs: $(VENV)/.dev ## update the README's option tables from the commands' help
 	@$(BIN)/python tools/update_readme.py
 
 clean: ## remove the virtual environment and all caches; runs/ and data/ stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp newer than pyproject.toml means that its dependencies are installed; .dev includes .plain.
+# Stamp files: one newer than pyproject.toml means that its dependencies are installed.
+# .dev includes .plain.
 $(VENV)/.plain: pyproject.toml $(VENV)/.made
 	@echo "Installing maskyolo into $(VENV) (about 1 GB, once) ..."
 	@$(PIP) install --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.made
-	@echo "Installing maskyolo and the tools for its tests into $(VENV) (several GB with PyTorch, once) ..."
+	@echo "Installing maskyolo and its development tools into $(VENV) (several GB with PyTorch, once) ..."
 	@$(PIP) install --editable ".[dev]"
 	@$(BIN)/python tools/fix_opencv.py
 	@$(BIN)/python tools/fix_mongod.py

@@ -1,13 +1,14 @@
-"""Measures what one choice of the recipe brings: a short training, measured on street photos.
+"""Measures the effect of one choice in the recipe with a short training.
 
     python benchmarks/ablations.py "with scenes" --data data/scenes --kaggle kaggle853 --seed 1 \\
         --out ablations.jsonl
     python benchmarks/ablations.py --table ablations.jsonl
 
 The first command trains for one epoch with the recipe `folders`, on `--pictures` training images of
-the set, sampled by the seed, and appends a line of figures to the file; rows differ only in the set
-and the options given. The second prints the table: for each name the mean over the seeds, the
-minimum and the maximum. benchmarks/ablations.md names the sets and contains the table.
+the set, sampled with the seed, measures the result on street photos, and appends a line of figures
+to the file. Rows differ only in the set and the given options. The second command prints the table:
+mean, minimum and maximum over the seeds for each name. benchmarks/ablations.md names the sets and
+contains the table.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SIZES = ("<16", "16-32", "32-96", ">96")
 
 
 def sample(data: Path, folder: Path, images: int, seed: int) -> Path:
-    """Write a data.yaml with sampled training images and the whole val split; return it."""
+    """Write a data.yaml with a sample of the training images and the whole val split; return it."""
     whole = load_dataset(data)
     for split in ("train", "val"):
         paths = whole.images(split)
@@ -118,8 +119,8 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("name", nargs="?", help="what the row is called")
-    options.add_argument("--data", type=Path, help="the set to learn from")
+    options.add_argument("name", nargs="?", help="name of the row")
+    options.add_argument("--data", type=Path, help="data set to train on")
     options.add_argument(
         "--kaggle", type=Path, help="folder with images/, annotations/ and benchmark.txt"
     )
@@ -134,9 +135,9 @@ def main() -> None:
     )
     options.add_argument("--pictures", type=int, default=2400, help="number of training images")
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--out", type=Path, help="file that the line of figures is appended to")
+    options.add_argument("--out", type=Path, help="file to append the line of figures to")
     options.add_argument(
-        "--table", type=Path, metavar="FILE", help="print the table of such a file"
+        "--table", type=Path, metavar="FILE", help="print the table of a file written with --out"
     )
     args = options.parse_args()
     if args.table:

@@ -1,4 +1,4 @@
-"""Measures whether `maskyolo detect` keeps its memory on a camera that never ends.
+"""Measures whether the memory of `maskyolo detect` stays constant on an endless camera stream.
 
     python benchmarks/endurance.py  # ten minutes: tracking, events, alerts, JSONL, annotated video
     python benchmarks/endurance.py --minutes 60 -- --no-save
@@ -36,7 +36,7 @@ WARM_UP = 30.0
 
 
 def serve(frames: list[bytes], session: float) -> str:
-    """Serve the frames in a loop, break connections after `session` seconds; return the URL."""
+    """Serve the frames in a loop, breaking connections after `session` seconds; return the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -69,9 +69,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument(
-        "--session", type=float, default=60, help="seconds after which the server breaks off"
-    )
+    parser.add_argument("--session", type=float, default=60, help="seconds per connection")
     parser.add_argument("more", nargs="*", help="options of maskyolo detect, after --")
     args = parser.parse_args()
     with av.open(str(CLIP)) as container:
@@ -134,7 +132,7 @@ def main() -> None:
         f"\nfirst minute {np.median(first):.1f} MB, last minute {np.median(last):.1f} MB, "
         f"maximum {sizes.max():.1f} MB"
     )
-    print(f"slope {slope:+.2f} MB a minute over all, {later:+.2f} in the second half")
+    print(f"slope {slope:+.2f} MB per minute overall, {later:+.2f} in the second half")
 
 
 if __name__ == "__main__":

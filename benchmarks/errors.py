@@ -3,10 +3,10 @@
     python benchmarks/errors.py kaggle853 --list kaggle853/val.txt --model maskyolo-n \\
         --imgsz 640 960 --sheet alarms.jpg
 
-The kinds of errors are those of TIDE (D. Bolya et al. 2020, arXiv:2008.08115), told apart by their
-overlap (IoU) with the labels of an image, including ignored ones: a false alarm that overlaps none
-by 0.1; a face of the other class; an overlap of 0.3 to 0.5. The sheet shows the most confident
-false alarms with their surroundings, so that you can count how many are faces without a label.
+The kinds of errors are those of TIDE (D. Bolya et al. 2020, arXiv:2008.08115), distinguished by IoU
+with the labels of an image, including ignored ones: a false alarm with an IoU below 0.1, a face
+with the wrong class, and a badly located face with an IoU of 0.3 to 0.5. The sheet shows the most
+confident false alarms with their surroundings, so that you can count how many are unlabeled faces.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from maskyolo.evaluation.labeled import LabeledImage, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, predict
 from maskyolo.evaluation.metrics import Case, average_precision, match
 
-#: Minimum overlap (IoU) with a label: of what is not a false alarm; of the same face; of a face
-#: that is badly located.
+#: IoU with a label below which a detection is a false alarm, from which it is the same face, and
+#: from which it is a badly located face.
 AWAY, SAME, ASKEW = 0.1, 0.5, 0.3
 COLUMNS, TILE = 10, 160
 
@@ -65,7 +65,7 @@ def classes_right(case: Case) -> Case:
 
 
 def corrected(cases: Sequence[Case]) -> dict[str, float]:
-    """Return the mAP50 as it is, and with each kind of error put right."""
+    """Return mAP50 unchanged, and with each kind of error corrected."""
     return {
         "as it is": map50(cases),
         "no alarm away from every label": map50([without(case, away(case)) for case in cases]),
@@ -87,7 +87,7 @@ def alarms(
 
 
 def draw(found: Sequence[tuple[float, Path, list[float]]]) -> ImageArray:
-    """Draw alarms side by side, each with as much around it as it is wide."""
+    """Draw alarms side by side, each with a margin of its own width."""
     tiles = [_tile(*alarm) for alarm in found]
     tiles += [np.full((TILE, TILE, 3), 255, np.uint8)] * (-len(tiles) % COLUMNS)
     return np.vstack(
@@ -117,18 +117,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder with images and annotations (Pascal VOC)")
     parser.add_argument(
-        "--list", type=Path, help="file with the photos to take, one a line; default: all"
+        "--list", type=Path, help="file with the photos to use, one per line; default: all"
     )
-    parser.add_argument("--model", default="maskyolo-n", help="as maskyolo detect takes it")
+    parser.add_argument("--model", default="maskyolo-n", help="as for maskyolo detect")
     parser.add_argument(
-        "--imgsz", type=int, nargs="+", default=[640], help="sizes to run at, a column each"
+        "--imgsz", type=int, nargs="+", default=[640], help="inference sizes, one column each"
     )
     parser.add_argument(
         "--sheet",
         type=Path,
-        help="file to draw the most confident false alarms of the first size to",
+        help="write an image of the most confident false alarms at the first size",
     )
-    parser.add_argument("--alarms", type=int, default=50, help="how many of them")
+    parser.add_argument("--alarms", type=int, default=50, help="number of false alarms to draw")
     parser.add_argument("--trust", action="store_true", help="open a .pt file of unknown origin")
     args = parser.parse_args()
     images, _ = find_images(

@@ -1,5 +1,4 @@
-"""Other projects' measures of label quality on the same labels and predictions: cleanlab's and
-FiftyOne Brain's."""
+"""Label quality scores of cleanlab and FiftyOne Brain, for the same labels and predictions."""
 
 from __future__ import annotations
 
@@ -18,20 +17,20 @@ __all__ = ["QualityScores", "cleanlab_scores", "mistakenness"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Confidence from which cleanlab takes a prediction as certain, and minimum confidence of one. Its
-#: own defaults, 0.95 and 0.5, are for detectors that are fully trained.
+#: Confidence from which cleanlab treats a prediction as certain, and minimum confidence. Its own
+#: defaults, 0.95 and 0.5, are for fully trained detectors.
 _CERTAIN, _MINIMUM = 0.3, 0.1
 
 
 @dataclass(frozen=True)
 class QualityScores:
-    """How suspicious one method finds the labels of a photo and the faces it lacks, from 0 to 1.
+    """One method's scores of a photo's labels and unlabeled faces, 0 to 1 (most suspicious).
 
     Attributes:
-        wrong_class: of each label (n,).
-        bad_box: of each label (n,).
-        spurious: of each label (n,).
-        missing: of each prediction (m,) that it takes for a face without a label, else 0.
+        wrong_class: score of each label (n,).
+        bad_box: score of each label (n,).
+        spurious: score of each label (n,).
+        missing: score of each prediction (m,) that is an unlabeled face, else 0.
     """
 
     wrong_class: Floats
@@ -50,7 +49,7 @@ def cleanlab_scores(
 
     Args:
         photos: labels and predictions.
-        boxes: boxes of the predictions (m, 4) of each photo, if other than theirs.
+        boxes: boxes (m, 4) to use instead of the predictions' own, for each photo.
     """
     from cleanlab.object_detection import rank
 
@@ -93,7 +92,7 @@ def cleanlab_scores(
 
 
 def _rows(predictions: Predictions, boxes: Boxes) -> npt.NDArray[Any]:
-    """Return predictions as cleanlab takes them: for each class (n, 5), boxes and confidence."""
+    """Return predictions in cleanlab's format: boxes and confidence (n, 5) for each class."""
     rows = np.empty(len(CLASS_NAMES), dtype=object)
     every = np.concatenate([boxes, predictions.confidence[:, None]], axis=1).astype(float)
     for class_id in range(len(CLASS_NAMES)):
@@ -102,10 +101,10 @@ def _rows(predictions: Predictions, boxes: Boxes) -> npt.NDArray[Any]:
 
 
 def mistakenness(photos: Sequence[JudgedPhoto]) -> list[QualityScores]:
-    """Return what FiftyOne Brain's `compute_mistakenness` finds.
+    """Return the scores of FiftyOne Brain's `compute_mistakenness`.
 
-    It runs on a temporary data set in FiftyOne's database. It says yes or no to boxes without an
-    object, and to predictions above 0.95 that no label has; such a face counts by its confidence.
+    It runs on a temporary data set in FiftyOne's database. It only flags boxes without an object,
+    and predictions above 0.95 without a label; the score of the latter is their confidence.
 
     Raises:
         DependencyError: FiftyOne is not installed.
@@ -138,7 +137,7 @@ def mistakenness(photos: Sequence[JudgedPhoto]) -> list[QualityScores]:
 
 
 def _values(detections: Any, name: str) -> Floats:
-    """Return an attribute of each box; 0 where the Brain did not set it."""
+    """Return an attribute of each box; 0 if the Brain did not set it."""
 
     def value(detection: Any) -> float:
         try:

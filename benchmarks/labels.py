@@ -1,21 +1,22 @@
 """Measures the face boxes that `maskyolo convert` makes against boxes drawn by people.
 
-From Pascal VOC annotations of street photos, two kinds of images are made, as in class folders:
+Two kinds of images, as found in class folders, are made from Pascal VOC annotations of street
+photos:
 
 - *photos*: whole photos in which every box has the same class;
 - *crops*: cut around each face of at least `--floor` pixels (square root of its area), with a
   margin of 0, 10, 25, 50 and 100 % of the box's sides, as far as the photo reaches.
 
-The converter's face detectors run on them without knowing where they come from; so does the whole
-converter, which also searches for bystanders (`maskyolo.conversion.bystanders`): of it, the boxes
-count that it would write into the label file, none for a photo that it sets aside. A human box must
-be found by a box of its own with IoU 0.5 or more. Human boxes below the floor, and those of which
-the crop cuts off more than half, need not be found; a box on them is not false either. Every other
-box without a partner is false.
+Both the converter's face detectors and the whole converter run on them. The converter also searches
+for bystanders (`maskyolo.conversion.bystanders`); its boxes are those that it would write to the
+label file, which are none for a photo that it sets aside. Boxes are matched one to one with human
+boxes at IoU 0.5 or more. Human boxes below the floor, and those that the crop cuts off by more than
+half, are ignored: they need not be found, and a box on them is not false. Every other box without a
+match is false.
 
     python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
 
-prints the tables of benchmarks/labels.md; without `--list`, for all photos of the folder.
+prints the tables of benchmarks/labels.md. Without `--list`, all photos of the folder are used.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ from maskyolo.detectors.faces.loading import load_face_detector
 MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0)
 FOLDER_CLASSES = ("with_mask", "without_mask")
 SIZES = ((16, 40), (40, 64), (64, 128), (128, 9999))
-#: The default with all that `convert` does: what is in the label files.
+#: The default detectors plus everything else that `convert` does: the boxes in the label files.
 CONVERTED = "what convert labels (converted)"
-#: What is compared: arguments of `load_face_detector`.
+#: The compared detectors: arguments of `load_face_detector`.
 DETECTORS: dict[str, tuple[str, None, float, str]] = {
     "SSD as in 2020 (ssd-plain)": ("ssd-plain", None, 0.5, "none"),
     "SSD, several passes (ssd)": ("ssd", None, 0.5, "none"),
@@ -68,12 +69,12 @@ CONVENTION = (0.02, 0.21, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class Picture:
-    """A folder-style image: where it was cut, its class, and its human boxes in its own pixels.
+    """An image as in a class folder: its window in the photo, class, and human boxes.
 
     Attributes:
         kind: `photo` or a margin such as `25 %`.
-        must: boxes to find.
-        may: boxes that may be found or not.
+        must: human boxes that must be found, in pixels of this image.
+        may: human boxes that may be found or not.
     """
 
     photo: Path
@@ -104,7 +105,7 @@ def cut(
     boxes: Boxes,
     floor: float,
 ) -> Picture:
-    """Make an image of a window of a photo with all its human boxes (n, 4)."""
+    """Make an image from a window of a photo and the photo's human boxes (n, 4)."""
     x1, y1, x2, y2 = window
     clipped = clip_boxes(boxes - [x1, y1, x1, y1], x2 - x1, y2 - y1)
     shown = box_area(clipped)
@@ -113,7 +114,7 @@ def cut(
 
 
 def pictures(folder: Path, names: Iterable[str], floor: float, faces: int = 0) -> Iterator[Picture]:
-    """Make the images of the photos `names`, with crops of `faces` random faces (0: of all)."""
+    """Make the images from the photos `names`, with crops of `faces` random faces (0: all)."""
     crops: list[list[Picture]] = []
     for name in names:
         photo = folder / name
@@ -157,7 +158,7 @@ def _crop(
 
 @dataclass
 class Tally:
-    """Counts over images: human boxes, the IoU of each with its partner (or 0), false boxes."""
+    """Counts over images: human boxes, the IoU of each with its match (or 0), false boxes."""
 
     pictures: int = 0
     ious: list[float] = field(default_factory=list)
@@ -172,10 +173,10 @@ class Tally:
 
 
 def match(boxes: Boxes, picture: Picture) -> tuple[npt.NDArray[np.float32], int]:
-    """Pair boxes (n, 4), best first, with human boxes.
+    """Match boxes (n, 4), best first, with human boxes.
 
     Returns:
-        The IoU of each human box with its partner (m,), and the number of false boxes.
+        The IoU of each human box with its match (m,), and the number of false boxes.
     """
     best = np.zeros(len(picture.must), dtype=np.float32)
     iou = box_iou(boxes, picture.must)
@@ -190,7 +191,7 @@ def match(boxes: Boxes, picture: Picture) -> tuple[npt.NDArray[np.float32], int]
 
 
 def _inside(box: npt.NDArray[np.float32], regions: Boxes) -> bool:
-    """Tell whether a box lies on a region: half of either is the other's."""
+    """Return whether a box lies on a region: half of either is inside the other."""
     low, high = np.maximum(box[:2], regions[:, :2]), np.minimum(box[2:], regions[:, 2:])
     shared = (high - low).clip(min=0).prod(axis=1)
     return bool((shared > 0.5 * np.minimum(box_area(box), box_area(regions))).any())
@@ -202,7 +203,7 @@ def find(
     """Run a detector on all images.
 
     Returns:
-        Its faces, with a judge those that are labeled, and the mean processor time in ms.
+        The faces it finds (with a judge, those that are labeled), and mean processor time in ms.
     """
     found, seconds, last, photo = [], 0.0, Path(), np.zeros((0, 0, 3), np.uint8)
     for picture in made:
@@ -232,7 +233,7 @@ def as_drawn_here(boxes: Boxes, picture: Picture) -> Boxes:
 def tally(
     made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]
 ) -> dict[str, Tally]:
-    """Match all boxes with the human ones, summed up under each of an image's keys."""
+    """Match all boxes with the human ones, and sum up the counts per key of an image."""
     tallies: dict[str, Tally] = {}
     for picture, boxes in zip(made, found, strict=True):
         ious, false = match(boxes, picture)
@@ -285,7 +286,7 @@ def main() -> None:
     parser.add_argument(
         "--list",
         type=Path,
-        help="file with the photos to take, relative to the folder, one a line; default: all",
+        help="file with the photos to use, relative to the folder, one per line; default: all",
     )
     parser.add_argument(
         "--floor", type=float, default=40, help="smallest face to crop, root of its area in pixels"

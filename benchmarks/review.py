@@ -1,15 +1,15 @@
-"""How many of the errors planted into correct labels does `maskyolo review find` rank first?
+"""Measures how many errors planted in correct labels `maskyolo review find` ranks first.
 
-A copy is made of a YOLO data set, such as `maskyolo convert` creates from photos with boxes. With a
-seed, some of its boxes are
+A YOLO data set, such as `maskyolo convert` creates from photos with boxes, is copied. In the copy,
+some boxes, chosen by a seed, are
 
 - *swapped*: given the other class (5 % of the boxes);
 - *moved* by half of their width or height (5 %);
 - *deleted* (5 %);
 - *spurious*: added where there is no face, in the size of another box of the photo (3 %).
 
-`review find` then searches for them. For each kind, the result is the share of them among its first
-n suspicions, where n is 18 % of the number of boxes.
+`review find` then searches for them. The result is the fraction of each kind that is among its
+first n suspicions, where n is 18 % of the number of boxes.
 
     maskyolo convert kaggle853 --format voc --list clean.txt --out clean
     python benchmarks/review.py clean --out planted --seed 2
@@ -122,7 +122,7 @@ def plant(data: Path, out: Path, seed: int) -> list[Planted]:
 
 
 def move(box: np.ndarray, width: int, height: int, rng: random.Random) -> np.ndarray:
-    """Move a box by half of its width or height, to where most of it stays in the image."""
+    """Move a box by half its width or height, in a direction that keeps most of it in the image."""
     across, down = (box[2:] - box[:2]) / 2
     ways = [
         np.array(way * 2, np.float32) + box
@@ -139,7 +139,7 @@ def move(box: np.ndarray, width: int, height: int, rng: random.Random) -> np.nda
 def elsewhere(
     boxes: Boxes, place: int, width: int, height: int, rng: random.Random
 ) -> np.ndarray | None:
-    """Return a box of the size of one of the boxes that touches none of them, or None."""
+    """Return a box that has the size of one of the boxes and touches none of them, or None."""
     across, down = boxes[place, 2:] - boxes[place, :2]
     for _ in range(200):
         left, top = rng.uniform(0, width - across), rng.uniform(0, height - down)
@@ -152,9 +152,9 @@ def elsewhere(
 def hits(
     suspicions: list[tuple[float, str, bool, np.ndarray]], planted: list[Planted], first: int
 ) -> dict[str, float]:
-    """Return for each kind the share of planted errors among the first suspicions.
+    """Return the fraction of planted errors of each kind that is among the first suspicions.
 
-    A suspicion is a score, an image, whether it is about a label, and a box; in any order.
+    A suspicion is (score, image, whether it is about a label, box). Their order does not matter.
     """
     by_image: dict[str, list[Planted]] = {}
     for error in planted:
@@ -175,7 +175,7 @@ def hits(
 
 
 def alone(photos: list[JudgedPhoto]) -> dict[str, list[QualityScores]]:
-    """Return the scores of each method by itself for every photo."""
+    """Return the scores of each individual method for every photo."""
     crops, linear = face_probabilities(photos), linear_probabilities(photos)
     scores = {
         "out-of-fold detector": [
@@ -208,9 +208,9 @@ def alone(photos: list[JudgedPhoto]) -> dict[str, list[QualityScores]]:
 
 
 def detector_scores(labels: Labels, boxes: Boxes, scores: np.ndarray) -> QualityScores:
-    """Return how suspicious a detector by itself finds labels.
+    """Return scores for labels from a single detector.
 
-    Its scores are (m, classes); those of a face detector have one column.
+    `scores` is (m, classes), with one column for a face detector.
     """
     overlap, confidence = box_iou(labels.boxes, boxes), scores.max(axis=1, initial=0)
     wrong, bad, spurious = np.zeros((3, len(labels)))
@@ -281,7 +281,7 @@ def row(name: str, shares: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Planted errors: how many of them does `maskyolo review find` rank first?"
+        description="Measure how many planted errors `maskyolo review find` ranks first."
     )
     parser.add_argument("data", type=Path, help="YOLO data set with correct labels")
     parser.add_argument(
@@ -292,7 +292,7 @@ def main() -> None:
         "--first",
         type=float,
         default=0.18,
-        help="number of suspicions that are checked, as a share of the boxes",
+        help="number of suspicions to check, as a fraction of the boxes",
     )
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--model", default="maskyolo-n")
@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument(
         "--predictions",
         type=Path,
-        help="predictions.jsonl of an earlier run with the same seed; then nothing is trained",
+        help="predictions.jsonl of an earlier run with the same seed; skips training",
     )
     args = parser.parse_args()
     planted = (

@@ -3,11 +3,11 @@
     python benchmarks/runtime.py  # speed and memory, on clips made of data/samples
     python benchmarks/runtime.py accuracy --images D --labels D --list FILE
 
-Figures are ratios within one run, medians of interleaved rounds. Parts: `cold` (one image, from the
-shell to the exit), `call` (one frame in a loaded detector against the bare network), `files`
-(frames per second of a 720p file, with and without drawing), `memory` (peak of a video run),
-`accuracy` (mAP50 of each backend and precision). Each replaces its section of `--out` (runtime.md).
-Needs maskyolo[train,onnxruntime] and an otherwise idle machine.
+Figures are ratios within one run: medians of interleaved rounds. Parts: `cold` (one image, from
+starting the command to its exit), `call` (one frame in a loaded detector compared with the bare
+network), `files` (frames per second of a 720p file, with and without drawing), `memory` (peak while
+processing a video), `accuracy` (mAP50 of each backend and precision). Each part replaces its
+section of `--out` (runtime.md). Needs maskyolo[train,onnxruntime] and an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def interleaved(runs: dict[str, Callable[[], Any]], rounds: int) -> Seconds:
 
 
 def ratio(seconds: Seconds, first: str, second: str) -> float:
-    """Return how many times as fast as the second the first is: the median ratio of the rounds."""
+    """Return the speed of `first` relative to `second`: the median ratio of the rounds."""
     return float(np.median(np.divide(seconds[second], seconds[first])))
 
 
@@ -186,7 +186,7 @@ def files(rounds: int, folder: Path) -> list[str]:
 
     import torch
     from ultralytics import YOLO
-    from ultralytics.utils import NUM_THREADS  # what it gives PyTorch on a CPU: all cores but one
+    from ultralytics.utils import NUM_THREADS  # PyTorch threads on a CPU: all cores but one
 
     import maskyolo
     from maskyolo.core.images import read_image
@@ -412,7 +412,7 @@ def _clip(path: Path, frame: np.ndarray[Any, Any], frames: int = FRAMES) -> Path
 def _peak(words: list[Any], folder: Path) -> float:
     """Return the peak of the command's resident memory in MB.
 
-    Not from `wait4`, whose figure starts with the memory of this process.
+    `wait4` is not used, because its figure includes this process's memory before exec.
     """
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder

@@ -1,19 +1,20 @@
-"""Measures a detector on the street: photos, bare faces, occluders, photos compressed again.
+"""Measures a detector on street photos, bare faces, occluders, and recompressed photos.
 
     python benchmarks/wild.py --kaggle kaggle853 --bare photos/without_mask --model maskyolo-n
 
-prints the tables of benchmarks/wild.md; `--card FILE` writes them between the marks
-`<!-- figures of maskyolo-n -->` and `<!-- end of figures -->` of a model card. The first model is
-measured in detail, all are in the first table (`two-stage:seed.onnx`,
-`two-stage:mobilenet_v2@yunet`, `best.onnx`; see `maskyolo compare`).
+prints the tables of benchmarks/wild.md. With `--card FILE`, they replace the part of a model card
+between `<!-- figures of maskyolo-n -->` and `<!-- end of figures -->`. The first table has all
+models; the other tables have details of the first model. `--model` accepts the same names as
+`maskyolo compare`, such as `two-stage:mobilenet_v2@yunet` or `best.onnx`.
 
 Parts:
 
-- *street*: the 846 photos of kaggle853 named in its `benchmark.txt` (or `--list`), which contain
-  nothing of the two folders;
+- *street*: the 846 photos of kaggle853 that are listed in its `benchmark.txt` (or `--list`), which
+  have no photo in common with the two folders;
 - *compressed*: these photos saved again as JPEG of quality 70 with 4:2:0 color;
-- *bare*: a folder of photos without masks: in how many of them a mask is found, by confidence;
-- *occluders*: hands, phones, cups, scarves drawn on these faces (`maskyolo.synthesize_masks`);
+- *bare*: a folder of photos without masks; in what fraction of them a mask is found, by confidence;
+- *occluders*: the same faces with hands, phones, cups or scarves drawn on them
+  (`maskyolo.synthesize_masks`);
 - *video*: frames without masks, given as `--video FILE:FIRST-LAST`.
 """
 
@@ -43,8 +44,8 @@ from maskyolo.synthesis.synthesize import synthesize_masks
 MASK = 0
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SIZES = ("<16", "16-32", "32-96", ">96")
-#: Figures of other projects; the first is by our scorer on the 846 photos, the last three are for
-#: models trained on such photos.
+#: Figures of other projects. The first was measured by our scorer on the 846 photos; the last three
+#: are of models that were trained on such photos.
 PUBLISHED = (
     ("AIZOO FaceMaskDetection (2020), on the 846 photos", 0.449),
     ("YOLOv8n trained on this set, 3 classes, as published", 0.78),
@@ -54,7 +55,7 @@ PUBLISHED = (
 
 
 def load(model: str, conf: float | None = None, trust: bool = False) -> Detector:
-    """Load a contestant for average precision, or for use at `conf`."""
+    """Load a contestant for average precision or, if given, for detection at `conf`."""
     one = Contestant.parse(model)
     return load_detector(
         **one.settings(
@@ -81,7 +82,7 @@ def number(value: float | None) -> str | None:
 
 
 def leaderboard(found: Sequence[Evaluation]) -> str:
-    """All models on the street photos."""
+    """Return the table of all models on the street photos."""
     rows: list[list[object]] = []
     for one in found:
         span = one.intervals["mean"]["map50"] or (0.0, 0.0)
@@ -114,7 +115,7 @@ def leaderboard(found: Sequence[Evaluation]) -> str:
 
 
 def closer(one: Evaluation, colors: dict[str, tuple[int, int, int]]) -> str:
-    """Precision, recall and F1 of each class, and the slices."""
+    """Return the tables of one model: precision, recall and F1 of each class, and slices."""
     classes = [
         [
             name,
@@ -158,7 +159,7 @@ def closer(one: Evaluation, colors: dict[str, tuple[int, int, int]]) -> str:
 
 
 def mask_color(image: ImageArray, box: Boxes) -> str:
-    """Name a mask's color by the median over mouth and chin; empty for faces below 24 pixels."""
+    """Return a mask's color from the median over mouth and chin; empty below 24 pixels."""
     x1, y1, x2, y2 = box
     side = np.sqrt((x2 - x1) * (y2 - y1))
     width, height = x2 - x1, y2 - y1
@@ -190,7 +191,7 @@ def by_color(one: Evaluation, pictures: Sequence[LabeledImage]) -> dict[str, tup
 
 
 def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledImage]:
-    """Save the photos again: JPEG, quality 70, color at half the resolution (4:2:0)."""
+    """Save the photos again as JPEG, quality 70, with chroma at half the resolution (4:2:0)."""
     saved = []
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -206,7 +207,7 @@ def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledIm
 
 
 def best_mask(detector: Detector, images: Iterable[ImageArray]) -> list[float]:
-    """Return for each image the confidence of its most confident `with_mask`, or 0."""
+    """Return the confidence of the most confident `with_mask` in each image, or 0."""
     best = []
     for image in images:
         found = detector(image)
@@ -240,7 +241,7 @@ def main() -> None:
     options.add_argument(
         "--list",
         type=Path,
-        help="names of the photos to take; benchmark.txt in --kaggle if not given",
+        help="names of the photos to use (default: benchmark.txt in --kaggle)",
     )
     options.add_argument("--bare", type=Path, help="folder of photos in which nobody wears a mask")
     options.add_argument(
@@ -254,12 +255,12 @@ def main() -> None:
         "--model",
         action="append",
         metavar="MODEL",
-        help="as maskyolo compare takes it; repeat for more",
+        help="as for maskyolo compare; can be repeated",
     )
     options.add_argument(
-        "--conf", type=float, default=0.25, help="confidence from which detections count"
+        "--conf", type=float, default=0.25, help="minimum confidence of detections"
     )
-    options.add_argument("--card", type=Path, help="model card to put the tables into")
+    options.add_argument("--card", type=Path, help="model card to write the tables to")
     options.add_argument("--trust", action="store_true", help="open .pt files of unknown origin")
     args = options.parse_args()
     models = args.model or ["maskyolo-n"]

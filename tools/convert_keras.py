@@ -15,19 +15,19 @@ from maskyolo.export.keras_import import SCALINGS, convert_keras
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, convert, print the file's name; a user's error is one line and exit code 1."""
+    """Convert, and print the file's name; a user's error prints one line and exits with 1."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="the HDF5 file that Keras saved")
     parser.add_argument(
-        "--out", type=Path, help="the .onnx file to write (default: beside the model)"
+        "--out", type=Path, help="the .onnx file to write (default: next to the model)"
     )
     parser.add_argument(
         "--scaling",
         choices=SCALINGS,
         default="tf",
-        help="pixels in training: tf (-1..1, MobileNetV2), caffe (ResNet50), ...",
+        help="pixel scaling in training: tf (-1..1, MobileNetV2), caffe (ResNet50), ...",
     )
     parser.add_argument(
         "--names",
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--margin",
         type=float,
         default=0.0,
-        help="added on each side of a face, as a share of its size (default: 0)",
+        help="margin added on each side of a face, as a fraction of its size (default: 0)",
     )
     words = parser.parse_args(arguments)
     out = words.out or words.model.with_suffix(".onnx")

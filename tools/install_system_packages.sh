@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that some tests need: GStreamer's RTSP server.
-# Does nothing where they are installed, and fails where there is no apt-get or no permission.
+# Does nothing if they are installed. Fails without apt-get or without permission to install.
 set -eu
 packages="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 # shellcheck disable=SC2086  # one word per package

@@ -28,7 +28,7 @@ TILE = 200
 
 
 def statuses(work: Path) -> list[tuple[Path, LedgerRow]]:
-    """Convert samples and a photo of each other kind; return one photo per status, one blanked."""
+    """Convert photos of every kind; return one photo per status, one of them blanked."""
     photos, bench = work / "photos", work / "benchmark"
     shutil.copytree(SAMPLES / "folders", photos)
     bench.mkdir()
@@ -80,7 +80,7 @@ def panel(draw: ImageDraw.ImageDraw, place: int, title: str, lines: tuple[str, .
 
 
 def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
-    """Draw what becomes of one photo, from the folder to the split."""
+    """Draw the steps of one photo, from its folder to its split."""
     sheet = Image.new("RGB", (6 * (TILE + 16), TILE + 60), "white")
     draw = ImageDraw.Draw(sheet)
     image = read_image(photo)

@@ -19,7 +19,7 @@ START = (
     0.0,
     40.0,
     400.0,
-)  # left, top, width of the view in the photo's pixels; its height follows from 16:9
+)  # left, top, width of the view in the photo's pixels; the height follows from 16:9
 END = (110.0, 48.0, 240.0)
 
 
@@ -33,14 +33,14 @@ def view(share: float) -> tuple[float, float, float, float]:
 
 
 def main() -> None:
-    """Write the clip by way of a temporary name."""
+    """Write the clip to a temporary name and move it into place."""
     photo = Image.open(SAMPLES / "street.jpg").convert("RGB")
     target, part = SAMPLES / "street.mp4", SAMPLES / "street.part.mp4"
     frames = FPS * SECONDS
     with av.open(str(part), "w", options={"movflags": "faststart"}) as container:
         container.flags |= (
             av.container.Flags.bitexact.value
-        )  # no date, no version: the same bytes each time
+        )  # no date and version, so that the bytes are reproducible
         stream = container.add_stream(
             "libx264", rate=FPS, options={"crf": "23", "preset": "slow", "threads": "1"}
         )

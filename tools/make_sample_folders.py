@@ -1,4 +1,4 @@
-"""Cuts `data/samples/folders/{with_mask,without_mask}/` from the Kaggle photos.
+"""Crops `data/samples/folders/{with_mask,without_mask}/` from the Kaggle photos.
 
 The coordinates are in `data/samples/folders.csv`.
 
@@ -18,7 +18,7 @@ FOLDERS = Path(__file__).resolve().parent.parent / "data" / "samples" / "folders
 
 
 def main(photos: Path) -> None:
-    """Cut every row's view, in pixels of the photo, and scale its longer side to `longest`."""
+    """Crop each row's view, in pixels of the photo, and scale its longer side to `longest`."""
     with (FOLDERS.with_suffix(".csv")).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             photo = Image.open(photos / row["photo"]).convert("RGB")

@@ -2,9 +2,9 @@
 
     python tools/ship_weights.py runs/train/boxes maskyolo-n
 
-The checkpoint loses what identifies the machine it was trained on. The ONNX file stores its weights
-as 16-bit floats, cast to 32 bits on loading, which halves its size. `--onnx` omits the checkpoint.
-Afterwards run benchmarks/wild.py with `--card` and the model card.
+Everything that identifies the training machine is removed from the checkpoint. The ONNX file stores
+its weights as 16-bit floats, which halves its size; they are cast to 32 bits on loading. `--onnx`
+omits the checkpoint. Afterwards, run benchmarks/wild.py with `--card` and the model card.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).parent.parent / "maskyolo" / "weights"
 
 
 def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
-    """Write `name.pt` of a run into the package, with the inference size `imgsz`."""
+    """Write a run's checkpoint to the package as `name.pt`, with the inference size `imgsz`."""
     import_ultralytics("shipping weights")
     from ultralytics.utils.patches import torch_load
 
@@ -53,12 +53,12 @@ def ship_checkpoint(run: Path, name: str, imgsz: int) -> Path:
 
 
 def ship_network(run: Path, name: str, imgsz: int) -> Path:
-    """Write `name.onnx` of a run into the package, with the inference size `imgsz`."""
+    """Write a run's network to the package as `name.onnx`, with the inference size `imgsz`."""
     place = WEIGHTS / f"{name}.onnx"
     network = onnx.load(run / "weights" / "best.onnx")
     network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(
         CLASS_NAMES
-    )  # PyTorch's exporter does not always know it
+    )  # PyTorch's exporter does not always set it
     metadata = {
         "description": f"{name}: YOLOv8n for faces with and without a mask",
         "imgsz": str([imgsz, imgsz]),
@@ -68,17 +68,17 @@ def ship_network(run: Path, name: str, imgsz: int) -> Path:
 
 
 def main() -> None:
-    """Ship what the command line names."""
+    """Ship the weights named on the command line."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("run", type=Path, help="folder of the run")
-    options.add_argument("name", help="of the weights")
+    options.add_argument("name", help="name of the weights")
     options.add_argument(
         "--imgsz",
         type=int,
         default=640,
-        help="inference size in pixels (longer side) of the model card's figures",
+        help="inference size in pixels (longer side), as in the model card",
     )
-    options.add_argument("--onnx", action="store_true", help="only the ONNX file")
+    options.add_argument("--onnx", action="store_true", help="write only the ONNX file")
     args = options.parse_args()
     run = args.run
     for ship in (ship_network,) if args.onnx else (ship_network, ship_checkpoint):

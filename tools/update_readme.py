@@ -18,7 +18,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def commands() -> dict[str, Any]:
-    """Return the commands by name; those of a group under both names, such as "review open"."""
+    """Return the commands by name, including those of groups, such as "review open"."""
     found: dict[str, Any] = {}
     for name, command in dict(typer.main.get_command(app).commands).items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)

@@ -1,4 +1,4 @@
-"""The house that CONTRIBUTING.md describes is the one that stands here."""
+"""The repository has the layout that CONTRIBUTING.md describes."""
 
 import ast
 import re
@@ -40,7 +40,7 @@ def imports() -> dict[str, set[str]]:
     return graph
 
 
-def test_every_package_and_module_of_the_house_is_described_and_exists() -> None:
+def test_every_package_and_top_level_module_is_described_and_exists() -> None:
     described = {
         name
         for line in code_block("Inside `maskyolo/`").splitlines()
@@ -57,7 +57,9 @@ def test_every_package_and_module_of_the_house_is_described_and_exists() -> None
 
 def test_every_folder_at_the_top_is_described_and_exists() -> None:
     described = {
-        line.split("/")[0] for line in code_block("House").splitlines() if "/" in line.split()[0]
+        line.split("/")[0]
+        for line in code_block("Repository layout").splitlines()
+        if "/" in line.split()[0]
     }
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -160,8 +160,8 @@ def _source(model: Path | str, format: ExportFormat) -> Path:  # noqa: A002
         path = path.with_suffix(".pt")
         if not path.is_file():
             raise WeightsError(
-                f"cannot export {model} to {format}: that is made from a .pt file, and there is "
-                f"no {path}",
+                f"cannot export {model} to {format}: {format} is made from a .pt file, and "
+                f"there is no {path}",
                 "give a .pt file",
             )
     return path

@@ -68,8 +68,8 @@ def convert_keras(
         raise MaskyoloError(f"unknown scaling '{scaling}'", f"choose one of {', '.join(SCALINGS)}")
     if sorted(names) != sorted(CLASS_NAMES):
         raise MaskyoloError(
-            f"cannot convert with the classes {', '.join(names)}",
-            f"give {' and '.join(CLASS_NAMES)} in the model's order",
+            f"names must be {' and '.join(CLASS_NAMES)} in any order, got {', '.join(names)}",
+            "give them in the order of the model's outputs",
         )
     try:
         import onnx

@@ -84,5 +84,5 @@ class ExportOptions(RunOptions, _ExportSettings):
         if self.data is not None and self.labels is not None:
             raise DatasetError(
                 "cannot measure accuracy on both --data and --labels",
-                "leave one out; --images alone is for int8",
+                "use only one; --images without --labels is for int8",
             )

@@ -155,7 +155,7 @@ def _quantize(network: Any, nodes: Sequence[str], job: ExportJob, feed: str | No
     if next(iter(job.images), None) is None:
         raise DatasetError(
             f"none of the {len(paths)} images can be read; the first is {paths[0]}",
-            "give others with --images",
+            "choose other images with --images",
         )
     sigmoids = [name for name in nodes if name.split("/")[-1].startswith("Sigmoid")]
     head = next(

@@ -69,7 +69,8 @@ class Alerts(NullSink):
             url.lower().startswith(("http://", "https://")) and display_host(url)
         ):
             raise MaskyoloError(
-                "cannot post alerts: --alert-url is not an address", "use http://… or https://…"
+                "cannot post alerts: --alert-url is not an HTTP(S) address",
+                "use http://… or https://…",
             )
         self._on_failure = on_failure
         self._threads: list[threading.Thread] = []

@@ -66,8 +66,8 @@ class Areas:
             polygon = _fitted(self._zone_points, width, height).clip(0, (width, height))
             if not _contains_pixels(polygon, width, height):
                 raise MaskyoloError(
-                    f"the --zone lies outside the image, which has {width} x {height} pixels",
-                    "correct its corners",
+                    f"the --zone lies outside the {width} x {height} image",
+                    "change its corners",
                 )
             self._zone = sv.PolygonZone(polygon, triggering_anchors=[sv.Position.CENTER])
         if self._line_points:
@@ -146,10 +146,10 @@ def parse_points(
             f"cannot read --{name} '{text}': not numbers separated by commas", remedy
         ) from error
     if len(values) % 2 or len(values) < 2 * minimum or (maximum and len(values) > 2 * maximum):
-        raise MaskyoloError(f"cannot read --{name} '{text}': {len(values)} numbers", remedy)
+        raise MaskyoloError(f"cannot read --{name} '{text}': got {len(values)} numbers", remedy)
     if not all(0 <= value < 1e6 for value in values):
         raise MaskyoloError(
-            f"cannot read --{name} '{text}': a number is outside of any image", remedy
+            f"cannot read --{name} '{text}': coordinates must be at least 0 and below 1e6", remedy
         )
     return list(zip(values[::2], values[1::2], strict=True))
 

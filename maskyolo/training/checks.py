@@ -187,7 +187,7 @@ def check_dataset(dataset: Dataset) -> Dataset:
         )
     if "val" not in dataset.splits:
         raise DatasetError(
-            f"{dataset.yaml} has no `val` split, which the training is measured on",
+            f"{dataset.yaml} has no `val` split, which training needs for validation",
             "add the line `val: images/val`",
         )
     for split in ("train", "val"):
@@ -212,7 +212,7 @@ def _count_boxes(dataset: Dataset, split: str) -> Counter[int]:
     if not images:
         raise DatasetError(
             f"{dataset.yaml}: the {split} split has no images ({dataset.splits[split]})",
-            "put images there",
+            "add images to it",
         )
     counts: Counter[int] = Counter()
     labels = [label for label in map(dataset.label_of, images) if label.is_file()]

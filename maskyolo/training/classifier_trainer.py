@@ -301,6 +301,6 @@ def _allocate(number: int, shape: Iterable[int]) -> torch.Tensor:
         raise MaskyoloError(
             f"the frozen layers' features of {number} crops need {size / 1e9:.1f} GB of memory, "
             f"but only {free / 1e9:.1f} GB are free",
-            "set `crops` lower in the recipe, or unfreeze fewer blocks",
+            "reduce `crops` in the recipe, or unfreeze fewer blocks",
         )
     return torch.empty((number, *shape), dtype=torch.float16)

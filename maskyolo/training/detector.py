@@ -178,7 +178,7 @@ def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
     if not _can_resume(folder / "args.yaml"):
         raise MaskyoloError(
             f"nothing to resume at {run}: the training of a classifier cannot be resumed",
-            "start it again",
+            "start a new run",
         )
     return folder
 
@@ -398,7 +398,7 @@ def _user_errors(folder: Path) -> Iterator[None]:
         yield
     except subprocess.CalledProcessError as error:
         raise MaskyoloError(
-            "a process of the training on several GPUs failed "
+            "a process of the multi-GPU training failed "
             f"(exit code {error.returncode}); its message is above"
         ) from error
     except RuntimeError as error:

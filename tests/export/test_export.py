@@ -158,7 +158,7 @@ NEITHER = (
     "no labeled images",
     "give either a data set with --data, or images with --images and their boxes with --labels",
 )
-NO_PT = "cannot export model.onnx to ncnn: that is made from a .pt file, and there is no model.pt"
+NO_PT = "cannot export model.onnx to ncnn: ncnn is made from a .pt file, and there is no model.pt"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ NO_PT = "cannot export model.onnx to ncnn: that is made from a .pt file, and the
             {"labels": "here", "images": "here", "data": "set"},
             DatasetError,
             "cannot measure accuracy on both --data and --labels",
-            "leave one out; --images alone is for int8",
+            "use only one; --images without --labels is for int8",
         ),
         (
             {"model": "model.xml"},
@@ -318,7 +318,7 @@ def test_images_of_which_none_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").write_text("not an image")
     with pytest.raises(
         DatasetError,
-        match=r"^none of the 1 images can be read; .*a\.jpg; give others with --images$",
+        match=r"^none of the 1 images can be read; .*a\.jpg; choose other images with --images$",
     ):
         maskyolo.export_model(
             precision="int8", images=tmp_path / "photos", project=tmp_path / "runs"

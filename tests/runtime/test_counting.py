@@ -306,8 +306,8 @@ def test_an_event_file_with_an_unknown_suffix_or_below_a_file_is_an_error(tmp_pa
         ("1,2,3,4,5", None, "5 numbers"),
         ("1,2,3,4", None, "4 numbers"),
         ("1,2,3,4,5,6", 2, "6 numbers"),
-        ("1,2,3,4,5,-6", None, "outside"),
-        ("1,2,3,4,5,nan", None, "outside"),
+        ("1,2,3,4,5,-6", None, "at least 0"),
+        ("1,2,3,4,5,nan", None, "at least 0"),
     ],
 )
 def test_wrong_points_are_an_error_of_one_line(text: str, maximum: int | None, reason: str) -> None:

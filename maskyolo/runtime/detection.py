@@ -53,7 +53,7 @@ def detect(
     summary: Summary | None = None,
     **settings: Any,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
-    """Detect faces in every frame of a source, in one forward pass, and write results as they come.
+    """Detect faces in each frame of a source in one forward pass, and write results as they come.
 
     All outputs are complete and closed when the iterator ends or is closed, or when an error or
     Ctrl-C ends it.

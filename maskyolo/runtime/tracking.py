@@ -33,7 +33,7 @@ LOST = 2.0
 #: that; a single frame never has.
 MEMORY = 0.5
 
-#: Maximum age in seconds that votes gain from one frame to the next, so that no single frame
+#: Maximum number of seconds that votes age from one frame to the next, so that no single frame
 #: decides at a low frame rate.
 OLDEST_STEP = 0.2
 

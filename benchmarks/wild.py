@@ -41,7 +41,7 @@ from maskyolo.evaluation.scores import Evaluation
 from maskyolo.runtime.sources import VideoSource
 from maskyolo.synthesis.synthesize import synthesize_masks
 
-MASK = 0
+MASK = 0  # class id of with_mask
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SIZES = ("<16", "16-32", "32-96", ">96")
 #: Figures of other projects. The first was measured by our scorer on the 846 photos; the last three

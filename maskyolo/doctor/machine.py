@@ -16,6 +16,7 @@ from maskyolo.models.weights import offline
 
 __all__ = ["check_cameras", "check_display", "check_output", "check_processor", "check_settings"]
 
+#: Free disk space in GB below which there is a warning.
 _FREE_GB = 2.0
 
 

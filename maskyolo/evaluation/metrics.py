@@ -42,6 +42,7 @@ IGNORE_IOU = 0.5
 #: network's default input size.
 LETTERBOX = 640
 
+#: Recall levels at which COCO samples the precision.
 _RECALLS = np.linspace(0, 1, 101)
 
 

@@ -166,6 +166,7 @@ def _follow(container: Any, name: str, vid_stride: int) -> Iterator[Frame]:
     stream.thread_type = "SLICE"  # with frame threads, each frame would wait for as many later ones
     decoder, reformatter = stream.codec_context, VideoReformatter()
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    # 1001 is the denominator of NTSC rates such as 30000/1001
     rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= MAX_RATE else Fraction(25)
     index = wanted = skipped = 0
     start: float | None = None

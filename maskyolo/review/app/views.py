@@ -41,9 +41,9 @@ def add_evaluation(opened: OpenedSet, fields: Sequence[str]) -> None:
     """Evaluate predictions against the labels, for the App's panel "Model Evaluation".
 
     A prediction is compared with the face it overlaps most, regardless of class, so that the
-    confusion matrix shows confusions. The panel also has precision-recall curves and COCO's mean
-    average precision, and scenarios by face size and by fields of the ledger. An evaluation whose
-    labels and predictions have not changed is kept.
+    confusion matrix also shows wrong classes. The panel also has precision-recall curves and COCO's
+    mean average precision, and scenarios by face size and by fields of the ledger. An evaluation
+    whose labels and predictions have not changed is kept.
 
     Args:
         opened: the data set.
@@ -139,7 +139,7 @@ def _ledger_views(samples: Any) -> _Views:
         ),
         "ledger: cross-check disagrees": (
             "faces that only one of two face detectors found when the set was made",
-            samples.filter_labels(LABELS, F("agreed") == False),  # noqa: E712  # not None, too
+            samples.filter_labels(LABELS, F("agreed") == False),  # noqa: E712  # None must not match
         ),
         "ledger: class by a detector": (
             "bystanders, whose class is the detector's and not the folder's",

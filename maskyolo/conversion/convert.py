@@ -295,7 +295,7 @@ def _check_classes(rows: Sequence[LedgerRow], ledger: Path) -> None:
         if not any(row.in_set and name in row.classes for row in rows):
             raise DatasetError(
                 f"no face found in any '{name}' photo; {ledger} gives the reason for each",
-                "correct the photos",
+                "fix the problems listed there",
             )
 
 

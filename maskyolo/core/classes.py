@@ -10,6 +10,7 @@ __all__ = ["CLASS_NAMES", "SPLITS", "class_of", "plain_name"]
 #: models.
 CLASS_NAMES = ("with_mask", "without_mask")
 
+#: The splits of a data set, in the order of `--splits`.
 SPLITS = ("train", "val", "test")
 
 _SPELLINGS = {

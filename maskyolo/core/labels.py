@@ -33,7 +33,9 @@ class Labels:
 
     def __post_init__(self) -> None:
         if len(self.boxes) != len(self.class_ids):
-            raise ValueError(f"{len(self.boxes)} boxes, {len(self.class_ids)} class ids")
+            raise ValueError(
+                f"boxes and class_ids differ in length: {len(self.boxes)} and {len(self.class_ids)}"
+            )
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -39,5 +39,5 @@ def test_a_bad_line_is_named(line: str, found: str) -> None:
 
 
 def test_boxes_and_classes_must_pair() -> None:
-    with pytest.raises(ValueError, match="1 boxes, 2 class ids"):
+    with pytest.raises(ValueError, match="differ in length: 1 and 2"):
         Labels(np.zeros((1, 4), np.float32), np.zeros(2, np.int64))

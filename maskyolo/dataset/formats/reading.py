@@ -60,7 +60,7 @@ def find_format(source: Path | str) -> str:
     if found is None and source.is_file():
         raise DatasetError(
             f"{source} is not a data set: expected a folder, a data.yaml or a COCO .json",
-            "give the folder that it is in",
+            "give the folder that contains it",
         )
     return found or "folders"
 

@@ -3,11 +3,13 @@
 SSD and YuNet make different mistakes: SSD's boxes are better placed, but YuNet finds more faces.
 So YuNet runs first, then SSD on a close-up of each face found. The result is SSD's box, moved
 slightly towards YuNet's, or YuNet's own box if SSD finds no face. More passes run only if the two
-disagree and maskyolo-n-folders does not find YuNet's face either. If it does find a face, the
-face's box is moved halfway to its own. If it is not confident, or there is room for more faces, it
-also runs on the whole photo, to find faces that the others miss. The thresholds below were chosen
-on crops of the 676 street photos in kaggle853's train.txt; the figures in benchmarks/labels.md are
-for other photos.
+disagree and maskyolo-n-folders does not find YuNet's face either. The box of a face that
+maskyolo-n-folders also finds is moved halfway to its own box. If maskyolo-n-folders is not
+confident of a face, or there is room for more faces, it also runs on the whole photo, to find faces
+that the others miss.
+
+The thresholds below were chosen on crops of the 676 street photos in kaggle853's train.txt; the
+figures in benchmarks/labels.md are for other photos.
 """
 
 from __future__ import annotations

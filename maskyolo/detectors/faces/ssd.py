@@ -33,6 +33,7 @@ __all__ = [
     "merge_detections",
 ]
 
+#: Side in pixels of the network's input.
 _SIDE = 300
 #: The BGR mean that the network subtracts (from its prototxt's transform). Borders have this color,
 #: so that they contain nothing to detect.

@@ -132,7 +132,7 @@ def draw_on_face(
     """
     landmarks = np.asarray(landmarks, dtype=np.float32).reshape(5, 2)
     if obstacle := find_obstacle(landmarks):
-        raise MaskyoloError(f"cannot draw on this face: {obstacle.reason}", "choose another")
+        raise MaskyoloError(f"cannot draw on this face: {obstacle.reason}", "choose another face")
     camera = Camera.fit(landmarks)
     left, top, right, bottom = _region(camera, extent, image)
     if right - left < 2 or bottom - top < 2:

@@ -27,7 +27,7 @@ class MaskyoloError(Exception):
     """Any error the user can fix; the command prints it as one line and exits with 1.
 
     Attributes:
-        problem: what failed, where, and what was found, in one line without a full stop.
+        problem: what failed, where, and what was found, in one line without a period.
         remedy: what the user can do about it; empty if the problem already says it.
 
     Example:

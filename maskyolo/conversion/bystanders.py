@@ -97,7 +97,7 @@ def decide_faces(
 def has_room(faces: Faces, width: int, height: int) -> bool:
     """Return whether a photo may show more faces than those found.
 
-    This is so if it shows several, if more are suspected, or if the largest one is small.
+    True if it shows several, if more are suspected, or if the largest one is small.
     """
     if not len(faces):
         return False

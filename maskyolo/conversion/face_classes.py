@@ -1,9 +1,9 @@
 """Decide the class of each face in a photo that shows several: which one has the folder's class?
 
-A folder's name describes the photo's subject. Of 229 faces in 73 photos with several faces, in the
-folder `with_mask` of a typical data set, 32 wear no mask or are not faces, and most of those are as
-large as the subject. So size does not reveal bystanders, but a mask detector does: at confidences
-of 0.6 and above, it was wrong once in 135 cases. See docs/labels.md.
+A folder's name describes the photo's subject. In the folder `with_mask` of a typical
+data set, 73 photos show several faces, 229 in all. Of these, 32 wear no mask or are not faces, and
+most of the 32 are as large as the subject. So size does not reveal bystanders, but a mask detector
+does: at confidences of 0.6 and above, it was wrong once in 135 cases. See docs/labels.md.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def is_plain_rgb(data: bytes) -> bool:
 
 
 def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
-    """Write BGR uint8 (H, W, 3) atomically to `path`, whose suffix gives the format.
+    """Write BGR uint8 (H, W, 3) atomically to `path`, whose suffix determines the format.
 
     Args:
         path: .png, .webp or .bmp; any other suffix gives a JPEG.

@@ -22,7 +22,7 @@ class RunOptions(Options):
 
     project: Path | str = option(
         "runs",
-        help="Folder in which the run's folder is created.",
+        help="Parent folder of the run's folder.",
         cli_type=Path,
         recorded=False,
     )

@@ -53,7 +53,7 @@ def near_copies(
         to: hashes (m) of other images, to compare with these instead of with each other.
 
     Returns:
-        Pairs of indices, int64 (k, 2), in order; without `to`, the first of a pair is the lower.
+        Pairs of indices, int64 (k, 2), in order; without `to`, the smaller index comes first.
 
     >>> near_copies(["ff00", "00ff", "ff01"], distance=1).tolist()
     [[0, 2]]

@@ -108,7 +108,7 @@ def locked(part: Path) -> Iterator[None]:
 
 
 def locked_set(root: Path) -> AbstractContextManager[None]:
-    """Lock a data set that is changed in place against all runs, including those that update it.
+    """Lock a data set against all runs, including those that replace it, to change it in place.
 
     See `locked`.
     """

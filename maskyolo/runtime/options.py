@@ -114,7 +114,7 @@ class OutputOptions(Options):
     show: bool = option(False, help="Show the frames in a window; press q to quit.")
 
 
-# Fields are in the order of the bases from right to left; --help shows them in that order.
+# Dataclass fields are collected from the bases right to left; --help shows them in that order.
 @dataclass(frozen=True, kw_only=True)
 class DetectOptions(
     RunOptions, OutputOptions, AlertOptions, TrackingOptions, SourceOptions, InferenceOptions

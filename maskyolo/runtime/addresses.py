@@ -1,4 +1,4 @@
-"""HTTP requests within limits, and addresses shown without passwords."""
+"""HTTP requests within limits, and URLs shown without passwords."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["display_name", "http_request"]
 def display_name(source: str | int | Path) -> str:
     """Return a source's name that is safe to show and store.
 
-    Every password in an address becomes `***`, including those in the query.
+    Every password in a URL becomes `***`, including those in the query.
     """
     text = str(source)
     if "://" not in text:
@@ -33,16 +33,16 @@ def display_name(source: str | int | Path) -> str:
 def http_request(
     url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> urllib.request.Request:
-    """Build a request for an HTTP(S) address; with `data`, it is a POST.
+    """Build a request for an HTTP(S) URL; with `data`, it is a POST.
 
-    A user name and password in the address are sent as basic authentication, but not to redirect
+    A user name and password in the URL are sent as basic authentication, but not to redirect
     targets.
 
     Raises:
-        ValueError: the address is not valid. The message may contain part of a password.
+        ValueError: the URL is not valid. The message may contain part of a password.
     """
     # urllib rather than requests: it trusts the system's certificates, which cameras with an
-    # organization's own CA need, ignores .netrc, and leaves the address and its secrets out of
+    # organization's own CA need, ignores .netrc, and leaves the URL and its secrets out of
     # errors.
     parts = urllib.parse.urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")

@@ -1,4 +1,4 @@
-"""Runs a command or posts to an address on each alert, without delaying the frames."""
+"""Runs a command or posts to a URL on each alert, without delaying the frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskyolo.runtime.results import NullSink, Result
 
 __all__ = ["Alerts", "display_command", "display_host"]
 
-#: Timeouts in seconds: for a command to finish, and for an address to answer.
+#: Timeouts in seconds: for a command to finish, and for a URL to answer.
 COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
 
 #: Seconds to wait for alerts in progress: at the end of a source, and when a run is stopped early.
@@ -52,12 +52,12 @@ class Alerts(NullSink):
     Args:
         command: a program with its arguments, quoted as in a shell but run without one; it gets
             the event on its standard input.
-        url: an HTTP(S) address that the event is posted to.
+        url: an HTTP(S) URL that the event is posted to.
         on_failure: called with an error for the first alert that cannot be delivered, in the thread
             that calls the sink's methods.
 
     Raises:
-        MaskyoloError: no such program, or not an HTTP(S) address.
+        MaskyoloError: no such program, or not an HTTP(S) URL.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Alerts(NullSink):
             url.lower().startswith(("http://", "https://")) and display_host(url)
         ):
             raise MaskyoloError(
-                "cannot post alerts: --alert-url is not an HTTP(S) address",
+                "cannot post alerts: --alert-url is not an HTTP(S) URL",
                 "use http://… or https://…",
             )
         self._on_failure = on_failure
@@ -157,13 +157,13 @@ class Alerts(NullSink):
             request = http_request(self._url or "", data, {"Content-Type": "application/json"})
             with _OPENER.open(request, timeout=URL_TIMEOUT):
                 pass
-        except (ValueError, InvalidURL):  # its text contains part of the address
-            self._undelivered("not a valid address")
+        except (ValueError, InvalidURL):  # its text contains part of the URL
+            self._undelivered("not a valid URL")
         except urllib.error.HTTPError as error:
             error.close()
             redirects = 300 <= error.code < 400
             self._undelivered(
-                f"it redirects ({error.code}); use the address it redirects to"
+                f"it redirects ({error.code}); use the URL it redirects to"
                 if redirects
                 else str(error).lower()
             )
@@ -177,7 +177,7 @@ class Alerts(NullSink):
 
 
 def display_host(url: str) -> str:
-    """Return only the host of an address; the rest of a webhook's address is often secret."""
+    """Return only the host of a URL; the rest of a webhook's URL is often secret."""
     try:
         return urllib.parse.urlsplit(url).hostname or ""
     except ValueError:

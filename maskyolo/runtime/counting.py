@@ -46,7 +46,7 @@ class SourceCounts:
     """What was counted in one source.
 
     Attributes:
-        source: the file, address or camera.
+        source: the file, URL or camera.
         frames: number of processed frames.
         seconds: time of the last frame.
         people: number of people in each of `STATES`; with a zone, of those who were in it.

@@ -59,7 +59,7 @@ def detect(
     Ctrl-C ends it.
 
     Args:
-        source: image, video, folder, glob, list (`.txt`), camera number or address; see
+        source: image, video, folder, glob, list (`.txt`), camera number or URL; see
             `sources.open_sources`.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `DetectOptions`.

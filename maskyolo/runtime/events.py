@@ -24,7 +24,7 @@ class Event:
         event: `appears`, `changes` (the class), `enters` or `leaves` (the zone), `crosses_in` or
             `crosses_out` (the line), `alert` (without a mask for too long), or `ends` (no longer
             seen; frame and time are those of the last detection).
-        source: the file, address or camera.
+        source: the file, URL or camera.
         frame: index of the frame in its source, from 0.
         time: seconds since the source's first frame.
         track_id: number of the person in this source, from 1.

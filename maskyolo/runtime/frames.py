@@ -20,7 +20,7 @@ class Frame:
 
     Attributes:
         image: BGR uint8 (H, W, 3).
-        source: the file, address or camera it comes from, without any password.
+        source: the file, URL or camera it comes from, without any password.
         index: its position in the source, from 0, also counting frames that `vid_stride` skips.
         time: seconds since the source's first frame.
         kind: `image`, `video` (a file or download with an end) or `live` (a camera or stream).

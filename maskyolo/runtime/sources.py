@@ -59,7 +59,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 #: Maximum size in bytes of an image that is downloaded.
 MAX_DOWNLOAD = 256 << 20
-_SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or address"
+_SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or URL"
 
 
 @dataclass(frozen=True)
@@ -151,17 +151,17 @@ class CameraSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """An address: an image or video over HTTP(S), or a stream such as RTSP."""
+    """A URL: an image or video over HTTP(S), or a stream such as RTSP."""
 
     url: str
 
     @property
     def name(self) -> str:
-        """The address without its password."""
+        """The URL without its password."""
         return display_name(self.url)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the image or the frames at the address; see `Source`."""
+        """Yield the image or the frames at the URL; see `Source`."""
         if self.url.lower().startswith(("http:", "https:")):
             data = self._download_image()
             if data is not None:
@@ -192,7 +192,7 @@ class StreamSource:
             raise self._unreachable(error) from error
         except (ValueError, InvalidURL) as error:  # its text may contain part of a password
             raise SourceError(
-                f"cannot read {self.name}: not a valid address",
+                f"cannot read {self.name}: not a valid URL",
                 "check it, and write / and @ in a password as %2F and %40",
             ) from error
         except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
@@ -207,7 +207,7 @@ class StreamSource:
         reason = getattr(error, "reason", None) or error
         return SourceError(
             f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}",
-            "check the address and the network",
+            "check the URL and the network",
         )
 
 
@@ -216,7 +216,7 @@ def open_sources(source: str | int | Path) -> list[Source]:
 
     - An existing path is that file or folder, whatever characters its name contains. A folder
       stands for the images and videos directly in it, sorted by name.
-    - A number is a camera, and `scheme://…` an address.
+    - A number is a camera, and `scheme://…` a URL.
     - A `.txt` file is a list of any of these, one per line. A relative path is looked up in the
       working folder, then next to the list.
     - Anything else that contains `*`, `?` or `[` is a glob (`**` includes subfolders).

@@ -20,7 +20,7 @@ from maskyolo.runtime.frames import Frame
 
 __all__ = ["broke_off_message", "decode_video"]
 
-#: Seconds to wait for an address to answer, or for more data from a stream.
+#: Seconds to wait for a URL to answer, or for more data from a stream.
 TIMEOUT = 10.0
 #: Maximum plausible frame rate of a camera or stream, in frames per second.
 MAX_RATE = 240

@@ -1,4 +1,4 @@
-"""An alert reaches its command or address once, and never delays or ends a run."""
+"""An alert reaches its command or URL once, and never delays or ends a run."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_an_invalid_address_is_reported_without_its_secret(
     alerts.finish()
     assert [str(failure) for failure in failures] == [
         (
-            "an alert was not delivered: --alert-url 127.0.0.1: not a valid address; "
+            "an alert was not delivered: --alert-url 127.0.0.1: not a valid URL; "
             "further failures are not reported"
         )
     ]
@@ -220,7 +220,7 @@ def test_a_redirect_is_reported_and_not_followed(
     alerts(ALERT)
     alerts.finish()
     assert gone == handler.seen == []
-    reason = f"it redirects ({code}); use the address it redirects to"
+    reason = f"it redirects ({code}); use the URL it redirects to"
     assert [str(failure) for failure in failures] == [
         (
             f"an alert was not delivered: --alert-url 127.0.0.1: {reason}; "

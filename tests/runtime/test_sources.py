@@ -366,6 +366,6 @@ def test_passwords_are_not_shown(address: str | int, shown: str) -> None:
 
 
 def test_a_password_that_makes_an_address_invalid_is_not_shown_either() -> None:
-    with pytest.raises(SourceError, match=r"not a valid address.*%2F") as error:
+    with pytest.raises(SourceError, match=r"not a valid URL.*%2F") as error:
         read("http://me:sec/ret@127.0.0.1/x")
     assert "sec" not in str(error.value)

@@ -55,7 +55,7 @@ class OpenedReview:
         predicted: number of photos that were predicted in this call.
         suspicious: number of photos that `review.csv` ranks; None if there is no such file.
         problems: messages for the user.
-        url: address of the App; empty if it is not served.
+        url: URL of the App; empty if it is not served.
         session: FiftyOne's session; keep a reference to it while the App is served.
     """
 

@@ -129,7 +129,7 @@ def main() -> None:
         type=Path,
         help="names of the photos to measure on (default: benchmark.txt in --kaggle)",
     )
-    options.add_argument("--model", default="yolov8n", help="start weights")
+    options.add_argument("--model", default="yolov8n", help="initial weights")
     options.add_argument(
         "--imgsz", type=int, default=416, help="training size in pixels; measured at 640"
     )

@@ -64,7 +64,7 @@ class EvaluateOptions(RunOptions, InferenceOptions, LabeledDataOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class _CompareSettings(LabeledDataOptions):
-    """How to compare; a class of its own, so that the help lists these options first."""
+    """How to compare; a separate class, so that the help lists these options first."""
 
     conf: float = option_of(EvaluateOptions, "conf")
     iou: float = option_of(InferenceOptions, "iou")

@@ -25,7 +25,7 @@ FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _ExportSettings(Options):
-    """What to export; a class of its own, so that the help lists these options first."""
+    """What to export; a separate class, so that the help lists these options first."""
 
     model: Path | str | None = option_of(
         InferenceOptions,

@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions(Options):
-    """Which frames of a source are processed, and in which parts."""
+    """Which frames of a source are processed, and whether in tiles."""
 
     vid_stride: int = option(1, help="Process every n-th frame of a video or stream.", minimum=1)
     reconnect: float = option(

@@ -98,7 +98,7 @@ def _find_checkpoint(model: str) -> Path:
 
 
 def check_start(start: str, dataset: Dataset) -> None:
-    """Check that the start weights have the data set's classes, so that they can be blended."""
+    """Check that the initial weights have the data set's classes, so that they can be blended."""
     from ultralytics.nn.tasks import load_checkpoint
 
     names = (
@@ -106,7 +106,7 @@ def check_start(start: str, dataset: Dataset) -> None:
     )
     if names != dataset.names:
         raise WeightsError(
-            "the recipe blends the trained weights with the start weights, which must have the "
+            "the recipe blends the trained weights with the initial weights, which must have the "
             f"classes {', '.join(dataset.names)}",
             "give --model maskyolo-n or a detector of yours, or remove `blend` from the recipe",
         )

@@ -84,7 +84,7 @@ def train_detector(
     Raises:
         DatasetError: no data set, missing or invalid labels, other classes, or a class without
             boxes.
-        WeightsError: the start weights are missing or not a YOLO detector.
+        WeightsError: the initial weights are missing or not a YOLO detector.
         DependencyError: Ultralytics is not installed.
         OutputError: the run's folder cannot be written, or no space is left.
         MaskyoloError: an invalid setting, an unavailable device, or nothing to resume.

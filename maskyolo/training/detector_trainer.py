@@ -48,7 +48,7 @@ def strip_checkpoints(weights: Path) -> None:
 
 
 def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
-    """Average a trained model's weights with its start weights, in place.
+    """Average a trained model's weights with its initial weights, in place.
 
     The result keeps what was learned, and restores most of what the model forgot during a short
     training on other images (Wortsman et al. 2022, Robust fine-tuning of zero-shot models,

@@ -258,7 +258,7 @@ class Counting(NullSink):
         )
 
     def _inside(self, tracks: Sequence[int]) -> set[int]:
-        """Return those of the tracks that are in the zone; all of them if there is none."""
+        """Return the tracks that are in the zone; all of them if there is no zone."""
         if not self._areas.has_zone:
             return set(tracks)
         inside = self._areas.inside(self._detections(tracks))

@@ -18,7 +18,7 @@ __all__ = ["Window"]
 class Window:
     """Shows annotated frames; `q` or Esc quits, any other key continues after a still image.
 
-    Frames of a camera or stream are labeled with the time since they were taken.
+    Frames of a camera or stream are labeled with the time since their capture.
 
     Raises:
         OutputError: no window can be opened. A child process tries it first, because OpenCV aborts

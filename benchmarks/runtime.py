@@ -83,7 +83,7 @@ def table(seconds: Seconds, base: str, frames: int = 0) -> list[str]:
 
 def wanted(what: str, found: float, minimum: float) -> str:
     missed = "" if found >= minimum else "; **missed**"
-    return f"- {what}: **{found:.2f}** (wanted: {minimum:g} or more{missed})"
+    return f"- {what}: **{found:.2f}** (target: {minimum:g} or more{missed})"
 
 
 def cold(rounds: int, folder: Path) -> list[str]:
@@ -122,15 +122,15 @@ def cold(rounds: int, folder: Path) -> list[str]:
     )
     return [
         (
-            "From the shell to the exit, one image, drawn and written. *First start of all*: no "
-            "compiled network in the user's cache."
+            "One image, from starting the command to its exit, drawn and written. *First start of "
+            "all*: no compiled network in the user's cache."
         ),
         "",
         *table(seconds, theirs),
         "",
         wanted(f"{ours} against {theirs}, times as fast", ratio(seconds, ours, theirs), 4),
         (
-            f"- {ours}: **{np.median(seconds[ours]):.2f} s** (wanted on an idle machine with two "
+            f"- {ours}: **{np.median(seconds[ours]):.2f} s** (target on an idle machine with two "
             "cores: under 1.2 s)"
         ),
     ]
@@ -173,7 +173,7 @@ def call(rounds: int, folder: Path) -> list[str]:
         "",
         *(
             f"- {described}: the call takes **{1 / ratio(seconds, ours, bare):.2f}** times the "
-            "bare network's time (wanted: 1.15 or less)"
+            "bare network's time (target: 1.15 or less)"
             for ours, bare, described in pairs
         ),
     ]
@@ -289,14 +289,14 @@ def files(rounds: int, folder: Path) -> list[str]:
     seconds = interleaved(runs, rounds)
     decoding = float(np.median(seconds["decoding alone"])) / FRAMES
     setting = (
-        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces, models loaded before; *bare "
-        f"network* computes as many in the default precision ({default.backend.precision}) on "
-        f"{streams} streams and does nothing else. `yolo predict` leaves one core free by itself "
-        f"(PyTorch on {NUM_THREADS} of {streams})."
+        f"{FRAMES} frames of a 1280x720 H.264 file with 5 faces; loading the models is not "
+        "included. *bare network* only runs the network on as many frames, in the default "
+        f"precision ({default.backend.precision}) on {streams} streams. By default, `yolo predict` "
+        f"leaves one core idle (PyTorch uses {NUM_THREADS} of {streams})."
     )
     cost = (
         f"- {mine} against the {network} alone: **{ratio(seconds, mine, network):.2f}**. Decoding "
-        f"takes {decoding * 1000:.1f} ms of one core per frame, which the network does not get: "
+        f"takes {decoding * 1000:.1f} ms of one core per frame, which the network cannot use: "
         "the processor is the limit."
     )
     return [
@@ -324,7 +324,7 @@ def memory(rounds: int, folder: Path) -> list[str]:
     )
     weights = shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt")
     lines = [
-        "Peak of the resident memory, 300 frames of 1280x720.",
+        "Peak resident memory over 300 frames of 1280x720.",
         "",
         "| | MB |",
         "| --- | ---: |",
@@ -339,7 +339,7 @@ def memory(rounds: int, folder: Path) -> list[str]:
         lines.append(f"| {name} | {peak:.0f} |")
     words = [f"model={weights}", f"source={clip}", "save=False"]
     lines.append(f"| yolo predict | {_peak([BIN / 'yolo', 'predict', *words], folder):.0f} |")
-    return [*lines, "", "Wanted of `maskyolo detect`: under 400."]
+    return [*lines, "", "Target for `maskyolo detect`: under 400."]
 
 
 def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
@@ -355,7 +355,7 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
     )
     lines = [
         (
-            f"On {where}, some of which the model was trained on; wanted: no more than 0.005 mAP50 "
+            f"On {where}, some of which the model was trained on. Target: no more than 0.005 mAP50 "
             "below PyTorch in fp32."
         ),
         "",

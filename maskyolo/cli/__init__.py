@@ -4,33 +4,86 @@ from __future__ import annotations
 
 import atexit
 import errno
+import importlib
 import os
 import sys
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from maskyolo import __version__
-from maskyolo.cli import (
-    compare,
-    convert,
-    detect,
-    doctor,
-    export,
-    models,
-    review,
-    synthesize,
-    train,
-    val,
-)
 from maskyolo.cli.options import examples
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
 
+#: The commands, each a module of this package, in the order of `maskyolo --help`.
+_SUMMARIES = {
+    "convert": "Convert folders of photos to a data set with boxes.",
+    "synthesize": "Draw masks on photos of bare faces.",
+    "train": "Train a detector on a data set.",
+    "val": "Evaluate a detector on labeled images.",
+    "compare": "Compare the accuracy and speed of detectors.",
+    "detect": "Detect faces and masks in images, video and streams.",
+    "export": "Export a model for another runtime.",
+    "models": "List, download and verify weights.",
+    "doctor": "Check the installation and suggest fixes.",
+    "review": "Find and correct errors in a data set.",
+}
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The commands by name. A command's module is imported when it is asked for.
+
+    Otherwise every start would import the options of all commands.
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _build(name, _SUMMARIES[name])
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(_SUMMARIES)
+
+
+def _build(name: str, summary: str) -> Any:
+    """Return the command, or group of commands, of the module with this name."""
+    module = importlib.import_module(f"maskyolo.cli.{name}")
+    inner: typer.Typer | None = getattr(module, "app", None)
+    if inner is None:
+        inner = typer.Typer(add_completion=False, rich_markup_mode=None)
+        inner.command(name, epilog=module.EXAMPLES)(getattr(module, name))
+    command: Any = typer.main.get_command(inner)
+    command.name, command.short_help = name, summary
+    return command
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()
+
+
 app = typer.Typer(
     name="maskyolo",
+    cls=_Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -61,42 +114,6 @@ def _app(
 
     Also trains detectors from two folders of photos.
     """
-
-
-app.command(
-    "convert",
-    epilog=convert.EXAMPLES,
-    short_help="Convert folders of photos to a data set with boxes.",
-)(convert.convert)
-app.command(
-    "synthesize", epilog=synthesize.EXAMPLES, short_help="Draw masks on photos of bare faces."
-)(synthesize.synthesize)
-app.command("train", epilog=train.EXAMPLES, short_help="Train a detector on a data set.")(
-    train.train
-)
-app.command("val", epilog=val.EXAMPLES, short_help="Evaluate a detector on labeled images.")(
-    val.val
-)
-app.command(
-    "compare",
-    epilog=compare.EXAMPLES,
-    short_help="Compare the accuracy and speed of detectors.",
-)(compare.compare)
-app.command(
-    "detect",
-    epilog=detect.EXAMPLES,
-    short_help="Detect faces and masks in images, video and streams.",
-)(detect.detect)
-app.command("export", epilog=export.EXAMPLES, short_help="Export a model for another runtime.")(
-    export.export
-)
-app.command("models", epilog=models.EXAMPLES, short_help="List, download and verify weights.")(
-    models.models
-)
-app.command(
-    "doctor", epilog=doctor.EXAMPLES, short_help="Check the installation and suggest fixes."
-)(doctor.doctor)
-app.add_typer(review.app, name="review", short_help="Find and correct errors in a data set.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -39,6 +39,7 @@ APPLY_EXAMPLES = examples(
 _SHOWN_PROBLEMS = 20
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Find and correct a data set's errors, in FiftyOne's App or in a CSV file.",

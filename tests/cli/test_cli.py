@@ -43,3 +43,14 @@ def test_a_reader_that_stops_and_a_closed_stdout_are_not_errors(code: str) -> No
         ["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_a_command_does_not_import_those_beside_it() -> None:
+    code = (
+        "import sys; from contextlib import suppress; from maskyolo.cli import app\n"
+        "with suppress(SystemExit): app(['detect', '--help'])\n"
+        "print(sorted(name for name in sys.modules if name.endswith('.options')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "maskyolo.runtime.options" in done.stdout.splitlines()[-1]
+    assert "maskyolo.training.options" not in done.stdout.splitlines()[-1]

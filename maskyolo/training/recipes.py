@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from maskyolo.core.files import package_folder
 from maskyolo.errors import MaskyoloError
 from maskyolo.models.ultralytics import import_ultralytics
 
@@ -26,7 +26,7 @@ def find_recipe(recipe: Path | str) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
-    package = Path(str(files("maskyolo")))
+    package = package_folder()
     folders = [
         folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir()
     ]

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from maskyolo.conversion.assign import hash_benchmark, settle
-from maskyolo.conversion.inputs import gather_photos, own_splits
+from maskyolo.conversion.inputs import list_photos, own_splits
 from maskyolo.conversion.labeling import Labeler
 from maskyolo.conversion.mask_judge import MaskJudge
 from maskyolo.conversion.options import KEEP, ConvertOptions
@@ -170,7 +170,7 @@ def convert_dataset(
         1915
     """
     chosen = ConvertOptions.merge(options, settings)
-    photos, names = gather_photos(
+    photos, names = list_photos(
         [source] if isinstance(source, (str, Path)) else list(source),
         chosen.format,
         chosen.class_map,

@@ -29,7 +29,7 @@ from maskyolo.dataset.formats.base import (
 from maskyolo.dataset.formats.reading import find_format, read_annotations
 from maskyolo.errors import DatasetError
 
-__all__ = ["gather_photos", "own_splits"]
+__all__ = ["list_photos", "own_splits"]
 
 #: The value in a class map for classes whose boxes are left out.
 _DROP = "drop"
@@ -38,7 +38,7 @@ _DROP = "drop"
 _Source = tuple[str, Sequence[Photo | AnnotatedPhoto]]
 
 
-def gather_photos(
+def list_photos(
     sources: Sequence[Path | str],
     format: SourceFormat | str = SourceFormat.AUTO,  # noqa: A002  # the option's name
     class_map: Mapping[str, str] | None = None,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskyolo.conversion import convert
 from maskyolo.conversion.convert import convert_dataset
-from maskyolo.conversion.inputs import gather_photos
+from maskyolo.conversion.inputs import list_photos
 from maskyolo.core.boxes import as_boxes, clip_boxes
 from maskyolo.core.images import ImageArray, read_image
 from maskyolo.core.labels import IGNORE, read_yolo
@@ -194,8 +194,8 @@ def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(
         Path(shutil.copytree(street, tmp_path / folder / "images")) for folder in ("one", "two")
     ]
     class_map = {"mask_weared_incorrect": "drop"}
-    alone, _ = gather_photos([street], class_map=class_map)
-    found, _ = gather_photos([street, *copies], class_map=class_map)
+    alone, _ = list_photos([street], class_map=class_map)
+    found, _ = list_photos([street, *copies], class_map=class_map)
     assert [photo.source for photo in found[:8]] == [photo.source for photo in alone]
     assert [photo.source.split("/")[0] for photo in found[8:]] == ["images~2"] * 8 + [
         "images~3"
@@ -205,10 +205,10 @@ def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(
 def test_two_sources_with_a_class_each(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
     for name in ("with_mask", "without_mask"):
         shutil.move(photos / name, tmp_path / f"only-{name}" / name)
-    found, _ = gather_photos([tmp_path / "only-with_mask", tmp_path / "only-without_mask"])
+    found, _ = list_photos([tmp_path / "only-with_mask", tmp_path / "only-without_mask"])
     assert Counter(photo.class_name for photo in found) == {"with_mask": 4, "without_mask": 4}
     with pytest.raises(DatasetError, match="no photos"):
-        gather_photos([tmp_path / "only-with_mask"])
+        list_photos([tmp_path / "only-with_mask"])
 
 
 def test_own_splits_are_kept_and_photos_in_none_are_left_out(
@@ -249,18 +249,18 @@ def test_a_list_chooses_photos_and_must_fit(street: Path, photos: Path, tmp_path
     (street / "few.txt").write_text(
         "\ufeffimages/street.jpg\r\n/home/somebody/office.png\n\nqueue\n"
     )
-    found, _ = gather_photos([street], class_map=class_map, image_list="few.txt")
+    found, _ = list_photos([street], class_map=class_map, image_list="few.txt")
     assert [photo.path.name for photo in found] == ["office.jpg", "queue.jpg", "street.jpg"]
     (tmp_path / "list.txt").write_text("with_mask/1.jpg\nwithout_mask/2.jpg\n")
-    found, _ = gather_photos([photos], image_list=tmp_path / "list.txt")
+    found, _ = list_photos([photos], image_list=tmp_path / "list.txt")
     assert [photo.source for photo in found] == ["with_mask/1.jpg", "without_mask/2.jpg"]
     (tmp_path / "list.txt").write_text("street\nnobody.jpg\n")
     with pytest.raises(
         DatasetError, match=r"1 of 2 listed photos are in no source, such as nobody\.jpg"
     ):
-        gather_photos([street], class_map=class_map, image_list=tmp_path / "list.txt")
+        list_photos([street], class_map=class_map, image_list=tmp_path / "list.txt")
     with pytest.raises(DatasetError, match=r"no list gone\.txt"):
-        gather_photos([street], class_map=class_map, image_list="gone.txt")
+        list_photos([street], class_map=class_map, image_list="gone.txt")
 
 
 def test_what_is_odd_in_an_annotation_is_in_the_ledger(
@@ -323,7 +323,7 @@ def test_a_crowd_is_ignored_whatever_its_class(street: Path, tmp_path: Path) -> 
     )
     path = made.folder / "annotations" / "instances_train.json"
     path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
-    found, _ = gather_photos([made.folder])
+    found, _ = list_photos([made.folder])
     assert sum((photo.labels.class_ids == IGNORE).sum() for photo in found if photo.labels) == 1
 
 

@@ -19,7 +19,7 @@ from maskyolo.errors import DependencyError, MaskyoloError
 __all__ = ["check_port", "connect", "longer_app_start"]
 
 #: Defaults for FiftyOne's settings, which the user's environment overrides: no usage statistics,
-#: and no messages and progress bars besides maskyolo's.
+#: and no messages or progress bars (maskyolo prints its own).
 _SETTINGS = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_LOGGING_LEVEL": "ERROR",

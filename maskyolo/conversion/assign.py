@@ -10,7 +10,8 @@ from pathlib import Path
 from maskyolo.conversion.photos import Photo
 from maskyolo.core.images import list_images, read_image
 from maskyolo.dataset.ledger import LedgerRow
-from maskyolo.dataset.splits import assign_splits, group_near_copies, near_copies, perceptual_hashes
+from maskyolo.dataset.near_copies import group_near_copies, near_copies, perceptual_hashes
+from maskyolo.dataset.splits import assign_splits
 from maskyolo.dataset.synthesis_log import Origin
 from maskyolo.errors import DatasetError
 

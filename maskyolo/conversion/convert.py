@@ -13,7 +13,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,17 @@ from maskyolo.conversion.photos import Photo
 from maskyolo.conversion.previous import PreviousSet
 from maskyolo.conversion.scenes import write_scenes
 from maskyolo.core.choices import Bystanders
-from maskyolo.core.classes import CLASS_NAMES, SPLITS
+from maskyolo.core.classes import ALL_CLASS_NAMES, CLASS_NAMES, SPLITS
 from maskyolo.core.files import write_atomic
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.parallel import usable_cpus
+from maskyolo.core.text import counted
 from maskyolo.dataset.contact_sheets import write_sheets
 from maskyolo.dataset.layout import format_data_yaml
 from maskyolo.dataset.ledger import LedgerRow, labels_of, write_ledger
-from maskyolo.dataset.splits import near_copies, random_leaks
+from maskyolo.dataset.near_copies import count_near_copies
+from maskyolo.dataset.splits import random_leaks
 from maskyolo.dataset.workfolder import (
     SETTINGS,
     SHEETS,
@@ -77,6 +80,7 @@ class Conversion:
             sources.
         names: class names by id.
         unannotated: sources of the photos that were left out because they have no annotation.
+        notes: remarks on the annotated sets among the sources.
     """
 
     folder: Path
@@ -88,6 +92,7 @@ class Conversion:
     gone: list[LedgerRow] = field(default_factory=list)
     names: tuple[str, ...] = CLASS_NAMES
     unannotated: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -164,20 +169,21 @@ def convert_dataset(
             from an interrupted conversion.
         WeightsError: the face detector's weights are missing or wrong.
 
-    Example:
+    Examples:
         >>> made = convert_dataset("photos", "data/mask", seed=3)  # doctest: +SKIP
         >>> made.counts()["with_mask"]["kept"]  # doctest: +SKIP
         1915
     """
     chosen = ConvertOptions.merge(options, settings)
-    photos, names = list_photos(
+    listed = list_photos(
         [source] if isinstance(source, (str, Path)) else list(source),
         chosen.format,
         chosen.class_map,
         chosen.image_list,
         keep_splits=chosen.splits == KEEP,
     )
-    return convert_photos(photos, out, chosen, names=names, on_progress=on_progress)
+    made = convert_photos(listed.photos, out, chosen, names=listed.names, on_progress=on_progress)
+    return replace(made, notes=listed.notes)
 
 
 @takes_options(ConvertOptions)
@@ -211,7 +217,11 @@ def convert_photos(
 
     def load() -> FaceDetector:
         return load_face_detector(
-            chosen.detector, chosen.weights, chosen.conf, cross_check=chosen.cross_check
+            chosen.detector,
+            chosen.weights,
+            chosen.conf,
+            cross_check=chosen.cross_check,
+            convention=True,
         )
 
     def report(done: int) -> None:
@@ -225,11 +235,12 @@ def convert_photos(
         benchmark = hash_benchmark(chosen.exclude or (), workers)
         claim(part, "convert", ("images", "labels"), _WORK_NAMES)
         flatten(part)
-        labeler = Labeler(part, facts, old, chosen.bystanders, names)
+        item_errors = ItemErrors(lambda: part / ERROR_LOG, shown=out / ERROR_LOG)
+        labeler = Labeler(part, facts, old, chosen.bystanders, names, item_errors)
         rows = labeler.process_all(photos, load, workers, report)
         rows = settle(rows, photos, shares, chosen.seed, benchmark, old.splits())
         write_ledger(part / "ledger.csv", rows)
-        _check_classes(rows, part / "ledger.csv")
+        _check_classes(rows, names, part / "ledger.csv")
         placed = [(Path(row.image).name, row.split) for row in rows if row.in_set]
         if chosen.scenes:
             placed += _compose_scenes(rows, part, chosen, names, workers, report)
@@ -259,7 +270,7 @@ def _settings(options: ConvertOptions, finder: str) -> dict[str, object]:
     """Return the settings that affect a photo's row; if they change, it is converted again."""
     asked = options.bystanders is Bystanders.DETECTOR or MaskJudge.name in finder
     return {
-        "version": 5,
+        "version": 6,
         "detector": finder,
         "conf": options.conf,
         "bystanders": str(options.bystanders),
@@ -289,14 +300,24 @@ def _read_previous(
     return PreviousSet()
 
 
-def _check_classes(rows: Sequence[LedgerRow], ledger: Path) -> None:
+def _check_classes(rows: Sequence[LedgerRow], names: Sequence[str], ledger: Path) -> None:
     """Raise DatasetError if a class does not occur in the set."""
-    for name in CLASS_NAMES:
-        if not any(row.in_set and name in row.classes for row in rows):
+    used = [row for row in rows if row.in_set]
+    for name in (name for name in names if name in ALL_CLASS_NAMES):
+        if any(name in row.classes for row in used):
+            continue
+        if all(row.detector == "given" for row in rows):
+            others = Counter(other for row in used for other in row.classes)
+            listed = ", ".join(f"{other} {count}" for other, count in others.items()) or "none"
             raise DatasetError(
-                f"no face found in any '{name}' photo; {ledger} gives the reason for each",
-                "fix the problems listed there",
+                f"no box of class {name} in the {counted(len(used), 'image')} that can be used "
+                f"(boxes: {listed})",
+                f"a detector needs both classes; see {ledger} for why images were left out",
             )
+        raise DatasetError(
+            f"no face found in any '{name}' photo; {ledger} gives the reason for each",
+            "fix the problems listed there",
+        )
 
 
 def _compose_scenes(
@@ -319,6 +340,7 @@ def _compose_scenes(
         part / "labels",
         options.scenes,
         seed=options.seed,
+        class_ids=[place for place, name in enumerate(names) if name in ALL_CLASS_NAMES],
         workers=workers,
         on_progress=lambda done: report(len(rows) + done),
     )
@@ -334,16 +356,20 @@ def _result(
     names: tuple[str, ...],
 ) -> Conversion:
     kept = [row for row in rows if row.in_set]
-    pairs = near_copies([row.phash for row in kept], [row.phash_mirrored for row in kept])
+    pairs, leaks = count_near_copies(
+        [row.phash for row in kept],
+        [row.phash_mirrored for row in kept],
+        [row.split for row in kept],
+    )
     sources = {photo.source for photo in photos}
     unannotated = {photo.source for photo in photos if not photo.annotated}
     return Conversion(
         out,
         rows,
         scenes,
-        pairs=len(pairs),
-        leaks=sum(kept[one].split != kept[other].split for one, other in pairs),
-        random_leaks=random_leaks(len(pairs), Counter(row.split for row in kept).values()),
+        pairs=pairs,
+        leaks=leaks,
+        random_leaks=random_leaks(pairs, Counter(row.split for row in kept).values()),
         gone=[row for row in old.rows.values() if row.source not in sources],
         names=names,
         unannotated=frozenset(

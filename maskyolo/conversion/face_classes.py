@@ -82,7 +82,8 @@ def decide_classes(
         width: of the photo, in pixels.
         height: of the photo, in pixels.
         bystanders: how the other faces get their class. `DETECTOR`: the subject is the most
-            prominent face for which the detector, too, suspects the folder's class; every other
+            prominent face for which the detector, too, suspects the folder's class (any face that
+            it sees, for `incorrect_mask`); every other
             face gets the detector's class if the detector is confident, and is blanked out
             otherwise. `BLANK`: all but the most prominent face are blanked out. `SET_ASIDE`: the
             photo is ambiguous. `FOLDER`: all faces get the folder's class.
@@ -146,7 +147,10 @@ def _by_detector(
 ) -> Decision:
     """Decide by a detector's confidence in each class, `belief` (n, 2)."""
     count = len(rank)
-    suspected = (belief[:, class_id] >= _SUSPECTED) & (belief.argmax(1) == class_id)
+    if class_id < belief.shape[1]:
+        suspected = (belief[:, class_id] >= _SUSPECTED) & (belief.argmax(1) == class_id)
+    else:  # the detector cannot recognize masks worn incorrectly, and may call them either
+        suspected = belief.max(1) >= _SUSPECTED
     if not suspected.any():
         reason = f"{count} faces, none of which is clearly of the folder's class"
         return _by_folder(count, class_id, reason, ambiguous=True)

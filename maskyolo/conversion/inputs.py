@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from maskyolo.conversion.photos import Photo, find_photos
 from maskyolo.core.boxes import as_boxes, box_area
 from maskyolo.core.choices import SourceFormat
-from maskyolo.core.classes import CLASS_NAMES, SPLITS
+from maskyolo.core.classes import SPLITS, order_names
 from maskyolo.core.files import read_image_list, written_name
 from maskyolo.core.labels import IGNORE, IGNORE_CLASS, Labels
 from maskyolo.dataset.formats.base import (
@@ -23,16 +23,35 @@ from maskyolo.dataset.formats.base import (
     check_boxes,
     find_repeated,
     image_size,
+    list_files,
     map_classes,
     stem_of,
 )
-from maskyolo.dataset.formats.reading import find_format, read_annotations
+from maskyolo.dataset.formats.foreign import foreign_format
+from maskyolo.dataset.formats.reading import check_understood, find_format, read_annotations
 from maskyolo.errors import DatasetError
 
-__all__ = ["list_photos", "own_splits"]
+__all__ = ["ListedPhotos", "list_photos", "own_splits"]
 
 #: The value in a class map for classes whose boxes are left out.
 _DROP = "drop"
+
+
+@dataclass(frozen=True)
+class ListedPhotos:
+    """The photos to convert.
+
+    Attributes:
+        photos: the photos of all sources, in order.
+        names: the class names of their labels by id: the usual two, `incorrect_mask` if there is a
+            folder or class of it, then those that are kept as classes of their own.
+        notes: remarks on the annotated sets, for the user.
+    """
+
+    photos: list[Photo]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
 
 #: A source: the prefix of its photos' names, and the photos.
 _Source = tuple[str, Sequence[Photo | AnnotatedPhoto]]
@@ -44,7 +63,7 @@ def list_photos(
     class_map: Mapping[str, str] | None = None,
     image_list: Path | str | None = None,
     keep_splits: bool = False,
-) -> tuple[list[Photo], tuple[str, ...]]:
+) -> ListedPhotos:
     """List the photos of all sources, in order.
 
     In the ledger, the photos of the first source keep their names, so these do not change when
@@ -56,42 +75,42 @@ def list_photos(
         class_map: what folders and classes stand for.
         image_list: a file with the names of the photos to use, one per line, with any folders or
             none. It is looked for in the working folder and in the sources.
-        keep_splits: whether photos of annotated sets keep their splits; photos without a split are
-            then `excluded`.
-
-    Returns:
-        The photos, and the class names of their labels by id: the usual two, then those that are
-        kept as classes of their own.
+        keep_splits: whether photos keep the splits of their source; those that are in none of them
+            are then `excluded`.
 
     Raises:
-        DatasetError: a source is neither, a class is unknown, or `image_list` contains a name that
+        DatasetError: a source is neither, no box of an annotated set can be used, a class is
+            unknown, or `image_list` contains a name that
             no source has.
         MaskyoloError: the format is unknown.
     """
     format = SourceFormat.parse(format, "format")  # noqa: A001
     class_map = class_map or {}
     read: list[_Source] = []
+    notes: list[str] = []
     for source in map(Path, sources):
         prefix = _prefix(source, read) if read else ""
         kind = find_format(source) if format is SourceFormat.AUTO else format
         if kind == SourceFormat.FOLDERS:
-            read.append((prefix, find_photos(source, class_map, both=len(sources) == 1)))
+            read.append((prefix, _in_class_folders(source, class_map, len(sources) == 1)))
         else:
-            read.append((prefix, read_annotations(source, kind)))
+            found = read_annotations(source, kind)
+            check_understood(source, found)
+            read.append((prefix, found.photos))
+            notes += found.notes
     if image_list is not None:
         read = _chosen(read, _read_list(image_list, sources))
     targets = _map_classes(read, class_map, ", ".join(map(str, sources)))
-    names = (*CLASS_NAMES, *sorted(set(targets.values()) - {*CLASS_NAMES, _DROP, IGNORE_CLASS}))
+    folders = {one.class_name for _, found in read for one in found if isinstance(one, Photo)}
+    names = order_names(sorted({*folders, *targets.values()} - {_DROP, IGNORE_CLASS}))
     photos = []
-    for prefix, found in read:
-        for one in found:
-            photo = (
-                _labeled(one, targets, names, keep_splits)
-                if isinstance(one, AnnotatedPhoto)
-                else one
-            )
-            photos.append(replace(photo, source=written_name(prefix + photo.source)))
-    return photos, names
+    for prefix, listed in read:
+        for one in _in_splits(listed) if keep_splits else listed:
+            photo = _labeled(one, targets, names) if isinstance(one, AnnotatedPhoto) else one
+            split = photo.split if keep_splits else ""
+            name = written_name(prefix + photo.source)
+            photos.append(replace(photo, source=name, split=split))
+    return ListedPhotos(photos, names, tuple(notes))
 
 
 def own_splits(photos: Sequence[Photo]) -> tuple[float, ...]:
@@ -130,14 +149,43 @@ def _map_classes(
     return map_classes(dict(sorted(found.items())), class_map, where)
 
 
-def _labeled(
-    photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...], keep_split: bool
-) -> Photo:
+def _in_class_folders(source: Path, class_map: Mapping[str, str], both: bool) -> list[Photo]:
+    """List the photos in class folders; see `find_photos`.
+
+    Raises:
+        DatasetError: as `find_photos`; if there are annotations in a format that is not read, the
+            message names that format.
+    """
+    try:
+        return find_photos(source, class_map, both=both)
+    except DatasetError as error:
+        found = foreign_format(list_files(source, lambda *_: None)) if source.is_dir() else ""
+        if not found:
+            raise
+        raise DatasetError(
+            f"cannot read {source}: it has {found}, which is not supported, and no class folders "
+            f"({error.problem})",
+            "export the set as COCO, YOLO or Pascal VOC, or sort the photos into with_mask and "
+            "without_mask",
+        ) from error
+
+
+def _in_splits(
+    photos: Sequence[Photo | AnnotatedPhoto],
+) -> Iterator[Photo | AnnotatedPhoto]:
+    """Exclude the photos of a source that are in none of its splits.
+
+    Photos of class folders without splits stay, and are assigned to splits later.
+    """
+    has_splits = any(photo.split or isinstance(photo, AnnotatedPhoto) for photo in photos)
+    for photo in photos:
+        if has_splits and not photo.split and not photo.status:
+            photo = replace(photo, status="excluded", reason="in no split of its set")
+        yield photo
+
+
+def _labeled(photo: AnnotatedPhoto, targets: Mapping[str, str], names: tuple[str, ...]) -> Photo:
     """Return a photo of an annotated set with its usable boxes, or with the reason for none."""
-    if not keep_split:
-        photo = replace(photo, split="")
-    elif not photo.split and not photo.status:
-        photo = replace(photo, status="excluded", reason="in no split of its set")
     size = None if photo.status else image_size(photo.path)
     made = Photo(
         photo.path,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,13 +20,17 @@ from maskyolo.conversion.mask_judge import MaskJudge
 from maskyolo.conversion.photos import Photo
 from maskyolo.conversion.previous import PreviousSet
 from maskyolo.core.choices import Bystanders
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES
+from maskyolo.core.decoding import large_turn
 from maskyolo.core.files import sha256_if_readable, sha256_of, write_atomic
-from maskyolo.core.images import ImageArray, decode_image, is_plain_rgb
+from maskyolo.core.images import MAX_FILE, ImageArray, decode_image, is_plain_rgb
+from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.labels import IGNORE, IGNORE_CLASS, format_yolo
 from maskyolo.core.parallel import map_ahead
+from maskyolo.core.parsing import ParseError, read_limited
+from maskyolo.dataset.journal import Entry, Journal, read_journal
 from maskyolo.dataset.ledger import LedgerRow, labels_of, size_class
-from maskyolo.dataset.splits import perceptual_hashes
+from maskyolo.dataset.near_copies import perceptual_hashes
 from maskyolo.dataset.workfolder import JOURNAL
 from maskyolo.detectors.faces.base import FaceDetector, Faces
 from maskyolo.errors import DatasetError, ImageError
@@ -43,6 +46,7 @@ class Labeler:
         old: PreviousSet,
         bystanders: Bystanders,
         names: tuple[str, ...],
+        item_errors: ItemErrors,
     ) -> None:
         self._part = part
         self._settings = settings
@@ -50,7 +54,8 @@ class Labeler:
         self._bystanders = bystanders
         self._names = names
         self._judge = MaskJudge()
-        self._done: dict[str, LedgerRow] = {}
+        self._item_errors = item_errors
+        self._done: dict[str, tuple[LedgerRow, Entry]] = {}
 
     def process_all(
         self,
@@ -70,7 +75,11 @@ class Labeler:
         Returns:
             The rows, in order of the photos.
         """
-        self._done = _read_journal(self._part / JOURNAL, self._settings)
+        entries = read_journal(self._part / JOURNAL, self._settings)
+        rows_before = [LedgerRow.from_dict(entry.content) for entry in entries]
+        self._done = {
+            row.source: (row, entry) for row, entry in zip(rows_before, entries, strict=True)
+        }
         detectors: SimpleQueue[FaceDetector] = SimpleQueue()
         with _side_by_side(workers):
             for _ in range(workers):  # cv2.dnn networks cannot be shared between threads
@@ -80,27 +89,29 @@ class Labeler:
             detector = detectors.get()
             try:
                 return self.process(photo, detector)
+            except Exception as error:  # noqa: BLE001  any error of one photo is that photo's
+                reason = str(self._item_errors.explain(photo.source, error))
+                return LedgerRow(photo.source, photo.class_name, "unreadable", reason)
             finally:
                 detectors.put(detector)
 
         rows: dict[str, LedgerRow] = {}
+        # started with these, so that a second interruption does not lose them either
+        known = [entry for _, entry in self._done.values()]
         with (
-            (self._part / JOURNAL).open("w", encoding="utf-8") as journal,
+            closing(Journal(self._part / JOURNAL, self._settings, known)) as journal,
             _side_by_side(workers),
             ThreadPoolExecutor(workers) as pool,
         ):
-            journal.write(json.dumps(self._settings) + "\n")
-            # save these first, so that a second interruption does not lose them either
-            for row in self._done.values():
-                journal.write(json.dumps(row.to_dict()) + "\n")
             try:
                 copies = self._exact_copies(photos, pool)
                 once = [photo for photo in photos if photo.source not in copies]
-                for row in map_ahead(pool, work, once, ahead=4 * workers):
+                # far ahead, so that the workers go on while the journal is synced
+                for row in map_ahead(pool, work, once, ahead=16 * workers):
                     rows[row.source] = row
-                    if row.source not in self._done:
-                        journal.write(json.dumps(row.to_dict()) + "\n")
-                        journal.flush()
+                    if row is not self._earlier(row.source):
+                        files = [_label_of(row), row.image] if row.in_set else []
+                        journal.add(Entry.of(row.to_dict(), self._part, files))
                     report(len(rows))
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -128,26 +139,25 @@ class Labeler:
         if photo.status:
             return row
         try:
-            data = photo.path.read_bytes()
+            data = read_limited(photo.path, MAX_FILE)
         except OSError as error:
             return replace(row, reason=(error.strerror or str(error)).lower())
+        except ParseError as error:
+            return replace(row, reason=str(error))
         row = replace(row, sha256=sha256_of(data))
         if photo.labels is None and (known := self._known(row, before)):
             return known
-        try:
-            image = decode_image(data, photo.source)
-        except ImageError as error:
-            return replace(row, reason=str(error))
-        return self._label(photo, row, data, image, detector)
+        with large_turn(data):
+            try:
+                image = decode_image(data, photo.source)
+            except ImageError as error:
+                return replace(row, reason=str(error))
+            return self._label(photo, row, data, image, detector)
 
     def _known(self, row: LedgerRow, before: LedgerRow | None) -> LedgerRow | None:
         """Return the photo's row from the interrupted run or the previous set, if still valid."""
-        earlier = self._done.get(row.source)
-        if (
-            earlier
-            and _is_same(earlier, row)
-            and (not earlier.in_set or (self._part / earlier.image).is_file())
-        ):
+        earlier, entry = self._done.get(row.source, (None, Entry(None)))
+        if earlier and _is_same(earlier, row) and entry.is_intact(self._part):
             return earlier
         if (
             before
@@ -158,6 +168,9 @@ class Labeler:
         ):
             return self._take_over(before)
         return None
+
+    def _earlier(self, source: str) -> LedgerRow | None:
+        return self._done[source][0] if source in self._done else None
 
     def _label(
         self, photo: Photo, row: LedgerRow, data: bytes, image: ImageArray, detector: FaceDetector
@@ -207,16 +220,15 @@ class Labeler:
         if photo.labels is None:
             faces = detector.detect(image)
             faces = replace(faces, origins=faces.origins or (detector.name,) * len(faces))
-            class_id = CLASS_NAMES.index(photo.class_name)
+            class_id = self._names.index(photo.class_name)
             return decide_faces(image, faces, class_id, self._bystanders, self._judge)
         count = len(photo.labels)
         faces = Faces(photo.labels.boxes, np.ones(count, dtype=np.float32), ("given",) * count)
         return faces, Decision(photo.labels.class_ids, ("given",) * count, photo.reason)
 
     def _write(self, row: LedgerRow, data: bytes) -> None:
-        label = Path(row.image).with_suffix(".txt").name
         write_atomic(
-            self._part / "labels" / label,
+            self._part / _label_of(row),
             format_yolo(labels_of(row, self._names), row.width, row.height),
         )
         # the image last, so that no image is ever without its label file
@@ -265,6 +277,11 @@ class Labeler:
             if torn and other:
                 copies[first.source] = (other.source, True)
         return copies
+
+
+def _label_of(row: LedgerRow) -> str:
+    """Return the label file of a photo in the working folder, relative to it."""
+    return f"labels/{Path(row.image).with_suffix('.txt').name}"
 
 
 def _copy_row(photo: Photo, first: str, torn: bool, rows: Mapping[str, LedgerRow]) -> LedgerRow:
@@ -333,26 +350,10 @@ def _side_by_side(workers: int) -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _read_journal(path: Path, settings: dict[str, object]) -> dict[str, LedgerRow]:
-    """Return the rows left by an interrupted run with the same settings, by source.
-
-    An incomplete last line is ignored.
-    """
-    rows: dict[str, LedgerRow] = {}
-    if not path.is_file():
-        return rows
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    if lines and lines[0] == json.dumps(settings):
-        for line in lines[1:]:
-            row = LedgerRow.from_dict(json.loads(line))
-            rows[row.source] = row
-    return rows
-
-
 def _file_stem(photo: Photo) -> str:
     """Return a name for a photo's files: its class, its name, and a checksum of its source."""
     class_name = photo.class_name
-    if class_name not in CLASS_NAMES:
+    if class_name not in ALL_CLASS_NAMES:
         class_name = _slug(class_name or "background")
     return f"{class_name}_{_slug(photo.path.stem)}_{sha256_of(photo.source.encode())[:8]}"
 

@@ -11,6 +11,7 @@ import numpy as np
 from maskyolo.core.boxes import clip_boxes
 from maskyolo.core.files import sha256_of
 from maskyolo.core.images import ImageArray
+from maskyolo.detectors.faces.convention import to_convention
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -22,11 +23,16 @@ _JUDGE_SIDE, _JUDGE_STEP = 640, 128
 
 
 class MaskJudge:
-    """Our own mask detector, loaded for the first photo that needs it and shared by all threads."""
+    """Our own mask detector, loaded for the first photo that needs it and shared by all threads.
+
+    Args:
+        convention: whether its boxes are moved to this project's convention.
+    """
 
     name = "maskyolo-n-folders"
 
-    def __init__(self) -> None:
+    def __init__(self, convention: bool = True) -> None:
+        self._convention = convention
         self._lock = threading.Lock()
         self._detector: Callable[[ImageArray], sv.Detections] | None = None
 
@@ -58,7 +64,9 @@ class MaskJudge:
         )
         canvas, scales, border = letterbox(image, (rows, columns))
         found = self._detector(canvas)
-        found.xyxy = clip_boxes(
-            (found.xyxy - np.tile(border, 2)) / np.tile(scales, 2), width, height
-        )
+        boxes = (found.xyxy - np.tile(border, 2)) / np.tile(scales, 2)
+        boxes = clip_boxes(boxes, width, height)
+        if self._convention:
+            boxes = clip_boxes(to_convention(boxes, self.name), width, height)
+        found.xyxy = boxes
         return found

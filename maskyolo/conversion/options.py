@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.choices import Bystanders, CrossCheck, FaceDetectorName, SourceFormat
-from maskyolo.core.classes import SPLITS
-from maskyolo.core.options import Options, option
+from maskyolo.core.classes import SPLITS, parse_class_map
+from maskyolo.core.options import Options, Panel, option
 from maskyolo.errors import DatasetError
 
 __all__ = ["KEEP", "ConvertOptions"]
@@ -27,18 +27,8 @@ def _parse_splits(text: str) -> tuple[float, ...] | str:
         raise ValueError(f"expected fractions such as 0.8,0.1,0.1, or keep, got '{text}'") from None
 
 
-def _parse_class_map(texts: Sequence[str]) -> dict[str, str]:
-    class_map = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (name and separator and value):
-            raise ValueError(f"expected NAME=CLASS, got '{text}'")
-        class_map[name] = value
-    return class_map
-
-
 @dataclass(frozen=True, kw_only=True)
-class ConvertOptions(Options):
+class ConvertOptions(Options, panel=Panel.INPUT):
     """Which photos `convert_dataset` takes, how it labels them, and how it splits them.
 
     Raises:
@@ -57,21 +47,24 @@ class ConvertOptions(Options):
     )
     class_map: Mapping[str, str] | None = option(
         None,
-        help="NAME=CLASS: how to treat a folder or class: with_mask, without_mask, drop (leave "
-        "out), ignore (blank out) or keep (as a class of its own). Can be repeated.",
+        help="NAME=CLASS: how to treat a folder or class: with_mask, without_mask, incorrect_mask "
+        "(the third class), drop (leave out), ignore (blank out) or keep (as a class of its own). "
+        "Can be repeated.",
         flags=("--map",),
         cli_type=list[str] | None,
-        cli_parse=_parse_class_map,
+        cli_parse=parse_class_map,
     )
     detector: FaceDetectorName = option(
         FaceDetectorName.SSD,
-        help="Face detector: ssd (several passes, for reliable boxes), ssd-plain (one pass), yunet "
-        "or haar.",
+        help="Face detector: ssd (several passes, for reliable boxes), ssd-plain (one pass), "
+        "yunet, haar, or yolo (any YOLO face detector, given with --weights).",
+        panel=Panel.LABELING,
     )
     weights: Path | str | None = option(
         None,
         help="Weights of the face detector, or the folder that contains them.",
         cli_type=Path | None,
+        panel=Panel.LABELING,
     )
     conf: float = option(
         0.5,
@@ -79,17 +72,20 @@ class ConvertOptions(Options):
         "of at least 0.12 is used, provided that two passes or both detectors find it.",
         minimum=0,
         maximum=1,
+        panel=Panel.LABELING,
     )
     bystanders: Bystanders = option(
         Bystanders.DETECTOR,
         help="How to label bystanders: detector (maskyolo-n-folders decides; blanked out if "
         "unsure), blank (always blanked out), set-aside (photos with bystanders are left out) or "
         "folder (the folder's class).",
+        panel=Panel.LABELING,
     )
     cross_check: CrossCheck = option(
         CrossCheck.BOTH,
         help="Models that verify and complete the faces found by ssd: yunet, both (yunet, and "
         "maskyolo-n-folders for more precise boxes and missed faces) or none. Applies to ssd only.",
+        panel=Panel.LABELING,
     )
     splits: Sequence[float] | str = option(
         (0.8, 0.1, 0.1),
@@ -97,29 +93,37 @@ class ConvertOptions(Options):
         cli_type=str,
         cli_default="0.8,0.1,0.1",
         cli_parse=_parse_splits,
+        panel=Panel.SPLITS,
     )
-    seed: int = option(0, help="Random seed.", minimum=0)
+    seed: int = option(0, help="Random seed.", minimum=0, panel=Panel.ADVANCED)
     exclude: Sequence[Path | str] | None = option(
         None,
         help="Folder of images, such as a benchmark, whose near-copies are left out. Can be "
         "repeated.",
         cli_type=list[Path] | None,
+        panel=Panel.SPLITS,
     )
     scenes: int = option(
         0,
         help="Number of scenes (streets, crowds) to compose from the training photos' faces and "
         "add to train.",
         minimum=0,
+        panel=Panel.SPLITS,
     )
     update: bool = option(
-        False, help="Update the data set in --out; corrections made by hand are kept."
+        False,
+        help="Update the data set in --out; corrections made by hand are kept.",
+        panel=Panel.OUTPUT,
     )
-    sheets: bool = option(True, help="Save contact sheets of the photos, by status.")
+    sheets: bool = option(
+        True, help="Save contact sheets of the photos, by status.", panel=Panel.OUTPUT
+    )
     workers: int | None = option(
         None,
         help="Number of photos to process in parallel. Default: the number of cores plus one.",
         minimum=1,
         recorded=False,
+        panel=Panel.ADVANCED,
     )
 
     def __post_init__(self) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
+from maskyolo.core.classes import ALL_CLASS_NAMES, CLASS_NAMES, class_of, plain_name
 from maskyolo.core.files import walk_files
 from maskyolo.core.labels import Labels
 from maskyolo.dataset.formats.base import CLASS_CHOICES
+from maskyolo.dataset.split_names import split_of
 from maskyolo.dataset.synthesis_log import SYNTHESIS, Origin, read_origins
 from maskyolo.errors import DatasetError
 
@@ -56,6 +57,7 @@ def find_photos(
 ) -> list[Photo]:
     """List the files in all class folders below `source`, sorted.
 
+    A folder of masks worn incorrectly, such as `incorrect_mask`, is a third class.
     Folders inside a class folder belong to its class. Links to folders are followed. Folders that
     cannot be read and broken links are listed as `unreadable`.
 
@@ -91,12 +93,13 @@ def find_photos(
         class_name = _class_of_folders(folders, known)
         if not class_name:
             unknown[Path(*folders).as_posix()] += 1
-        elif class_name in CLASS_NAMES:
+        elif class_name in ALL_CLASS_NAMES:
             photos.append(
                 Photo(
                     path,
                     relative.as_posix(),
                     class_name,
+                    split=split_of(relative.as_posix()),
                     origin=origins.get(relative.as_posix()),
                     status="unreadable" if reason else "",
                     reason=reason,
@@ -144,8 +147,8 @@ def _check_folders(
     if folder is not None:
         raise DatasetError(
             f"unknown class folder '{folder}' in {source} ({unknown[folder]} files)",
-            f"say what it stands for with --map {folder.split('/')[-1]}=CLASS, where CLASS is "
-            "with_mask, without_mask or ignore",
+            f"map it with --map {folder.split('/')[-1]}=CLASS, where CLASS is "
+            "with_mask, without_mask, incorrect_mask or ignore",
         )
     for name in wanted:
         if not any(photo.class_name == name for photo in photos):

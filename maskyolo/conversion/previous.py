@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from maskyolo.core.files import inside
 from maskyolo.core.labels import IGNORE_CLASS, format_yolo, read_yolo
+from maskyolo.core.parsing import load_yaml
 from maskyolo.dataset.ledger import LedgerRow, labels_of, read_ledger
 from maskyolo.dataset.workfolder import SETTINGS, foreign_file
 from maskyolo.errors import DatasetError, OutputError
@@ -42,10 +42,10 @@ class PreviousSet:
                 ledger or a label file cannot be read.
         """
         rows = {row.source: row for row in read_ledger(folder / "ledger.csv")}
-        stranger = foreign_file(folder, [row.image for row in rows.values() if row.in_set])
-        if stranger:
+        foreign = foreign_file(folder, [row.image for row in rows.values() if row.in_set])
+        if foreign:
             raise OutputError(
-                f"cannot update {folder}: {stranger} is not in its ledger and would be lost",
+                f"cannot update {folder}: {foreign} is not in its ledger and would be lost",
                 "move it elsewhere first",
             )
         own_names = _names_of(folder) or tuple(names)
@@ -58,14 +58,18 @@ class PreviousSet:
                     f"'{min(lost)}', which is no longer kept"
                 )
         try:
-            used = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
+            used = load_yaml(folder / SETTINGS)["settings"]
+        except (DatasetError, KeyError, TypeError):
             used = None
         return cls(folder, rows, used == settings)
 
     def has_image(self, row: LedgerRow) -> bool:
-        """Return whether the image that a row names exists; it may have been deleted."""
-        return not row.in_set or (self.folder / row.image).is_file()
+        """Return whether the image that a row names exists; it may have been deleted.
+
+        Raises:
+            DatasetError: the row names a file outside the set.
+        """
+        return not row.in_set or inside(self.folder, row.image).is_file()
 
     def splits(self) -> dict[str, str]:
         """Return the splits of the corrected photos by source."""
@@ -78,8 +82,11 @@ class PreviousSet:
 
 def _with_edits(row: LedgerRow, folder: Path, names: Sequence[str]) -> LedgerRow:
     """Return a row of the set in `folder`, corrected if its label file was edited by hand."""
-    label = (folder / row.image.replace("images/", "labels/", 1)).with_suffix(".txt")
-    if not row.in_set or not label.is_file():
+    if not row.in_set:
+        return row
+    inside(folder, row.image)
+    label = inside(folder, Path(row.image.replace("images/", "labels/", 1)).with_suffix(".txt"))
+    if not label.is_file():
         return row
     written = format_yolo(labels_of(row, names), row.width, row.height)
     if label.read_text(encoding="utf-8") == written:
@@ -97,7 +104,7 @@ def _with_edits(row: LedgerRow, folder: Path, names: Sequence[str]) -> LedgerRow
 def _names_of(folder: Path) -> tuple[str, ...]:
     """Return the class names of a set by id, from its `data.yaml`; empty if it cannot be read."""
     try:
-        names = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))["names"]
+        names = load_yaml(folder / "data.yaml", booleans=False)["names"]
         return tuple(str(names[number]) for number in range(len(names)))
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (DatasetError, KeyError, TypeError):
         return ()

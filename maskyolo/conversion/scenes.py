@@ -3,10 +3,10 @@
 Photos in class folders mostly show one large face, while streets show many small ones. Also, the
 two folders differ in more than masks: in size, sharpness, crop shape, and the hair and shoulders
 around the face. A detector would learn all of that instead of the mask. So scenes use both classes
-equally often, with sizes drawn from one distribution, and blur and compress both alike. Most faces
-are pasted onto the head and shoulders of another photo, whose class is drawn independently, and
-matched to that photo's light, so that little but the mask indicates the class. The other faces stay
-in their own photo, so that seams do not become a sign of a face.
+equally often (and the third up to as often), with sizes drawn from one distribution, and blur and
+compress all alike. Most faces are pasted onto the head and shoulders of another photo, whose class
+is drawn independently, and matched to that photo's light, so that little but the mask indicates the
+class. The other faces stay in their own photo, so that seams do not become a sign of a face.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from maskyolo.conversion.patches import (
     soft_edges,
 )
 from maskyolo.core.boxes import Boxes, as_boxes, box_area, clip_boxes
+from maskyolo.core.classes import INCORRECT_MASK_ID, WITH_MASK_ID, WITHOUT_MASK_ID
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray, read_image
 from maskyolo.core.labels import Labels, format_yolo
@@ -86,6 +87,7 @@ def write_scenes(
     count: int,
     *,
     seed: int = 0,
+    class_ids: Sequence[int] = (WITH_MASK_ID, WITHOUT_MASK_ID),
     style: SceneStyle | None = None,
     workers: int = 2,
     on_progress: Callable[[int], None] | None = None,
@@ -100,6 +102,7 @@ def write_scenes(
         labels: existing folder of the split's labels.
         count: number of scenes; scene number i depends only on the photos, `style`, `seed` and i.
         seed: random seed.
+        class_ids: the classes to choose faces from.
         style: what the scenes look like.
         workers: number of scenes to compose in parallel.
         on_progress: called with the number of scenes done.
@@ -119,7 +122,7 @@ def write_scenes(
                 _drawn(photos, _MAX_PHOTOS, np.random.default_rng(seed)),
             )
         )
-        by_class = _index(portraits)
+        by_class = _index(portraits, class_ids)
 
         def work(number: int) -> Path:
             image, found, quality = compose_scene(
@@ -197,8 +200,8 @@ def _shrunk(path: Path, labels: Labels, longest: int = 480) -> Portrait:
     return Portrait(image, Labels(as_boxes(labels.boxes * np.float32(scale)), labels.class_ids))
 
 
-def _index(portraits: Sequence[Portrait]) -> _Faces:
-    faces: _Faces = {0: [], 1: []}
+def _index(portraits: Sequence[Portrait], class_ids: Sequence[int]) -> _Faces:
+    faces: _Faces = {class_id: [] for class_id in class_ids}
     for number, portrait in enumerate(portraits):
         # a patch around one of several faces would also show others, unlabeled
         if len(portrait.labels) > 1:
@@ -206,7 +209,8 @@ def _index(portraits: Sequence[Portrait]) -> _Faces:
         for place, (size, class_id) in enumerate(
             zip(np.sqrt(box_area(portrait.labels.boxes)), portrait.labels.class_ids, strict=True)
         ):
-            faces.setdefault(int(class_id), []).append((float(size), number, place))
+            if class_id in faces:
+                faces[int(class_id)].append((float(size), number, place))
     return {class_id: sorted(found) for class_id, found in faces.items()}
 
 
@@ -245,14 +249,14 @@ def _crowd(
     smallest, largest = style.face_size
     count = 0 if rng.random() < style.empty else int(rng.integers(*style.faces, endpoint=True))
     for size in np.sort(smallest * (largest / smallest) ** rng.random(count)):
-        class_id = int(rng.integers(2))
+        class_id = _draw_class(faces, rng)
         chosen = _choose(faces[class_id], size / style.enlarged, rng)
         if chosen is None:
             continue
         portrait, box = portraits[chosen[0]], chosen[1]
         if rng.random() >= style.natural:
             # a body of either class, so that it does not reveal the class
-            body = _choose(faces[int(rng.integers(2))], size / style.enlarged, rng)
+            body = _choose(faces[_draw_class(faces, rng)], size / style.enlarged, rng)
             if body is not None:
                 portrait, box = (
                     exchange_face(portraits[body[0]], body[1], portrait, box, rng),
@@ -288,12 +292,25 @@ def _exchanged(
     """Replace each face of a photo with one of a random class, if there is one of its size."""
     class_ids = photo.labels.class_ids.copy()
     for place, size in enumerate(np.sqrt(box_area(photo.labels.boxes))):
-        class_id = int(rng.integers(2))
+        class_id = _draw_class(faces, rng)
         donor = _choose(faces[class_id], size / style.enlarged, rng)
         if donor is not None:
             photo = exchange_face(photo, place, portraits[donor[0]], donor[1], rng)
             class_ids[place] = class_id
     return photo.image, Labels(photo.labels.boxes, class_ids)
+
+
+def _draw_class(faces: _Faces, rng: np.random.Generator) -> int:
+    """Draw a class: with and without a mask equally often, the third no more often than they.
+
+    It is drawn less often if it has fewer faces, so that the same few are not everywhere.
+    """
+    usual = int(rng.integers(2))
+    third = faces.get(INCORRECT_MASK_ID)
+    if third is None:
+        return usual
+    share = min(1.0, 2 * len(third) / max(1, len(faces[0]) + len(faces[1])))
+    return INCORRECT_MASK_ID if rng.random() < share / (2 + share) else usual
 
 
 def _choose(
@@ -374,7 +391,7 @@ def _as_a_camera(
     result = scene.astype(np.float32)
     if rng.random() < 0.4:
         gamma = np.float32(np.exp(rng.uniform(-0.5, 0.8)))  # values above 1 darken
-        result = 255 * (result / 255) ** gamma
+        result = (255 * (result / 255) ** gamma).astype(np.float32, copy=False)
     if rng.random() < 0.25:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)
     if rng.random() < 0.4:

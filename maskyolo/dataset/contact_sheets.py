@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import read_image
 from maskyolo.core.labels import IGNORE_CLASS
@@ -39,7 +39,7 @@ _BLANKED = "blanked"
 #: Photos per row, and the side in pixels of the square that each is fitted into.
 COLUMNS, TILE = 10, 160
 _TEXT = 28
-_COLORS = ((0, 170, 60), (230, 30, 30))
+_COLORS = ((0, 170, 60), (230, 30, 30), (230, 150, 0))
 _OTHER_COLOR = (150, 150, 150)
 
 
@@ -186,7 +186,7 @@ def draw_frame(
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
-    """Return the RGB color of a class's boxes: green or red for the two classes, otherwise gray."""
+    """Return the RGB color of a class's boxes: green, red, amber, otherwise gray."""
     return _COLORS[class_id] if 0 <= class_id < len(_COLORS) else _OTHER_COLOR
 
 
@@ -196,6 +196,6 @@ def _draw_photo(path: Path, row: LedgerRow, side: int) -> Image.Image:
     small, scale = fit_into(Image.fromarray(read_image(path)[:, :, ::-1]), side)
     draw = ImageDraw.Draw(small)
     for box, name in zip(row.boxes, row.classes or [""] * len(row.boxes), strict=True):
-        class_id = CLASS_NAMES.index(name) if name in CLASS_NAMES else -1
+        class_id = ALL_CLASS_NAMES.index(name) if name in ALL_CLASS_NAMES else -1
         draw_frame(draw, [value * scale for value in box], class_color(class_id))
     return small

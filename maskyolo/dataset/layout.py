@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from maskyolo.core.classes import CLASS_NAMES, SPLITS
-from maskyolo.core.files import read_image_list
-from maskyolo.core.images import list_images
+from maskyolo.core.labels import Labels, check_rows
+from maskyolo.dataset.label_files import canonical_label
+from maskyolo.dataset.yolo_set import YoloSet, describe_yaml, find_yaml
 from maskyolo.errors import DatasetError
 
-__all__ = ["Dataset", "format_data_yaml", "load_dataset"]
+__all__ = ["Dataset", "check_class_order", "format_data_yaml", "load_dataset"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,15 @@ class Dataset:
         yaml: path of the `data.yaml`.
         root: the folder that contains `images` and `labels`.
         names: class names by id.
-        splits: by split, its folder of images or its list file.
+        splits: by split, its folders of images or its list files.
+        files: its files as the `data.yaml` describes them.
     """
 
     yaml: Path
     root: Path
     names: tuple[str, ...]
-    splits: dict[str, Path]
+    splits: dict[str, tuple[Path, ...]]
+    files: YoloSet
 
     def images(self, split: str) -> list[Path]:
         """Return the images of a split, sorted if from a folder, in order if from a list file.
@@ -40,27 +41,37 @@ class Dataset:
         Raises:
             DatasetError: the set has no such split, or its list cannot be read.
         """
-        if split not in self.splits:
-            raise DatasetError(
-                f"{self.yaml} has no split '{split}'", f"choose one of {', '.join(self.splits)}"
-            )
-        place = self.splits[split]
-        if not place.is_file():
-            return list_images(place)
-        return [_joined(self.root, name) for name in read_image_list(place)]
+        self.files.check_split(split)
+        return self.files.images(split)
 
-    @staticmethod
-    def label_of(image: Path) -> Path:
-        """Return the label file of an image.
+    def label_of(self, image: Path) -> Path:
+        """Return the label file of an image; if there is none, where it would be written."""
+        return self.files.finder.find(image) or canonical_label(image)
 
-        The last folder named `images` in its path becomes `labels`, and its suffix `.txt`.
+    def read_labels(self, image: Path, width: int = 1, height: int = 1) -> Labels:
+        """Read the labels of an image of `width` x `height`; without a label file, it has none.
+
+        Raises:
+            DatasetError: the label file cannot be read; see `parse_rows` and `check_rows`.
         """
-        parts = list(image.parts)
-        for place in range(len(parts) - 2, -1, -1):
-            if parts[place] == "images":
-                parts[place] = "labels"
-                break
-        return Path(*parts).with_suffix(".txt")
+        rows = self.files.read_rows(image)
+        return check_rows(rows, width, height, str(self.label_of(image)), self.names)
+
+
+def check_class_order(dataset: Dataset) -> None:
+    """Check that the first two classes of a set are ours, as training needs them.
+
+    Raises:
+        DatasetError: they are not. Renaming them in the `data.yaml` would change the meaning of all
+            labels, so the remedy is to convert the set.
+    """
+    if dataset.names[: len(CLASS_NAMES)] != CLASS_NAMES:
+        raise DatasetError(
+            f"{dataset.yaml} has the classes {', '.join(dataset.names)}, but the first two must be "
+            f"{', '.join(CLASS_NAMES)}",
+            "convert the set, which also changes the class ids in its labels: "
+            f"maskyolo convert {dataset.yaml} --splits keep --out DIR",
+        )
 
 
 def format_data_yaml(root: Path, splits: Sequence[str], names: Sequence[str] = CLASS_NAMES) -> str:
@@ -84,73 +95,30 @@ def load_dataset(data: Path | str) -> Dataset:
             a folder is missing.
     """
     path = Path(data)
-    path = path / "data.yaml" if path.is_dir() else path
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    if path.is_dir():
+        found = find_yaml(path)
+        if found is None and not (path / "data.yaml").is_file() and any(path.iterdir()):
+            raise DatasetError(
+                f"no data set at {data}: it has no data.yaml",
+                f"convert it with `maskyolo convert {data} --out DIR`",
+            )
+        path = found or path / "data.yaml"
+    if not path.exists():
         raise DatasetError(
             f"no data set at {data}: {path} does not exist",
             "create one with `maskyolo convert FOLDER --out DIR`",
-        ) from None
-    except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
-        raise DatasetError(
-            f"cannot read data set {path}: {' '.join(str(error).split())}", "correct the file"
-        ) from error
-    if not isinstance(content, dict) or not content.get("names"):
-        raise DatasetError(
-            f"{path} is not a data set: it names no classes",
-            "add `names`, `train` and `val` to it",
         )
-    names = _class_names(content["names"], path)
-    root = (path.parent.absolute() / str(content.get("path") or ".")).resolve()
-    if not root.is_dir():  # the set was moved or copied, so use the folder it is in now
-        root = path.parent.resolve()
-    splits = {
-        split: _place_of(path, root, split, content[split])
-        for split in SPLITS
-        if content.get(split)
-    }
+    files = describe_yaml(path)
+    splits = {split: files.splits[split] for split in SPLITS if split in files.splits}
+    if "train" in files.missing:
+        raise files.missing["train"]
     if "train" not in splits:
         raise DatasetError(f"{path} names no `train` images", "add the line `train: images/train`")
-    return Dataset(yaml=path.absolute(), root=root, names=names, splits=splits)
-
-
-def _place_of(path: Path, root: Path, split: str, entry: Any) -> Path:
-    """Return the folder or list file of a split in the `data.yaml` at `path`."""
-    if not isinstance(entry, str):
+    numbered = files.classes.names_for(path)
+    if sorted(numbered) != list(range(len(numbered))):
         raise DatasetError(
-            f"{path}: `{split}` must be one folder or list file, found {entry}", "correct it"
-        )
-    place = _joined(root, entry)
-    if not place.exists():
-        raise DatasetError(
-            f"{path}: the {split} images are not at {place}", f"correct `path` or `{split}` in it"
-        )
-    return place
-
-
-def _class_names(names: Any, path: Path) -> tuple[str, ...]:
-    """Return the classes in a `data.yaml`, a list or a mapping by class id, ordered by id."""
-    try:
-        numbered = {
-            int(number): str(name)
-            for number, name in (
-                names.items() if isinstance(names, dict) else enumerate(list(names))
-            )
-        }
-    except (TypeError, ValueError):
-        numbered = {}
-    if isinstance(names, str) or sorted(numbered) != list(range(len(numbered))) or not numbered:
-        raise DatasetError(
-            f"{path}: `names` must be a list or number its classes from 0, found {names}",
+            f"{path}: `names` must be a list or number its classes from 0, found {numbered}",
             "correct it",
         )
-    return tuple(numbered[number] for number in range(len(numbered)))
-
-
-def _joined(root: Path, entry: str) -> Path:
-    """Return `root / entry` without `..`, and without following links.
-
-    Labels are next to a link, not next to its target.
-    """
-    return Path(os.path.normpath(root / entry))
+    names = tuple(numbered[number] for number in range(len(numbered)))
+    return Dataset(path.absolute(), files.home, names, splits, files)

@@ -17,7 +17,7 @@ from maskyolo.core.boxes import as_boxes, box_area
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.core.labels import IGNORE_CLASS, Labels
-from maskyolo.errors import DatasetError
+from maskyolo.core.parsing import parse_json, read_table
 
 __all__ = [
     "LEDGER_SIZES",
@@ -172,7 +172,7 @@ class LedgerRow:
         for name in ("width", "height", "group"):
             row[name] = int(row[name])
         for name in _JSON_COLUMNS:
-            row[name] = tuple(json.loads(row[name]) if isinstance(row[name], str) else row[name])
+            row[name] = tuple(parse_json(row[name]) if isinstance(row[name], str) else row[name])
         row["boxes"] = tuple(tuple(float(value) for value in box) for box in row["boxes"])
         row["scores"] = tuple(float(value) for value in row["scores"])
         return cls(**row)
@@ -212,23 +212,7 @@ def read_ledger(path: Path | str) -> list[LedgerRow]:
         DatasetError: no such file, missing columns, or an invalid value; the message includes the
             line number.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read ledger {path}: {error}", "check the file") from error
-    lines = csv.DictReader(io.StringIO(text, newline=""))
-    rows: list[LedgerRow] = []
-    try:
-        missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
-        if missing:
-            raise DatasetError(f"{path} is not a ledger: missing columns {', '.join(missing)}")
-        rows.extend(LedgerRow.from_dict({name: line[name] for name in _COLUMNS}) for line in lines)
-    except (TypeError, ValueError, csv.Error) as error:
-        raise DatasetError(
-            f"{path}, line {lines.reader.line_num}: {error}", "correct the line"
-        ) from error
-    return rows
+    return read_table(path, _COLUMNS, lambda values, _: LedgerRow.from_dict(values))
 
 
 def labels_of(row: LedgerRow, names: Sequence[str] = CLASS_NAMES) -> Labels:

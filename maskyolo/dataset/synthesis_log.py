@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from maskyolo.core.files import write_atomic
-from maskyolo.errors import DatasetError
+from maskyolo.core.parsing import read_table
 
 __all__ = [
     "MADE_STATUSES",
@@ -29,16 +29,17 @@ __all__ = [
 #: Name of the log file, which is next to the class folders.
 SYNTHESIS = "synthesis.csv"
 
-#: Statuses of photos, and their meanings. Only the first three have files in the set.
+#: Statuses of photos, and their meanings. Only the first four have files in the set.
 MADE_STATUSES = {
     "masked": "copies with a mask, in with_mask",
+    "incorrect": "copies with a mask worn incorrectly, in incorrect_mask",
     "occluder": "copies with something else in front of the face, in without_mask",
     "bare": "unchanged photos, in without_mask",
-    "left_out": "originals of masked copies: in neither folder",
-    "no_face": "no face found: in neither folder",
-    "unsure": "possibly not a face: in neither folder",
-    "turned": "head turned too far to draw on: in neither folder",
-    "small": "face too small to draw on: in neither folder",
+    "left_out": "originals of masked copies: in no folder",
+    "no_face": "no face found: in no folder",
+    "unsure": "possibly not a face: in no folder",
+    "turned": "head turned too far to draw on: in no folder",
+    "small": "face too small to draw on: in no folder",
     "duplicate": "the same file as another",
     "unreadable": "damaged, or not an image",
 }
@@ -72,8 +73,8 @@ class MadePhoto:
         reason: details, in words; empty if the status says it all.
         file: the photo in the set, relative to the set's folder; empty if there is none.
         class_name: its class (column `class` in the file).
-        drawn: what was drawn: a mask's kind, color and pattern, or an occluder; one entry per face,
-            separated by semicolons.
+        drawn: what was drawn: a mask's kind, color and pattern, and how it is worn if incorrectly,
+            or an occluder; one entry per face, separated by semicolons.
         sha256: checksum of the original's file; empty if it could not be read.
         phash: perceptual hash of the original; see `Origin`.
         landmarks: the faces' landmarks in pixels of the upright image, as a JSON list with five
@@ -127,21 +128,7 @@ def read_synthesis(path: Path | str) -> list[MadePhoto]:
     Raises:
         DatasetError: the file cannot be read, or columns are missing.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}", _REMEDY) from error
-    lines = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
-        if missing:
-            raise DatasetError(f"{path} lacks the columns {', '.join(missing)}", _REMEDY)
-        return [
-            MadePhoto.from_dict({name: line[name] or "" for name in _COLUMNS}) for line in lines
-        ]
-    except csv.Error as error:
-        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}", _REMEDY) from error
+    return read_table(path, _COLUMNS, lambda values, _: MadePhoto.from_dict(values), remedy=_REMEDY)
 
 
 def read_origins(folder: Path | str) -> dict[str, Origin]:

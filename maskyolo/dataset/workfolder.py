@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from maskyolo.core.classes import SPLITS
+from maskyolo.core.files import inside, part_of, sync_files, sync_folder, sync_tree, write_atomic
+from maskyolo.core.item_errors import ERROR_LOG
 from maskyolo.errors import OutputError
 
 if sys.platform != "win32":
@@ -28,6 +30,7 @@ __all__ = [
     "SETTINGS",
     "SHEETS",
     "arrange",
+    "check_free",
     "claim",
     "flatten",
     "foreign_file",
@@ -45,7 +48,7 @@ MARKER = ".maskyolo"
 SETTINGS = "convert.yaml"
 SHEETS = "sheets"
 _KINDS = ("images", "labels")
-_OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, MARKER, "data.yaml", "ledger.csv"}
+_OWN = {*_KINDS, SHEETS, SETTINGS, JOURNAL, MARKER, ERROR_LOG, "data.yaml", "ledger.csv"}
 _REPLACED = ".replaced"
 _SCENE = re.compile(r"scene_\d{5,}\.(jpg|txt)")  # as scenes.write_scenes names them
 
@@ -70,6 +73,18 @@ def working_folder(out: Path | str) -> tuple[Path, Path]:
 def is_taken(out: Path) -> bool:
     """Return whether an output folder already exists; an empty folder does not count."""
     return out.exists() and (not out.is_dir() or any(out.iterdir()))
+
+
+def check_free(out: Path, what: str) -> None:
+    """Check that an output folder does not exist; to be called again after it is `locked`.
+
+    Raises:
+        OutputError: it exists.
+    """
+    if is_taken(out):
+        raise OutputError(
+            f"cannot write the {what} to {out}: it exists", "choose another folder or remove it"
+        )
 
 
 @contextmanager
@@ -132,19 +147,27 @@ def claim(part: Path, command: str, folders: Iterable[str] = (), names: str = ""
     """
     part.mkdir(parents=True, exist_ok=True)
     marker = part / MARKER
-    found = min((path.name for path in part.iterdir() if path != marker), default=None)
-    if found and not (marker.is_file() and marker.read_bytes() == command.encode()):
+    own = {marker.name, part_of(marker).name}
+    for path in (part, *part.iterdir()):
+        if path.is_symlink():  # we create none, and it would redirect the output elsewhere
+            raise _not_ours(part, path.name, command)
+    found = min((path.name for path in part.iterdir() if path.name not in own), default=None)
+    ours = marker.is_file() and marker.read_bytes() == command.encode()
+    if found and not ours:
         raise _not_ours(part, found, command)
-    for path in (path for folder in folders for path in sorted((part / folder).rglob("*"))):
+    for path in (path for folder in folders for path in _below(part, folder)):
         if path.is_file() and not re.fullmatch(names, path.name.removesuffix(".part")):
             raise _not_ours(part, path.relative_to(part).as_posix(), command)
-    marker.write_text(command, encoding="utf-8")
+    if not ours:  # first, because it marks the folder as ours
+        write_atomic(marker, command)
+        sync_files([marker])
 
 
 def recover(part: Path, out: Path) -> None:
     """Complete or undo a `publish` that was killed."""
-    if (part / _REPLACED).is_dir() and not out.exists():
-        (part / _REPLACED).replace(out)
+    replaced = part / _REPLACED
+    if replaced.is_dir() and not replaced.is_symlink() and not out.exists():
+        replaced.replace(out)
     if (out / "ledger.csv").is_file():
         _tidy(out)
 
@@ -155,7 +178,7 @@ def flatten(part: Path) -> None:
         (part / kind).mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             folder = part / kind / split
-            if folder.is_dir():
+            if folder.is_dir() and inside(part, f"{kind}/{split}"):
                 for path in folder.iterdir():
                     path.replace(part / kind / path.name)
                 folder.rmdir()
@@ -183,12 +206,19 @@ def arrange(part: Path, placed: Iterable[tuple[str, str]], splits: Iterable[str]
 
 
 def publish(part: Path, out: Path) -> None:
-    """Replace `out` with the finished working folder; files that convert did not make are kept."""
+    """Replace `out` with the finished working folder; files that convert did not make are kept.
+
+    Everything is on the disk before anything moves, and each move before the next.
+    """
+    sync_tree(part)
     if (out / "ledger.csv").is_file():
         out.replace(part / _REPLACED)
+        sync_folder(part)
+        sync_folder(out.parent)
     elif out.is_dir():
         out.rmdir()
     part.replace(out)
+    sync_folder(out.parent)
     _tidy(out)
 
 
@@ -214,6 +244,16 @@ def foreign_file(out: Path, placed: Iterable[str]) -> Path | None:
     return None
 
 
+def _below(part: Path, folder: str) -> list[Path]:
+    """Return all files and folders in a folder of the working folder, sorted.
+
+    Raises:
+        DatasetError: it is a link to a place outside.
+    """
+    place = part / folder
+    return sorted(inside(part, folder).rglob("*")) if place.exists() or place.is_symlink() else []
+
+
 def _not_ours(part: Path, found: str, command: str) -> OutputError:
     return OutputError(
         f"cannot work in {part}: {found} in it is not from an interrupted {command}",
@@ -223,10 +263,11 @@ def _not_ours(part: Path, found: str, command: str) -> OutputError:
 
 def _tidy(out: Path) -> None:
     replaced = out / _REPLACED
-    if replaced.is_dir():
+    if replaced.is_dir() and not replaced.is_symlink():
         for path in replaced.iterdir():
             if path.name not in _OWN:
                 path.replace(out / path.name)
+        sync_folder(out)
         shutil.rmtree(replaced)
     (out / JOURNAL).unlink(missing_ok=True)
     (out / MARKER).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ the same pixels.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import numpy.typing as npt
 from maskyolo.core.boxes import Boxes, as_boxes
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray
+from maskyolo.core.parsing import parse_json
 from maskyolo.errors import WeightsError
 from maskyolo.models.backends.base import Tensor
+from maskyolo.models.limits import model_errors
 
 __all__ = [
     "METADATA_KEY",
@@ -35,6 +38,9 @@ METADATA_KEY = "maskyolo"
 
 #: Maximum number of crops per batch; it keeps memory below 500 MB for any number of faces.
 MAX_BATCH = 64
+
+#: Maximum side of a crop in pixels; a larger value would fill the memory.
+MAX_CROP = 2048
 
 _REMEDY = (
     "use a classifier exported by `maskyolo train --pipeline two-stage` or tools/convert_keras.py"
@@ -76,7 +82,7 @@ class CropSettings:
             ValueError: not JSON, classes other than with_mask and without_mask, or an entry that is
                 missing, unknown or of the wrong type.
         """
-        entries = json.loads(text)
+        entries = parse_json(text)
         if not isinstance(entries, dict) or set(entries) != set(cls.__dataclass_fields__):
             raise ValueError(f"expected the entries {', '.join(cls.__dataclass_fields__)}")
         mean, std = (tuple(float(value) for value in entries[key]) for key in ("mean", "std"))
@@ -85,8 +91,11 @@ class CropSettings:
             float(entries["margin"]),
             tuple(map(str, entries["names"])),
         )
-        if len(mean) != 3 or len(std) != 3 or 0 in std or size < 1 or margin < 0:
-            raise ValueError("size, margin, mean or std is out of range")
+        plausible = all(abs(value) < 1e3 for value in (*mean, *std))  # false for NaN
+        if len(mean) != 3 or len(std) != 3 or not plausible or min(map(abs, std)) < 1e-6:
+            raise ValueError("mean or std is out of range")
+        if not 1 <= size <= MAX_CROP or not 0 <= margin <= 10:
+            raise ValueError("size or margin is out of range")
         if sorted(names) != sorted(CLASS_NAMES):
             raise ValueError(f"classes {', '.join(names)} instead of {' and '.join(CLASS_NAMES)}")
         return cls(str(entries["arch"]), size, mean, std, margin, names)
@@ -159,6 +168,7 @@ class Classifier:
     Args:
         path: a `.onnx` file.
         device: auto, cpu, or an OpenVINO name such as GPU.
+        threads: maximum number of CPU threads that it computes with. Default: one per core.
 
     Attributes:
         settings: the crops it expects.
@@ -169,10 +179,14 @@ class Classifier:
         MaskyoloError: the device is not available to OpenVINO.
     """
 
-    def __init__(self, path: Path | str, device: str = "auto") -> None:
+    def __init__(self, path: Path | str, device: str = "auto", threads: int | None = None) -> None:
+        self._path = Path(path)
+        with model_errors(self._path):
+            self._load(self._path, device, threads)
+
+    def _load(self, path: Path, device: str, threads: int | None) -> None:
         from maskyolo.models.backends.openvino import OpenVinoNetwork
 
-        path = Path(path)
         network = OpenVinoNetwork(path, device)
         metadata = network.metadata(METADATA_KEY, "task")
         if METADATA_KEY not in metadata:
@@ -180,7 +194,7 @@ class Classifier:
             raise WeightsError(f"wrong weights {path}: {found}", _REMEDY)
         try:
             self.settings = CropSettings.from_json(metadata[METADATA_KEY])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise WeightsError(
                 f"wrong weights {path}: its crop settings are not valid: {error}", _REMEDY
             ) from error
@@ -194,9 +208,11 @@ class Classifier:
                 f"{' to '.join(expected)}",
                 _REMEDY,
             )
+        self.title = f"{self.settings.arch} (OpenVINO {network.device.removeprefix('the ')} fp32)"
         self.description = f"{self.settings.arch} in OpenVINO on {network.device}, fp32"
         self._order = [self.settings.names.index(name) for name in CLASS_NAMES]
-        self._request: Any = network.compile().create_infer_request()
+        self._request: Any = network.compile(threads=threads).create_infer_request()
+        self._running = threading.Lock()
 
     def __call__(self, image: ImageArray, boxes: Boxes) -> npt.NDArray[np.float32]:
         """Classify faces.
@@ -211,9 +227,14 @@ class Classifier:
         found = np.empty((len(boxes), len(self._order)), np.float32)
         for start in range(0, len(boxes), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)
-            found[part] = self._request.infer(
-                [preprocess(image, boxes[part], self.settings)], share_inputs=True
-            )[0][:, self._order]
+            crops = preprocess(image, boxes[part], self.settings)
+            with self._running, model_errors(self._path):  # a request computes one batch at a time
+                probabilities = self._request.infer([crops], share_inputs=True)[0]
+            found[part] = probabilities[:, self._order]
+        if not np.isfinite(found).all():
+            raise WeightsError(
+                f"wrong weights {self._path}: the network returned invalid numbers (NaN)", _REMEDY
+            )
         return found
 
 

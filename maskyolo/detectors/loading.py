@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from maskyolo.core.choices import BackendName, FaceDetectorName, Pipeline, Precision
+from maskyolo.core.detector import Detector
 from maskyolo.core.options import takes_options
+from maskyolo.detectors.classes import find_classes
 from maskyolo.detectors.options import InferenceOptions
-from maskyolo.detectors.yolo import YoloDetector, check_classes
+from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.loading import load_backend
 from maskyolo.models.own import find_model
@@ -16,7 +20,7 @@ from maskyolo.models.own import find_model
 if TYPE_CHECKING:
     from maskyolo.detectors.two_stage import TwoStageDetector
 
-__all__ = ["DEFAULT_MODELS", "FACE_CONF", "load_detector"]
+__all__ = ["DEFAULT_MODELS", "FACE_CONF", "describe_detector", "load_detector"]
 
 #: The packaged model that each pipeline uses by default.
 DEFAULT_MODELS: dict[str, str] = {
@@ -48,17 +52,25 @@ def load_detector(
         streams: number of threads that will call the detector at once, each using its share of the
             cores. More streams give more frames per second but a longer time per frame. No effect
             in PyTorch or with `two-stage`.
-        settings: fields of `InferenceOptions`; they override `options`. `imgsz`, `iou`, `backend`
-            and `precision` apply to `yolo`; `detector`, `face` and `face_conf` to `two-stage`.
+        settings: fields of `InferenceOptions`; they override `options`. `imgsz`, `iou`, `backend`,
+            `precision`, `class_map` and `incorrect` apply to `yolo`; `detector`, `face` and
+            `face_conf` to `two-stage`. `class_map` maps a model's class names to ours, see
+            `classes.find_classes`. `threads` limits the CPU threads of this
+            detector; for OpenCV and PyTorch, those of the whole process.
+
+    Returns:
+        A detector that any number of threads may call at once, each with its own image. The results
+        are the same as for sequential calls, and do not depend on `streams`. Networks that cannot
+        run in several threads (OpenCV's, PyTorch's) run in turn.
 
     Raises:
-        WeightsError: there is no such model, it is damaged, for the other pipeline, or has other
-            classes, or it is a `.pt` file that is not trusted.
-        DependencyError: a `.pt` file needs `maskyolo[train]`, which is not installed.
+        WeightsError: there is no such model, it is damaged, for the other pipeline, or has classes
+            that cannot be mapped to ours, or it is a `.pt` file that is not trusted.
+        DependencyError: a `.pt` file needs the `train` extra, which is not installed.
         MaskyoloError: the device is not available, or an option is out of its range or applies to
             the other pipeline.
 
-    Example:
+    Examples:
         >>> detector = load_detector("maskyolo-n", conf=0.4)
         >>> detections = detector(cv2.imread("photo.jpg"))
     """
@@ -71,13 +83,38 @@ def load_detector(
         DEFAULT_MODELS[chosen.pipeline] if chosen.model is None else chosen.model,
         ".pt" if chosen.backend is BackendName.TORCH else ".onnx",
     )
+    if chosen.threads is not None:
+        cv2.setNumThreads(chosen.threads)
     if chosen.pipeline is Pipeline.TWO_STAGE:
         return _load_two_stage(path, chosen)
+    threads = chosen.threads
     network = load_backend(
-        path, chosen.device, streams, chosen.backend, chosen.precision, chosen.trust
+        path,
+        chosen.device,
+        streams if threads is None else min(streams, threads),
+        chosen.backend,
+        chosen.precision,
+        chosen.trust,
+        threads,
     )
-    check_classes(network.names, path)
-    return YoloDetector(network, chosen.imgsz, chosen.conf, chosen.iou, chosen.max_det)
+    classes = find_classes(network.names, chosen.class_map, chosen.incorrect, path)
+    return YoloDetector(network, chosen.imgsz, chosen.conf, chosen.iou, chosen.max_det, classes)
+
+
+def describe_detector(detector: Detector) -> tuple[str, str]:
+    """Return what a detector runs on: in a few words, and in a line that says why.
+
+    Both are empty if the detector is not one of ours.
+
+    Examples:
+        >>> describe_detector(load_detector(precision="fp32"))[0]
+        'OpenVINO CPU fp32, 640 px'
+    """
+    from maskyolo.detectors.two_stage import TwoStageDetector
+
+    if isinstance(detector, (YoloDetector, TwoStageDetector)):
+        return detector.title, detector.description
+    return "", ""
 
 
 def _load_two_stage(path: Path, options: InferenceOptions) -> TwoStageDetector:
@@ -89,8 +126,11 @@ def _load_two_stage(path: Path, options: InferenceOptions) -> TwoStageDetector:
         options.detector or FaceDetectorName.SSD_PLAIN,
         options.face,
         FACE_CONF if options.face_conf is None else options.face_conf,
+        trust=options.trust,
+        threads=options.threads,
     )
-    return TwoStageDetector(faces, Classifier(path, options.device), options.conf, options.max_det)
+    classifier = Classifier(path, options.device, options.threads)
+    return TwoStageDetector(faces, classifier, options.conf, options.max_det)
 
 
 def _check_not_keras(model: Path | str | None) -> None:
@@ -123,6 +163,8 @@ def _check_pipeline(options: InferenceOptions) -> None:
             "iou": options.iou != _DEFAULTS.iou,
             "backend": options.backend is not BackendName.AUTO,
             "precision": options.precision is Precision.BF16,
+            "map": options.class_map is not None,
+            "incorrect": options.incorrect,
         }
     else:
         other = Pipeline.TWO_STAGE

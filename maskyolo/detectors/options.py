@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.choices import BackendName, FaceDetectorName, Pipeline, Precision
-from maskyolo.core.options import Options, option
+from maskyolo.core.classes import parse_class_map
+from maskyolo.core.options import Options, Panel, option
 
 __all__ = ["InferenceOptions", "ModelOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Options):
+class ModelOptions(Options, panel=Panel.MODEL):
     """Which model to load, and the runtime and device to run it on."""
 
     model: str | Path | None = option(
@@ -26,30 +28,57 @@ class ModelOptions(Options):
         help="yolo (one forward pass) or two-stage (a face detector, then a classifier per face).",
     )
     detector: FaceDetectorName | None = option(
-        None, help="Face detector for two-stage. Default: ssd-plain."
+        None,
+        help="Face detector for two-stage. Default: ssd-plain. yolo: any YOLO face detector, given "
+        "with --face.",
+        panel=Panel.TWO_STAGE,
     )
     face: Path | None = option(
-        None, help="Weights of the face detector, or the folder that contains them."
+        None,
+        help="Weights of the face detector, or the folder that contains them.",
+        panel=Panel.TWO_STAGE,
     )
     device: str = option(
-        "auto", help="Device to run on: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps."
+        "auto",
+        help="Device to run on: auto, cpu, 0 (first GPU), 0,1 (several GPUs), mps.",
+        panel=Panel.ADVANCED,
     )
     backend: BackendName = option(
-        BackendName.AUTO, help="Inference runtime. auto: chosen by file type and hardware."
+        BackendName.AUTO,
+        help="Inference runtime. auto: chosen by file type and hardware.",
+        panel=Panel.ADVANCED,
     )
     precision: Precision = option(
         Precision.AUTO,
         help="Inference precision. auto: bf16 where the CPU supports it (OpenVINO only).",
+        panel=Panel.ADVANCED,
+    )
+    class_map: Mapping[str, str] | None = option(
+        None,
+        help="NAME=CLASS: map a class of the model to with_mask, without_mask, incorrect_mask or "
+        "ignore (leave out), if its name is not recognized. Can be repeated.",
+        flags=("--map",),
+        cli_type=list[str] | None,
+        cli_parse=parse_class_map,
+    )
+    threads: int | None = option(
+        None,
+        help="Maximum number of CPU threads, to leave cores to other programs. Default: one per "
+        "core.",
+        minimum=1,
+        recorded=False,
+        panel=Panel.ADVANCED,
     )
     trust: bool = option(
         False,
         help="Load a .pt file of unknown origin, which can run any code on this machine.",
         recorded=False,
+        panel=Panel.ADVANCED,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceOptions(ModelOptions):
+class InferenceOptions(ModelOptions, panel=Panel.DETECTION):
     """The inference size, and which detections to keep."""
 
     conf: float = option(
@@ -72,7 +101,16 @@ class InferenceOptions(ModelOptions):
         minimum=32,
         maximum=8192,
     )
+    incorrect: bool = option(
+        False,
+        help="Report masks worn incorrectly as a third class, incorrect_mask, if the model has it. "
+        "Default: they count as without_mask.",
+    )
     max_det: int = option(300, help="Maximum number of detections per image.", minimum=1)
     face_conf: float | None = option(
-        None, help="Minimum face score with two-stage. Default: 0.5.", minimum=0, maximum=1
+        None,
+        help="Minimum face score with two-stage. Default: 0.5.",
+        minimum=0,
+        maximum=1,
+        panel=Panel.TWO_STAGE,
     )

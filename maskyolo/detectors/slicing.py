@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from maskyolo.core.detector import class_names_of
 from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
 
@@ -43,6 +44,7 @@ class SlicedDetector:
                 "use 320 to 1280",
             )
         self.detector, self.size = detector, size
+        self.class_names = class_names_of(detector)
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         """Detect in one image, BGR uint8 (H, W, 3); see `Detector`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,13 @@ class TwoStageDetector:
     ) -> None:
         self.face_detector, self.classifier = face_detector, classifier
         self.conf, self.max_det = conf, max_det
+        self._finding = threading.Lock()
         self.report_scores = False
+
+    @property
+    def title(self) -> str:
+        """Both stages, such as "ssd-plain, then mobilenet_v2 (OpenVINO CPU fp32)"."""
+        return f"{self.face_detector.name}, then {self.classifier.title}"
 
     @property
     def description(self) -> str:
@@ -67,7 +74,8 @@ class TwoStageDetector:
         from maskyolo.core.lazy_supervision import sv
 
         check_image(image)
-        faces = self.face_detector.detect(image)
+        with self._finding:  # OpenCV's networks keep the last image's state
+            faces = self.face_detector.detect(image)
         probabilities = self.classify(image, faces.boxes)
         class_ids = probabilities.argmax(axis=1)
         confidence = faces.scores * probabilities.max(axis=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.boxes import Boxes, clip_boxes
-from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray, check_image
-from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.detectors.classes import NetworkClasses, find_classes
+from maskyolo.errors import MaskyoloError
 from maskyolo.models.backends.base import Backend, Tensor
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["STRIDE", "YoloDetector", "check_classes", "letterbox", "network_shape", "postprocess"]
+__all__ = ["STRIDE", "YoloDetector", "letterbox", "network_shape", "postprocess"]
 
 #: Stride in pixels of YOLOv8's coarsest layer; the input's sides are multiples of it.
 STRIDE = 32
@@ -40,7 +38,7 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
         width: width of the image in pixels.
         imgsz: longer side of the input in pixels.
 
-    Example:
+    Examples:
         >>> network_shape(720, 1280, 640)
         (384, 640)
     """
@@ -92,8 +90,8 @@ def postprocess(
         max_det: maximum number of boxes.
 
     Returns:
-        Boxes xyxy float32 (n, 4) in pixels of the input; confidences float32 (n,), descending; the
-        network's class ids (n,).
+        Boxes xyxy float32 (n, 4) in pixels of the input; confidences float32 (n,), descending;
+        class ids (n,), by the order of the scores.
     """
     scores = output[4:].max(axis=0)
     likely = np.flatnonzero(scores > conf)
@@ -107,24 +105,6 @@ def postprocess(
     return boxes.astype(np.float32), scores[kept], columns[4:, kept].argmax(axis=0)
 
 
-def check_classes(names: Sequence[str], weights: Path | str = "") -> None:
-    """Check that a network has the two classes of this package, in any order.
-
-    Args:
-        names: the network's class names.
-        weights: its file, for error messages.
-
-    Raises:
-        WeightsError: it has other classes.
-    """
-    if sorted(names) != sorted(CLASS_NAMES):
-        found = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        raise WeightsError(
-            f"wrong weights{f' {weights}' if weights else ''}: classes {found}",
-            f"use a model with the classes {' and '.join(CLASS_NAMES)}",
-        )
-
-
 class YoloDetector:
     """Finds faces and decides for each whether it wears a mask.
 
@@ -135,9 +115,14 @@ class YoloDetector:
         conf: minimum confidence of a detection.
         iou: overlap (IoU) above which the less confident of two boxes is dropped.
         max_det: maximum number of detections per image.
+        classes: which of the network's classes stand for ours. Default: by their names.
+
+    Attributes:
+        classes: which of the network's classes stand for ours.
+        class_names: the classes that it reports, by class id.
 
     Raises:
-        WeightsError: the network has classes other than with_mask and without_mask.
+        WeightsError: the network has other classes; see `find_classes`.
         MaskyoloError: `imgsz` is out of range, or the network only takes images of a different
             size.
     """
@@ -149,8 +134,10 @@ class YoloDetector:
         conf: float = 0.25,
         iou: float = 0.5,
         max_det: int = 300,
+        classes: NetworkClasses | None = None,
     ) -> None:
-        check_classes(backend.names)
+        self.classes = classes or find_classes(backend.names)
+        self.class_names = self.classes.names
         self.backend = backend
         own = max(backend.shape) if backend.shape else backend.imgsz
         imgsz = imgsz if imgsz is not None else own if own is not None else IMGSZ
@@ -165,12 +152,27 @@ class YoloDetector:
                 f"cannot detect with imgsz {imgsz}: the network was exported for {own} pixels only",
                 "leave out imgsz",
             )
-        self._class_ids = np.array([CLASS_NAMES.index(name) for name in backend.names])
+        self._name_array = np.array(self.class_names)
+
+    @property
+    def title(self) -> str:
+        """Runtime, device, precision and inference size, such as "OpenVINO CPU bf16, 640 px".
+
+        If the network's classes are not ours, also what they stand for.
+        """
+        return f"{self.backend.title}, {self.imgsz} px{self._meanings()}"
 
     @property
     def description(self) -> str:
-        """Runtime, device, precision with the reason for it, and inference size, in one line."""
-        return f"{self.backend.description}; images at {self.imgsz} pixels"
+        """Runtime, device, precision with the reason for it, and inference size, in one line.
+
+        If the network's classes are not ours, also what they stand for.
+        """
+        return f"{self.backend.description}; images at {self.imgsz} pixels{self._meanings()}"
+
+    def _meanings(self) -> str:
+        meanings = self.classes.in_words()
+        return f"; classes: {meanings}" if meanings else ""
 
     @property
     def workers(self) -> int:
@@ -185,8 +187,8 @@ class YoloDetector:
 
         Returns:
             `supervision.Detections`: `xyxy` float32 (n, 4) in pixels, clipped to the image;
-            `confidence` float32 (n,); `class_id` (n,), 0 = with_mask, 1 = without_mask;
-            `data["class_name"]` (n,).
+            `confidence` float32 (n,); `class_id` (n,), 0 = with_mask, 1 = without_mask, and if it
+            reports three classes, 2 = incorrect_mask; `data["class_name"]` (n,).
         """
         from maskyolo.core.lazy_supervision import sv
 
@@ -195,10 +197,8 @@ class YoloDetector:
         canvas, scales, border = letterbox(
             image, self.backend.shape or network_shape(height, width, self.imgsz)
         )
-        boxes, confidence, own_ids = postprocess(
-            self.backend(canvas[None])[0], self.conf, self.iou, self.max_det
-        )
-        class_ids = self._class_ids[own_ids]
+        output = self.classes.select(self.backend(canvas[None])[0])
+        boxes, confidence, class_ids = postprocess(output, self.conf, self.iou, self.max_det)
         return sv.Detections(
             xyxy=clip_boxes(
                 (boxes - np.array([*border, *border], np.float32))
@@ -208,7 +208,7 @@ class YoloDetector:
             ),
             confidence=confidence,
             class_id=class_ids,
-            data={"class_name": np.array(CLASS_NAMES)[class_ids]},
+            data={"class_name": self._name_array[class_ids]},
         )
 
 

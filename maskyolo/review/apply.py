@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from maskyolo.core.options import takes_options
-from maskyolo.dataset.layout import load_dataset
 from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import MaskyoloError
 from maskyolo.review.corrections import Change, ChangeKind, PhotoEdit, Problem
 from maskyolo.review.csv_edits import edits_from_csv
 from maskyolo.review.options import ApplyOptions
-from maskyolo.review.review_set import ReviewSet, read_review_set
+from maskyolo.review.review_set import ReviewSet, load_own_set, read_review_set
 from maskyolo.review.suspicions import read_suspicions
 from maskyolo.review.transaction import Transaction
 
@@ -79,7 +78,7 @@ def apply_review(
         )
     if chosen.dry_run:
         return _apply(data, chosen)
-    root = load_dataset(data).root
+    root = load_own_set(data).root
     with locked_set(root):
         Transaction.finish_pending(root)
         return _apply(data, chosen)
@@ -117,7 +116,7 @@ def _apply(data: Path | str, options: ApplyOptions) -> ApplyResult:
 
 
 def _prepare(review: ReviewSet, edits: Sequence[PhotoEdit], by: str) -> Transaction:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     log = [
         {"time": now, "by": by} | change.to_dict() for edit in edits for change in edit.changes()
     ]

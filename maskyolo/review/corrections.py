@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskyolo.core.boxes import as_boxes, box_area, clip_boxes
-from maskyolo.core.classes import CLASS_NAMES, class_of
+from maskyolo.core.classes import CLASS_NAMES, find_class
 from maskyolo.core.options import Choice
 from maskyolo.review.suspicions import Box, Tag
 
@@ -231,8 +231,8 @@ class PhotoEdit:
 
     def _class_name(self, text: str) -> str:
         """Return the set's class for any spelling of it; if unknown, empty with a problem."""
-        name = text if text in self.names else class_of(text)
-        if name not in self.names:
+        name = find_class(text, self.names)
+        if not name:
             self.add_problem(
                 f"unknown class '{text}', so the class was not changed; "
                 f"choose one of {', '.join(self.names)}"

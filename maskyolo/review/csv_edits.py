@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from maskyolo.core.classes import CLASS_NAMES, class_of
+from maskyolo.core.classes import CLASS_NAMES, find_class
 from maskyolo.core.text import counted
 from maskyolo.errors import DatasetError
 from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, Problem, same_box
@@ -74,7 +74,7 @@ def _check_tags(line: Suspicion, where: str) -> None:
 
 
 def _check_class(line: Suspicion, names: Sequence[str], where: str) -> None:
-    if line.new_class and not {line.new_class, class_of(line.new_class)} & {*names}:
+    if line.new_class and not find_class(line.new_class, names):
         raise DatasetError(
             f"{where}: unknown class '{line.new_class}'", f"choose from {', '.join(names)}"
         )
@@ -121,7 +121,7 @@ def _is_as_asked(line: Suspicion, old: Mapping[str, Any], new: Mapping[str, Any]
         name = CLASS_NAMES[1]
     if not name and Tag.WRONG_CLASS in line.tags:  # the other one of two classes
         return bool(old["class"] != new["class"])
-    return not name or new["class"] in (name, class_of(name))
+    return not name or bool(find_class(name, [new["class"]]))
 
 
 def _has(faces: Sequence[Face], face: Mapping[str, Any]) -> bool:

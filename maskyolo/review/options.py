@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.choices import Pipeline
-from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions, ModelOptions
 
@@ -17,7 +18,7 @@ PORT = 5151
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOptions(Options):
+class OpenOptions(Options, panel=Panel.DISPLAY):
     """Options of `open_review`."""
 
     model: Path | str | None = option_of(
@@ -32,11 +33,15 @@ class OpenOptions(Options):
         help="yolo, or two-stage to also show the predictions of the two-stage pipeline.",
     )
     predict: bool = option(
-        True, help="Run the detector on photos that have no predictions from it yet."
+        True,
+        help="Run the detector on photos that have no predictions from it yet.",
+        panel=Panel.MODEL,
     )
     conf: float = option_of(InferenceOptions, "conf", help="Minimum confidence of a prediction.")
     imgsz: int | None = option_of(InferenceOptions, "imgsz")
     device: str = option_of(ModelOptions, "device")
+    class_map: Mapping[str, str] | None = option_of(ModelOptions, "class_map")
+    incorrect: bool = option_of(InferenceOptions, "incorrect")
     trust: bool = option_of(ModelOptions, "trust")
     name: str | None = option(
         None, help="Name of the data set in FiftyOne. Default: the name of its folder."
@@ -57,7 +62,7 @@ class OpenOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SearchOptions(Options):
+class _SearchOptions(Options, panel=Panel.TRAINING):
     """Which data set to search, and how to train the detectors that judge it."""
 
     folds: int = option(
@@ -71,6 +76,7 @@ class _SearchOptions(Options):
         help="Initial weights of the detectors: maskyolo-n, yolov8n or a .pt file. They must not "
         "have been trained on this data set.",
         cli_type=str,
+        panel=Panel.MODEL,
     )
     epochs: int = option(3, help="Number of training epochs for each detector.", minimum=1)
     imgsz: int = option_of(
@@ -78,12 +84,14 @@ class _SearchOptions(Options):
         "imgsz",
         default=416,
         help="Image size in pixels (longer side), a multiple of 32.",
+        panel=Panel.TRAINING,
     )
     predictions: Path | str | None = option(
         None,
         help="Skip training and use these predictions: predictions.jsonl of an earlier search, or "
         "the output of detect --conf 0.01 --save-json with a detector not trained on this set.",
         cli_type=Path | None,
+        panel=Panel.INPUT,
     )
     resume: Path | str | None = option(
         None,
@@ -93,7 +101,7 @@ class _SearchOptions(Options):
         recorded=False,
     )
     device: str = option_of(ModelOptions, "device")
-    seed: int = option(0, help="Random seed.", minimum=0)
+    seed: int = option(0, help="Random seed.", minimum=0, panel=Panel.ADVANCED)
     trust: bool = option_of(ModelOptions, "trust")
 
 
@@ -115,7 +123,8 @@ class ApplyOptions(Options):
     csv: Path | str | None = option(
         None,
         help="An edited review.csv to apply instead of the edits made in the App.",
+        panel=Panel.INPUT,
         cli_type=Path | None,
     )
-    name: str | None = option_of(OpenOptions, "name")
+    name: str | None = option_of(OpenOptions, "name", panel="")
     dry_run: bool = option(False, help="Only report what would change.")

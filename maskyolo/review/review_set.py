@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from maskyolo.core.boxes import as_boxes
-from maskyolo.core.labels import IGNORE_CLASS, Labels, format_yolo, parse_yolo
+from maskyolo.core.label_rows import LabelRows, parse_rows
+from maskyolo.core.labels import IGNORE_CLASS, Labels, check_rows, format_yolo
+from maskyolo.core.parsing import read_limited
 from maskyolo.dataset.formats.base import image_size
 from maskyolo.dataset.layout import Dataset, load_dataset
 from maskyolo.dataset.ledger import LedgerRow, format_ledger, read_ledger
@@ -18,7 +20,7 @@ from maskyolo.errors import DatasetError, ImageError
 from maskyolo.review.corrections import ChangeKind, Face, PhotoEdit, same_box
 from maskyolo.review.suspicions import Box
 
-__all__ = ["LEDGER", "ReviewPhoto", "ReviewSet", "read_review_set"]
+__all__ = ["LEDGER", "ReviewPhoto", "ReviewSet", "load_own_set", "read_review_set"]
 
 #: Name of the ledger in the data set's folder.
 LEDGER = "ledger.csv"
@@ -47,6 +49,7 @@ class ReviewPhoto:
         label: its label file, relative to the set's folder.
         text: content of the label file; empty if there is none.
         row: its row of the ledger, if there is one.
+        parse: parses the text of its label file, given the file's name for error messages.
     """
 
     image: str
@@ -57,6 +60,7 @@ class ReviewPhoto:
     label: str
     text: str
     row: LedgerRow | None = None
+    parse: Callable[[str, str], LabelRows] = parse_rows
 
     @property
     def source(self) -> str:
@@ -88,9 +92,7 @@ class ReviewPhoto:
         Raises:
             DatasetError: the label file does not parse.
         """
-        labels = parse_yolo(
-            self.text if text is None else text, self.width, self.height, self.label, len(names)
-        )
+        labels = self.labels(names, self.width, self.height, text)
         known = self.row.boxes if self.row else ()
         faces = []
         for box, class_id in zip(labels.boxes.tolist(), labels.class_ids, strict=True):
@@ -100,6 +102,17 @@ class ReviewPhoto:
             )
             faces.append(Face(exact, names[class_id]))
         return faces
+
+    def labels(
+        self, names: Sequence[str], width: int, height: int, text: str | None = None
+    ) -> Labels:
+        """Return the label file's boxes in pixels of an image of `width` x `height`.
+
+        Raises:
+            DatasetError: the label file does not parse.
+        """
+        rows = self.parse(self.text if text is None else text, self.label)
+        return check_rows(rows, width, height, self.label, names)
 
     def start_edit(self, names: tuple[str, ...], text: str | None = None) -> PhotoEdit:
         """Return an edit of its labels that changes nothing yet; see `faces` for the arguments."""
@@ -177,7 +190,7 @@ def read_review_set(data: Path | str) -> ReviewSet:
             or the ledger or a label file does not parse.
         ImageError: an image that is not in the ledger cannot be read.
     """
-    dataset = load_dataset(data)
+    dataset = load_own_set(data)
     rows = read_ledger(dataset.root / LEDGER) if (dataset.root / LEDGER).is_file() else []
     by_image = {row.image: row for row in rows if row.in_set}
     review = ReviewSet(dataset, {}, rows)
@@ -196,10 +209,32 @@ def read_review_set(data: Path | str) -> ReviewSet:
                 )
             width, height = (row.width, row.height) if row else _size(path)
             text = _read_text(dataset.root / label)
-            photo = ReviewPhoto(image, split, path, width, height, label, text, row)
+            parse = dataset.files.parse
+            photo = ReviewPhoto(image, split, path, width, height, label, text, row, parse)
             photo.faces(dataset.names)  # fails on a bad line now, before anything is changed
             review.photos[image] = photo
     return review
+
+
+def load_own_set(data: Path | str) -> Dataset:
+    """Load a data set that is to be changed, and check that it is the one its `data.yaml` is in.
+
+    The `path` in a file from someone else, or in a copied set, may refer to another set.
+
+    Args:
+        data: the set's `data.yaml`, or its folder.
+
+    Raises:
+        DatasetError: there is no data set, or its `path` leads elsewhere.
+    """
+    dataset = load_dataset(data)
+    home = dataset.yaml.parent.resolve()
+    if dataset.root != home:
+        raise DatasetError(
+            f"{dataset.yaml} is for the data set in {dataset.root}, not for the one in {home}",
+            f"correct `path` in it, or give {dataset.root}",
+        )
+    return dataset
 
 
 def _names_in_set(dataset: Dataset, path: Path) -> tuple[str, str]:
@@ -225,10 +260,10 @@ def _labels(
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        return read_limited(path).decode()
     except FileNotFoundError:
         return ""
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"cannot read labels {path}: {error}", "check the file") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from maskyolo.core.files import write_atomic
 from maskyolo.core.options import Choice
-from maskyolo.errors import DatasetError
+from maskyolo.core.parsing import parse_json, read_table
 
 __all__ = [
     "REASONS",
@@ -192,40 +192,13 @@ def read_suspicions(path: Path | str) -> list[Suspicion]:
         DatasetError: there is no such file, columns are missing, or a value does not parse (the
             message names the line). Tags are not checked here.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot read {path}: {error}",
-            "create it with `maskyolo review find`, and save it as UTF-8 text",
-        ) from error
-    header = text.partition("\n")[0]
-    lines = csv.DictReader(
-        io.StringIO(text, newline=""),
-        delimiter=";" if header.count(";") > header.count(",") else ",",
-    )
-    suspicions: list[Suspicion] = []
-    try:
-        missing = [name for name in _COLUMNS if name not in (lines.fieldnames or [])]
-        if missing:
-            raise DatasetError(
-                f"{path} is not a list of suspicions: columns {', '.join(missing)} are missing",
-                "create it with `maskyolo review find`",
-            )
-        suspicions.extend(
-            _parse({name: (line[name] or "").strip() for name in _COLUMNS}, lines.reader.line_num)
-            for line in lines
-        )
-    except (TypeError, ValueError, OverflowError, csv.Error) as error:
-        raise DatasetError(
-            f"{path}, line {lines.reader.line_num}: {error}", "correct the line"
-        ) from error
-    return suspicions
+    remedy = "correct the line, or create it again with `maskyolo review find`"
+    return read_table(path, _COLUMNS, _parse, remedy=remedy)
 
 
-def _parse(line: dict[str, str], number: int) -> Suspicion:
-    suggestion = json.loads(line["suggestion"] or "{}")
+def _parse(values: dict[str, str], number: int) -> Suspicion:
+    line = {name: value.strip() for name, value in values.items()}
+    suggestion = parse_json(line["suggestion"] or "{}")
     if not isinstance(suggestion, dict):
         raise TypeError(
             f'a suggestion must be {{"class": …, "box": …}}, found {line["suggestion"]}'
@@ -237,13 +210,13 @@ def _parse(line: dict[str, str], number: int) -> Suspicion:
         reason=_reason(line["reason"]),
         score=float((line["score"] or "0").replace(",", ".")),
         label=int(float(line["label"])) if line["label"] else None,
-        box=_box(json.loads(line["box"] or "[]")),
+        box=_box(parse_json(line["box"] or "[]")),
         suggested_class=str(suggestion.get("class") or ""),
         suggested_box=_box(suggestion.get("box") or []),
         source=line["source"],
         tags=tuple(line["tags"].replace(",", " ").replace(";", " ").split()),
         new_class=line["new_class"],
-        new_box=_box(json.loads(line["new_box"] or "[]")),
+        new_box=_box(parse_json(line["new_box"] or "[]")),
         line=number,
     )
 

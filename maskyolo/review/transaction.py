@@ -8,6 +8,9 @@ that is only in `after` is new. The folder's name shows the state of the change:
 - `NNNN.doing` and `NNNN.undoing` may have changed some files; the next command continues.
 - `NNNN` is done.
 - `NNNN.undone` was undone.
+
+The disk has everything in a state before the folder gets the name of the next one. The data set may
+be a stranger's, with a folder that they made, so every file is checked to be inside the set.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.files import write_atomic
+from maskyolo.core.files import inside, sync_files, sync_folder, sync_tree, write_atomic
+from maskyolo.core.parsing import parse_json
 from maskyolo.errors import DatasetError, output_errors
 
 __all__ = ["CHANGES", "FOLDER", "Transaction"]
@@ -45,7 +49,7 @@ class Transaction:
     @property
     def folder(self) -> Path:
         """The folder of the change once it is done."""
-        return self.root / FOLDER / f"{self.number:04d}"
+        return self._at("")
 
     @classmethod
     def prepare(
@@ -59,6 +63,7 @@ class Transaction:
             log: the lines of the change log.
 
         Raises:
+            DatasetError: one of the files is outside the data set.
             OutputError: the folder cannot be written.
         """
         change = cls(root, max(_numbers(root), default=0) + 1)
@@ -67,13 +72,14 @@ class Transaction:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             for name, data in files.items():
-                if (root / name).exists():
-                    _copy(root / name, part / "before" / name)
+                if (place := inside(root, name)).exists():
+                    _copy(place, part / "before" / name)
                 if data is not None:
                     _put(part / "after" / name, data)
             write_atomic(
                 part / CHANGES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log)
             )
+            sync_tree(part)
         return change
 
     def commit(self) -> None:
@@ -107,23 +113,26 @@ class Transaction:
             )
         for name, data in keep.items():
             with output_errors(self.folder):
-                _put(self.folder / "before" / name, data)
+                place = inside(self.root, f"{FOLDER}/{self.folder.name}/before/{name}")
+                _put(place, data)
+                sync_files([place])
         self._move("", "undoing")
         self._roll_back()
 
     def files(self) -> list[str]:
         """List the changed files, relative to the data set."""
-        return sorted({*_files(self.folder / "before"), *_files(self.folder / "after")})
+        return sorted({*self._files("", "before"), *self._files("", "after")})
 
     def changed_since(self) -> list[str]:
         """List the files, relative to the data set, that are no longer as this change left them."""
-        before, after = _files(self.folder / "before"), _files(self.folder / "after")
+        before, after = self._files("", "before"), self._files("", "after")
         changed = [
-            name for name in after if not _same(self.root / name, self.folder / "after" / name)
+            name
+            for name in after
+            if not _same(inside(self.root, name), self.folder / "after" / name)
         ]
-        return sorted(
-            changed + [name for name in before if name not in after and (self.root / name).exists()]
-        )
+        gone = [name for name in before if name not in after]
+        return sorted(changed + [name for name in gone if inside(self.root, name).exists()])
 
     @classmethod
     def last(cls, root: Path) -> Transaction | None:
@@ -135,11 +144,7 @@ class Transaction:
     def log(cls, root: Path) -> list[dict[str, Any]]:
         """Return the change logs of all completed changes that were not undone, oldest first."""
         logs = [cls(root, number).folder / CHANGES for number in sorted(_numbers(root, ""))]
-        return [
-            json.loads(line)
-            for log in logs
-            for line in log.read_text(encoding="utf-8").splitlines()
-        ]
+        return [change for log in logs for change in _read_log(log)]
 
     @classmethod
     def finish_pending(cls, root: Path) -> None:
@@ -159,23 +164,43 @@ class Transaction:
 
     def _apply(self, state: str, old: str, new: str) -> None:
         folder = self._at(state)
-        old_files, new_files = _files(folder / old), _files(folder / new)
+        old_files, new_files = self._files(state, old), self._files(state, new)
         with output_errors(self.root):
             for name in new_files:
-                if not _same(self.root / name, folder / new / name):
+                if not _same(inside(self.root, name), folder / new / name):
                     _copy(folder / new / name, self.root / name)
-            for name in sorted({*old_files} - {*new_files}):
-                (self.root / name).unlink(missing_ok=True)
+            gone = sorted({*old_files} - {*new_files})
+            for name in gone:
+                inside(self.root, name).unlink(missing_ok=True)
             # Older versions of Ultralytics detect an outdated cache only by file sizes.
             for cache in (self.root / "labels").glob("*.cache"):
-                cache.unlink(missing_ok=True)
+                inside(self.root, f"labels/{cache.name}").unlink(missing_ok=True)
+            sync_files(self.root / name for name in new_files)
+            for folder in {(self.root / name).parent for name in gone}:
+                sync_folder(folder)
+
+    def _files(self, state: str, which: str) -> list[str]:
+        """Return the files in `before` or `after`, relative to that folder.
+
+        Raises:
+            DatasetError: one of them is a link to a place outside the data set.
+        """
+        folder = self._at(state) / which
+        found = [path for path in folder.rglob("*") if not path.is_dir()]
+        return sorted(
+            path.relative_to(folder).as_posix()
+            for path in found
+            if inside(self.root, path.relative_to(self.root)).is_file()
+        )
 
     def _at(self, state: str) -> Path:
-        return self.folder.with_name(f"{self.number:04d}.{state}") if state else self.folder
+        name = f"{self.number:04d}.{state}" if state else f"{self.number:04d}"
+        return inside(self.root, f"{FOLDER}/{name}")
 
     def _move(self, old: str, new: str) -> None:
         with output_errors(self._at(new)):
             self._at(old).replace(self._at(new))
+            sync_folder(self.root / FOLDER)
 
 
 def _numbers(root: Path, state: str | None = None) -> list[int]:
@@ -189,10 +214,36 @@ def _numbers(root: Path, state: str | None = None) -> list[int]:
     return found
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a change log.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    number = 0
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        changes = []
+        for number, line in enumerate(lines, 1):  # noqa: B007  for the message
+            change = parse_json(line)
+            _check_change(change)
+            changes.append(change)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DatasetError(
+            f"cannot read the change log {path}, line {number}: {reason}",
+            f"move {path.parent} out of the data set; its changes then no longer count as applied",
+        ) from error
+    return changes
+
+
+def _check_change(change: Any) -> None:
+    """Raise an error unless a line of the log has what `csv_edits` reads from it."""
+    str(change["image"] + change["what"])
+    for face in (change["before"], change["after"]):
+        if face is not None:
+            str(face["class"] + "")
+            _, _, _, _ = map(float, face["box"])
 
 
 def _same(path: Path, other: Path) -> bool:

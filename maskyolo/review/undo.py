@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from maskyolo.dataset.layout import load_dataset
 from maskyolo.dataset.ledger import LedgerRow, format_ledger, read_ledger
 from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import DatasetError
-from maskyolo.review.review_set import LEDGER
+from maskyolo.review.review_set import LEDGER, load_own_set
 from maskyolo.review.transaction import Transaction
 
 __all__ = ["undo_review"]
@@ -32,7 +31,7 @@ def undo_review(data: Path | str) -> list[str]:
         OutputError: another command is working on the set, or a file cannot be written; another
             call continues where this one stopped.
     """
-    root = load_dataset(data).root
+    root = load_own_set(data).root
     with locked_set(root):
         Transaction.finish_pending(root)
         last = Transaction.last(root)

@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,29 +24,38 @@ import imagehash
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from maskyolo.core.classes import class_of
+from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK, class_of
+from maskyolo.core.decoding import open_image
 from maskyolo.core.files import sha256_if_readable, sha256_of, write_atomic, written_name
-from maskyolo.core.images import ImageArray, decode_image, open_image
+from maskyolo.core.images import ImageArray, decode_image
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
+from maskyolo.dataset.journal import Entry, Journal, read_journal
 from maskyolo.dataset.synthesis_log import SYNTHESIS, MadePhoto, write_synthesis
-from maskyolo.dataset.workfolder import JOURNAL, claim, is_taken, publish, working_folder
+from maskyolo.dataset.workfolder import JOURNAL, check_free, claim, locked, publish, working_folder
 from maskyolo.detectors.faces.yunet import YuNet
-from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
+from maskyolo.errors import DatasetError, ImageError, output_errors
 from maskyolo.synthesis.coverings import draw_mask, draw_occluder
-from maskyolo.synthesis.coverings.camera import Landmarks, ObstacleKind, find_obstacle
+from maskyolo.synthesis.coverings.camera import Camera, Landmarks, ObstacleKind, find_obstacle
 from maskyolo.synthesis.coverings.occluders import OCCLUDERS
-from maskyolo.synthesis.coverings.styles import choose_style
+from maskyolo.synthesis.coverings.styles import MaskStyle, choose_style, choose_worn
 from maskyolo.synthesis.options import SynthesizeOptions
 
 __all__ = ["Synthesis", "find_faces", "synthesize_masks"]
 
-_FOLDERS = ("with_mask", "without_mask")
+_FOLDERS = (*CLASS_NAMES, INCORRECT_MASK)
 #: File names in these folders; see `_write`.
 _NAMES = r"[0-9a-f]{16}(_.+_\d+)?\.(jpg|png|webp|bmp|tif|gif)"
+_CLASS_OF = {"masked": "with_mask", "incorrect": INCORRECT_MASK}
 #: A detection with a lower score may not be a face. Drawing on it, or on all faces but one, would
 #: produce a photo with a wrong class, so such photos are left out.
 _MIN_CONFIDENT = 0.7
 _MIN_CONFIDENCE = 0.3
+#: Minimum area of an incorrectly worn mask in the photo, in units of the squared distance between
+#: the eyes. In a photo cut close to the face, a mask on the chin may be outside.
+_MIN_VISIBLE = 0.45
+#: Change of a pixel, from 0 to 255, that makes it visibly part of a mask.
+_VISIBLE_CHANGE = 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Synthesis:
     """The result of `synthesize_masks`.
 
     Attributes:
-        folder: the folder with the two folders of photos and their `synthesis.csv`.
+        folder: the folder with the folders of photos and their `synthesis.csv`.
         photos: the lines of `synthesis.csv`, in order of the originals.
     """
 
@@ -76,7 +86,8 @@ def synthesize_masks(
 ) -> Synthesis:
     """Draw masks on photos of bare faces, for `convert`.
 
-    The result is a folder with `with_mask`, `without_mask` and `synthesis.csv`. What a photo
+    The result is a folder with `with_mask`, `without_mask` and `synthesis.csv`, and with
+    `incorrect_mask` if `incorrect` is above 0. What a photo
     becomes depends only on its bytes, the options and the seed. Work in progress is in `OUT.part`,
     which becomes `out` at the end. After an interruption, the same call continues where it stopped.
 
@@ -94,7 +105,7 @@ def synthesize_masks(
             from an interrupted run.
         WeightsError: YuNet's weights are missing or wrong.
 
-    Example:
+    Examples:
         >>> made = synthesize_masks("photos/without_mask", "data/made")  # doctest: +SKIP
         >>> made.counts()["masked"]  # doctest: +SKIP
         400
@@ -103,16 +114,15 @@ def synthesize_masks(
     faces = Path(faces)
     out, part = working_folder(out)
     paths = find_faces(faces)
-    if is_taken(out):
-        raise OutputError(
-            f"cannot write the photos to {out}: it exists", "choose another folder or remove it"
-        )
+    check_free(out, "photos")
     detectors: SimpleQueue[YuNet] = SimpleQueue()
     for _ in range(chosen.workers):  # one per thread: a YuNet cannot be shared between threads
         detectors.put(YuNet(chosen.weights, conf=_MIN_CONFIDENCE))
-    with output_errors(part):
+    with output_errors(part), locked(part):
+        check_free(out, "photos")  # another run may have finished in the meantime
         done = _start(part, chosen)
-        made = _make_all(faces, paths, part, detectors, chosen, done, on_progress)
+        item_errors = ItemErrors(lambda: part / ERROR_LOG, shown=out / ERROR_LOG)
+        made = _make_all(faces, paths, part, detectors, chosen, done, item_errors, on_progress)
         _remove_leftovers(part, {photo.file for photo in made})
         write_synthesis(part / SYNTHESIS, made)
         publish(part, out)
@@ -138,7 +148,7 @@ def find_faces(folder: Path | str) -> list[Path]:
     ]
     for path in paths:
         for name in path.relative_to(folder).parts[:-1]:
-            if class_of(name) == "with_mask":
+            if class_of(name) in ("with_mask", INCORRECT_MASK):
                 raise DatasetError(
                     f"{folder} contains a folder '{name}'",
                     f"give only the folder of bare faces, such as {folder / 'without_mask'}",
@@ -148,40 +158,30 @@ def find_faces(folder: Path | str) -> list[Path]:
     return paths
 
 
-def _start(part: Path, options: SynthesizeOptions) -> dict[str, list[MadePhoto]]:
-    """Create the working folder, and return an interrupted run's results by original.
+def _settings(options: SynthesizeOptions) -> list[Any]:
+    """Return what a photo's results depend on; those of a run with others are not reused."""
+    return [
+        4,
+        options.masks,
+        options.incorrect,
+        options.per_photo,
+        options.occluders,
+        options.keep_originals,
+        options.seed,
+    ]
 
-    The results of a run with different options are not reused.
-    """
+
+def _start(part: Path, options: SynthesizeOptions) -> dict[str, Entry]:
+    """Create the working folder, and return an interrupted run's entries by original."""
     claim(part, "synthesize", _FOLDERS, _NAMES)
-    settings = json.dumps(
-        [
-            2,
-            options.masks,
-            options.per_photo,
-            options.occluders,
-            options.keep_originals,
-            options.seed,
-        ]
-    )
-    done: dict[str, list[MadePhoto]] = {}
-    journal = part / JOURNAL
-    if journal.is_file():
-        text = journal.read_text(encoding="utf-8", errors="replace")
-        lines = text.split("\n")[:-1]  # the last line may be incomplete
-        if lines and lines[0] == settings:
-            for line in lines[1:]:
-                photos = [MadePhoto.from_dict(values) for values in json.loads(line)]
-                done[photos[0].original] = photos
-    for name in _FOLDERS:
+    for name in _FOLDERS if options.incorrect else CLASS_NAMES:
         (part / name).mkdir(parents=True, exist_ok=True)
-    lines = [settings, *(_journal_line(photos) for photos in done.values())]
-    write_atomic(journal, "\n".join(lines) + "\n")
-    return done
+    entries = read_journal(part / JOURNAL, _settings(options))
+    return {_photos(entry)[0].original: entry for entry in entries}
 
 
-def _journal_line(photos: Sequence[MadePhoto]) -> str:
-    return json.dumps([photo.to_dict() for photo in photos])
+def _photos(entry: Entry) -> list[MadePhoto]:
+    return [MadePhoto.from_dict(values) for values in entry.content]
 
 
 def _make_all(
@@ -190,37 +190,44 @@ def _make_all(
     part: Path,
     detectors: SimpleQueue[YuNet],
     options: SynthesizeOptions,
-    done: Mapping[str, list[MadePhoto]],
+    done: Mapping[str, Entry],
+    item_errors: ItemErrors,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[MadePhoto]:
     """Process all photos, adding a line to the journal for each."""
     firsts: dict[str, str] = {}
 
-    def work(path: Path, checksum: str) -> list[MadePhoto]:
+    def work(path: Path, sha256: str) -> list[MadePhoto]:
         name = written_name(path.relative_to(faces))
-        if (first := firsts.get(checksum, name)) != name:
-            return [MadePhoto(name, "duplicate", f"the same file as {first}", sha256=checksum)]
+        if (first := firsts.get(sha256, name)) != name:
+            return [MadePhoto(name, "duplicate", f"the same file as {first}", sha256=sha256)]
         detector = detectors.get()
         try:
             return _make(path, name, part, detector, options, done.get(name))
+        except Exception as error:  # noqa: BLE001  any error of one photo is that photo's
+            return [MadePhoto(name, "unreadable", str(item_errors.explain(name, error)))]
         finally:
             detectors.put(detector)
 
     made: list[MadePhoto] = []
-    with ThreadPoolExecutor(options.workers) as pool:
+    with (
+        closing(Journal(part / JOURNAL, _settings(options), done.values())) as journal,
+        ThreadPoolExecutor(options.workers) as pool,
+    ):
         try:
             checksums = list(pool.map(sha256_if_readable, paths))
-            for path, checksum in zip(paths, checksums, strict=True):
-                if checksum:
-                    firsts.setdefault(checksum, written_name(path.relative_to(faces)))
-            with (part / JOURNAL).open("a", encoding="utf-8") as journal:
-                for number, photos in enumerate(pool.map(work, paths, checksums), 1):
-                    if photos[0].original not in done:
-                        journal.write(_journal_line(photos) + "\n")
-                        journal.flush()
-                    made += photos
-                    if on_progress:
-                        on_progress(number, len(paths))
+            for path, sha256 in zip(paths, checksums, strict=True):
+                if sha256:
+                    firsts.setdefault(sha256, written_name(path.relative_to(faces)))
+            for number, photos in enumerate(pool.map(work, paths, checksums), 1):
+                content = [photo.to_dict() for photo in photos]
+                known = done.get(photos[0].original)
+                if known is None or known.content != content:
+                    files = [photo.file for photo in photos if photo.file]
+                    journal.add(Entry.of(content, part, files))
+                made += photos
+                if on_progress:
+                    on_progress(number, len(paths))
         finally:
             pool.shutdown(cancel_futures=True)
     return made
@@ -232,22 +239,20 @@ def _make(
     part: Path,
     detector: YuNet,
     options: SynthesizeOptions,
-    earlier: list[MadePhoto] | None,
+    earlier: Entry | None,
 ) -> list[MadePhoto]:
     """Process one photo; return its lines, at least one.
 
-    `earlier` are the lines of an interrupted run, which are returned if still valid.
+    `earlier` is what an interrupted run did, which is returned if still valid.
     """
     line = MadePhoto(name, "unreadable")
     try:
         data = path.read_bytes()
         line = replace(line, sha256=sha256_of(data))
-        if (
-            earlier
-            and earlier[0].sha256 == line.sha256
-            and all(not photo.file or (part / photo.file).is_file() for photo in earlier)
-        ):
-            return earlier
+        if earlier and earlier.is_intact(part):
+            photos = _photos(earlier)
+            if photos[0].sha256 == line.sha256:
+                return photos
         image = decode_image(data, name)
     except OSError as error:
         return [replace(line, reason=(error.strerror or str(error)).lower())]
@@ -287,10 +292,12 @@ def _draw(
     made = []
     if chance < options.masks:
         for number in range(1, options.per_photo + 1):
-            masked, drawn = _masked(image, landmarks, rng(1, number))
-            made.append(_write(line, part, "masked", number, drawn, *_encoded(masked, data)))
+            incorrect = rng(3, number).random() < options.incorrect
+            masked, drawn = _masked(image, landmarks, rng(1, number), incorrect)
+            status = "incorrect" if incorrect else "masked"
+            made.append(_write(line, part, status, number, drawn, *_encoded(masked, data)))
         if not options.keep_originals:
-            reason = "its masked copy is in with_mask"
+            reason = f"its masked copy is in {made[-1].class_name}"
             return [*made, replace(line, status="left_out", reason=reason)]
     elif second_chance < options.occluders:
         hidden, drawn = _hidden(image, landmarks, rng(2, 1))
@@ -308,7 +315,7 @@ def _write(
     suffix: str,
 ) -> MadePhoto:
     """Write one photo of the set, named by its original's checksum; return its line."""
-    class_name = "with_mask" if status == "masked" else "without_mask"
+    class_name = _CLASS_OF.get(status, "without_mask")
     label = f"_{drawn[0].replace(' ', '-')}_{number}" if drawn else ""
     file = f"{class_name}/{line.sha256[:16]}{label}{suffix}"
     write_atomic(part / file, encoded)
@@ -316,16 +323,34 @@ def _write(
 
 
 def _masked(
-    image: ImageArray, faces: Landmarks, rng: np.random.Generator
+    image: ImageArray, faces: Landmarks, rng: np.random.Generator, incorrect: bool
 ) -> tuple[ImageArray, list[str]]:
     """Draw a mask on each face; return the image, and what was drawn on each."""
     drawn = []
     for landmarks in faces:
         style = choose_style(rng)
-        image = draw_mask(image, landmarks, rng, style)
+        if incorrect:
+            image, style = _worn_incorrectly(image, landmarks, rng, style)
+        else:
+            image = draw_mask(image, landmarks, rng, style)
         pattern = f" {style.pattern}" if style.pattern != "plain" else ""
-        drawn.append(f"{style.kind} {style.color}{pattern}")
+        worn = f" {style.worn}" if incorrect else ""
+        drawn.append(f"{style.kind} {style.color}{pattern}{worn}")
     return image, drawn
+
+
+def _worn_incorrectly(
+    image: ImageArray, landmarks: Landmarks, rng: np.random.Generator, style: MaskStyle
+) -> tuple[ImageArray, MaskStyle]:
+    """Draw a mask worn in a way that the photo can show; return the image and the style."""
+    style = choose_worn(style, rng)
+    masked = draw_mask(image, landmarks, rng, style)
+    change = np.abs(masked.astype(np.int16) - image).max(axis=2)
+    area = float((change > _VISIBLE_CHANGE).sum()) / Camera.fit(landmarks).area
+    if area < _MIN_VISIBLE and style.worn != "under the nose":
+        style = replace(style, worn="under the nose")
+        masked = draw_mask(image, landmarks, rng, style)
+    return masked, style
 
 
 def _hidden(
@@ -373,6 +398,6 @@ def _suffix(data: bytes) -> str:
 def _remove_leftovers(part: Path, files: set[str]) -> None:
     """Remove files an interrupted run made from photos that were removed or changed since."""
     for folder in _FOLDERS:
-        for path in (part / folder).iterdir():
+        for path in (part / folder).glob("*"):
             if f"{folder}/{path.name}" not in files:
                 path.unlink()

@@ -24,10 +24,13 @@ from maskyolo.conversion.photos import Photo, find_photos
 from maskyolo.core.boxes import as_boxes, box_iou
 from maskyolo.core.choices import Bystanders
 from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.labels import IGNORE, Labels, read_yolo
+from maskyolo.dataset.journal import Entry
 from maskyolo.dataset.layout import load_dataset
 from maskyolo.dataset.ledger import LedgerRow, read_ledger, write_ledger
 from maskyolo.detectors.faces.base import Faces
+from maskyolo.detectors.faces.convention import SHIFTS
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError, OutputError
 
 FACE = (10.0, 10.0, 50.0, 60.0)
@@ -109,6 +112,46 @@ def test_two_runs_give_the_same_bytes(photos: Path, tmp_path: Path, fake: type[F
     assert first.pop("data.yaml") != second.pop("data.yaml"), "they name their own folders"
     assert first == second
     assert sum(name.startswith("images/train/scene_") for name in first) == 4
+
+
+def test_a_folder_of_masks_worn_incorrectly_becomes_a_third_class(
+    photos: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    rng = np.random.default_rng(1)
+    (photos / "mask_weared_incorrect").mkdir()
+    for number in range(5):
+        noise = Image.fromarray(rng.integers(1, 256, (8, 8, 3), dtype=np.uint8)).resize((80, 90))
+        noise.save(photos / "mask_weared_incorrect" / f"{number}.jpg")
+    made = convert_dataset(photos, tmp_path / "set", splits=(0.6, 0.4, 0), scenes=12)
+    found = load_dataset(made.data)
+    assert found.names == made.names == ("with_mask", "without_mask", "incorrect_mask")
+    assert made.counts()["incorrect_mask"] == {"kept": 5}
+    for row in made.rows:
+        class_id = made.names.index(row.class_name)
+        labels = read_yolo(
+            found.label_of(made.folder / row.image), row.width, row.height, classes=3
+        )
+        assert set(labels.class_ids) == {class_id}
+        assert set(row.classes) == {row.class_name}
+        assert Path(row.image).name.startswith(f"{row.class_name}_")
+    assert Counter(row.split for row in made.rows if row.class_name == "incorrect_mask") == {
+        "train": 3,
+        "val": 2,
+    }
+    scenes = [path for path in found.images("train") if path.name.startswith("scene_")]
+    in_scenes = Counter(
+        line.split()[0] for path in scenes for line in found.label_of(path).read_text().splitlines()
+    )
+    assert set(in_scenes) == {"0", "1", "2"}
+    amber = (np.array(Image.open(made.folder / "sheets" / "kept.png")) == (230, 150, 0)).all(-1)
+    assert amber.sum() > 5 * 50, "the third class has a color of its own in the contact sheet"
+
+    for target, counts in (("without_mask", 15), ("ignore", 10)):
+        folded = convert_dataset(
+            photos, tmp_path / target, class_map={"mask_weared_incorrect": target}, sheets=False
+        )
+        assert folded.names == ("with_mask", "without_mask")
+        assert folded.counts()["without_mask"]["kept"] == counts
 
 
 def test_every_odd_file_is_in_the_ledger_with_a_reason(
@@ -312,8 +355,8 @@ def spoil_one_class_empty(photos: Path) -> Path:
 
 
 def spoil_unknown_folder(photos: Path) -> Path:
-    (photos / "mask_weared_incorrect").mkdir()
-    shutil.copy(photos / "with_mask" / "0.jpg", photos / "mask_weared_incorrect")
+    (photos / "half_a_mask").mkdir()
+    shutil.copy(photos / "with_mask" / "0.jpg", photos / "half_a_mask")
     return photos
 
 
@@ -325,7 +368,7 @@ def spoil_unknown_folder(photos: Path) -> Path:
         (spoil_one_class_empty, "class 'without_mask' has no photos"),
         (
             spoil_unknown_folder,
-            "unknown class folder 'mask_weared_incorrect' .*--map mask_weared_incorrect=CLASS",
+            "unknown class folder 'half_a_mask' .*--map half_a_mask=CLASS",
         ),
     ],
 )
@@ -461,6 +504,13 @@ def test_an_update_redoes_what_changed_and_nothing_else(
     fake.seen = 0
     convert_dataset(photos, tmp_path / "set", seed=3, conf=0.7, update=True)
     assert fake.seen == 20, "with other settings all are done again (and the copy is not)"
+    settings = tmp_path / "set" / "convert.yaml"
+    earlier = yaml.safe_load(settings.read_text())
+    earlier["settings"]["version"] = 5  # its boxes included the forehead
+    settings.write_text(yaml.safe_dump(earlier))
+    fake.seen = 0
+    convert_dataset(photos, tmp_path / "set", seed=3, conf=0.7, update=True)
+    assert fake.seen == 20, "and so are those of an earlier version"
 
 
 def test_an_update_keeps_what_people_corrected(
@@ -614,13 +664,25 @@ def test_our_detector_is_shown_few_shapes_and_two_photos_at_once(
         )
 
     monkeypatch.setattr("maskyolo.detectors.loading.load_detector", lambda *_, **__: white)
-    judge = convert.MaskJudge()
+    judge = convert.MaskJudge(convention=False)
     sizes = [(90, 80), (333, 500), (335, 500), (500, 333), (720, 100), (6, 640)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda size: judge(np.full((*size, 3), 255, np.uint8)).xyxy, sizes))
     for (height, width), box in zip(sizes, found, strict=True):
         assert box == pytest.approx(np.array([[0, 0, width, height]]), abs=1)
     assert shapes == {(640, 640, 3), (512, 640, 3), (640, 512, 3), (640, 128, 3), (128, 640, 3)}
+
+
+def test_boxes_of_our_detector_are_moved_to_the_convention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = sv.Detections(np.float32([[100, 100, 200, 225]]))
+    monkeypatch.setattr(
+        "maskyolo.detectors.loading.load_detector", lambda *_, **__: lambda _: drawn
+    )
+    monkeypatch.setitem(SHIFTS, convert.MaskJudge.name, ((0, 0), (0, 0.2), (0.1, 0), (0, 0)))
+    box = convert.MaskJudge()(np.zeros((640, 640, 3), np.uint8)).xyxy
+    assert box == pytest.approx(np.array([[100, 125, 210, 225]]), abs=0.1)
 
 
 def test_given_labels_are_used_as_they_are(
@@ -684,9 +746,16 @@ def test_what_another_map_says_is_not_taken_over(
         ("without_mask",)
     }
     work = convert.Labeler(
-        tmp_path, {}, convert.PreviousSet(), Bystanders.FOLDER, ("with_mask", "without_mask")
+        tmp_path,
+        {},
+        convert.PreviousSet(),
+        Bystanders.FOLDER,
+        ("with_mask", "without_mask"),
+        ItemErrors(),
     )
-    work._done = {row.source: replace(row, class_name="with_mask", image="") for row in made.rows}
+    work._done = {
+        row.source: (replace(row, class_name="with_mask", image=""), Entry({})) for row in made.rows
+    }
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     row = work.process(

@@ -75,6 +75,17 @@ def test_the_subject_is_a_face_of_which_the_folders_class_is_suspected() -> None
     assert decided.deciders == ("nobody", "judge", "folder")
 
 
+def test_in_a_photo_of_a_mask_worn_incorrectly_the_subject_is_a_face_that_the_detector_sees() -> (
+    None
+):
+    for class_id in (0, 1):  # a detector of two classes may call it either
+        found = ((SUBJECT, class_id, 0.3), (BESIDE, 1, 0.9))
+        decided = decide(FACES, 2, Bystanders.DETECTOR, *found)
+        assert decided.class_ids.tolist() == [IGNORE, 2, 1]
+        assert decided.deciders == ("nobody", "folder", "judge")
+    assert decide(FACES, 2, Bystanders.DETECTOR).ambiguous
+
+
 def test_a_photo_in_which_no_face_is_of_the_folders_class_is_ambiguous() -> None:
     for found in ([(SUBJECT, 1, 0.9)], []):
         decided = decide(FACES, 0, Bystanders.DETECTOR, *found)

@@ -83,7 +83,7 @@ def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(
         sheets=False,
     )
     assert fake.seen == 0
-    assert made.names == ("with_mask", "without_mask", "mask_weared_incorrect")
+    assert made.names == ("with_mask", "without_mask", "incorrect_mask")
     assert load_dataset(made.data).names == made.names
     export_dataset(street, tmp_path / "same")
     for row in made.rows:
@@ -102,6 +102,28 @@ def test_an_annotated_set_keeps_its_boxes_and_nobody_looks_for_faces(
         )
         assert (made.folder / row.image).read_bytes() == (street / row.source).read_bytes()
         assert set(row.deciders) == {"given"}
+
+
+def test_kept_masks_worn_incorrectly_are_the_third_class_before_other_kept_ones(
+    street: Path, tmp_path: Path, fake: type[FakeFaces]
+) -> None:
+    odd = street / "annotations" / "street.xml"
+    odd.write_text(odd.read_text().replace(">with_mask", ">helmet", 1))
+    for choice in ("keep", "incorrect_mask"):
+        made = convert_dataset(
+            street,
+            tmp_path / choice,
+            class_map={"mask_weared_incorrect": choice, "helmet": "keep"},
+            splits=(0.5, 0.5, 0),
+            sheets=False,
+        )
+        assert made.names == ("with_mask", "without_mask", "incorrect_mask", "helmet")
+    again = convert_dataset(
+        made.folder, tmp_path / "again", class_map={"helmet": "drop"}, splits="keep", sheets=False
+    )
+    assert again.names == ("with_mask", "without_mask", "incorrect_mask")
+    labels = [path.read_text() for path in (again.folder / "labels").rglob("*.txt")]
+    assert sum(row.startswith("2 ") for text in labels for row in text.splitlines()) == 1
 
 
 def test_an_ignored_class_is_blanked_out_and_not_labelled(
@@ -194,8 +216,8 @@ def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(
         Path(shutil.copytree(street, tmp_path / folder / "images")) for folder in ("one", "two")
     ]
     class_map = {"mask_weared_incorrect": "drop"}
-    alone, _ = list_photos([street], class_map=class_map)
-    found, _ = list_photos([street, *copies], class_map=class_map)
+    alone = list_photos([street], class_map=class_map).photos
+    found = list_photos([street, *copies], class_map=class_map).photos
     assert [photo.source for photo in found[:8]] == [photo.source for photo in alone]
     assert [photo.source.split("/")[0] for photo in found[8:]] == ["images~2"] * 8 + [
         "images~3"
@@ -205,7 +227,7 @@ def test_sources_of_one_name_are_numbered_and_a_further_one_renames_no_photo(
 def test_two_sources_with_a_class_each(photos: Path, tmp_path: Path, fake: type[FakeFaces]) -> None:
     for name in ("with_mask", "without_mask"):
         shutil.move(photos / name, tmp_path / f"only-{name}" / name)
-    found, _ = list_photos([tmp_path / "only-with_mask", tmp_path / "only-without_mask"])
+    found = list_photos([tmp_path / "only-with_mask", tmp_path / "only-without_mask"]).photos
     assert Counter(photo.class_name for photo in found) == {"with_mask": 4, "without_mask": 4}
     with pytest.raises(DatasetError, match="no photos"):
         list_photos([tmp_path / "only-with_mask"])
@@ -249,10 +271,10 @@ def test_a_list_chooses_photos_and_must_fit(street: Path, photos: Path, tmp_path
     (street / "few.txt").write_text(
         "\ufeffimages/street.jpg\r\n/home/somebody/office.png\n\nqueue\n"
     )
-    found, _ = list_photos([street], class_map=class_map, image_list="few.txt")
+    found = list_photos([street], class_map=class_map, image_list="few.txt").photos
     assert [photo.path.name for photo in found] == ["office.jpg", "queue.jpg", "street.jpg"]
     (tmp_path / "list.txt").write_text("with_mask/1.jpg\nwithout_mask/2.jpg\n")
-    found, _ = list_photos([photos], image_list=tmp_path / "list.txt")
+    found = list_photos([photos], image_list=tmp_path / "list.txt").photos
     assert [photo.source for photo in found] == ["with_mask/1.jpg", "without_mask/2.jpg"]
     (tmp_path / "list.txt").write_text("street\nnobody.jpg\n")
     with pytest.raises(
@@ -323,7 +345,7 @@ def test_a_crowd_is_ignored_whatever_its_class(street: Path, tmp_path: Path) -> 
     )
     path = made.folder / "annotations" / "instances_train.json"
     path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
-    found, _ = list_photos([made.folder])
+    found = list_photos([made.folder]).photos
     assert sum((photo.labels.class_ids == IGNORE).sum() for photo in found if photo.labels) == 1
 
 

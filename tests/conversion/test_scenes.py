@@ -68,6 +68,25 @@ def test_boxes_lie_on_faces_of_their_class_and_sizes_do_not_tell_the_class(
     assert max(sizes[0]) <= 61
 
 
+def test_the_third_class_is_drawn_as_often_as_it_has_faces(
+    photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]
+) -> None:
+    """Of 12 faces, 2 are of the third class, as often as would be 2 of 5 of another class."""
+    three = [
+        (path, Labels(labels.boxes, np.array([2])) if number < 2 else labels)
+        for number, (path, labels) in enumerate(photos)
+    ]
+    style = SceneStyle(width=320, faces=(4, 8), face_size=(10, 60))
+    for class_ids, low, high in (((0, 1, 2), 0.1, 0.25), ((0, 1), 0, 0)):
+        counts = np.zeros(3, int)
+        for path in write_scenes(three, *folders, 60, style=style, class_ids=class_ids):
+            rows = (folders[1] / f"{path.stem}.txt").read_text().split("\n")[:-1]
+            np.add.at(counts, [int(row[0]) for row in rows], 1)
+        assert counts.sum() > 200
+        assert low <= counts[2] / counts.sum() <= high
+        assert counts[0] == pytest.approx(counts[1], rel=0.35)
+
+
 def test_no_face_is_enlarged_beyond_the_limit(
     photos: list[tuple[Path, Labels]], folders: tuple[Path, Path]
 ) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from maskyolo.dataset.layout import Dataset, format_data_yaml, load_dataset
+from maskyolo.dataset.label_files import canonical_label
+from maskyolo.dataset.layout import format_data_yaml, load_dataset
 from maskyolo.errors import DatasetError
 
 
@@ -30,11 +31,11 @@ def test_a_set_is_found_by_file_or_folder_with_sorted_images(folder: Path) -> No
 
 def test_a_moved_set_is_still_found(folder: Path, tmp_path: Path) -> None:
     moved = folder.rename(tmp_path / "elsewhere")
-    assert load_dataset(moved).splits["train"] == moved / "images" / "train"
+    assert load_dataset(moved).splits["train"] == (moved / "images" / "train",)
 
 
 def test_the_label_of_a_image_lies_in_the_twin_folder() -> None:
-    assert Dataset.label_of(Path("images/x/images/train/a.b.jpg")) == Path(
+    assert canonical_label(Path("images/x/images/train/a.b.jpg")) == Path(
         "images/x/labels/train/a.b.txt"
     )
 
@@ -42,10 +43,10 @@ def test_the_label_of_a_image_lies_in_the_twin_folder() -> None:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("[1, 2", "cannot read data set"),
-        ("train: images/train", "names no classes"),
+        ("[1, 2", "cannot read"),
+        ("train: images/train", "has no class names"),
         ("names: [with_mask, without_mask]\nval: images/val", "no `train`"),
-        ("names: [with_mask, without_mask]\ntrain: images/gone", "not at"),
+        ("names: [with_mask, without_mask]\ntrain: images/gone", "not found at"),
         ("names: 5\ntrain: images/train", "number its classes from 0"),
         ("names: with_mask\ntrain: images/train", "number its classes from 0"),
         (
@@ -53,14 +54,7 @@ def test_the_label_of_a_image_lies_in_the_twin_folder() -> None:
             "number its classes from 0",
         ),
         ("names: {first: with_mask}\ntrain: images/train", "number its classes from 0"),
-        (
-            "names: [with_mask, without_mask]\ntrain: images/train\nmade: 2020-13-45",
-            "cannot read data set",
-        ),
-        (
-            "names: [with_mask, without_mask]\ntrain: [images/train, images/val]",
-            "one folder or list file",
-        ),
+        ("names: [with_mask]\ntrain: {images/train: 1}", "a path or a list of paths"),
     ],
 )
 def test_what_is_wrong_with_a_data_yaml_is_reported(folder: Path, content: str, found: str) -> None:

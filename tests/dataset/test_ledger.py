@@ -55,10 +55,10 @@ def test_a_file_of_other_columns_and_a_broken_line_are_named(tmp_path: Path) -> 
 
 
 def test_a_value_that_is_too_long_for_a_line_is_reported(tmp_path: Path) -> None:
-    write_ledger(tmp_path / "ledger.csv", [LedgerRow("a", "with_mask", "kept", "long" * 50_000)])
+    write_ledger(tmp_path / "ledger.csv", [LedgerRow("a", "with_mask", "kept", "long" * 300_000)])
     with pytest.raises(DatasetError, match=r"line 2: field larger than .*; correct the line"):
         read_ledger(tmp_path / "ledger.csv")
-    (tmp_path / "ledger.csv").write_text("source" * 50_000)
+    (tmp_path / "ledger.csv").write_text("source" * 200_000)
     with pytest.raises(DatasetError, match="line 1: field larger than"):
         read_ledger(tmp_path / "ledger.csv")
 

@@ -1,4 +1,4 @@
-"""A conversion that is killed at any step and started again gives the same set.
+"""A conversion that is killed, or loses power, at any step and is run again gives the same set.
 
 Nothing of an old set is lost on the way.
 """
@@ -6,23 +6,24 @@ Nothing of an old set is lost on the way.
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from cuts import DAMAGES, Disk, Killed, killed_at, tree
 
 from maskyolo.conversion import convert
 from maskyolo.conversion.convert import convert_dataset
 from maskyolo.core.boxes import as_boxes
+from maskyolo.core.files import sync_tree
 from maskyolo.core.images import ImageArray
 from maskyolo.dataset.ledger import read_ledger, write_ledger
 from maskyolo.dataset.workfolder import locked_set, working_folder
 from maskyolo.detectors.faces.base import Faces
-from maskyolo.errors import OutputError
+from maskyolo.errors import MaskyoloError, OutputError
 
 FACE = (20.0, 10.0, 70.0, 70.0)
 
@@ -34,46 +35,6 @@ class FakeFaces:
     def detect(self, image: ImageArray) -> Faces:
         type(self).seen += 1
         return Faces(as_boxes([FACE]), np.float32([0.9]))
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-@contextmanager
-def killed_at(step: int) -> Iterator[list[str]]:
-    """Let `step` operations on files happen and none after.
-
-    Not even those of handlers that clean up happen, for which a kill leaves no time.
-    """
-    happened: list[str] = []
-    lock = threading.Lock()
-    with pytest.MonkeyPatch.context() as patch:
-
-        def counted(home: object, name: str) -> None:
-            real = getattr(home, name)
-
-            def operation(*arguments: object, **options: object) -> object:
-                with lock:
-                    if len(happened) >= step:
-                        raise Killed
-                    happened.append(f"{name} {arguments[0]}")
-                return real(*arguments, **options)
-
-            patch.setattr(home, name, operation)
-
-        for name in ("replace", "unlink", "mkdir", "rmdir", "write_bytes"):
-            counted(Path, name)
-        counted(shutil, "rmtree")
-        yield happened
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture
@@ -154,6 +115,110 @@ def test_an_update_loses_nothing_by_a_kill_at_any_step(photos: Path, tmp_path: P
         make(photos, out, update=True, seed=1)
         assert tree(out) == whole, f"killed before: {happened[step]}"
         assert [path.name for path in out.parent.iterdir()] == ["set"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what was synced from /proc")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_power_cut_at_any_step_loses_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    out = tmp_path / "new" / "set"
+    out.parent.mkdir()
+    monkeypatch.setattr("maskyolo.dataset.journal._PAUSE", 0.0)  # every line is a batch of its own
+    disk = Disk(monkeypatch)
+    with killed_at(10**9) as happened:
+        make(photos, out, update=False)
+    whole = tree(out)
+    assert disk.cut(out, damage) == []
+    for step in {*range(7, len(happened), 31), *range(len(happened) - 4, len(happened))}:
+        shutil.rmtree(out.parent)
+        out.parent.mkdir()
+        with killed_at(step), pytest.raises(Killed):
+            make(photos, out, update=False)
+        disk.cut(out.parent, damage)
+        make(photos, out, update=out.exists())
+        assert tree(out) == whole, f"cut before: {happened[step]}"
+    for path in sorted((photos / "with_mask").iterdir())[1:]:
+        path.unlink()
+    with killed_at(10**9) as happened:
+        make(photos, out, update=True)
+    smaller = tree(out)
+    for step in range(len(happened) - 12, len(happened), 5):
+        shutil.rmtree(out)
+        for name, data in whole.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(data)
+        sync_tree(out)
+        with killed_at(step), pytest.raises(Killed):
+            make(photos, out, update=True)
+        disk.cut(out.parent, damage)
+        make(photos, out, update=True)
+        assert tree(out) == smaller, f"cut before: {happened[step]}"
+
+
+def test_a_photo_whose_files_were_damaged_is_done_again(photos: Path, tmp_path: Path) -> None:
+    make(photos, tmp_path / "set", update=False)
+    whole = tree(tmp_path / "set")
+    shutil.rmtree(tmp_path / "set")
+    with killed_at(10**9) as happened:
+        make(photos, tmp_path / "set", update=False)
+    shutil.rmtree(tmp_path / "set")
+    with killed_at(len(happened) - 30), pytest.raises(Killed):
+        make(photos, tmp_path / "set", update=False)
+    part = tmp_path / "set.part"
+    flat = [path for kind in ("images", "labels") for path in sorted((part / kind).rglob("with*"))]
+    assert len(flat) == 12
+    flat[0].write_bytes(b"")
+    flat[1].write_bytes(flat[1].read_bytes()[:-9] + b"123456789")
+    flat[-1].write_bytes(b"")
+    flat[-2].unlink()
+    FakeFaces.seen = 0
+    make(photos, tmp_path / "set", update=False)
+    assert tree(tmp_path / "set") == whole
+    assert FakeFaces.seen == 4
+
+
+@pytest.mark.parametrize(
+    "link", ["images", "images/train", "labels/val", ".replaced", "sheets", "data.yaml.part", "."]
+)
+def test_a_working_folder_with_a_link_to_elsewhere_changes_nothing_there(
+    photos: Path, tmp_path: Path, link: str
+) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a_01234567.jpg").write_bytes(b"mine")
+    part = tmp_path / "set.part"
+    (part / link).parent.mkdir(parents=True, exist_ok=True)
+    if link == ".":
+        part.symlink_to(precious)
+    else:
+        (part / ".maskyolo").write_text("convert")
+        (part / link).symlink_to(precious)
+    with pytest.raises(MaskyoloError, match=r"outside the data set|is not from an interrupted"):
+        make(photos, tmp_path / "set", update=False)
+    assert tree(precious) == {"a_01234567.jpg": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "image", ["../precious/a.jpg", "/precious/a.jpg", "images/train/link.jpg", ".", "a\0b"]
+)
+def test_a_ledger_that_names_files_elsewhere_stops_an_update(
+    photos: Path, tmp_path: Path, image: str
+) -> None:
+    make(photos, tmp_path / "set", update=False)
+    precious = tmp_path / "precious" / "a.jpg"
+    precious.parent.mkdir()
+    precious.write_bytes(b"mine")
+    ledger = tmp_path / "set" / "ledger.csv"
+    first, *others = read_ledger(ledger)
+    (tmp_path / "set" / first.image).unlink()
+    if "link" in image:
+        (tmp_path / "set" / image).symlink_to(precious)
+    stolen = image.replace("/precious", str(precious.parent), image.startswith("/"))
+    write_ledger(ledger, [replace(first, image=stolen, status="corrected"), *others])
+    with pytest.raises(MaskyoloError):
+        make(photos, tmp_path / "set", update=True)
+    assert precious.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("name", ["mine.jpg", "scene_mine.jpg", "scene_00000.png"])

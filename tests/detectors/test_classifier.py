@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from classifiers import make_classifier
 
@@ -182,6 +183,36 @@ def test_networks_other_than_crop_classifiers_are_a_one_line_error(tmp_path: Pat
             Classifier(path)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[" * 5000,
+        '{"size": 1e999}',
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"size": float("inf")}),
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"size": 10**6}),
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"margin": 1e300}),
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"margin": float("nan")}),
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"mean": [float("nan")] * 3}),
+        json.dumps(json.loads(CropSettings(size=8).to_json()) | {"std": [1e-40] * 3}),
+    ],
+)
+def test_crop_settings_from_anyone_are_one_line(metadata: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        Classifier(make_classifier(tmp_path / "x.onnx", metadata=metadata))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_that_returns_no_numbers_is_one_line(tmp_path: Path) -> None:
+    path = make_classifier(tmp_path / "x.onnx")
+    model = onnx.load(path)
+    weights = np.full((3, 2), np.nan, np.float32)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "weights"))
+    onnx.save(model, path)
+    classifier = Classifier(path)
+    with pytest.raises(WeightsError, match="returned invalid numbers"):
+        classifier(np.full((20, 20, 3), 99, np.uint8), np.array([[2, 2, 15, 15]], np.float32))
 
 
 def test_an_unavailable_device_is_a_one_line_error(tmp_path: Path) -> None:

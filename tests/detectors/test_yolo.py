@@ -1,10 +1,13 @@
 """The single-stage detector: geometry, NMS, class order, wrong files, and real photos."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from classifiers import make_classifier
 from paths import SAMPLES
+from PIL import Image
 
 from maskyolo.core.boxes import box_iou
 from maskyolo.core.images import ImageArray, read_image
@@ -161,7 +164,7 @@ def test_weights_with_a_size_beyond_any_memory_are_refused() -> None:
 
 
 def test_other_classes_are_the_wrong_weights() -> None:
-    with pytest.raises(WeightsError, match=r"cat, dog.*with_mask and without_mask"):
+    with pytest.raises(WeightsError, match=r"cat, dog; map them with --map cat=CLASS"):
         YoloDetector(FakeBackend([], names=("cat", "dog")))
 
 
@@ -177,6 +180,29 @@ def test_other_classes_are_the_wrong_weights() -> None:
 def test_anything_but_a_bgr_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="BGR"):
         YoloDetector(FakeBackend([]))(image)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (Image.new("RGB", (40, 30)), "Image"),
+        ("photo.jpg", "str"),
+        (None, "NoneType"),
+        ([[0]], "list"),
+    ],
+)
+@pytest.mark.parametrize("pipeline", ["yolo", "two-stage"])
+def test_anything_but_an_array_is_refused_with_the_way_to_one(
+    given: Any, kind: str, pipeline: str, tmp_path: Path
+) -> None:
+    model = make_classifier(tmp_path / "a.onnx") if pipeline == "two-stage" else None
+    detector = load_detector(
+        model, pipeline=pipeline, detector="haar" if pipeline == "two-stage" else None
+    )
+    with pytest.raises(ValueError, match=rf"got {kind}; read a file with cv2.imread\(path\)"):
+        detector(given)
+    pixels = np.asarray(Image.new("RGB", (40, 30)).convert("RGB"))[:, :, ::-1]
+    assert len(detector(pixels)) == 0  # what the message advises
 
 
 def test_the_shipped_model_finds_the_faces_people_marked(detector: YoloDetector) -> None:
@@ -256,7 +282,7 @@ def test_a_checkpoint_without_pytorch_says_what_to_install(
 ) -> None:
     (tmp_path / "x.pt").touch()
     monkeypatch.setitem(__import__("sys").modules, "ultralytics", None)
-    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"$'):
+    with pytest.raises(DependencyError, match=r"pip install .*\[train\]"):
         load_backend(tmp_path / "x.pt", trust=True)
 
 
@@ -278,6 +304,8 @@ def test_class_names_are_read_and_never_run() -> None:
         "with_mask",
         "without_mask",
     )
+    json = '{"0": "with_mask", "1": "without_mask"}'
+    assert parse_names(json, Path("x")) == ("with_mask", "without_mask")
     for text in ("__import__('os').abort()", "{1: 'a'}", "[", "7"):
         with pytest.raises(WeightsError, match="class names"):
             parse_names(text, Path("x"))

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cuts import DAMAGES, Disk, Killed, killed_at
 from reviewed import LEFT, RIGHT, content, faces_of, image_of, label_of, make_set
 
 from maskyolo.cli import main
+from maskyolo.core.files import sync_tree
 from maskyolo.dataset.ledger import LedgerRow, read_ledger, write_ledger
 from maskyolo.dataset.workfolder import locked_set
 from maskyolo.errors import DatasetError, OutputError
@@ -49,6 +52,21 @@ def apply_csv(root: Path, *lines: Suspicion, **settings: Any) -> Any:
 
 def row(root: Path, name: str) -> LedgerRow:
     return next(row for row in read_ledger(root / "ledger.csv") if row.source == f"{name}.png")
+
+
+def test_a_mask_worn_incorrectly_can_be_named_in_any_spelling(root: Path) -> None:
+    data = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(data.rstrip() + "\n  2: mask_weared_incorrect\n")
+    apply_csv(
+        root,
+        suspicion("train/one", label=0, new_class="incorrect"),
+        suspicion("train/two", label=0, suggested_class="incorrect_mask", tags=("wrong_class",)),
+    )
+    for name in ("train/one", "train/two"):
+        assert (root / label_of(name)).read_text().startswith("2 ")
+        assert row(root, name).classes[0] == "mask_weared_incorrect"
+    again = apply_review(root, csv=root / "review.csv")
+    assert not again.changes
 
 
 def test_every_tag_does_what_it_says(root: Path) -> None:
@@ -403,10 +421,6 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing_and_is_continued(
     assert 10 < len(outcomes) < 49
 
 
-class Killed(BaseException):
-    """A kill, seen from inside the process: nothing after it runs."""
-
-
 class Killer:
     """Lets `steps` calls pass and stops before the next one."""
 
@@ -437,7 +451,7 @@ def test_a_list_is_read_as_a_spreadsheet_saves_it(root: Path) -> None:
 def test_a_file_that_is_not_a_list_is_reported(root: Path) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"ledger.csv is not a list of suspicions: columns rank, label, box",
+        match=r"cannot read .*ledger.csv: missing columns rank, label, box",
     ):
         read_suspicions(root / "ledger.csv")
     with pytest.raises(DatasetError, match=r"cannot read .*none.csv"):
@@ -524,3 +538,121 @@ def test_a_list_is_applied_without_fiftyone(root: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code, str(root), str(root / "review.csv")], check=True)
     assert faces_of(root, "train/one") == [(1, [*LEFT])]
+
+
+def _pending(root: Path, files: dict[str, bytes | None], state: str = "doing") -> Path:
+    """Leave a change of somebody else's pending in a set."""
+    folder = root / "review" / f"0001.{state}"
+    for name, data in files.items():
+        for which in ("before", "after") if data is not None else ("before",):
+            path = folder / which / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data or b"")
+    (folder / "changes.jsonl").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("state", ["doing", "undoing"])
+@pytest.mark.parametrize("data", [b"theirs", None])
+def test_a_pending_change_of_a_strangers_set_changes_nothing_outside(
+    root: Path, tmp_path: Path, state: str, data: bytes | None
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "authorized_keys").write_bytes(b"mine")
+    (root / "labels" / "link").symlink_to(home)
+    folder = _pending(root, {"labels/link/authorized_keys": data}, state)
+    if state == "undoing":
+        (folder / "before").rename(folder / "old")
+        if (folder / "after").exists():
+            (folder / "after").rename(folder / "before")
+        (folder / "old").rename(folder / "after")
+    with pytest.raises(DatasetError, match="'labels/link/authorized_keys' is outside the data set"):
+        apply_csv(root, suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",)))
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == {"authorized_keys": b"mine"}
+
+
+@pytest.mark.parametrize("link", ["review", "labels", "labels/train", "review/0001.doing/after"])
+def test_a_link_in_a_strangers_set_leads_no_writing_outside(
+    root: Path, tmp_path: Path, link: str
+) -> None:
+    home = tmp_path / "home"
+    for name in ("train", "val"):
+        (home / name).mkdir(parents=True)
+    if "doing" in link:
+        _pending(root, {"labels/x.txt": None})
+    if (root / link).exists():
+        for path in [*(root / link).rglob("*.txt")]:
+            (home / path.relative_to(root / link)).write_bytes(path.read_bytes())
+        (root / link).rename(root / "moved")
+    (home / "train.cache").write_bytes(b"mine")
+    (home / "0001.part").mkdir()
+    (home / "0001.part" / "precious").write_bytes(b"mine")
+    (root / link).symlink_to(home)
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    with pytest.raises(DatasetError, match="is outside the data set"):
+        apply_csv(root, suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",)))
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0\0\0",
+        b"[" * 100_000,
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"image": 1, "what": "class", "before": null, "after": null}',
+        b'{"image": "a", "what": "class", "before": {"class": "x", "box": [1]}, "after": null}',
+        b'{"image": "a", "what": "class", "before": {"box": [1, 2, 3, 4]}, "after": null}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_change_log_is_a_line(root: Path, line: bytes) -> None:
+    done = apply_csv(root, suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",)))
+    log = done.folder / "changes.jsonl"
+    log.write_bytes(log.read_bytes() + line + b"\n")
+    with pytest.raises(DatasetError, match=r"cannot read the change log .*changes\.jsonl, line"):
+        apply_csv(root, suspicion("train/two", label=0, box=LEFT, tags=("wrong_class",)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what was synced from /proc")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_power_cut_at_any_step_of_a_change_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    disk = Disk(monkeypatch)
+    change = suspicion("train/one", label=0, box=LEFT, tags=("wrong_class",))
+    other = suspicion("train/none", tags=("delete",))
+    first = make_set(tmp_path / "first")
+    write_suspicions(first / "review.csv", [change, other])
+    with killed_at(10**9) as happened:
+        apply_review(first, csv=first / "review.csv")
+    whole = content(first)
+    for step in range(0, len(happened), 4):
+        root = make_set(tmp_path / f"set{step}")
+        write_suspicions(root / "review.csv", [change, other])
+        sync_tree(root)
+        with killed_at(step), pytest.raises(Killed):
+            apply_review(root, csv=root / "review.csv")
+        disk.cut(root, damage)
+        apply_review(root, csv=root / "review.csv")
+        expected = whole | {"data.yaml": whole["data.yaml"].replace(b"first", root.name.encode())}
+        assert content(root) == expected, f"cut before: {happened[step]}"
+        with killed_at(step), contextlib.suppress(Killed):
+            undo_review(root)
+        disk.cut(root, damage)
+        Transaction.finish_pending(root)
+        if content(root) == expected:
+            undo_review(root)
+        assert faces_of(root, "train/one") == [(0, [*LEFT])]
+
+
+def test_a_copied_set_that_names_another_one_changes_neither(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "copy")
+    before = content(root)
+    for change in (apply_csv, lambda place: undo_review(place)):
+        with pytest.raises(DatasetError, match=r"is for the data set in .*/set, not for the one"):
+            change(tmp_path / "copy")
+    assert content(root) == before

@@ -7,15 +7,23 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.core.boxes import box_iou
-from maskyolo.core.classes import CLASS_NAMES, class_of, plain_name
+from maskyolo.core.boxes import MAX_BOXES, box_iou
+from maskyolo.core.classes import (
+    ALL_CLASS_NAMES,
+    CLASS_NAMES,
+    INCORRECT_MASK,
+    class_of,
+    plain_name,
+)
+from maskyolo.core.decoding import open_image
 from maskyolo.core.files import walk_files
-from maskyolo.core.images import IMAGE_SUFFIXES, open_image
+from maskyolo.core.images import IMAGE_SUFFIXES
 from maskyolo.core.labels import IGNORE_CLASS
 from maskyolo.core.text import counted
 from maskyolo.errors import DatasetError
@@ -23,8 +31,8 @@ from maskyolo.errors import DatasetError
 __all__ = [
     "CLASS_CHOICES",
     "NO_ANNOTATION",
-    "REST",
     "AnnotatedPhoto",
+    "AnnotatedSet",
     "Checked",
     "ExportedPhoto",
     "ImageIndex",
@@ -33,30 +41,16 @@ __all__ = [
     "image_size",
     "list_files",
     "map_classes",
-    "split_of",
     "stem_of",
 ]
 
 FloatBoxes = npt.NDArray[np.float64]
 
 #: Possible values of CLASS in `--map NAME=CLASS`.
-CLASS_CHOICES = (*CLASS_NAMES, "drop", IGNORE_CLASS, "keep")
+CLASS_CHOICES = (*ALL_CLASS_NAMES, "drop", IGNORE_CLASS, "keep")
 
 #: The reason to leave out an image that its set does not mention: it may show any number of faces.
 NO_ANNOTATION = "no annotation"
-
-#: Name of the folder or file for images without a split, in a set that has splits.
-REST = "rest"
-
-_SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-}
-_SPLIT_WORDS |= {"test": "test", "testing": "test", REST: ""}
 
 
 @dataclass(frozen=True)
@@ -92,6 +86,21 @@ class AnnotatedPhoto:
     status: str = ""
     reason: str = ""
     annotated: bool = True
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """An annotated set as read.
+
+    Attributes:
+        format: its format, by its name in `reading.FORMATS`.
+        photos: its images, and an entry for each annotation that cannot be used.
+        notes: remarks on the whole set, for the user.
+    """
+
+    format: str
+    photos: list[AnnotatedPhoto]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,7 @@ class ExportedPhoto:
     class_ids: tuple[int, ...]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # boxes of 1e308 and NaN are removed
 def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float = 0.0) -> Checked:
     """Convert a photo's boxes to pixels of its image of `width` x `height`, and check them.
 
@@ -148,6 +158,9 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
     """
     boxes = photo.boxes.astype(np.float64).reshape(-1, 4).copy()
     notes: list[str] = []
+    if len(boxes) > MAX_BOXES:
+        reason = f"{len(boxes):,} boxes, more than {MAX_BOXES:,}"
+        return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
     if photo.shares:
         boxes *= [width, height, width, height]
     elif photo.size and min(photo.size) > 0 and photo.size != (width, height):
@@ -185,11 +198,11 @@ def find_repeated(names: Sequence[str], boxes: FloatBoxes) -> tuple[list[int], b
     Returns:
         The indices of the boxes to keep, and whether boxes of the same face have different classes.
     """
-    overlaps = box_iou(boxes, boxes) >= 0.9
     kept: list[int] = []
     clash = False
     for place, name in enumerate(names):
-        twins = [other for other in kept if overlaps[place, other]]
+        overlaps = box_iou(boxes[place : place + 1], boxes[kept])[0]
+        twins = [kept[other] for other in np.flatnonzero(overlaps >= 0.9)]
         clash = clash or any(names[other] != name for other in twins)
         if not twins:
             kept.append(place)
@@ -201,6 +214,9 @@ def map_classes(
 ) -> dict[str, str]:
     """Return what each class of an annotated set becomes: a class name, `drop` or `ignore`.
 
+    A class of masks worn incorrectly must be in `class_map`, unless its name is `incorrect_mask`.
+    If it is kept, that becomes its name.
+
     Args:
         found: number of boxes by class name.
         class_map: the user's choices by class name (case, spaces and punctuation do not matter),
@@ -211,33 +227,46 @@ def map_classes(
         DatasetError: a class that is neither in `class_map` nor known to `core.classes.class_of`;
             the message lists all classes and the possible values.
     """
-    said = {plain_name(name): choice for name, choice in class_map.items()}
-    wrong = sorted({choice for choice in said.values() if choice not in CLASS_CHOICES})
+    mapped = {plain_name(name): choice for name, choice in class_map.items()}
+    wrong = sorted({choice for choice in mapped.values() if choice not in CLASS_CHOICES})
     if wrong:
         raise DatasetError(
             f"unknown class '{wrong[0]}' in the class map",
             f"choose one of {', '.join(CLASS_CHOICES)}",
         )
-    targets = {name: said.get(plain_name(name)) or class_of(name) for name in found}
+    usual = {name: class_of(name) for name in found}
+    targets = {
+        name: mapped.get(plain_name(name))
+        or (usual[name] if usual[name] in (*CLASS_NAMES, name) else "")
+        for name in found
+    }
     # A class 'face' alone may include masks. Next to a class with masks, it does not.
     if "with_mask" in targets.values():
         targets = {
             name: target or ("without_mask" if plain_name(name) in ("face", "faces") else "")
             for name, target in targets.items()
         }
-    unknown = [name for name, target in targets.items() if not target]
-    if unknown:
-        listed = []
-        for name, count in found.items():
-            meaning = "" if targets[name] in ("", name) else f", {targets[name]}"
-            listed.append(f"{name} ({counted(count, 'box', 'boxes')}{meaning})")
-        raise DatasetError(
-            f"unknown class '{unknown[0]}' in {where}, which has {', '.join(listed)}",
-            f"say what it means with --map {_quoted(unknown[0])}=CLASS, where CLASS is with_mask, "
-            "without_mask, drop (remove the boxes), ignore (blank them out) or keep (a class of "
-            "its own)",
-        )
-    return {name: name if target == "keep" else target for name, target in targets.items()}
+    if not all(targets.values()):
+        raise _unknown_class(found, targets, where)
+    kept = {name: INCORRECT_MASK if usual[name] == INCORRECT_MASK else name for name in found}
+    return {name: kept[name] if target == "keep" else target for name, target in targets.items()}
+
+
+def _unknown_class(
+    found: Mapping[str, int], targets: Mapping[str, str], where: str
+) -> DatasetError:
+    """Return the error that lists all classes and how to map the first one without a target."""
+    listed = []
+    for name, count in found.items():
+        meaning = "" if targets[name] in ("", name) else f", {targets[name]}"
+        listed.append(f"{name} ({counted(count, 'box', 'boxes')}{meaning})")
+    unknown = next(name for name, target in targets.items() if not target)
+    return DatasetError(
+        f"unknown class '{unknown}' in {where}, which has {', '.join(listed)}",
+        f"map it with --map {_quoted(unknown)}=CLASS, where CLASS is with_mask, "
+        "without_mask, incorrect_mask (a third class), drop (remove the boxes), ignore (blank "
+        "them out) or keep (a class of its own)",
+    )
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
@@ -255,21 +284,6 @@ def image_size(path: Path) -> tuple[int, int] | None:
             )
     except Exception:  # noqa: BLE001  # Pillow's plugins raise anything; decoding will report it
         return None
-
-
-def split_of(path: str) -> str:
-    """Return the split named by the folders or the file name in a path; empty if there is none.
-
-    The innermost name takes precedence.
-
-    >>> split_of("images/train/1.jpg"), split_of("instances_val2017.json"), split_of("images/1.jpg")
-    ('train', 'val', '')
-    """
-    *folders, name = PurePosixPath(path).parts
-    words = [part.lower() for part in folders]
-    if name.lower().endswith(".json"):
-        words += re.split(r"[\W_\d]+", name.lower())[:-1]
-    return next((_SPLIT_WORDS[word] for word in reversed(words) if word in _SPLIT_WORDS), "")
 
 
 def list_files(
@@ -324,6 +338,28 @@ class ImageIndex:
         parts = PureWindowsPath(name).parts  # splits at slashes and backslashes
         found = self._by_name.get(_folded(parts[-1]), []) if parts else []
         return self._nearest(found, (*annotation.parent.parts, *parts[:-1]), name)
+
+    def by_reference(self, reference: str, annotation: Path) -> Path | None:
+        """Return the image that a tool refers to by a path, an address, or either of them encoded.
+
+        Of an address, the last part of its path counts, or what its query says after `d=`, as in
+        Label Studio's `/data/local-files/?d=photos/a.jpg`. The name may start with the eight digits
+        and the hyphen that Label Studio adds to an uploaded file.
+
+        Raises:
+            DatasetError: as for `by_name`.
+        """
+        decoded = [reference, unquote(reference), unquote(unquote(reference))]
+        plain = [re.sub(r"[?#].*", "", name, flags=re.DOTALL) for name in decoded]
+        queried = [parse_qs(name.partition("?")[2]).get("d", [""])[0] for name in decoded]
+        candidates = [*decoded, *plain, *queried, *(name.replace("+", " ") for name in plain)]
+        for name in dict.fromkeys(filter(None, candidates)):
+            if image := self.by_name(name, annotation):
+                return image
+        last = PureWindowsPath(unquote(plain[0])).name
+        unnumbered = re.sub(r"^[0-9a-f]{8}-", "", last)
+        found = self.by_name(unnumbered, annotation) if unnumbered not in ("", last) else None
+        return found or self.by_stem(stem_of(last), annotation) or None
 
     def by_stem(self, stem: str, annotation: Path) -> Path | None:
         """Return the image with this name without suffix; raises the same errors as `by_name`."""

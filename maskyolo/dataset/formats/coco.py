@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.core.files import write_atomic
-from maskyolo.dataset.formats.base import (
-    NO_ANNOTATION,
-    REST,
-    AnnotatedPhoto,
-    ImageIndex,
-    list_files,
-    split_of,
-)
+from maskyolo.core.parsing import load_json
+from maskyolo.dataset.formats.base import AnnotatedPhoto, AnnotatedSet, ImageIndex
+from maskyolo.dataset.formats.gathering import Shapes, find_referenced, gather, problems_of
+from maskyolo.dataset.formats.shapes import box_of_points, box_of_rle
+from maskyolo.dataset.split_names import REST, split_of
 from maskyolo.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -38,61 +35,19 @@ def is_coco(source: Path, files: Sequence[Path]) -> bool:
     return any(path.suffix.lower() == ".json" and _load(path) is not None for path in candidates)
 
 
-def read_coco(source: Path) -> list[AnnotatedPhoto]:
-    """Read a COCO JSON file, or all of them in a folder.
+def read_coco(source: Path) -> AnnotatedSet:
+    """Read a COCO JSON file, or all of them in a folder; see `gather` for images.
 
-    Images are looked for below the file's folder, or below its parent if the folder is named
-    `annotations` or `labels`. Category ids may be any numbers. A missing box is computed from the
-    polygons of the segmentation. `iscrowd` marks a region with any number of faces. An image that
-    no file lists is `excluded`; one that two files list gets the boxes of both. Splits come from
-    the names of the files, or else of the folders.
+    Ids may be any numbers or texts. A missing box is computed from the polygons or the mask of the
+    segmentation; an image with an annotation without any of these is `ambiguous`. `iscrowd` marks a
+    region with any number of faces, unless all annotations have it. Splits come from the names of
+    the files, or else of the folders.
 
     Raises:
         DatasetError: no COCO file.
     """
-    root = source
-    if source.is_file():
-        root = (
-            source.parent.parent
-            if source.parent.name.lower() in ("annotations", "labels")
-            else source.parent
-        )
-    files = list_files(root)
-    index = ImageIndex(root, files)
-    photos: dict[Path, AnnotatedPhoto] = {}
-    problems = []
-    found = False
-    for path in (
-        [source] if source.is_file() else [path for path in files if path.suffix.lower() == ".json"]
-    ):
-        content = _load(path)
-        if content is None:
-            continue
-        found = True
-        for photo in _read_one(path, content, index):
-            if photo.path == path:
-                problems.append(photo)
-            elif photo.path in photos:
-                photos[photo.path] = _joined(photos[photo.path], photo)
-            else:
-                photos[photo.path] = photo
-    if not found:
-        raise DatasetError(
-            f"no COCO annotations in {source}",
-            "it needs a .json file with images, annotations and categories",
-        )
-    for image in index.images:
-        if image not in photos and source.is_dir():
-            name = image.relative_to(root).as_posix()
-            photos[image] = AnnotatedPhoto(
-                image,
-                name,
-                split=split_of(name),
-                status="excluded",
-                reason=NO_ANNOTATION,
-                annotated=False,
-            )
-    return sorted([*photos.values(), *problems], key=lambda photo: photo.source)
+    expected = "it needs a .json file with images, annotations and categories"
+    return _without_crowds(gather(source, "coco", ".json", _read_file, expected))
 
 
 def format_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], folder: Path) -> str:
@@ -138,8 +93,8 @@ def write_coco(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path)
 def _load(path: Path) -> dict[str, Any] | None:
     """Return the content of a COCO file, or None if it is not a COCO file."""
     try:
-        content = json.loads(path.read_bytes())  # bytes, so that any UTF encoding is detected
-    except (OSError, ValueError, RecursionError):
+        content = load_json(path, nan=True)
+    except DatasetError:
         return None
     parts = ("images", "annotations", "categories")
     return (
@@ -149,98 +104,101 @@ def _load(path: Path) -> dict[str, Any] | None:
     )
 
 
-def _read_one(path: Path, content: Mapping[str, Any], index: ImageIndex) -> list[AnnotatedPhoto]:
+def _read_file(path: Path, index: ImageIndex) -> list[AnnotatedPhoto] | None:
     """Return the images of one file, plus an entry for the file itself if it has problems."""
-    name = path.relative_to(index.root).as_posix()
+    content = _load(path)
+    if content is None:
+        return None
     problems = Counter[str]()
     try:
-        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        listed = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
-        by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        categories = {_key(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+        named = Counter(str(entry["file_name"]) for entry in content["images"])
+        # some tools write the name of the image instead of its id
+        listed = {
+            name: _key(entry["id"])
+            for entry in content["images"]
+            if named[name := str(entry["file_name"])] == 1
+        }
+        listed |= {key: key for key in (_key(entry["id"]) for entry in content["images"])}
+        by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for entry in content["annotations"]:
-            if entry["image_id"] in listed:
-                by_image[entry["image_id"]].append(entry)
+            if key := listed.get(_key(entry["image_id"])):
+                by_image[key].append(entry)
             else:
                 problems["annotations of images that are not listed"] += 1
         photos = [
-            _read_image(path, image, by_image[image["id"]], categories, index, problems)
+            _read_image(path, image, by_image[_key(image["id"])], categories, index)
             for image in content["images"]
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"{path} is not a COCO file: {type(error).__name__}: {error}", "correct the file"
         ) from error
-    if problems:
-        reason = ", ".join(f"{count} {what}" for what, count in problems.items())
-        photos.append(AnnotatedPhoto(path, name, status="unreadable", reason=reason))
-    return photos
+    return [*photos, *problems_of(path, index, problems)]
+
+
+def _key(value: Any) -> str:
+    """Return an id for comparison: tools write 1, 1.0 and "1" for the same one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
 
 
 def _read_image(
     path: Path,
     entry: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
-    categories: Mapping[Any, str],
+    categories: Mapping[str, str],
     index: ImageIndex,
-    problems: Counter[str],
 ) -> AnnotatedPhoto:
-    """Return one of the `images` in the file `path` with its annotations; count its problems."""
-    name = path.relative_to(index.root).as_posix()
-    file_name = str(entry["file_name"])
-    reason = f"its image {file_name} is missing; add it to the set"
-    try:
-        image = index.by_name(file_name, path)
-    except DatasetError as error:
-        image, reason = None, str(error)
-    if not image:
-        return AnnotatedPhoto(path, f"{name}#{entry['id']}", status="unreadable", reason=reason)
-    names, boxes, crowds = [], [], []
+    """Return one of the `images` in the file `path` with its annotations."""
+    image, missing = find_referenced(str(entry["file_name"]), path, index, entry["id"])
+    if image is None:
+        assert missing  # noqa: S101  # one of the two is always there
+        return missing
+    size = (int(entry.get("width") or 0), int(entry.get("height") or 0))
+    shapes, crowds = Shapes(), []
     for annotation in annotations:
-        box = _box(annotation)
-        if box is None:
-            problems["annotations without a box"] += 1
+        category = _key(annotation.get("category_id"))
+        names = categories.values()
+        name = categories.get(category, category if category in names else f"category {category}")
+        try:
+            box = _box(annotation, size)
+        except ValueError as error:
+            shapes.add(name, None, f"with a mask that cannot be used ({error})")
             continue
-        category = annotation.get("category_id")
-        names.append(categories.get(category, f"category {category}"))
-        boxes.append(box)
-        crowds.append(bool(annotation.get("iscrowd")))
-    source = image.relative_to(index.root).as_posix()
-    return AnnotatedPhoto(
-        image,
-        source,
-        tuple(names),
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        ignored=np.array(crowds, dtype=bool),
-        size=(int(entry.get("width") or 0), int(entry.get("height") or 0)),
-        split=split_of(name) or split_of(source),
-    )
+        shapes.add(name, box)
+        if box:
+            crowds.append(str(annotation.get("iscrowd") or 0) not in ("0", "False", "false"))
+    split = split_of(path.relative_to(index.root).as_posix())
+    photo = shapes.photo(image, index, split)
+    return replace(photo, ignored=np.array(crowds, dtype=bool), size=size)
 
 
-def _box(entry: Mapping[str, Any]) -> list[float] | None:
+def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float] | None:
     box = entry.get("bbox")
+    shape = entry.get("segmentation")
     if isinstance(box, list) and len(box) == 4:
         x, y, width, height = (float(value) for value in box)
-        return [x, y, x + width, y + height]
-    polygons = entry.get("segmentation")
-    points = (
-        np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
-        if isinstance(polygons, list) and polygons
-        else None
-    )
-    return None if points is None else [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+        if (width > 0 and height > 0) or not shape:
+            return [x, y, x + width, y + height]
+    if isinstance(shape, dict):
+        sides = [int(side) for side in shape.get("size") or ()]
+        if min(size) > 0 and len(sides) == 2 and (sides[1], sides[0]) != size:
+            raise ValueError(f"it is {sides[1]} x {sides[0]}")
+        return box_of_rle(shape)
+    if not isinstance(shape, list):
+        return None
+    polygons = shape if shape and isinstance(shape[0], list) else [shape]
+    points = [point for polygon in polygons for point in np.reshape(polygon, (-1, 2)).tolist()]
+    return box_of_points(points)
 
 
-def _joined(one: AnnotatedPhoto, two: AnnotatedPhoto) -> AnnotatedPhoto:
-    """Merge two entries of an image that two files list; boxes in both are kept once."""
-    known = list(zip(one.names, one.boxes.tolist(), strict=True))
-    new = [
-        place
-        for place, box in enumerate(zip(two.names, two.boxes.tolist(), strict=True))
-        if box not in known
-    ]
-    return replace(
-        one,
-        names=(*one.names, *(two.names[place] for place in new)),
-        boxes=np.concatenate([one.boxes, two.boxes[new]]),
-        ignored=np.concatenate([one.ignored, two.ignored[new]]),
-    )
+def _without_crowds(found: AnnotatedSet) -> AnnotatedSet:
+    """Treat crowds as faces if a set has nothing else, as CVAT marks every mask as a crowd."""
+    crowds = [bool(crowd) for photo in found.photos for crowd in photo.ignored]
+    if not crowds or not all(crowds):
+        return found
+    faces = [replace(photo, ignored=np.zeros_like(photo.ignored)) for photo in found.photos]
+    note = f"all {len(crowds)} annotations have iscrowd 1, so each was read as one face"
+    return replace(found, photos=faces, notes=(note,))

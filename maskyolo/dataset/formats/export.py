@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES, order_names, plain_name
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray, decode_image, is_plain_rgb, write_image
 from maskyolo.core.labels import IGNORE_CLASS
+from maskyolo.core.text import counted
 from maskyolo.dataset.formats import coco, voc, yolo
 from maskyolo.dataset.formats.base import (
-    REST,
     AnnotatedPhoto,
     Checked,
     ExportedPhoto,
@@ -22,11 +22,15 @@ from maskyolo.dataset.formats.base import (
     check_boxes,
     map_classes,
 )
-from maskyolo.dataset.formats.reading import FORMATS, read_annotations
-from maskyolo.dataset.workfolder import MARKER, claim, is_taken, locked, publish, working_folder
-from maskyolo.errors import DatasetError, ImageError, OutputError, output_errors
+from maskyolo.dataset.formats.reading import check_understood, read_annotations
+from maskyolo.dataset.split_names import REST
+from maskyolo.dataset.workfolder import MARKER, check_free, claim, locked, publish, working_folder
+from maskyolo.errors import DatasetError, ImageError, output_errors
 
-__all__ = ["Export", "export_dataset"]
+__all__ = ["WRITTEN", "Export", "export_dataset"]
+
+#: The formats that can be written.
+WRITTEN = ("yolo", "voc", "coco")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Export:
         boxes: number of boxes by class.
         skipped: source and reason for each image that could not be used.
         changed: source and reason for each image whose boxes had to be changed.
+        notes: remarks on the source.
     """
 
     folder: Path
@@ -46,6 +51,7 @@ class Export:
     boxes: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     changed: list[tuple[str, str]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def export_dataset(
@@ -80,19 +86,20 @@ def export_dataset(
             export.
     """
     out, part = working_folder(out)
-    if to not in FORMATS:
-        raise DatasetError(f"unknown format '{to}'", f"choose one of {', '.join(FORMATS)}")
-    photos = read_annotations(source, format)
+    if to not in WRITTEN:
+        raise DatasetError(f"unknown format '{to}'", f"choose one of {', '.join(WRITTEN)}")
+    found = read_annotations(source, format)
+    photos = found.photos
+    if found.notes or any(photo.status for photo in photos):
+        check_understood(source, found)
     targets = _targets(photos, class_map or {}, str(source))
-    if is_taken(out):
-        raise OutputError(
-            f"cannot write the data set to {out}: it exists", "choose another folder or remove it"
-        )
+    check_free(out, "data set")
     with output_errors(part), locked(part):
+        check_free(out, "data set")  # another run may have finished in the meantime
         claim(part, "convert --to")
         _clear(part)
         exporter = _Exporter(part, to, targets, "" if any(p.split for p in photos) else "train")
-        made = Export(out)
+        made = Export(out, notes=found.notes)
         for number, photo in enumerate(photos, 1):
             exporter.add(photo, made)
             if on_progress:
@@ -124,7 +131,9 @@ def _targets(
             "use drop, or convert without --to",
         )
     found = Counter(name for photo in photos for name in photo.names)
-    return map_classes(found, dict.fromkeys(found, "keep") | dict(class_map), where)
+    listed = {plain_name(name) for name in class_map}
+    mapped = Counter({name: count for name, count in found.items() if plain_name(name) in listed})
+    return {name: name for name in found} | map_classes(mapped, class_map, where)
 
 
 class _Exporter:
@@ -138,7 +147,7 @@ class _Exporter:
         self.exported: list[ExportedPhoto] = []
         names = list(dict.fromkeys(target for target in targets.values() if target != "drop"))
         if set(names) & set(CLASS_NAMES):
-            names = [*CLASS_NAMES, *(name for name in names if name not in CLASS_NAMES)]
+            names = list(order_names(names))
         self.names = names
         self._stems: set[str] = set()
 
@@ -162,13 +171,18 @@ class _Exporter:
             made.skipped.append((photo.source, checked.reason))
             return
         split = photo.split or self.no_split
+        crowds = int(photo.ignored.sum())
+        if crowds and crowds == len(photo.names):
+            made.skipped.append((photo.source, "all its boxes are crowds (iscrowd 1)"))
+            return
         boxes, class_ids = self._labels(photo, checked)
         file = self._copy(photo.path, split, data, image)
         self.exported.append(ExportedPhoto(file, split, width, height, boxes, class_ids))
         made.photos[split] += 1
         made.boxes.update(self.names[class_id] for class_id in class_ids)
-        if checked.reason:
-            made.changed.append((photo.source, checked.reason))
+        crowd = f"{counted(crowds, 'crowd')} left out" if crowds else ""
+        if changes := "; ".join(filter(None, (checked.reason, crowd))):
+            made.changed.append((photo.source, changes))
 
     def write(self, home: Path) -> None:
         """Write the annotations of a set that will be at `home`."""

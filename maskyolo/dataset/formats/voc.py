@@ -7,6 +7,7 @@ docs/formats.md explains why.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,17 +16,19 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from maskyolo.core.classes import SPLITS
-from maskyolo.core.files import write_atomic
+from maskyolo.core.files import read_image_list, write_atomic
+from maskyolo.core.parsing import ParseError, read_limited
 from maskyolo.dataset.formats.base import (
     NO_ANNOTATION,
     AnnotatedPhoto,
+    AnnotatedSet,
     FloatBoxes,
     ImageIndex,
     list_files,
-    split_of,
     stem_of,
 )
+from maskyolo.dataset.formats.xml_files import parse_xml
+from maskyolo.dataset.split_names import split_of, split_of_name
 from maskyolo.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -56,10 +59,10 @@ class VocAnnotation:
 def is_voc(source: Path, files: Sequence[Path]) -> bool:
     """Return whether a folder is a Pascal VOC set: one of its first XML files is an annotation."""
     annotations = [path for path in files if path.suffix.lower() == ".xml"][:20]
-    return source.is_dir() and any(b"<annotation" in _head(path) for path in annotations)
+    return source.is_dir() and any(_is_annotation(path) for path in annotations)
 
 
-def read_voc(source: Path) -> list[AnnotatedPhoto]:
+def read_voc(source: Path) -> AnnotatedSet:
     """Read a folder with images and XML files at any depth.
 
     An annotation belongs to the image with the same name or, if there is none, to the one named by
@@ -77,9 +80,7 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
     photos: dict[Path, AnnotatedPhoto] = {}
     annotations = 0
     for path in files:
-        if path.suffix.lower() != ".xml" or not (
-            path.stem in stems or b"<annotation" in _head(path)
-        ):
+        if path.suffix.lower() != ".xml" or not (path.stem in stems or _is_annotation(path)):
             continue
         annotations += 1
         photo = _read_one(path, index)
@@ -104,9 +105,8 @@ def read_voc(source: Path) -> list[AnnotatedPhoto]:
                 reason=NO_ANNOTATION,
                 annotated=False,
             )
-    return sorted(
-        (_with_split(photo, splits) for photo in photos.values()), key=lambda photo: photo.source
-    )
+    found = (_with_split(photo, splits) for photo in photos.values())
+    return AnnotatedSet("voc", sorted(found, key=lambda photo: photo.source))
 
 
 def parse_voc(data: bytes, name: str = "annotation") -> VocAnnotation:
@@ -120,17 +120,7 @@ def parse_voc(data: bytes, name: str = "annotation") -> VocAnnotation:
         DatasetError: not XML, XML with a DOCTYPE (which could expand to gigabytes), another kind of
             XML, or an object without a name or a complete box.
     """
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, fromstring
-
-    try:
-        root = fromstring(data.removeprefix(b"\xef\xbb\xbf").lstrip(), forbid_dtd=True)
-    except DefusedXmlException:
-        raise DatasetError(
-            f"{name}: XML with a DOCTYPE, which is refused for safety", "remove the DOCTYPE"
-        ) from None
-    except (ParseError, ValueError, LookupError) as error:
-        raise DatasetError(f"{name}: damaged XML: {error}", "correct the file") from None
+    root = parse_xml(data, name)
     if root.tag != "annotation":
         raise DatasetError(f"{name}: it has no <annotation>", "replace the file")
     names: list[str] = []
@@ -217,24 +207,25 @@ def write_voc(photos: Sequence[ExportedPhoto], names: Sequence[str], out: Path) 
 
 def _read_one(path: Path, index: ImageIndex) -> AnnotatedPhoto:
     source = path.relative_to(index.root).as_posix()
+    image, several = None, ""
     try:
         image = index.by_stem(path.stem, path)
     except DatasetError as error:
-        return AnnotatedPhoto(path, source, status="unreadable", reason=str(error))
+        several = str(error)
     photo = AnnotatedPhoto(
         image or path, image.relative_to(index.root).as_posix() if image else source
     )
     try:
-        annotation = parse_voc(path.read_bytes(), source)
+        annotation = parse_voc(read_limited(path), source)
         if not image and annotation.filename:
-            image = index.by_name(annotation.filename, path)
+            image = index.by_reference(annotation.filename, path)
     except OSError as error:
         return replace(photo, status="unreadable", reason=(error.strerror or str(error)).lower())
-    except DatasetError as error:
-        return replace(photo, status="unreadable", reason=str(error))
+    except (DatasetError, ParseError) as error:
+        return replace(photo, status="unreadable", reason=several or str(error))
     if not image:
-        reason = f"its image {annotation.filename or path.stem} is missing; add it to the set"
-        return replace(photo, status="unreadable", reason=reason)
+        missing = f"its image {annotation.filename or path.stem} is missing; add it to the set"
+        return replace(photo, status="unreadable", reason=several or missing)
     return AnnotatedPhoto(
         image,
         image.relative_to(index.root).as_posix(),
@@ -247,17 +238,13 @@ def _read_one(path: Path, index: ImageIndex) -> AnnotatedPhoto:
 def _read_splits(source: Path) -> dict[str, str]:
     """Return the split of each image, by its stem, from the lists of the set."""
     for folder in (source / "ImageSets" / "Main", *sorted(source.glob("*/ImageSets/Main")), source):
-        lists = {
-            split: folder / f"{split}.txt"
-            for split in SPLITS
-            if (folder / f"{split}.txt").is_file()
-        }
-        if lists:
+        lists = [(split_of_name(path.stem) or "", path) for path in sorted(folder.glob("*.txt"))]
+        if any(split for split, _ in lists):
             return {
-                stem_of(line.strip()): split
-                for split, path in lists.items()
-                for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-                if line.strip()
+                stem_of(name): split
+                for split, path in lists
+                if split
+                for name in read_image_list(path)
             }
     return {}
 
@@ -274,10 +261,10 @@ def _number(element: Element | None, name: str) -> float | None:
         return None
 
 
-def _head(path: Path) -> bytes:
-    """Return the first bytes of a file, without UTF-16's zero bytes."""
+def _is_annotation(path: Path) -> bool:
+    """Return whether a file begins as an annotation; without UTF-16's zero bytes."""
     try:
         with path.open("rb") as file:
-            return file.read(4096).replace(b"\0", b"")
+            return bool(re.search(rb"<annotation[\s>/]", file.read(4096).replace(b"\0", b"")))
     except OSError:
-        return b""
+        return False

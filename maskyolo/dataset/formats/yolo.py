@@ -2,132 +2,106 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import yaml
-
 from maskyolo.core.boxes import to_normalized
-from maskyolo.core.files import read_image_list, write_atomic
-from maskyolo.core.images import list_images
-from maskyolo.dataset.formats.base import REST, AnnotatedPhoto, FloatBoxes, list_files, split_of
-from maskyolo.dataset.layout import Dataset, format_data_yaml
+from maskyolo.core.classes import SPLITS, class_of
+from maskyolo.core.files import write_atomic
+from maskyolo.core.images import IMAGE_SUFFIXES
+from maskyolo.core.text import counted
+from maskyolo.dataset.class_lists import KNOWN_LISTS, is_class_list
+from maskyolo.dataset.formats.base import AnnotatedPhoto, AnnotatedSet, image_size, list_files
+from maskyolo.dataset.label_files import canonical_label, has_rows
+from maskyolo.dataset.layout import format_data_yaml
+from maskyolo.dataset.split_names import REST
+from maskyolo.dataset.yolo_set import YoloSet, describe_folder, describe_yaml, find_yaml
 from maskyolo.errors import DatasetError
 
 if TYPE_CHECKING:
     from maskyolo.dataset.formats.base import ExportedPhoto
 
-__all__ = ["is_yolo", "parse_shares", "read_yolo_set", "write_yolo"]
+__all__ = ["describe_set", "has_label_files", "is_yolo", "read_yolo_set", "write_yolo"]
 
-_SPLIT_KEYS = (
-    ("train", "train"),
-    ("val", "val"),
-    ("valid", "val"),
-    ("validation", "val"),
-    ("test", "test"),
-    (REST, ""),
-)
-
-
-@dataclass(frozen=True)
-class _Description:
-    """A set: its folder, class names by id, images with their splits, and if it has keypoints."""
-
-    root: Path
-    names: dict[int, str]
-    images: dict[Path, str]
-    keypoints: bool = False
+#: Lists that no other kind of data set has.
+_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+#: Number of text files to look at for one with labels.
+_SAMPLE = 20
 
 
 def is_yolo(source: Path, files: Sequence[Path]) -> bool:
-    """Return whether a file or folder is a YOLO set: it has a `data.yaml` or a `classes.txt`."""
+    """Return whether a file or folder is a YOLO set.
+
+    It has a `data.yaml` or a class list.
+    """
     if source.is_file():
         return source.suffix.lower() in (".yaml", ".yml")
-    return _find_yaml(source) is not None or _find_classes(files) is not None
+    return find_yaml(source) is not None or any(path.name.lower() in _LISTS for path in files)
 
 
-def read_yolo_set(source: Path) -> list[AnnotatedPhoto]:
-    """Read a YOLO set by its `data.yaml`, or a folder with a `classes.txt`.
+def has_label_files(source: Path, files: Sequence[Path]) -> bool:
+    """Return whether a folder that is no other set has YOLO's label files, without a class list."""
+    texts = [path for path in files if path.suffix.lower() == ".txt"]
+    if not texts:
+        return False
+    images = {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    labels = [path for path in texts if path.stem in images][:_SAMPLE]
+    return any(
+        has_rows(path)
+        # class folders are preferred to labels without class names
+        and not any(map(class_of, images[path.stem].relative_to(source).parts[:-1]))
+        for path in labels
+    )
 
-    The `data.yaml` may come from Ultralytics, Roboflow and others: names may be a list or a
-    mapping, in any order, and splits may be folders, list files, or lists of both. Paths that do
-    not exist, such as those of another machine or relative to another folder, are looked for below
-    the `data.yaml`. A label with more than five numbers is a polygon, which is replaced by its
-    bounding box, or a box with keypoints if the `data.yaml` says so (`kpt_shape`). As with
-    Ultralytics, an image without label file has no boxes.
+
+def read_yolo_set(source: Path, split: str | None = None) -> AnnotatedSet:
+    """Read a YOLO set by its `data.yaml`, or a folder without one; see `yolo_set` for layouts.
+
+    A label with more than five numbers is a polygon, which is replaced by its bounding box, a box
+    with confidence and track id, or a box with keypoints if the `data.yaml` says so (`kpt_shape`).
+    As with Ultralytics, an image without label file has no boxes.
+
+    Args:
+        source: the `data.yaml` or the folder.
+        split: the only split to read; splits may share images.
 
     Raises:
         DatasetError: no names, no images, or a YAML file that cannot be read.
     """
-    found = _find_yaml(source) if source.is_dir() else source
-    described = _describe(found) if found else _describe_folder(source)
-    if not described.images:
+    described = describe_set(source)
+    images = described.splits_by_image()
+    chosen = images if split is None else dict.fromkeys(described.images(split), split)
+    if not images:
         raise DatasetError(
-            f"no images in {found or source}: looked below {described.root}",
+            f"no images in {described.source}: looked below {described.root}",
             "correct `path`, `train` and `val` in it",
         )
-    return [_read_one(image, split, described) for image, split in described.images.items()]
+    tracked: list[int] = []
+    photos = [_read_one(image, own, described, tracked) for image, own in chosen.items()]
+    _mark_shared(photos, described)
+    files = list_files(described.root)
+    orphans, notes = _unused_labels(described, images, files)
+    notes += [f"{error.problem}, so this split is not read" for error in described.missing.values()]
+    if any(tracked):
+        notes.append(
+            f"{counted(sum(tracked), 'row')} of the labels end with a confidence and a track id, "
+            "which are ignored"
+        )
+    return AnnotatedSet("yolo", [*photos, *orphans], tuple(notes))
 
 
-def parse_shares(
-    text: str, name: str = "labels", keypoints: bool = False
-) -> tuple[list[int], FloatBoxes]:
-    """Parse a label file from any tool.
-
-    Args:
-        text: lines of `class cx cy w h`, with or without a confidence at the end, or of
-            `class x1 y1 x2 y2 x3 y3 …` for a polygon.
-        name: the file, for error messages.
-        keypoints: whether keypoints follow the box.
-
-    Returns:
-        Class ids (n), and boxes float64 (n, 4), xyxy as fractions of the image's size.
+def describe_set(source: Path) -> YoloSet:
+    """Describe a YOLO set, given as its `data.yaml` or its folder.
 
     Raises:
-        DatasetError: any other line, or one with pixels instead of fractions; the message includes
-            the line number.
+        DatasetError: a `data.yaml` that cannot be read or has no names.
     """
-    class_ids, boxes = [], []
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            class_id, *values = (float(value) for value in line.split())
-        except ValueError:
-            raise DatasetError(
-                f"{name}, line {number}: expected numbers, found '{line.strip()[:60]}'",
-                "correct the line",
-            ) from None
-        if not math.isfinite(class_id):
-            raise DatasetError(
-                f"{name}, line {number}: {class_id:g} is not a class id", "correct the line"
-            )
-        polygon = len(values) >= 6 and len(values) % 2 == 0 and not keypoints
-        if not (
-            len(values) in (4, 5) or polygon or (keypoints and len(values) > 4)
-        ) or class_id != int(class_id):
-            raise DatasetError(
-                f"{name}, line {number}: expected 'class cx cy w h', found '{line.strip()[:60]}'",
-                "correct the line",
-            )
-        if not polygon and max(values[:4]) > 2:
-            raise DatasetError(
-                f"{name}, line {number}: {max(values[:4]):g} is not a fraction of the image's size",
-                "divide pixels by the image's size",
-            )
-        if polygon:
-            xs, ys = values[::2], values[1::2]
-            boxes.append([min(xs), min(ys), max(xs), max(ys)])
-        else:
-            cx, cy, w, h = values[:4]
-            boxes.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
-        class_ids.append(int(class_id))
-    return class_ids, np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    found = find_yaml(source) if source.is_dir() else source
+    return describe_yaml(found) if found else describe_folder(source, list_files(source))
 
 
 def write_yolo(
@@ -147,146 +121,94 @@ def write_yolo(
             f"{number} {' '.join(f'{value:.6f}' for value in row)}\n"
             for number, row in zip(photo.class_ids, shares, strict=True)
         )
-        label = out / Dataset.label_of(photo.file)
+        label = out / canonical_label(photo.file)
         label.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(label, "".join(lines))
     used = {photo.split for photo in photos}
-    write_atomic(
-        out / "data.yaml",
-        format_data_yaml(home, [split or REST for _, split in _SPLIT_KEYS if split in used], names),
-    )
+    splits = [split or REST for split in (*SPLITS, "") if split in used]
+    write_atomic(out / "data.yaml", format_data_yaml(home, splits, names))
 
 
-def _find_yaml(folder: Path) -> Path | None:
-    """Return the YAML file in a folder that names classes, preferably `data.yaml`.
-
-    If there is none, a damaged `data.yaml` is returned, so that its error is reported.
-    """
-    damaged = None
-    for path in (
-        folder / "data.yaml",
-        *sorted(folder.glob("*.yaml")),
-        *sorted(folder.glob("*.yml")),
-    ):
-        try:
-            content = (
-                yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
-            )
-        except (OSError, ValueError, yaml.YAMLError):  # ValueError: an invalid date
-            damaged = path if path.name == "data.yaml" else damaged
-            continue
-        if isinstance(content, dict) and content.get("names"):
-            return path
-    return damaged
-
-
-def _find_classes(files: Sequence[Path]) -> Path | None:
-    return next((path for path in files if path.name.lower() in ("classes.txt", "obj.names")), None)
-
-
-def _describe_folder(source: Path) -> _Description:
-    files = list_files(source)
-    classes = _find_classes(files)
-    if not classes:
-        raise DatasetError(
-            f"no YOLO set in {source}: neither a data.yaml with names nor a classes.txt",
-            "add a data.yaml with `names`",
-        )
-    names = [line.strip() for line in _text_of(classes).splitlines() if line.strip()]
-    images = {path: split_of(path.relative_to(source).as_posix()) for path in list_images(source)}
-    return _Description(source, dict(enumerate(names)), images)
-
-
-def _describe(path: Path) -> _Description:
-    try:
-        content = yaml.safe_load(_text_of(path))
-    except (yaml.YAMLError, ValueError) as error:
-        raise DatasetError(
-            f"cannot read {path}: {' '.join(str(error).split())}", "correct the file"
-        ) from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if not names or not isinstance(names, (list, dict)):
-        raise DatasetError(
-            f"{path} is not a data set: it names no classes", "add `names` and `train` to it"
-        )
-    try:
-        numbered = {
-            int(number): str(name)
-            for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
-        }
-    except (TypeError, ValueError):
-        raise DatasetError(
-            f"{path}: `names` must be a list or number its classes from 0", "correct it"
-        ) from None
-    base = path.parent.resolve()
-    root = _resolve(str(content.get("path") or "."), (base,)) or base
-    images: dict[Path, str] = {}
-    for key, split in _SPLIT_KEYS:
-        entries = content.get(key) or []
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if not isinstance(entry, str):
-                raise DatasetError(
-                    f"{path}: `{key}` must be a path or a list of paths", "correct it"
-                )
-            place = _resolve(entry, (root, base))
-            if place is None:
-                raise DatasetError(
-                    f"{path}: the {key} images are not at {entry}",
-                    f"correct `path` or `{key}` in it",
-                )
-            for image in _images_at(place, (root, base)):
-                images.setdefault(image, split)
-    return _Description(base, numbered, images, keypoints=bool(content.get("kpt_shape")))
-
-
-def _resolve(entry: str, bases: Sequence[Path]) -> Path | None:
-    """Return the existing path that `entry` refers to, or None.
-
-    It may be absolute or relative to one of the folders. A path from another machine is matched by
-    its last parts.
-    """
-    for base in bases:
-        if _is_there(base / entry):
-            # Do not resolve links: labels are next to the link, not next to its target.
-            return Path(os.path.normpath(base / entry))
-    parts = [
-        part
-        for part in PureWindowsPath(entry).parts
-        if part not in ("..", ".") and not part.endswith(("\\", "/"))
-    ]
-    ends = (base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases)
-    return next((Path(os.path.normpath(end)) for end in ends if _is_there(end)), None)
-
-
-def _is_there(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises OSError if the name is too long
-
-
-def _images_at(place: Path, bases: Sequence[Path]) -> Iterator[Path]:
-    """List the images of a folder or list file, including missing ones, to report them."""
-    if place.is_dir():
-        yield from list_images(place)
-        return
-    for name in read_image_list(place):
-        yield _resolve(name, (place.parent, *bases)) or place.parent / name
-
-
-def _read_one(image: Path, split: str, described: _Description) -> AnnotatedPhoto:
+def _read_one(image: Path, split: str, described: YoloSet, tracked: list[int]) -> AnnotatedPhoto:
     source = _source_of(image, described.root) if image.is_absolute() else image.as_posix()
     unreadable = AnnotatedPhoto(image, source, split=split, status="unreadable")
     if not image.is_file():
         return replace(unreadable, reason="the image is missing; add it to the set")
-    label = Dataset.label_of(image)
-    if os.path.lexists(label) and not label.is_file():  # a broken link does not mean "no faces"
-        reason = f"its label {label.name} is not a file; fix it, or remove it if there are no faces"
-        return replace(unreadable, reason=reason)
+    label = described.finder.find(image)
     try:
-        text = _text_of(label, label.name) if label.is_file() else ""
-        class_ids, boxes = parse_shares(text, label.name, described.keypoints)
+        rows = described.read_rows(image, label.name if label else "")
     except DatasetError as error:
         return replace(unreadable, reason=str(error))
-    names = tuple(described.names.get(number, f"class {number}") for number in class_ids)
-    return AnnotatedPhoto(image, source, names, boxes, shares=True, split=split)
+    tracked.append(rows.tracked)
+    known = described.classes.names_for(label, image) if label else {}
+    names = tuple(
+        class_id if isinstance(class_id, str) else known.get(class_id, f"class {class_id}")
+        for class_id in rows.classes
+    )
+    return AnnotatedPhoto(image, source, names, rows.boxes, shares=True, split=split)
+
+
+def _mark_shared(photos: list[AnnotatedPhoto], described: YoloSet) -> None:
+    """Keep only the first of several images that share a label file.
+
+    They are usually the same image with two suffixes. If their shapes differ, none can be used.
+    """
+    by_label: dict[Path, list[int]] = defaultdict(list)
+    for place, photo in enumerate(photos):
+        label = described.finder.find(photo.path)
+        if label and not photo.status:
+            by_label[label].append(place)
+    for label, places in by_label.items():
+        if len(places) < 2:
+            continue
+        first = photos[places[0]]
+        sizes = [image_size(photos[place].path) for place in places]
+        shapes = {round(size[0] / size[1], 2) for size in sizes if size}
+        if len(shapes) > 1:
+            listed = " and ".join(photos[place].path.name for place in places[:2])
+            reason = f"{listed} have different shapes and share the label file {label.name}"
+            for place in places:
+                photos[place] = replace(photos[place], status="ambiguous", reason=reason)
+            continue
+        reason = f"shares the label file {label.name} with {first.path.name}"
+        for place in places[1:]:
+            photos[place] = replace(photos[place], status="duplicate", reason=reason)
+
+
+def _unused_labels(
+    described: YoloSet, images: Iterable[Path], files: Sequence[Path]
+) -> tuple[list[AnnotatedPhoto], list[str]]:
+    """Return an entry for each label file whose image is missing, and remarks on the set."""
+    used = {described.finder.find(image) for image in images}
+    lists = {place for places in described.splits.values() for place in places}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            by_stem[path.stem].append(path)
+    orphans, idle = [], Counter[Path]()
+    for path in files:
+        if path.suffix.lower() != ".txt" or path in used or path in lists or is_class_list(path):
+            continue
+        if not has_rows(path):
+            continue
+        if path.stem in by_stem:
+            idle[path.parent] += 1
+            continue
+        name = path.relative_to(described.root).as_posix()
+        reason = "no image of this name; add it to the set"
+        orphans.append(AnnotatedPhoto(path, name, status="unreadable", reason=reason))
+    notes = [
+        f"{counted(count, 'label file')} in {folder} not used: their images are not in the set, or "
+        "have another label file"
+        for folder, count in idle.items()
+    ]
+    if clash := described.classes.contradiction():
+        notes.append(clash)
+    if not described.classes:
+        notes.append(
+            f"no class names in {described.root}: there is no list of them ({KNOWN_LISTS})"
+        )
+    return orphans, notes
 
 
 def _source_of(image: Path, root: Path) -> str:
@@ -294,11 +216,3 @@ def _source_of(image: Path, root: Path) -> str:
     return Path(
         os.path.relpath(image.resolve(), root) if source.startswith("..") else source
     ).as_posix()
-
-
-def _text_of(path: Path, name: str = "") -> str:
-    """Return the text of a file; error messages call the file `name`, if given."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {name or path}: {error}", "check the file") from error

@@ -27,6 +27,7 @@ from maskyolo.detectors.faces.ssd import (
     AGREEING,
     PASSES,
     MultiPassSsd,
+    Pass,
     RawDetections,
     merge_detections,
 )
@@ -56,16 +57,20 @@ _FULL = 960
 #: A weak face that only SSD finds must fill at least this fraction of the image: in tight crops of
 #: masks, it is a face; elsewhere, it is a badge or an ear.
 _FILLS = 0.25
-#: The mask model's weight in the mean box of a face that it finds, too. At this score and above, it
-#: confirms a face, and YuNet's face then needs no further pass of SSD.
+#: The mask model's weight in the mean box of a face that it finds, too; a face below `_SETTLED` of
+#: which it is certain gets its box alone. At this score and above, it confirms a face, and YuNet's
+#: face then needs no further pass of SSD.
 _MODEL_SHARE, _CONFIRMED = 0.5, 0.25
 #: If its score for a face is below this, or the largest face is below this fraction of the photo's
 #: side, the mask model also runs on the whole photo.
 _CERTAIN, _SPACIOUS = 0.5, 0.6
-#: An additional face found there needs at least this fraction of the largest face's side. If it
-#: overlaps a face that the mask model did not confirm, it replaces that face, unless they overlap
-#: by more than this.
-_MIN_SIDE, _ALIKE = 0.5, 0.6
+#: An additional face found there needs at least this fraction of the largest face's side, and this
+#: score, or else another detector must find it, too: SSD in any pass, or YuNet with this score.
+_MIN_SIDE, _ALONE, _SECOND = 0.4, 0.5, 0.2
+#: If it overlaps only faces that the mask model did not confirm or whose score is below this, it
+#: replaces them, unless they overlap by more than the second value. If they are neither confirmed
+#: nor reach `_DOUBTFUL`, this score of the mask model is enough.
+_SETTLED, _ALIKE, _DOUBTFUL, _PROBABLE = 0.7, 0.6, 0.5, 0.25
 #: Offsets of the left, top, right and bottom of YuNet's boxes, in widths and heights, that place
 #: them as SSD does: the mean difference on 3,432 photos of a two-folder data set in which both
 #: find one face.
@@ -101,21 +106,23 @@ class FaceEnsemble:
         `origins`, `agreed` and `doubtful` are set.
         """
         height, width = image.shape[:2]
-        weak = self._yunet.detect_pass(image, WHOLE, min(_WEAK, self._yunet.conf))
+        ssd = _RecordedSsd(self._ssd)
+        any_score = self._yunet.detect_pass(image, WHOLE, min(_SECOND, self._yunet.conf))
+        weak = any_score[any_score.scores >= min(_WEAK, self._yunet.conf)]
         yunet = weak[weak.scores >= self._yunet.conf]
         if len(yunet):
-            faces = self._near(image, yunet)
+            faces = _near(ssd, image, yunet)
             if len(faces) < len(yunet) and not self._confirmed(image, faces, yunet):
-                faces, yunet = self._more_passes(image, faces, yunet, weak)
+                faces, yunet = self._more_passes(ssd, image, faces, yunet, weak)
         else:
             guess = (
                 weak
                 if len(weak)
                 else self._yunet.detect_pass(image, _TIGHT, min(_WEAK, self._yunet.conf))
             )
-            faces, yunet = self._near(image, guess)[:1], guess
+            faces, yunet = _near(ssd, image, guess)[:1], guess
             if not len(faces):
-                faces, yunet = self._more_passes(image, faces, Faces.none(), weak)
+                faces, yunet = self._more_passes(ssd, image, faces, Faces.none(), weak)
         partners = _partners(faces, yunet.boxes)
         counts = (partners >= 0) | (faces[:, 4] >= _CONFIDENT) | (partners < 0).all()
         dropped, faces, partners = faces[~counts], faces[counts], partners[counts]
@@ -127,7 +134,7 @@ class FaceEnsemble:
             origins=("ssd",) * len(boxes) + ("yunet",) * len(further),
             agreed=np.concatenate([partners >= 0, np.zeros(len(further), dtype=bool)]),
         )
-        found = self._checked(image, found)
+        found = self._checked(image, found, np.concatenate([ssd.boxes(), any_score.boxes]))
         return replace(found, doubtful=self._doubtful(image, found, weak, dropped))
 
     def _confirmed(self, image: ImageArray, faces: RawDetections, yunet: Faces) -> bool:
@@ -137,15 +144,21 @@ class FaceEnsemble:
             (self._model.detect_near(image, yunet.boxes[alone])[:, 4] >= _CONFIRMED).all()
         )
 
-    def _checked(self, image: ImageArray, found: Faces) -> Faces:
-        """Move boxes towards the mask model's, and add faces that only it finds, if confident."""
+    def _checked(self, image: ImageArray, found: Faces, others: Boxes) -> Faces:
+        """Move boxes towards the mask model's, and add faces that it finds on the whole image.
+
+        They count if it is confident, or if one of the boxes `others` (k, 4) shows them, too: all
+        that SSD and YuNet detect, however weakly.
+        """
         if self._model is None:
             return found
         height, width = image.shape[:2]
         seen = self._model.detect_near(image, found.boxes)
         here = seen[:, 4] > 0
         boxes = found.boxes.copy()
-        boxes[here] += _MODEL_SHARE * (clip_boxes(seen[here, :4], width, height) - boxes[here])
+        sure = (found.scores < _SETTLED) & (seen[:, 4] >= _CERTAIN)
+        share = np.where(sure, 1, _MODEL_SHARE).astype(np.float32)[here, None]
+        boxes[here] += share * (clip_boxes(seen[here, :4], width, height) - boxes[here])
         origins = tuple(
             f"{origin}+{self._model.name}" if moved else origin
             for origin, moved in zip(found.origins, here, strict=True)
@@ -159,28 +172,21 @@ class FaceEnsemble:
         if (seen[:, 4] >= _CERTAIN).all() and not leaves_room(boxes, width, height, _SPACIOUS):
             return faces
         whole = self._model.detect_all(image)
+        places = clip_boxes(whole[:, :4], width, height)
+        both = box_iou(places, clip_boxes(others, width, height)).max(axis=1, initial=0) > _SAME_IOU
         return _completed(
             faces,
             seen[:, 4] >= _CONFIRMED,
-            clip_boxes(whole[:, :4], width, height),
-            whole[:, 4],
-            self._model.name,
+            Faces(places, whole[:, 4], (self._model.name,) * len(whole), both),
         )
 
-    def _near(self, image: ImageArray, yunet: Faces) -> RawDetections:
-        """Return SSD's merged faces in close-ups of YuNet's faces.
-
-        Weak faces are included, unless they are small compared to the largest one.
-        """
-        faces = merge_detections(self._ssd.detect_near(image, yunet.boxes))
-        sides = np.sqrt(box_area(faces[:, :4]))
-        chosen: RawDetections = faces[
-            (sides >= _SIZE * sides.max(initial=0)) | (faces[:, 4] >= self._ssd.conf)
-        ]
-        return chosen
-
     def _more_passes(
-        self, image: ImageArray, near: RawDetections, yunet: Faces, weak: Faces
+        self,
+        ssd: _RecordedSsd,
+        image: ImageArray,
+        near: RawDetections,
+        yunet: Faces,
+        weak: Faces,
     ) -> tuple[RawDetections, Faces]:
         """Add the faces found by SSD's passes over the whole image.
 
@@ -188,19 +194,17 @@ class FaceEnsemble:
             SSD's faces, and YuNet's faces to pair them with.
         """
         conf = self._ssd.conf
-        raw = self._ssd.detect_raw(image, PASSES[:1])
+        raw = ssd.detect_raw(image, PASSES[:1])
         faces = _joined(near, merge_detections(raw, conf))
         partners = _partners(faces, yunet.boxes)
         alone = yunet.scores[np.setdiff1d(np.arange(len(yunet)), partners)]
         if len(faces) and len(yunet) and (alone >= _CONFIDENT).all() and (partners >= 0).all():
             return faces, yunet
-        raw = np.concatenate([raw, self._ssd.detect_raw(image, PASSES[1:3])])
+        raw = np.concatenate([raw, ssd.detect_raw(image, PASSES[1:3])])
         faces = _joined(near, merge_detections(raw, conf))
         if len(faces):
             return faces, yunet
-        return self._weak(
-            image, np.concatenate([raw, self._ssd.detect_raw(image, PASSES[3:])]), weak
-        )
+        return self._weak(image, np.concatenate([raw, ssd.detect_raw(image, PASSES[3:])]), weak)
 
     def _doubtful(
         self, image: ImageArray, found: Faces, weak: Faces, dropped: RawDetections
@@ -248,6 +252,43 @@ class FaceEnsemble:
         return merged[filling & (merged[:, 5] >= AGREEING)][:1], yunet
 
 
+class _RecordedSsd:
+    """SSD's passes over one image, and all that they found."""
+
+    def __init__(self, ssd: MultiPassSsd) -> None:
+        self.conf = ssd.conf
+        self._ssd = ssd
+        self._found = [np.zeros((0, 6), dtype=np.float32)]
+
+    def detect_near(self, image: ImageArray, regions: Boxes) -> RawDetections:
+        """See `MultiPassSsd.detect_near`."""
+        self._found.append(self._ssd.detect_near(image, regions))
+        return self._found[-1]
+
+    def detect_raw(self, image: ImageArray, passes: tuple[Pass, ...]) -> RawDetections:
+        """See `MultiPassSsd.detect_raw`."""
+        self._found.append(self._ssd.detect_raw(image, passes))
+        return self._found[-1]
+
+    def boxes(self) -> Boxes:
+        """Return one box for each place where a pass found something, xyxy (n, 4)."""
+        boxes: Boxes = merge_detections(np.concatenate(self._found))[:, :4]
+        return boxes
+
+
+def _near(ssd: _RecordedSsd, image: ImageArray, yunet: Faces) -> RawDetections:
+    """Return SSD's merged faces in close-ups of YuNet's faces.
+
+    Weak faces are included, unless they are small compared to the largest one.
+    """
+    faces = merge_detections(ssd.detect_near(image, yunet.boxes))
+    sides = np.sqrt(box_area(faces[:, :4]))
+    chosen: RawDetections = faces[
+        (sides >= _SIZE * sides.max(initial=0)) | (faces[:, 4] >= ssd.conf)
+    ]
+    return chosen
+
+
 def _partners(faces: RawDetections, boxes: Boxes) -> npt.NDArray[np.intp]:
     """Pair each face with the box that overlaps it most, if there is one.
 
@@ -291,36 +332,31 @@ def _apart(faces: Faces, boxes: Boxes) -> Faces:
     return faces[box_coverage(faces.boxes, boxes).max(axis=1, initial=0) < _APART]
 
 
-def _completed(
-    faces: Faces,
-    confirmed: npt.NDArray[np.bool_],
-    boxes: Boxes,
-    scores: npt.NDArray[np.float32],
-    name: str,
-) -> Faces:
-    """Add another detector's faces that are missing or that replace an unconfirmed one.
+def _completed(faces: Faces, confirmed: npt.NDArray[np.bool_], whole: Faces) -> Faces:
+    """Add another detector's faces that are missing or that replace an uncertain one.
 
     Args:
         faces: the faces so far (n).
-        confirmed: whether the other detector finds each of them, too (n,).
-        boxes: the other detector's faces, xyxy (m, 4).
-        scores: their scores (m,).
-        name: the other detector's name.
+        confirmed: whether the other detector finds each of them in a close-up, too (n,).
+        whole: the other detector's faces; `agreed` says whether a third one finds them, too.
     """
-    on = box_coverage(boxes, faces.boxes) >= _APART
-    missing = ~on.any(axis=1) & (
-        np.sqrt(box_area(boxes)) >= _MIN_SIDE * np.sqrt(box_area(faces.boxes)).max(initial=0)
+    confident = whole.scores >= _ALONE
+    on = box_coverage(whole.boxes, faces.boxes) >= _APART
+    sides = np.sqrt(box_area(faces.boxes))
+    missing = (
+        ~on.any(axis=1)
+        & (confident | np.asarray(whole.agreed))
+        & (np.sqrt(box_area(whole.boxes)) >= _MIN_SIDE * sides.max(initial=0))
     )
+    settled = confirmed & (faces.scores >= _SETTLED)
+    likely = confirmed | (faces.scores >= _DOUBTFUL)
     better = (
-        on.any(axis=1)
-        & ~(on & confirmed).any(axis=1)
-        & (box_iou(boxes, faces.boxes).max(axis=1, initial=0) <= _ALIKE)
-    )
-    new = missing | better
-    added = Faces(
-        boxes[new], scores[new], (name,) * int(new.sum()), np.zeros(int(new.sum()), dtype=bool)
-    )
-    return join_faces(faces[~on[better].any(axis=0)], added)
+        (confident & ~(on & settled).any(axis=1))
+        | ((whole.scores >= _PROBABLE) & ~(on & likely).any(axis=1))
+    ) & on.any(axis=1)
+    better &= box_iou(whole.boxes, faces.boxes).max(axis=1, initial=0) <= _ALIKE
+    replaced = np.asarray(on[better].any(axis=0), dtype=np.bool_)
+    return join_faces(faces[~replaced], whole[np.asarray(missing | better, dtype=np.bool_)])
 
 
 def _mean(faces: Boxes, boxes: Boxes, partners: npt.NDArray[np.intp]) -> Boxes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maskyolo.core.choices import CrossCheck, FaceDetectorName
 from maskyolo.detectors.faces.base import FaceDetector
+from maskyolo.detectors.faces.convention import InConvention
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["load_face_detector"]
@@ -16,6 +17,9 @@ def load_face_detector(
     weights: Path | str | None = None,
     conf: float = 0.5,
     cross_check: CrossCheck | str = CrossCheck.NONE,
+    trust: bool = False,
+    threads: int | None = None,
+    convention: bool = False,
 ) -> FaceDetector:
     """Load a face detector.
 
@@ -26,14 +30,30 @@ def load_face_detector(
         conf: minimum score of a face. Haar ignores it, because it has no scores.
         cross_check: which models verify and complete the faces found by `ssd`. All other detectors
             ignore it.
+        trust: whether to load a `.pt` file of unknown origin; `yolo` only.
+        threads: maximum number of CPU threads; `yolo` only, as the others use OpenCV's threads.
+        convention: whether its boxes are moved to where data sets have them (see `InConvention`).
+            Default: as the detector draws them, which classifiers of crops were trained on.
 
     Raises:
-        MaskyoloError: the detector or cross-check is unknown, or weights are given for Haar, which
-            is included in OpenCV.
+        MaskyoloError: the detector or cross-check is unknown, weights are given for Haar, which
+            is included in OpenCV, or none are given for `yolo`.
         WeightsError: the weights are missing or have the wrong checksum.
     """
     name = FaceDetectorName.parse(name, "face detector")
     cross_check = CrossCheck.parse(cross_check, "cross-check")
+    detector = _load(name, weights, conf, cross_check, trust, threads)
+    return InConvention(detector) if convention else detector
+
+
+def _load(
+    name: FaceDetectorName,
+    weights: Path | str | None,
+    conf: float,
+    cross_check: CrossCheck,
+    trust: bool,
+    threads: int | None,
+) -> FaceDetector:
     if name is FaceDetectorName.HAAR:
         if weights is not None:
             raise MaskyoloError(
@@ -43,6 +63,15 @@ def load_face_detector(
         from maskyolo.detectors.faces.haar import Haar
 
         return Haar()
+    if name is FaceDetectorName.YOLO:
+        if weights is None:
+            raise MaskyoloError(
+                "the face detector yolo needs its weights",
+                "give its .onnx, .xml or .pt file with --face (convert: --weights)",
+            )
+        from maskyolo.detectors.faces.yolo import YoloFaces
+
+        return YoloFaces(weights, conf, trust, threads)
     if name is FaceDetectorName.YUNET:
         from maskyolo.detectors.faces.yunet import YuNet
 

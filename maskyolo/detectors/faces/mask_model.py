@@ -24,7 +24,7 @@ _WINDOW, _WINDOW_SIDE, _GRAY = 2.0, 128, (114.0, 114.0, 114.0)
 _CONF, _SAME_IOU = 0.1, 0.35
 #: To see all faces, it gets the whole image with a border of this fraction of its longer side,
 #: scaled to this many pixels. The last value is the minimum score there.
-_BORDER, _WHOLE_SIDE, _WHOLE_CONF = 0.5, 256, 0.5
+_BORDER, _WHOLE_SIDE, _WHOLE_CONF = 0.5, 256, 0.1
 
 
 class MaskModel:
@@ -38,7 +38,7 @@ class MaskModel:
         self._whole = YoloDetector(network, imgsz=_WHOLE_SIDE, conf=_WHOLE_CONF)
 
     def detect_all(self, image: ImageArray) -> npt.NDArray[np.float32]:
-        """Return the faces that it is confident of in a whole image, best first.
+        """Return the faces that it finds in a whole image, however weakly, best first.
 
         Args:
             image: BGR uint8 (H, W, 3).

@@ -227,8 +227,11 @@ def cut_window(
     """
     scale = pixels / side
     if scale < 0.5:  # scale with INTER_AREA first, because warpAffine would skip pixels
+        size = None  # as OpenCV rounds it, but for an image that is a line
+        if round(2 * scale * min(image.shape[:2])) < 1:
+            size = tuple(max(1, round(2 * scale * length)) for length in image.shape[1::-1])
         image = np.asarray(
-            cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA),
+            cv2.resize(image, size, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA),
             dtype=np.uint8,
         )
         left, top, scale = 2 * scale * left, 2 * scale * top, 0.5

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from maskyolo.core.installation import install_command
 from maskyolo.errors import DependencyError, MaskyoloError
 
 __all__ = ["check_port", "connect", "longer_app_start"]
@@ -46,7 +47,7 @@ def connect() -> Any:
     if importlib.util.find_spec("fiftyone") is None:
         raise DependencyError(
             "review needs FiftyOne, which is not installed",
-            "install it with: pip install 'maskyolo[review]'",
+            f"install it with: {install_command('review')}",
         )
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -189,11 +189,16 @@ def _predictors(options: OpenOptions) -> list[_Predictor]:
     from maskyolo.models.own import find_model
 
     model, conf, imgsz = options.model or DEFAULT_MODELS["yolo"], options.conf, options.imgsz
-    device, trust = options.device, options.trust
+    device = options.device
+    settings: dict[str, Any] = {"conf": conf, "imgsz": imgsz}
+    if options.class_map:
+        settings["class_map"] = dict(options.class_map)
+    if options.incorrect:
+        settings["incorrect"] = True
     yolo = _Predictor(
         "predictions",
-        {"model": _checksum(find_model(model)), "conf": conf, "imgsz": imgsz},
-        lambda: load_detector(model, conf=conf, imgsz=imgsz, device=device, trust=trust),
+        {"model": _checksum(find_model(model)), **settings},
+        lambda: load_detector(model, device=device, trust=options.trust, **settings),
     )
     two_stage = _Predictor(
         "two_stage",

@@ -23,11 +23,11 @@ _SCENARIOS = "model_evaluation_panel_builtin"
 
 #: Colors of the classes by id, different for labels, suggestions and predictions.
 _COLORS = {
-    "ground_truth": ("#2ca02c", "#d62728"),
-    "suggestions": ("#ffd000", "#ff9000"),
-    "predictions": ("#1f9bff", "#b26bff"),
-    "two_stage": ("#00c8c8", "#ff6bd0"),
-    "unmerged": ("#9a9a9a", "#cfcfcf"),
+    "ground_truth": ("#2ca02c", "#d62728", "#e69500"),
+    "suggestions": ("#ffd000", "#ff9000", "#c8a2ff"),
+    "predictions": ("#1f9bff", "#b26bff", "#00e5b0"),
+    "two_stage": ("#00c8c8", "#ff6bd0", "#c0d000"),
+    "unmerged": ("#9a9a9a", "#cfcfcf", "#6f6f6f"),
 }
 
 #: The only view that is saved even if it is empty, because people fill it in the App.

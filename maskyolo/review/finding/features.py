@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import numpy.typing as npt
 from maskyolo.core.boxes import Boxes, as_boxes, box_iou
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray, decode_image
-from maskyolo.core.labels import Labels, read_yolo
-from maskyolo.dataset.splits import perceptual_hashes
+from maskyolo.core.labels import Labels
+from maskyolo.dataset.near_copies import perceptual_hashes
 from maskyolo.detectors.classifier import MAX_BATCH, METADATA_KEY, CropSettings, preprocess
 from maskyolo.detectors.faces.base import Faces
 from maskyolo.detectors.faces.yunet import YuNet
@@ -110,13 +111,12 @@ class FeatureExtractor:
         self._embed = CropEmbedder()
         self._faces = YuNet(conf=_FACE_CONF)
 
-    def __call__(self, image: Path, label: Path, classes: int = 2) -> FaceFeatures:
+    def __call__(self, image: Path, read_labels: Callable[[int, int], Labels]) -> FaceFeatures:
         """Return the features of a photo.
 
         Args:
             image: the image file.
-            label: its label file.
-            classes: number of classes of the data set.
+            read_labels: returns its labels, given its width and height in pixels.
 
         Raises:
             ImageError: the image cannot be read.
@@ -131,7 +131,7 @@ class FeatureExtractor:
             ) from error
         pixels = decode_image(data, name=str(image))
         height, width = pixels.shape[:2]
-        labels = read_yolo(label, width, height, classes)
+        labels = read_labels(width, height)
         faces = self._faces.detect(pixels)
         digest = hashlib.sha256(data)
         seed = int.from_bytes(digest.digest()[:8], "big")  # the same places in every run

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.installation import install_command
 from maskyolo.core.options import takes_options
-from maskyolo.core.runs import new_run, save_args
+from maskyolo.core.parsing import load_yaml
+from maskyolo.core.runs import check_no_links, new_run, save_args
+from maskyolo.dataset.layout import check_class_order
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError
 from maskyolo.review.finding.contact_sheet import draw_suspicions
 from maskyolo.review.finding.judging import OnError, OnProgress, judge_photos, match_predictions
@@ -91,7 +91,7 @@ def find_errors(
     if importlib.util.find_spec("sklearn") is None:
         raise DependencyError(
             "maskyolo review find needs scikit-learn, which is not installed",
-            "install it with: pip install 'maskyolo[review]'",
+            f"install it with: {install_command('review')}",
         )
     review = read_review_set(data)
     _check_classes(review)
@@ -133,13 +133,13 @@ def _folder_to_resume(folder: Path, args: Mapping[str, Any]) -> Path:
         MaskyoloError: no search was started there, or it was started with other options.
     """
     try:
-        known = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
+        known = dict(load_yaml(folder / "args.yaml"))
         changed = [
             key
             for key in args
             if key not in ("data", "device") and str(known[key]) != str(args[key])
         ]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (DatasetError, ValueError, TypeError, KeyError):
         raise MaskyoloError(
             f"cannot resume {folder}: no search was started there",
             "give the folder of a run of review find",
@@ -150,16 +150,12 @@ def _folder_to_resume(folder: Path, args: Mapping[str, Any]) -> Path:
             f"cannot resume {folder}: it was started with {before}",
             "give the same options, or leave out --resume",
         )
+    check_no_links(folder)
     return folder.absolute()
 
 
 def _check_classes(review: ReviewSet) -> None:
-    if review.names[: len(CLASS_NAMES)] != CLASS_NAMES:
-        raise DatasetError(
-            f"{review.dataset.yaml} has the classes {', '.join(review.names)}, but the first two "
-            f"must be {', '.join(CLASS_NAMES)}",
-            "rename or reorder them",
-        )
+    check_class_order(review.dataset)
 
 
 def _check_not_filled_in(csv: Path) -> None:

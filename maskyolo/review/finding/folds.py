@@ -12,7 +12,7 @@ import numpy.typing as npt
 import yaml
 
 from maskyolo.core.boxes import box_iou, clip_boxes
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES, CLASS_NAMES, class_of
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray, check_image
 from maskyolo.dataset.splits import assign_splits
@@ -71,6 +71,7 @@ def train_fold(
     photos: Sequence[Path],
     folder: Path,
     options: FindOptions,
+    names: Sequence[str] = CLASS_NAMES,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train a detector on some photos of a data set, and return its last weights as `.pt`.
@@ -84,6 +85,7 @@ def train_fold(
         folder: the run's folder, which is created; two lists of photos and a `data.yaml` are
             written next to it.
         options: model, epochs, imgsz, device, seed and trust.
+        names: the class names of the labels; there must be boxes of all of them.
         on_progress: see `train_detector`.
 
     Raises:
@@ -112,7 +114,7 @@ def train_fold(
     content = {
         "path": str(folder.parent.absolute()),
         **{split: path.name for split, path in lists.items()},
-        "names": dict(enumerate(CLASS_NAMES)),
+        "names": dict(enumerate(names)),
     }
     write_atomic(data, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     result = train_detector(
@@ -132,7 +134,7 @@ def train_fold(
 
 
 class FoldDetector:
-    """A detector that returns both classes' scores for each face, including unlikely faces.
+    """A detector that returns all classes' scores for each face, including unlikely faces.
 
     It runs on each image and its mirror image, and fuses the results.
 
@@ -140,12 +142,18 @@ class FoldDetector:
         path: weights as `.pt` or `.onnx`.
         imgsz: inference size in pixels (longer side).
         device: as for `load_backend`.
+        classes: number of classes of the data set, 2 or 3; the third scores 0 if the detector was
+            trained without it.
     """
 
-    def __init__(self, path: Path, imgsz: int = 416, device: str = "auto") -> None:
+    def __init__(
+        self, path: Path, imgsz: int = 416, device: str = "auto", classes: int = 2
+    ) -> None:
         self.backend: Backend = load_backend(path, device)
         self.imgsz = imgsz
-        self._order = [4 + self.backend.names.index(name) for name in CLASS_NAMES]
+        self.classes = classes
+        own = [class_of(name) for name in self.backend.names]
+        self._order = [4 + own.index(name) for name in ALL_CLASS_NAMES[:classes] if name in own]
 
     def __call__(self, image: ImageArray) -> Predictions:
         """Return the faces of a BGR uint8 image (H, W, 3), clipped to it."""
@@ -164,7 +172,8 @@ class FoldDetector:
         found = fuse_boxes(corners, columns[self._order].T)
         offset = np.array([*border, *border], np.float32)
         boxes = (found.boxes - offset) / np.array([*scales, *scales], np.float32)
-        return Predictions(clip_boxes(boxes, width, height), found.scores)
+        clipped = Predictions(clip_boxes(boxes, width, height), found.scores)
+        return clipped.with_classes(self.classes)
 
 
 def fuse_boxes(
@@ -178,7 +187,7 @@ def fuse_boxes(
 
     Args:
         boxes: candidates, xyxy pixels (n, 4).
-        scores: score of each class (n, 2).
+        scores: score of each class (n, c).
         iou: minimum IoU for candidates to be the same face.
     """
     best = scores.max(axis=1, initial=0)
@@ -187,7 +196,7 @@ def fuse_boxes(
         cv2.dnn.NMSBoxes(xywh.tolist(), best.tolist(), 0.0, iou), dtype=np.intp
     ).reshape(-1)
     if not len(kept):
-        return Predictions.none()
+        return Predictions.none(scores.shape[1])
     overlap = box_iou(boxes[kept], boxes)
     weights = np.where((overlap >= iou) & (overlap == overlap.max(axis=0)), best, 0.0)
     weights /= weights.sum(axis=1, keepdims=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskyolo.core.boxes import as_boxes
+from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK, class_of
 from maskyolo.core.images import read_image
-from maskyolo.dataset.splits import group_near_copies
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
+from maskyolo.dataset.near_copies import group_near_copies
 from maskyolo.errors import DatasetError, ImageError, MaskyoloError
 from maskyolo.review.finding.features import FaceFeatures, FeatureExtractor
 from maskyolo.review.finding.folds import FoldDetector, assign_folds, train_fold
@@ -60,17 +63,21 @@ def judge_photos(
         MaskyoloError: as `train_detector`.
     """
     report = on_progress or (lambda *_: None)
-    photos = _extract_features(review, report, on_error)
+    classes = count_classes(review.names)
+    item_errors = ItemErrors(lambda: folder / ERROR_LOG)
+    photos = _extract_features(review, report, on_error, item_errors)
     folds = _assign_folds(photos, options)
     if predictions is None:
-        predictions = _predict_out_of_fold(photos, folds, folder / "folds", options, report)
+        predictions = _predict_out_of_fold(
+            photos, folds, folder / "folds", options, review.names, report, on_error, item_errors
+        )
         write_predictions(folder / "predictions.jsonl", predictions)
     return [
         JudgedPhoto(
             photo.image,
             photo.split,
             features,
-            predictions.get(photo.image, Predictions.none()),
+            predictions.get(photo.image, Predictions.none()).with_classes(classes),
             fold,
             photo.source,
             by_folder=photo.row is not None and "folder" in photo.row.deciders,
@@ -122,7 +129,9 @@ def _is_readable(path: Path) -> bool:
     return True
 
 
-def _extract_features(review: ReviewSet, report: OnProgress, on_error: OnError | None) -> _Photos:
+def _extract_features(
+    review: ReviewSet, report: OnProgress, on_error: OnError | None, item_errors: ItemErrors
+) -> _Photos:
     """Return the photos that can be read, with their features.
 
     Raises:
@@ -131,11 +140,12 @@ def _extract_features(review: ReviewSet, report: OnProgress, on_error: OnError |
     extract, found = FeatureExtractor(), []
     for done, photo in enumerate(review.photos.values(), 1):
         try:
-            label = review.root / photo.label
-            found.append((photo, extract(photo.path, label, len(review.names))))
-        except ImageError as error:
+            read_labels = functools.partial(photo.labels, review.names)
+            found.append((photo, extract(photo.path, read_labels)))
+        except Exception as error:  # noqa: BLE001  any error of one photo is that photo's
+            explained = item_errors.explain(photo.image, error)
             if on_error:
-                on_error(error)
+                on_error(explained)
         report("photos analyzed", done, len(review.photos))
     if not any(len(features.labels) for _, features in found):
         raise DatasetError(
@@ -162,7 +172,14 @@ def _assign_folds(photos: _Photos, options: FindOptions) -> list[int]:
 
 
 def _predict_out_of_fold(
-    photos: _Photos, folds: Sequence[int], folder: Path, options: FindOptions, report: OnProgress
+    photos: _Photos,
+    folds: Sequence[int],
+    folder: Path,
+    options: FindOptions,
+    names: Sequence[str],
+    report: OnProgress,
+    on_error: OnError | None,
+    item_errors: ItemErrors,
 ) -> dict[str, Predictions]:
     """For each fold, train a detector on all other folds and predict the photos of the fold.
 
@@ -173,24 +190,42 @@ def _predict_out_of_fold(
     count = len(set(folds))
     for number, fold in enumerate(sorted(set(folds)), 1):
         own = [photo for (photo, _), other in zip(photos, folds, strict=True) if other == fold]
-        others = [photo for (photo, _), other in zip(photos, folds, strict=True) if other != fold]
+        others = [pair for pair, other in zip(photos, folds, strict=True) if other != fold]
         kept = folder / f"fold{number}.jsonl"
         if not kept.is_file() or {*read_predictions(kept)} != {photo.image for photo in own}:
             weights = train_fold(
-                [photo.path for photo in others],
+                [photo.path for photo, _ in others],
                 folder / f"fold{number}",
                 options,
+                _learned(names, [features for _, features in others]),
                 _count_batches(report, f"batches of fold {number} of {count}"),
             )
-            detector = FoldDetector(weights, options.imgsz, options.device)
+            detector = FoldDetector(weights, options.imgsz, options.device, count_classes(names))
             predictions = {}
             for photo in own:
-                predictions[photo.image] = detector(read_image(photo.path))
+                try:
+                    predictions[photo.image] = detector(read_image(photo.path))
+                except Exception as error:  # noqa: BLE001  any error of one photo is that photo's
+                    explained = item_errors.explain(photo.image, error)
+                    predictions[photo.image] = Predictions.none()
+                    if on_error:
+                        on_error(explained)
                 report("photos predicted", len(found) + len(predictions), len(photos))
             folder.mkdir(exist_ok=True)
             write_predictions(kept, predictions)
         found |= read_predictions(kept)
     return {photo.image: found[photo.image] for photo, _ in photos}
+
+
+def count_classes(names: Sequence[str]) -> int:
+    """Return how many of a data set's classes are judged: 3 with incorrect_mask, else 2."""
+    return 3 if len(names) > 2 and class_of(names[2]) == INCORRECT_MASK else 2
+
+
+def _learned(names: Sequence[str], features: Sequence[FaceFeatures]) -> Sequence[str]:
+    """Return the class names without the last ones if no photo has such a face."""
+    largest = max((int(one.labels.class_ids.max(initial=0)) for one in features), default=0)
+    return names[: max(largest + 1, len(CLASS_NAMES))]
 
 
 def _count_batches(report: OnProgress, what: str) -> Callable[[Progress], None]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.dataset.splits import group_near_copies
+from maskyolo.core.classes import ALL_CLASS_NAMES
+from maskyolo.dataset.near_copies import group_near_copies
 from maskyolo.review.finding.predictions import JudgedPhoto
 from maskyolo.review.finding.scores import Scores
 from maskyolo.review.suspicions import Box, Reason, Suspicion
@@ -90,7 +90,7 @@ def suspect_labels(
                 photo,
                 Reason.SECOND_DETECTOR if only_second else Reason.MISSING,
                 score,
-                suggested_class=CLASS_NAMES[class_id],
+                suggested_class=ALL_CLASS_NAMES[class_id],
                 suggested_box=_plain(box),
             )
         )
@@ -99,10 +99,10 @@ def suspect_labels(
 
 def _suspect_label(photo: JudgedPhoto, scores: Scores, line: int) -> list[Suspicion]:
     """Return the worst suspicion about a label, or two if class and box are both likely wrong."""
-    class_id = int(photo.labels.class_ids[line])
-    other = CLASS_NAMES[1 - class_id] if class_id < len(CLASS_NAMES) else ""
-    classifier = photo.features.probabilities[line]
-    by_folder = photo.by_folder and bool(other) and classifier[1 - class_id] > 0.5
+    class_id, other_id = int(photo.labels.class_ids[line]), int(scores.other_class_ids[line])
+    other = ALL_CLASS_NAMES[other_id] if other_id >= 0 else ""
+    classifier = photo.features.probabilities[line]  # of two classes
+    by_folder = photo.by_folder and class_id < len(classifier) and classifier[class_id] < 0.5
     box = _plain(photo.labels.boxes[line])
     wrong_class = _suspicion(
         photo,
@@ -189,7 +189,7 @@ def neighbor_distances(
         similarity = features[start : start + 1024] @ features.T
         rows = np.arange(len(similarity))
         similarity[rows, rows + start] = -1  # exclude the photo itself
-        nearest = np.sort(similarity, axis=1)[:, -neighbors:]
+        nearest = np.partition(similarity, -neighbors, axis=1)[:, -neighbors:]
         found[start : start + 1024] = 1 - nearest.mean(axis=1)
     return found
 

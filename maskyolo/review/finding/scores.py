@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.boxes import Boxes, as_boxes, box_area, box_iou
+from maskyolo.core.classes import WITHOUT_MASK_ID
 from maskyolo.review.finding.class_probabilities import (
     face_probabilities,
+    fit_classes,
     fit_logistic,
     linear_probabilities,
 )
@@ -83,7 +85,7 @@ class CandidateFaces:
     Attributes:
         boxes: boxes drawn by this data set's convention, float32 (n, 4) xyxy pixels.
         second_boxes: the same from the second detector if it also finds the face, else `boxes`.
-        scores: the out-of-fold detector's score of each class (n, 2); 0 if it finds nothing.
+        scores: the out-of-fold detector's score of each class (n, c); 0 if it finds nothing.
         second_scores: the second detector's score (n,); 0 if it finds nothing.
     """
 
@@ -107,6 +109,7 @@ class Scores:
 
     Attributes:
         wrong_class: score of each label (n,).
+        other_class_ids: the most likely other class of each label (n,); -1 for none.
         bad_box: score of each label (n,).
         spurious: score of each label (n,).
         duplicate: score of each label (n,): another label is of the same face.
@@ -114,11 +117,12 @@ class Scores:
             own box if no detector finds its face.
         missing: score of each unlabeled face (m,).
         missing_boxes: boxes of these faces, drawn by this data set's convention, float32 (m, 4).
-        missing_class_ids: their more likely classes (m,).
+        missing_class_ids: their most likely classes (m,).
         only_second: whether only the second detector finds the face (m,).
     """
 
     wrong_class: Floats
+    other_class_ids: npt.NDArray[np.int64]
     bad_box: Floats
     spurious: Floats
     duplicate: Floats
@@ -140,7 +144,7 @@ def pair_boxes(labels: Boxes, faces: Boxes, minimum: float = _MIN_PAIR) -> Place
     Returns:
         The index of each label's face, -1 for none (n,).
 
-    Example:
+    Examples:
         >>> labels = [[0, 0, 10, 10], [50, 50, 60, 60]]
         >>> pair_boxes(labels, [[90, 90, 95, 95], [5, 0, 15, 10]]).tolist()
         [1, -1]
@@ -211,7 +215,7 @@ def find_candidates(photos: Sequence[JudgedPhoto]) -> list[CandidateFaces]:
         both = partners >= 0
         paired, confirmed = first.copy(), np.zeros(len(first))
         paired[both], confirmed[both] = second[partners[both]], second_scores[partners[both]]
-        nothing = np.zeros((len(alone), 2), np.float32)
+        nothing = np.zeros((len(alone), photo.predictions.scores.shape[1]), np.float32)
         found.append(
             CandidateFaces(
                 boxes=np.concatenate([first, second[alone]]),
@@ -254,7 +258,7 @@ def _score_photo(
     partner: Places,
     labeled: Floats,
     visible: Floats,
-    other_class: Floats,
+    other_class: tuple[Floats, npt.NDArray[np.int64]],
     crop: Floats,
 ) -> Scores:
     """Score the n labels of a photo against its k candidate faces.
@@ -265,7 +269,7 @@ def _score_photo(
         partner: index of each label's candidate, -1 for none (n,).
         labeled: probability that this data set labels each candidate (k,).
         visible: probability that a detector finds each label's face (n,).
-        other_class: probability that each label should have the other class (n,).
+        other_class: probability that each label should have another class (n,), and which.
         crop: probability that the crop of each label shows a face (n,).
     """
     boxes = photo.labels.boxes
@@ -286,7 +290,8 @@ def _score_photo(
     if len(photo.ignored):
         free &= found.overlap(photo.ignored).max(axis=0, initial=0) < _MAX_UNLABELED
     return Scores(
-        wrong_class=other_class * np.maximum(face, crop),
+        wrong_class=other_class[0] * np.maximum(face, crop),
+        other_class_ids=other_class[1],
         bad_box=misfit * face**_CONFIDENCE_EXPONENT * weight,
         spurious=(1 - face) * np.sqrt(1 - crop) * visible,  # crop: weaker evidence
         duplicate=_duplicate(boxes),
@@ -340,30 +345,48 @@ def _wrong_class(
     photos: Sequence[JudgedPhoto],
     candidates: Sequence[CandidateFaces],
     partners: Sequence[Places],
-) -> list[Floats]:
-    """Return the probability that each label should have the other class.
+) -> list[tuple[Floats, npt.NDArray[np.int64]]]:
+    """Return the probability that each label should have another class, and which.
 
     The evidence is the out-of-fold detector's scores, the classifier's, and those of a linear
     classifier that was fitted to the labels of the other folds; each is weighted by how often it
     agrees with this data set's classes.
     """
-    linear = linear_probabilities(photos)
+    classes = max((photo.predictions.scores.shape[1] for photo in photos), default=2)
+    linear = linear_probabilities(photos, classes)
     evidence = []
     for photo, found, partner, own in zip(photos, candidates, partners, linear, strict=True):
-        scores = np.zeros((len(partner), 2))
+        scores = np.zeros((len(partner), classes))
         scores[partner >= 0] = found.scores[partner[partner >= 0]]
-        detector = np.log((scores[:, 1] + 0.01) / (scores[:, 0] + 0.01))
-        classifier = _logit(photo.features.probabilities[:, 1])
-        evidence.append(np.stack([detector, classifier, _logit(own)], axis=1))
+        others = np.delete(scores, WITHOUT_MASK_ID, axis=1)
+        detector = np.log((scores[:, [WITHOUT_MASK_ID]] + 0.01) / (others + 0.01))
+        classifier = _logit(photo.features.probabilities[:, [WITHOUT_MASK_ID]])
+        evidence.append(np.concatenate([detector, classifier, _logit(own[:, 1:])], axis=1))
     class_ids = [photo.labels.class_ids for photo in photos]
     every_class = np.concatenate(class_ids)
-    known = every_class < 2
-    without_mask = fit_logistic(np.concatenate(evidence)[known], every_class[known] == 1)
-    wrong = []
-    for given, rows in zip(class_ids, evidence, strict=True):
-        likely = without_mask(rows)
-        wrong.append(np.where(given == 1, 1 - likely, np.where(given == 0, likely, 0.0)))
-    return wrong
+    known = every_class < classes
+    fitted = fit_classes(np.concatenate(evidence)[known], every_class[known], classes)
+    return [
+        _other_class(fitted(rows), given) for given, rows in zip(class_ids, evidence, strict=True)
+    ]
+
+
+def _other_class(
+    likely: Floats, given: npt.NDArray[np.int64]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the probability that labels do not have their class, and the most likely other one.
+
+    Args:
+        likely: probability of each class of each label (n, c).
+        given: class of each label (n,); one from c on is never wrong.
+    """
+    rows = np.flatnonzero(given < likely.shape[1])
+    wrong, others = np.zeros(len(given)), np.full(len(given), -1, dtype=np.int64)
+    wrong[rows] = 1 - likely[rows, given[rows]]
+    rest = likely.copy()
+    rest[rows, given[rows]] = -1
+    others[rows] = rest[rows].argmax(axis=1)
+    return wrong, others
 
 
 def _log_size(photo: JudgedPhoto, boxes: Boxes) -> Floats:

@@ -16,16 +16,26 @@ from maskyolo.synthesis.coverings.camera import Landmarks, Obstacle, find_obstac
 from maskyolo.synthesis.coverings.canvas import draw_on_face
 from maskyolo.synthesis.coverings.masks import paint_mask
 from maskyolo.synthesis.coverings.occluders import OCCLUDERS, paint_occluder
-from maskyolo.synthesis.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
+from maskyolo.synthesis.coverings.styles import (
+    COLORS,
+    MASKS,
+    PATTERNS,
+    WORN,
+    MaskStyle,
+    choose_style,
+    choose_worn,
+)
 
 __all__ = [
     "COLORS",
     "MASKS",
     "OCCLUDERS",
     "PATTERNS",
+    "WORN",
     "MaskStyle",
     "Obstacle",
     "choose_style",
+    "choose_worn",
     "draw_mask",
     "draw_occluder",
     "find_obstacle",
@@ -38,7 +48,7 @@ def draw_mask(
     rng: np.random.Generator,
     style: MaskStyle | None = None,
 ) -> ImageArray:
-    """Draw a mask on a face, over nose and mouth but not over the eyes.
+    """Draw a mask on a face: over nose and mouth but not over the eyes, or worn incorrectly.
 
     Args:
         image: BGR uint8 (H, W, 3); not modified.
@@ -55,14 +65,13 @@ def draw_mask(
             unknown.
     """
     style = style or choose_style(rng)
-    if style.kind not in MASKS or style.color not in COLORS or style.pattern not in PATTERNS:
-        raise MaskyoloError(
-            f"unknown mask style {style}",
-            f"kinds: {', '.join(MASKS)}; colors: {', '.join(COLORS)}; "
-            f"patterns: {', '.join(PATTERNS)}",
-        )
+    known = {"kind": MASKS, "color": COLORS, "pattern": PATTERNS, "worn": WORN}
+    if any(getattr(style, name) not in values for name, values in known.items()):
+        listed = "; ".join(f"{name}: {', '.join(values)}" for name, values in known.items())
+        raise MaskyoloError(f"unknown mask style {style}", f"choose from {listed}")
+    extent = (-1.3, 1.3, -0.1, 2.3) if style.worn == "well" else (-1.9, 1.9, -0.1, 3.7)
     return draw_on_face(
-        image, landmarks, rng, (-1.3, 1.3, -0.1, 2.3), lambda canvas: paint_mask(canvas, style, rng)
+        image, landmarks, rng, extent, lambda canvas: paint_mask(canvas, style, rng)
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from maskyolo.synthesis.coverings.camera import FloatArray, Surface
 from maskyolo.synthesis.coverings.canvas import Canvas
+from maskyolo.synthesis.coverings.fits import Fit, put_on
 from maskyolo.synthesis.coverings.styles import COLORS, MaskStyle
 from maskyolo.synthesis.coverings.textures import one_side, pattern_tile, print_on, turned
 
@@ -17,15 +18,15 @@ __all__ = ["paint_mask"]
 
 def paint_mask(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     """Paint a mask in this style; cut and fit vary slightly."""
-    _PAINTERS[style.kind](canvas, style, rng)
+    _PAINTERS[style.kind](canvas, style, put_on(canvas, style.worn, rng), rng)
 
 
 # --- kinds ---
 
 
-def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    surface = Surface(0.6, rng.uniform(0.8, 1.0), rng.uniform(0.3, 0.4))
-    x, y = _worn(canvas, surface, rng)
+def _surgical(canvas: Canvas, style: MaskStyle, fit: Fit, rng: np.random.Generator) -> None:
+    surface = fit.bend(Surface(0.6, rng.uniform(0.8, 1.0), rng.uniform(0.3, 0.4)))
+    x, y = fit.coordinates(canvas, surface, rng)
     across = np.abs(x)
     side, high, low = rng.uniform(0.86, 1.04), rng.uniform(0.2, 0.36), rng.uniform(1.78, 2.15)
     top = _peak(x, high, rng.uniform(0.2, 0.36), 1.5)
@@ -33,7 +34,7 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     down = (y - top) / np.maximum(bottom - top, 0.2)
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across - 0.05 * np.sin(down * np.pi))
     color = _dye(style.color, rng)
-    _ear_loops(
+    fit.ear_loops(
         canvas,
         surface,
         (side - 0.03, high + 0.27),
@@ -55,9 +56,11 @@ def _surgical(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> Non
     canvas.lay(cloth, canvas.inside(edge, 1.3))
 
 
-def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    surface = Surface(rng.uniform(0.62, 0.72), rng.uniform(0.9, 1.1), rng.uniform(0.36, 0.46), 0.95)
-    x, y = _worn(canvas, surface, rng)
+def _cloth(canvas: Canvas, style: MaskStyle, fit: Fit, rng: np.random.Generator) -> None:
+    surface = fit.bend(
+        Surface(rng.uniform(0.62, 0.72), rng.uniform(0.9, 1.1), rng.uniform(0.36, 0.46), 0.95)
+    )
+    x, y = fit.coordinates(canvas, surface, rng)
     across = np.abs(x)
     one_piece = rng.random() < 0.25  # the ear loops are cut from the same cloth
     side, high, low = (
@@ -77,7 +80,7 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
             edge, np.hypot(across - side, y - 0.5 * (top_end + bottom_end)) - rng.uniform(0.1, 0.2)
         )
     else:
-        _ear_loops(
+        fit.ear_loops(
             canvas,
             surface,
             (side - 0.04, top_end + 0.07),
@@ -107,16 +110,18 @@ def _cloth(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     canvas.lay(_shaded(dyed, shade), canvas.inside(edge, 1.3))
 
 
-def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    surface = Surface(rng.uniform(0.72, 0.86), rng.uniform(1.1, 1.35), rng.uniform(0.45, 0.6), 1.0)
-    x, y = _worn(canvas, surface, rng)
+def _ffp2(canvas: Canvas, style: MaskStyle, fit: Fit, rng: np.random.Generator) -> None:
+    surface = fit.bend(
+        Surface(rng.uniform(0.72, 0.86), rng.uniform(1.1, 1.35), rng.uniform(0.45, 0.6), 1.0)
+    )
+    x, y = fit.coordinates(canvas, surface, rng)
     across = np.abs(x)
     side, high, low = rng.uniform(0.86, 1.0), rng.uniform(0.2, 0.32), rng.uniform(1.85, 2.1)
     top = _peak(x, high, rng.uniform(0.38, 0.5) / side, 1.1)
     bottom = low - (low - rng.uniform(1.15, 1.35)) * np.minimum(across / side, 1) ** 1.3
     edge = np.minimum(np.minimum(y - top, bottom - y), side - across)
     color = _dye(style.color, rng)
-    _ear_loops(
+    fit.ear_loops(
         canvas,
         surface,
         (side - 0.05, high + 0.5),
@@ -139,9 +144,11 @@ def _ffp2(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
         _valve(canvas, x, y, rng)
 
 
-def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    surface = Surface(rng.uniform(0.7, 0.8), rng.uniform(1.0, 1.2), rng.uniform(0.4, 0.5), 1.0)
-    x, y = _worn(canvas, surface, rng)
+def _kf94(canvas: Canvas, style: MaskStyle, fit: Fit, rng: np.random.Generator) -> None:
+    surface = fit.bend(
+        Surface(rng.uniform(0.7, 0.8), rng.uniform(1.0, 1.2), rng.uniform(0.4, 0.5), 1.0)
+    )
+    x, y = fit.coordinates(canvas, surface, rng)
     across = np.abs(x)
     side, high, low = rng.uniform(0.94, 1.06), rng.uniform(0.2, 0.32), rng.uniform(1.85, 2.1)
     reach = np.minimum(across / side, 1)
@@ -151,7 +158,7 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     upper = rng.uniform(0.62, 0.72) + 0.25 * reach**2
     lower = rng.uniform(1.42, 1.55) - 0.35 * reach**2
     color = _dye(style.color, rng)
-    _ear_loops(
+    fit.ear_loops(
         canvas,
         surface,
         (side - 0.04, high + 0.47),
@@ -172,15 +179,17 @@ def _kf94(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
     canvas.lay(_shaded(color, shade), canvas.inside(edge, 1.3))
 
 
-def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
-    surface = Surface(rng.uniform(0.8, 0.92), rng.uniform(1.2, 1.5), rng.uniform(0.6, 0.75), 1.0)
-    x, y = _worn(canvas, surface, rng)
+def _cup(canvas: Canvas, style: MaskStyle, fit: Fit, rng: np.random.Generator) -> None:
+    surface = fit.bend(
+        Surface(rng.uniform(0.8, 0.92), rng.uniform(1.2, 1.5), rng.uniform(0.6, 0.75), 1.0)
+    )
+    x, y = fit.coordinates(canvas, surface, rng)
     wide, tall, middle = rng.uniform(0.72, 0.84), rng.uniform(0.8, 0.9), rng.uniform(1.05, 1.12)
     narrow = 1 + 0.35 * np.clip((middle - y) / tall, 0, 1)  # narrower towards the nose
     edge = (1 - np.hypot(x * narrow / wide, (y - middle) / tall)) * wide
     strap = _dye(str(rng.choice(["yellow", "white", "gray", "black"])), rng)
     for end, start in ((0.0, middle - 0.3), (1.05, middle + 0.25)):
-        _strap(
+        fit.strap(
             canvas, surface, (wide - 0.12, start), [1.2, end, -1.0], rng.uniform(0.06, 0.1), strap
         )
     shade = _lit(x, y, surface, rng) - 0.15 * _ridge(edge, 0.06, 0.015)
@@ -193,7 +202,7 @@ def _cup(canvas: Canvas, style: MaskStyle, rng: np.random.Generator) -> None:
         _valve(canvas, x, y, rng)
 
 
-_PAINTERS: dict[str, Callable[[Canvas, MaskStyle, np.random.Generator], None]] = {
+_PAINTERS: dict[str, Callable[[Canvas, MaskStyle, Fit, np.random.Generator], None]] = {
     "surgical": _surgical,
     "cloth": _cloth,
     "ffp2": _ffp2,
@@ -203,15 +212,6 @@ _PAINTERS: dict[str, Callable[[Canvas, MaskStyle, np.random.Generator], None]] =
 
 
 # --- parts ---
-
-
-def _worn(
-    canvas: Canvas, surface: Surface, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Return x and y on the surface for a mask that is worn slightly askew."""
-    x, y = canvas.surface(surface)
-    tilt, right, down = rng.normal(0, (0.03, 0.025, 0.03)).clip(-0.06, 0.06).tolist()
-    return x - right + tilt * (y - 1), y - down - tilt * x
 
 
 def _peak(x: FloatArray, high: float, drop: float, power: float) -> FloatArray:
@@ -281,39 +281,6 @@ def _rumpled(
     cells = np.tile(rng.integers(0, 256, (6, 9), dtype=np.uint8), (2, 2))
     dents = np.asarray(cv2.resize(cells, (128, 128), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     return (canvas.sample(dents, x, y, 3.2) - 0.5) * (2 * rng.uniform(0.2, 1) * depth)
-
-
-def _ear_loops(
-    canvas: Canvas,
-    surface: Surface,
-    upper: tuple[float, float],
-    lower: tuple[float, float],
-    width: float,
-    color: FloatArray,
-) -> None:
-    _strap(canvas, surface, upper, [1.16, 0.25, -0.95], width, color)
-    _strap(canvas, surface, lower, [1.14, 0.8, -0.95], width, color)
-
-
-def _strap(
-    canvas: Canvas,
-    surface: Surface,
-    start: tuple[float, float],
-    end: list[float],
-    width: float,
-    color: FloatArray,
-) -> None:
-    """Draw a band from each visible side of a mask to behind the ear."""
-    lean_x, lean_y = canvas.camera.lean
-    for sign in (-1, 1):
-        x, y = sign * start[0], start[1]
-        facing = (
-            1 + 2 * surface.wide * x * lean_x + 2 * surface.tall * (y - surface.middle) * lean_y
-        )
-        if facing > 0.15:
-            first, last = np.array(surface.at(x, y)), np.array([sign * end[0], end[1], end[2]])
-            between = 0.5 * (first + last) + [sign * 0.05, 0, 0.06]
-            canvas.line([first, between, last], width, color * 0.93)
 
 
 def _valve(canvas: Canvas, x: FloatArray, y: FloatArray, rng: np.random.Generator) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COLORS", "MASKS", "PATTERNS", "MaskStyle", "choose_style"]
+__all__ = ["COLORS", "MASKS", "PATTERNS", "WORN", "MaskStyle", "choose_style", "choose_worn"]
 
 #: Kinds of mask: pleated, sewn, folded along the nose (also KN95), three-panel, molded.
 MASKS = ("surgical", "cloth", "ffp2", "kf94", "cup")
@@ -14,6 +14,10 @@ MASKS = ("surgical", "cloth", "ffp2", "kf94", "cup")
 
 #: Patterns of cloth.
 PATTERNS = ("plain", "stripes", "check", "dots", "flowers", "camouflage", "print")
+
+
+#: Ways to wear a mask; all but the first are incorrect.
+WORN = ("well", "under the nose", "on the chin", "hanging from an ear")
 
 
 #: Colors of masks, RGB.
@@ -77,6 +81,10 @@ _COLORS_OF = {
 }
 
 
+# Most people who wear a mask incorrectly have it under the nose or on the chin.
+_INCORRECT = {"under the nose": 0.5, "on the chin": 0.35, "hanging from an ear": 0.15}
+
+
 _PATTERNS = {
     "plain": 0.5,
     "stripes": 0.1,
@@ -90,11 +98,15 @@ _PATTERNS = {
 
 @dataclass(frozen=True)
 class MaskStyle:
-    """A style of mask: one each of `MASKS`, `COLORS` and `PATTERNS` (patterns for cloth only)."""
+    """A style of mask, and how it is worn.
+
+    One each of `MASKS`, `COLORS`, `PATTERNS` (for cloth only) and `WORN`.
+    """
 
     kind: str = "surgical"
     color: str = "blue"
     pattern: str = "plain"
+    worn: str = "well"
 
 
 def choose_style(rng: np.random.Generator) -> MaskStyle:
@@ -102,6 +114,14 @@ def choose_style(rng: np.random.Generator) -> MaskStyle:
     kind = _pick(_KINDS, rng)
     color = _pick(_COLORS_OF[kind], rng)
     return MaskStyle(kind, color, _pick(_PATTERNS, rng) if kind == "cloth" else "plain")
+
+
+def choose_worn(style: MaskStyle, rng: np.random.Generator) -> MaskStyle:
+    """Return the style worn incorrectly, in one of the ways of `WORN`."""
+    worn = _pick(_INCORRECT, rng)
+    if style.kind == "cup" and worn == "hanging from an ear":  # its straps go around the head
+        worn = "on the chin"
+    return replace(style, worn=worn)
 
 
 def _pick(shares: dict[str, float], rng: np.random.Generator) -> str:

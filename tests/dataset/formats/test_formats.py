@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskyolo.core.label_rows import parse_rows
 from maskyolo.dataset.formats.base import (
     AnnotatedPhoto,
+    AnnotatedSet,
     ImageIndex,
     check_boxes,
     find_repeated,
     image_size,
     map_classes,
-    split_of,
 )
-from maskyolo.dataset.formats.export import export_dataset
-from maskyolo.dataset.formats.reading import FORMATS, find_format, read_annotations
+from maskyolo.dataset.formats.export import WRITTEN, export_dataset
+from maskyolo.dataset.formats.reading import find_format, read_annotations
 from maskyolo.dataset.formats.voc import format_voc, parse_voc
-from maskyolo.dataset.formats.yolo import parse_shares
+from maskyolo.dataset.split_names import split_of
 from maskyolo.errors import DatasetError, OutputError
 
 
@@ -42,8 +43,8 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def by_source(photos: list[AnnotatedPhoto]) -> dict[str, AnnotatedPhoto]:
-    return {photo.source: photo for photo in photos}
+def by_source(found: AnnotatedSet) -> dict[str, AnnotatedPhoto]:
+    return {photo.source: photo for photo in found.photos}
 
 
 def boxes_of(folder: Path) -> dict[str, list[tuple[str, list[float]]]]:
@@ -127,7 +128,7 @@ def test_splits_go_through_all_formats_and_what_is_in_none_stays_in_none(
 
 def test_supervision_reads_what_was_written(third: Path, tmp_path: Path) -> None:
     sv = pytest.importorskip("supervision")
-    for to in FORMATS:
+    for to in WRITTEN:
         export_dataset(third, tmp_path / to, to=to)
     sets = [
         sv.DetectionDataset.from_pascal_voc(
@@ -256,7 +257,7 @@ def test_each_format_is_recognized(third: Path, samples: Path, tmp_path: Path) -
     assert find_format(third) == "voc"
     assert find_format(samples) == "voc"
     assert find_format(samples / "folders") == "folders"
-    for to in FORMATS:
+    for to in WRITTEN:
         assert find_format(export_dataset(third, tmp_path / to, to=to).folder) == to
     assert find_format(tmp_path / "yolo" / "data.yaml") == "yolo"
     assert find_format(tmp_path / "coco" / "annotations" / "instances_train.json") == "coco"
@@ -303,7 +304,7 @@ def test_an_imported_set_has_the_boxes_that_val_reads_from_the_same_files(third:
         for image in images
     }
     assert measured == {
-        photo.path: sorted(photo.boxes.tolist()) for photo in read_annotations(third)
+        photo.path: sorted(photo.boxes.tolist()) for photo in read_annotations(third).photos
     }
 
 
@@ -429,11 +430,9 @@ def test_coco_with_any_ids_a_crowd_a_polygon_and_references_to_nothing(tmp_path:
     assert found.split == "val"
     assert photos["images/b.jpg"].status == "excluded"
     assert "gone.jpg is missing" in photos["annotations/instances_val.json#x"].reason
+    assert (found.status, found.reason) == ("ambiguous", "1 annotation without a box")
     problems = photos["annotations/instances_val.json"]
-    assert (
-        problems.reason
-        == "1 annotations of images that are not listed, 1 annotations without a box"
-    )
+    assert problems.reason == "1 annotations of images that are not listed"
     assert "images/b.jpg" not in by_source(read_annotations(path)), "a single file is the whole set"
 
 
@@ -482,22 +481,20 @@ def test_a_coco_file_that_is_none_is_one_line(
     ],
 )
 def test_lines_of_labels(line: str, box: list[float]) -> None:
-    class_ids, boxes = parse_shares(f"\ufeff{line}\n\n")
-    assert class_ids == [1]
-    assert boxes == pytest.approx(np.array([box]))
+    rows = parse_rows(f"\ufeff{line}\n\n")
+    assert rows.classes == (1,)
+    assert rows.boxes == pytest.approx(np.array([box]))
 
 
 def test_keypoints_after_a_box() -> None:
-    assert parse_shares("0 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9 -1 -1\n", keypoints=True)[
-        1
-    ] == pytest.approx(np.array([[0.4, 0.3, 0.6, 0.7]]))
+    line = "0 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9 -1 -1\n"
+    assert parse_rows(line, keypoints=True).boxes == pytest.approx(np.array([[0.4, 0.3, 0.6, 0.7]]))
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "0 0.5 0.5 0.2",
-        "x 0.5 0.5 0.2 0.2",
         "0.5 0.5 0.5 0.2 0.2",
         "0 50 60 10 10",
         "0 0 0 1 1 0 1 1 1 0",
@@ -505,7 +502,7 @@ def test_keypoints_after_a_box() -> None:
 )
 def test_lines_that_are_no_labels(line: str) -> None:
     with pytest.raises(DatasetError, match=r"a\.txt, line 2"):
-        parse_shares(f"0 0.5 0.5 0.2 0.2\n{line}\n", "a.txt")
+        parse_rows(f"0 0.5 0.5 0.2 0.2\n{line}\n", "a.txt")
 
 
 @pytest.mark.parametrize(
@@ -565,23 +562,23 @@ def test_odd_labels_each_have_their_reason(tmp_path: Path) -> None:
         photos["images/link.jpg"].reason
         == "its label link.txt is not a file; fix it, or remove it if there are no faces"
     )
-    assert photos["images/latin.jpg"].reason.startswith("cannot read latin.txt: 'utf-8'"), (
-        "the folder it is in on this machine is nobody's"
-    )
+    assert photos["images/latin.jpg"].reason.startswith(
+        "cannot read latin.txt: line 1: not UTF-8"
+    ), "the folder it is in on this machine is nobody's"
 
 
 @pytest.mark.parametrize(
     ("yaml", "found"),
     [
-        ("train: images\n", "names no classes"),
+        ("train: images\n", "has no class names"),
         ("names: {a: b}\ntrain: images\n", "number its classes"),
-        ("names: [a]\ntrain: elsewhere\n", "images are not at elsewhere"),
+        ("names: [a]\ntrain: elsewhere\n", "images were not found at elsewhere"),
         ("names: [a]\n", "no images"),
         ("names: [a\n", "cannot read"),
         ('names: [a]\ntrain: "C:\\Users\\me\\images"\n', "cannot read .* escape sequence"),
         ("names: [a]\ntrain: {a: images}\n", "`train` must be a path or a list of paths"),
         ("names: [a]\ntrain: [[images]]\n", "`train` must be a path or a list of paths"),
-        (f"names: [a]\ntrain: {'n' * 300}\n", "images are not at nnn"),
+        (f"names: [a]\ntrain: {'n' * 300}\n", "images were not found at nnn"),
     ],
 )
 def test_data_yaml_that_is_none(tmp_path: Path, yaml: str, found: str) -> None:
@@ -767,7 +764,7 @@ def test_labels_beside_a_link_belong_to_it(tmp_path: Path) -> None:
 def test_numbers_that_are_none(tmp_path: Path) -> None:
     for line in ("nan 0.5 0.5 0.1 0.1", "inf 0.5 0.5 0.1 0.1"):
         with pytest.raises(DatasetError, match=r"line 1: (nan|inf) is not a class id"):
-            parse_shares(line)
+            parse_rows(line)
     for width in ("inf", "nan"):
         assert (
             parse_voc(

@@ -13,7 +13,7 @@ from maskyolo.detectors.faces.base import FaceDetector, Faces
 from maskyolo.detectors.faces.ensemble import FaceEnsemble
 from maskyolo.detectors.faces.loading import load_face_detector
 from maskyolo.detectors.faces.mask_model import MaskModel
-from maskyolo.detectors.faces.ssd import PASSES, MultiPassSsd, Ssd
+from maskyolo.detectors.faces.ssd import PASSES, MultiPassSsd, Ssd, cut_window
 from maskyolo.detectors.faces.yunet import YuNet, YuNetPass
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.weights import find_weights
@@ -330,6 +330,65 @@ def test_a_face_that_the_mask_model_does_not_confirm_gives_way_to_one_that_it_is
     assert (faces.origins == ("maskyolo-n-folders",)) is replaced
 
 
+@pytest.mark.parametrize(
+    ("second", "counts"), [(0.25, True), (0.15, False), (0.0, False)], ids=["weak", "weaker", "no"]
+)
+def test_a_weak_face_of_the_mask_models_counts_if_yunet_finds_it_too(
+    second: float, counts: bool
+) -> None:
+    place, whole = (50, 50, 90, 90), (5, 5, 30, 35)
+    model = ScriptedModel((*place, 0.6), (*whole, 0.12))
+    ssd = ScriptedSsd({NEAR: [near(place, place, 0.9)]})
+    yunet = ScriptedYuNet([(*place, 0.8), (4, 4, 31, 33, second)])
+    faces = FaceEnsemble(MultiPassSsd(ssd), yunet, model).detect(IMAGE)
+    assert len(faces) == 1 + counts
+    if counts:
+        assert faces.boxes[1].tolist() == list(whole)
+        assert faces.origins[1] == "maskyolo-n-folders"
+        assert faces.agreed is not None
+        assert faces.agreed[1]
+
+
+def test_a_weak_face_of_the_mask_models_counts_if_the_ssd_finds_it_too() -> None:
+    whole = (5, 5, 45, 55)
+    for score, count in ((0.3, 1), (0.1, 0)):
+        ssd = ScriptedSsd({1: [(0.05, 0.05, 0.28, 0.33, score)]})  # too small to count by itself
+        model = ScriptedModel((0, 0, 0, 0, 0.0), (5, 5, 30, 35, 0.12))
+        faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([]), model).detect(IMAGE)
+        assert len(faces) == count, whole
+
+
+@pytest.mark.parametrize(
+    ("found", "seen", "whole", "replaced"),
+    [
+        (0.9, 0.0, 0.3, False),  # confident
+        (0.3, 0.3, 0.3, False),  # confirmed
+        (0.3, 0.0, 0.3, True),
+        (0.3, 0.0, 0.2, False),
+        (0.3, 0.3, 0.6, True),  # confirmed, but not by much, and the other is confident
+    ],
+)
+def test_an_uncertain_face_gives_way_to_a_more_likely_one_of_the_mask_models(
+    found: float, seen: float, whole: float, replaced: bool
+) -> None:
+    place, other = (40, 40, 70, 70), (15, 15, 75, 80)
+    ssd = ScriptedSsd({NEAR: [near(place, place, found)]})
+    model = ScriptedModel((*place, seen), (*other, whole))
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
+    assert faces.boxes == pytest.approx(np.array([other if replaced else place]), abs=0.5)
+
+
+@pytest.mark.parametrize(("found", "left"), [(0.9, 26), (0.6, 20)])
+def test_an_uncertain_face_gets_the_whole_box_of_a_mask_model_that_is_certain(
+    found: float, left: float
+) -> None:
+    place = (30, 30, 70, 70)
+    ssd = ScriptedSsd({NEAR: [near((32, 34, 72, 76), place, found)]})
+    model = ScriptedModel((20, 20, 80, 90, 0.9))
+    faces = FaceEnsemble(MultiPassSsd(ssd), ScriptedYuNet([(*place, 0.8)]), model).detect(IMAGE)
+    assert faces.boxes[0, 0] == pytest.approx(left, abs=0.5)
+
+
 def test_the_mask_model_gets_the_whole_photo_only_in_doubt_or_if_there_is_room() -> None:
     for place, score, passes in (
         ((10, 10, 90, 90), 0.9, 0),
@@ -606,3 +665,10 @@ def test_missing_weights_say_what_is_needed(tmp_path: Path) -> None:
 def test_an_unknown_detector() -> None:
     with pytest.raises(MaskyoloError, match="choose one of ssd"):
         load_face_detector("yunet9000")
+
+
+@pytest.mark.parametrize("shape", [(1, 4000), (4000, 1), (1, 1), (2, 900)])
+def test_a_window_of_an_image_that_is_a_line(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 90, np.uint8)
+    window = cut_window(image, -2000.0, -2000.0, 6000.0, 160, (0.0, 0.0, 0.0))
+    assert window.shape == (160, 160, 3)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from paths import SAMPLES
 from PIL import Image
 
@@ -160,7 +161,10 @@ def test_each_photo_is_judged_by_a_detector_not_trained_on_it(
     known = read_predictions(predictions)
     stop_at = [2]
 
-    def train(photos: list[Path], folder: Path, options: FindOptions, on_progress: Any) -> Path:
+    def train(
+        photos: list[Path], folder: Path, options: FindOptions, names: Any, on_progress: Any
+    ) -> Path:
+        assert names == ("with_mask", "without_mask")
         assert options.epochs == 1
         if len(trained_on) + 1 == stop_at[0]:
             raise KeyboardInterrupt
@@ -169,7 +173,7 @@ def test_each_photo_is_judged_by_a_detector_not_trained_on_it(
         return folder
 
     class Detector:
-        def __init__(self, weights: Path, imgsz: int, device: str) -> None:
+        def __init__(self, weights: Path, imgsz: int, device: str, classes: int) -> None:
             self.weights = weights
 
         def __call__(self, image: np.ndarray) -> Predictions:
@@ -274,6 +278,45 @@ def test_a_fold_s_detector_scores_both_classes_and_uses_the_mirror_image(samples
     turned[[0, 2]] = image.shape[1] - turned[[2, 0]]
     assert box_iou(found.boxes[best], turned)[0, 0] > 0.9
     assert found.scores[best, 0] == pytest.approx(mirrored.scores[other, 0], abs=0.05)
+
+
+def test_a_set_of_three_classes_is_searched_with_detectors_of_three(
+    planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the third class is in the photos of one fold only, which no detector learns from."""
+    root, predictions = planted
+    data = yaml.safe_load((root / "data.yaml").read_text())
+    data["names"] = ["with_mask", "without_mask", "mask_weared_incorrect"]
+    (root / "data.yaml").write_text(yaml.safe_dump(data))
+    image = next(iter(read_predictions(predictions)))
+    label = (root / image.replace("images", "labels")).with_suffix(".txt")
+    label.write_text("2" + label.read_text()[1:])
+    trained: list[tuple[str, ...]] = []
+
+    def train(
+        photos: list[Path], folder: Path, options: FindOptions, names: Any, on_progress: Any
+    ) -> Path:
+        trained.append(tuple(names))
+        assert (len(names) == 3) == (root / image in photos)
+        return find_model("maskyolo-n")
+
+    monkeypatch.setattr("maskyolo.review.finding.judging.train_fold", train)
+    found = find_errors(root, folds=2, imgsz=96, project=tmp_path / "runs")
+    assert sorted(map(len, trained)) == [2, 3]
+    scores = read_predictions(found.folder / "predictions.jsonl")
+    assert {one.scores.shape[1] for one in scores.values() if len(one)} == {3}
+    listed = next(one for one in found.suspicions if one.image == image and one.label == 0)
+    assert listed.suggested_class in ("with_mask", "without_mask")
+
+    line = {
+        "source": image,
+        "detections": [
+            {"box": [1, 2, 30, 40], "class": "incorrect_mask", "class_id": 2, "confidence": 0.7}
+        ],
+    }
+    (tmp_path / "three.jsonl").write_text(json.dumps(line) + "\n")
+    three = read_predictions(tmp_path / "three.jsonl")[image]
+    np.testing.assert_allclose(three.scores, [[0, 0, 0.7]], atol=1e-6)
 
 
 def test_predictions_of_detect_are_read(tmp_path: Path) -> None:

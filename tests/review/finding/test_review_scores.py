@@ -234,6 +234,54 @@ def test_a_third_class_is_never_wrong(photos: list[JudgedPhoto]) -> None:
     assert score_photos(photos)[3].wrong_class[0] == 0
 
 
+def test_errors_of_and_in_the_third_class_lead_the_list() -> None:
+    """Every third photo shows a mask worn incorrectly, which the classifier calls either."""
+    rng = np.random.default_rng(2)
+    photos = []
+    for number in range(90):
+        photo = make_photo(number, rng)
+        ids, features = photo.labels.class_ids.copy(), photo.features
+        scores = np.pad(photo.predictions.scores, ((0, 0), (0, 1)), constant_values=0.05)
+        looks, unsure = features.label_features.copy(), features.probabilities.copy()
+        if number % 3 == 0:
+            ids[0], scores[0], looks[0] = 2, [0.1, 0.1, 0.8], unit(np.eye(8)[1] + np.eye(8)[3])
+            unsure[0] = rng.permutation([0.4, 0.6])
+        features = replace(
+            features,
+            labels=Labels(photo.labels.boxes, ids),
+            label_features=looks,
+            probabilities=unsure,
+        )
+        predictions = Predictions(photo.predictions.boxes, scores)
+        photos.append(replace(photo, features=features, predictions=predictions, by_folder=True))
+    right = [photo.labels.class_ids for photo in photos]
+    for number, class_id in ((3, 0), (6, 1), (10, 2)):  # 3 and 6 are of the third class, 10 is not
+        ids = [class_id, right[number][1]]
+        photos[number] = relabeled(photos[number], photos[number].labels.boxes, ids, [0, 1])
+    found = [one for one in rank(photos, score_photos(photos)) if one.rank <= 3]
+    assert {one.image: one.suggested_class for one in found} == {
+        photos[3].image: "incorrect_mask",
+        photos[6].image: "incorrect_mask",
+        photos[10].image: ("with_mask", "without_mask")[right[10][0]],
+    }
+    assert all(one.label == 0 and one.score > 0.5 for one in found)
+    for photo, score in zip(photos, score_photos(photos), strict=True):
+        assert (score.other_class_ids != photo.labels.class_ids).all()
+    assert {one.reason for one in found if one.image == photos[10].image} == {"wrong_class"}
+    without = [replace(photo, predictions=Predictions.none(3)) for photo in photos]
+    assert {one.image for one in rank(without, score_photos(without)) if one.rank <= 3} == {
+        one.image for one in found
+    }
+
+
+def test_predictions_of_three_classes_for_a_set_of_two_and_the_other_way_round() -> None:
+    three = Predictions(as_boxes([[0, 0, 9, 9]]), np.float32([[0.1, 0.2, 0.7]]))
+    two = three.with_classes(2)
+    np.testing.assert_allclose(two.scores, [[0.1, 0.7]])
+    np.testing.assert_allclose(two.with_classes(3).scores, [[0.1, 0.7, 0]])
+    assert Predictions.none().with_classes(3).scores.shape == (0, 3)
+
+
 def test_linear_probabilities_come_from_the_other_folds(planted: list[JudgedPhoto]) -> None:
     """The only photo of fold 9 is not fitted to: its own label does not change its probability."""
     alone = replace(planted[0], fold=9)
@@ -248,7 +296,7 @@ def test_linear_probabilities_come_from_the_other_folds(planted: list[JudgedPhot
 
 
 def test_linear_probabilities_tell_the_classes_apart(photos: list[JudgedPhoto]) -> None:
-    bare = np.concatenate(linear_probabilities(photos)) > 0.5
+    bare = np.concatenate(linear_probabilities(photos))[:, 1] > 0.5
     labeled_bare = np.concatenate([photo.labels.class_ids for photo in photos]) == 1
     assert (bare == labeled_bare).mean() > 0.95
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from maskyolo.synthesis.synthesize import synthesize_masks
     from maskyolo.training.classifier import train_classifier
     from maskyolo.training.detector import train_detector
+    from maskyolo.web.serving import serve_web
 
 __all__ = [
     "compare",
@@ -26,6 +27,7 @@ __all__ = [
     "export_dataset",
     "export_model",
     "load_detector",
+    "serve_web",
     "synthesize_masks",
     "train_classifier",
     "train_detector",
@@ -45,6 +47,7 @@ _HOMES = {
     "export_dataset": "maskyolo.dataset.formats.export",
     "export_model": "maskyolo.export.export",
     "load_detector": "maskyolo.detectors.loading",
+    "serve_web": "maskyolo.web.serving",
     "synthesize_masks": "maskyolo.synthesis.synthesize",
     "train_classifier": "maskyolo.training.classifier",
     "train_detector": "maskyolo.training.detector",

@@ -16,7 +16,11 @@ import typer.main
 from typer.core import TyperGroup
 
 from maskyolo import __version__
+from maskyolo.cli.help import Command
 from maskyolo.cli.options import examples
+from maskyolo.cli.streams import repair_streams
+from maskyolo.cli.terminal import printable_streams
+from maskyolo.core.children import protect_children
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["app", "main"]
@@ -30,10 +34,15 @@ _SUMMARIES = {
     "compare": "Compare the accuracy and speed of detectors.",
     "detect": "Detect faces and masks in images, video and streams.",
     "export": "Export a model for another runtime.",
+    "web": "Detect in the browser: photos, videos and the camera.",
     "models": "List, download and verify weights.",
     "doctor": "Check the installation and suggest fixes.",
     "review": "Find and correct errors in a data set.",
 }
+
+
+#: Maximum number of characters of a path in an error message.
+_MAX_SHOWN = 200
 
 
 class _Commands(MutableMapping[str, Any]):
@@ -69,16 +78,31 @@ def _build(name: str, summary: str) -> Any:
     inner: typer.Typer | None = getattr(module, "app", None)
     if inner is None:
         inner = typer.Typer(add_completion=False, rich_markup_mode=None)
-        inner.command(name, epilog=module.EXAMPLES)(getattr(module, name))
+        inner.command(name, cls=Command, epilog=module.EXAMPLES)(getattr(module, name))
     command: Any = typer.main.get_command(inner)
     command.name, command.short_help = name, summary
     return command
+
+
+#: Commands of other tools, and what to type instead.
+_ELSEWHERE = {
+    "predict": "maskyolo detect --source …",
+    "track": "maskyolo detect --track --source …",
+    "evaluate": "maskyolo val",
+    "validate": "maskyolo val",
+    "benchmark": "maskyolo compare",
+}
 
 
 class _Group(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Commands()
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in _ELSEWHERE:
+            ctx.fail(f"No such command '{args[0]}'. Use: {_ELSEWHERE[args[0]]}")
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -122,17 +146,11 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 for success, 1 for an error that the user can fix (one line on stderr), 2 for a
     usage error, 130 for Ctrl-C.
     """
-    try:
-        app(arguments)
-    except MaskyoloError as error:
-        print(f"maskyolo: {error}", file=sys.stderr)
-        code = 1
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        code = _unwritten(error)
+    if arguments is None:
+        repair_streams()
+        protect_children()
+    with printable_streams():
+        code = _run(arguments)
     try:
         if sys.stdout:
             sys.stdout.flush()
@@ -143,6 +161,30 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None and not {"torch", "fiftyone"} & sys.modules.keys():
         _leave(code)
     sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        app(arguments)
+    except MaskyoloError as error:
+        print(f"maskyolo: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except OSError as error:
+        return _unusable(error) if isinstance(error.filename, (str, bytes)) else _unwritten(error)
+    return 0
+
+
+def _unusable(error: OSError) -> int:
+    """Report a path that the operating system refuses, such as one that is too long; return 1."""
+    from maskyolo.core.files import written_name
+
+    name = written_name(os.fsdecode(error.filename))
+    shown = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
+    reason = (error.strerror or str(error)).lower()
+    print(f"maskyolo: cannot use {shown}: {reason}; check the path", file=sys.stderr)
+    return 1
 
 
 def _unwritten(error: OSError) -> int:

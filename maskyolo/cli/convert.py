@@ -12,6 +12,7 @@ import typer
 from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import progress_bar, resumable_progress
 from maskyolo.conversion.options import ConvertOptions
+from maskyolo.core.options import Panel
 from maskyolo.core.text import counted
 from maskyolo.errors import MaskyoloError
 
@@ -46,14 +47,18 @@ def convert(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Output folder. Must not exist yet, unless --update is given."),
+        typer.Option(
+            help="Output folder. Must not exist yet, unless --update is given.",
+            rich_help_panel=Panel.OUTPUT,
+        ),
     ],
     options: ConvertOptions,
     to: Annotated[
         str | None,
         typer.Option(
             help="Only convert an annotated set to another format (voc, coco or yolo), with all "
-            "boxes and splits unchanged."
+            "boxes and splits unchanged.",
+            rich_help_panel=Panel.OUTPUT,
         ),
     ] = None,
     strict: Strict = False,
@@ -75,10 +80,10 @@ def convert(
     _print_splits(made)
     _print_gone(made, source)
     unreadable = _warn(made)
-    if made.scenes:
-        print(f"and {counted(made.scenes, 'scene')} composed of the training photos")
-    sheets = ", contact sheets next to it" if options.sheets else ""
+    _print_set(made)
+    sheets = f", contact sheets: {made.folder / 'sheets'}" if options.sheets else ""
     print(f"ledger: {made.folder / 'ledger.csv'}{sheets}")
+    print(f"next: maskyolo train --data {made.data}")
     print(made.folder)
     if strict and unreadable:
         raise typer.Exit(1)
@@ -100,10 +105,26 @@ def _print_counts(made: Conversion) -> None:
         for status in STATUSES
         if status == "kept" or any(found[status] for found in counts.values())
     ]
-    print(f"{'':13}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
+    width = max(13, *(len(name) + 1 for name in counts))
+    print(f"{'':{width}}" + "".join(f"{status:>12}" for status in shown) + f"{'all':>12}")
     for name, found in counts.items():
         numbers = "".join(f"{found[status]:12}" for status in shown)
-        print(f"{name or 'no faces':13}{numbers}{found.total():12}")
+        print(f"{name or 'no faces':{width}}{numbers}{found.total():12}")
+
+
+def _print_set(made: Conversion) -> None:
+    """Print what is in the set: photos by split, and boxes."""
+    from maskyolo.core.classes import SPLITS
+    from maskyolo.core.labels import IGNORE_CLASS
+
+    in_set = [row for row in made.rows if row.in_set]
+    splits = Counter(row.split for row in in_set)
+    boxes = sum(name != IGNORE_CLASS for row in in_set for name in row.classes)
+    scenes = f", and {counted(made.scenes, 'scene')} in train" if made.scenes else ""
+    parts = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
+    print(
+        f"{counted(len(in_set), 'photo')} ({parts}) with {counted(boxes, 'box', 'boxes')}{scenes}"
+    )
 
 
 def _print_splits(made: Conversion) -> None:
@@ -127,6 +148,7 @@ def _print_gone(made: Conversion, sources: Sequence[Path]) -> None:
 
 def _warn(made: Conversion) -> int:
     """Report problems with the photos; return how many could not be read."""
+    _print_notes(made.notes)
     if uneven := made.uneven_loss():
         typer.echo(f"maskyolo: warning: {uneven}", err=True)
     unreadable = [row for row in made.rows if row.status == "unreadable"]
@@ -163,6 +185,7 @@ def _export(
 
 
 def _print_export(made: Export) -> None:
+    _print_notes(made.notes)
     problems = made.skipped + made.changed
     for name, reason in problems[:_MAX_LINES]:
         typer.echo(f"maskyolo: {name}: {reason}", err=True)
@@ -172,6 +195,11 @@ def _print_export(made: Export) -> None:
     print(f"boxes: {_listed(made.boxes)}")
     print(f"left out: {counted(len(made.skipped), 'image')}; boxes changed in {len(made.changed)}")
     print(made.folder)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes[:_MAX_LINES]:
+        typer.echo(f"maskyolo: note: {note}", err=True)
 
 
 def _listed(numbers: Mapping[str, int], empty: str = "") -> str:

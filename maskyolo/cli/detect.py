@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskyolo.cli.options import Strict, examples, with_options
+from maskyolo.cli.options import Strict, Verbose, examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.options import Panel
 from maskyolo.core.text import counted
 from maskyolo.runtime.options import DetectOptions
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "maskyolo detect --source data/samples",
+    "maskyolo detect data/samples/street.jpg data/samples/office.jpg",
     "maskyolo detect --source data/samples/street.mp4 --save-json street.jsonl",
     "maskyolo detect --source 'data/samples/*.jpg' --no-save --save-txt --save-conf",
     "maskyolo detect --source 0 --show",
@@ -31,16 +33,24 @@ EXAMPLES = examples(
 
 @with_options(DetectOptions)
 def detect(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="The same as --source, without the option."),
+    ] = None,
+    *,
     source: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--source",
             "--image",
-            help="Image, video, folder, glob, list of these (.txt), camera number, or URL (http, "
-            "https, rtsp).",
+            help="Image, video, folder, glob, list of these (.txt), numbered images "
+            "(frame_%04d.png), camera number, URL (http, https, rtsp), or - for a video on "
+            "standard input. Can be given several times.",
+            rich_help_panel=Panel.INPUT,
         ),
-    ],
+    ] = None,
     options: DetectOptions,
+    verbose: Verbose = False,
     strict: Strict = False,
 ) -> None:
     """Detect faces, and whether each wears a mask, in one forward pass per frame.
@@ -50,6 +60,9 @@ def detect(
     from maskyolo.runtime.detection import detect as run
     from maskyolo.runtime.run import Summary
 
+    given = [*(sources or ()), *(source or ())]
+    if not given:
+        raise typer.BadParameter("no source given, such as photo.jpg or 0", param_hint="--source")
     for ending in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), _interrupt)
@@ -59,16 +72,19 @@ def detect(
             progress_bar("frames") as on_progress,
             closing(
                 run(
-                    source,
+                    given,
                     options=replace(options, save=options.save and not options.stats_only),
                     on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
                     summary=summary,
                 )
             ) as results,
         ):
-            for number, _ in enumerate(results):
-                if number == 0 and summary.network:
-                    typer.echo(summary.network, err=True)
+            shown = False
+            for frame in results:
+                del frame  # before the next one is read
+                if not shown and summary.network:
+                    typer.echo(summary.network_details if verbose else summary.network, err=True)
+                shown = True
                 on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: everything finished so far is on disk
         _print_summary(summary, options)
@@ -81,11 +97,10 @@ def detect(
 
 
 def _print_summary(summary: Summary, options: DetectOptions) -> None:
-    from maskyolo.core.classes import CLASS_NAMES
-
     if summary.frames:
-        found = ", ".join(f"{summary.counts[name]} {name}" for name in CLASS_NAMES)
-        print(f"{counted(summary.frames, 'frame')}: {found}")
+        found = ", ".join(f"{summary.counts[name]} {name}" for name in summary.class_names)
+        total = counted(sum(summary.counts.values()), "detection")
+        print(f"{counted(summary.frames, 'frame')}, {total}: {found}")
     if summary.people and summary.frames:
         print(summary.people.summary())
     if summary.dropped:

@@ -38,7 +38,7 @@ def models(
     Lists this project's weights, and third-party weights with license, size, checksum and location.
     """
     from maskyolo.errors import WeightsError
-    from maskyolo.models.own import check_own_weights, own_weights
+    from maskyolo.models.own import check_own_weights, model_card, own_weights
     from maskyolo.models.weights import fetch_weights, load_manifest, locate_weights
 
     if fetch:
@@ -56,8 +56,14 @@ def models(
         return
 
     wrong = []
-    print("This project's (AGPL-3.0-or-later), in the package:")
+    print("This project's (AGPL-3.0-or-later), included in the package:")
+    described = ""
     for path in own_weights():
+        if path.stem != described:
+            described = path.stem
+            card = model_card(path.stem)
+            print(f"  {card.name}: {card.description}")
+            print(f"    {card.figures} on {card.measured_on}")
         status = "there"
         if verify:
             try:
@@ -66,7 +72,7 @@ def models(
             except WeightsError as error:
                 wrong.append(path.name)
                 status = f"wrong ({error})"
-        print(f"  {path.name:<23} {_size(path.stat().st_size):>8}  {status:<7}  {path}")
+        print(f"    {path.name:<23} {_size(path.stat().st_size):>8}  {status:<7}  {path}")
     print("Third-party:")
     for name in load_manifest():
         found = locate_weights(name)

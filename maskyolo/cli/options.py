@@ -15,15 +15,24 @@ from typing import Annotated, Any
 
 import typer
 
-from maskyolo.core.options import Choice, OptionInfo, Options, option_info
+from maskyolo.core.options import Choice, OptionInfo, Options, Panel, option_info
 
-__all__ = ["Strict", "examples", "with_options"]
+__all__ = ["Strict", "Verbose", "examples", "with_options"]
 
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
         help="Exit with 1 if any file was bad. Bad files are reported and skipped in any case.",
+    ),
+]
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Also print why this runtime and precision were chosen.",
+        rich_help_panel=Panel.DISPLAY,
     ),
 ]
 
@@ -41,7 +50,7 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
 
     They are listed where `options` stands in the command's own signature.
 
-    Example:
+    Examples:
         >>> @with_options(GreetOptions)
         ... def greet(name: Annotated[str, typer.Argument()], options: GreetOptions) -> None:
         ...     print("hello " * options.times + name)
@@ -95,23 +104,30 @@ def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.
     flags = _flags(name, info)
     if kind is bool and default and not any("/" in flag for flag in flags):
         flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}", *flags[1:])
+    kinds = [part for part in (kind, *typing.get_args(kind)) if isinstance(part, type)]
+    choice = next((part for part in kinds if issubclass(part, Choice)), None)
     parsing: dict[str, Any] = {"min": info.minimum, "max": info.maximum}
-    if isinstance(kind, type) and issubclass(kind, Choice) and kind.gives_advice():
-        parsing = _parse_with_advice(kind)
-    declared = typer.Option(*flags, help=info.help, **parsing)
+    if choice:
+        parsing = _parse_choice(choice)
+    elif info.minimum is not None or info.maximum is not None:
+        parsing["metavar"] = "<int>" if int in kinds else "<float>"
+    declared = typer.Option(*flags, help=info.help, rich_help_panel=info.panel or None, **parsing)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
 
 
-def _parse_with_advice(kind: type[Choice]) -> dict[str, Any]:
-    """Return the arguments of a Typer option that reports the advice of `kind` for bad values."""
+def _parse_choice(kind: type[Choice]) -> dict[str, Any]:
+    """Return the arguments of a Typer option whose values are the members of `kind`.
+
+    Unlike Typer's own, the option reports the advice of `kind` for bad values.
+    """
     values = [str(member) for member in kind]
 
     def parse(value: str) -> Choice:
-        if value not in values and (error := kind.advice(value)):
-            raise error
         if value not in values:
+            if error := kind.advice(value):
+                raise error
             known = ", ".join(f"'{known}'" for known in values)
             raise typer.BadParameter(f"'{value}' is not one of {known}.")
         return kind(value)

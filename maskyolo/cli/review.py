@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskyolo.cli import review_find
+from maskyolo.cli.help import Command
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.options import Panel
 from maskyolo.core.text import counted
 from maskyolo.errors import MaskyoloError
 from maskyolo.review.options import ApplyOptions, OpenOptions
@@ -45,11 +47,15 @@ app = typer.Typer(
     help="Find and correct a data set's errors, in FiftyOne's App or in a CSV file.",
 )
 
-Data = Annotated[Path, typer.Option(help="The data set's data.yaml, or its folder.")]
+Data = Annotated[
+    Path,
+    typer.Option(help="The data set's data.yaml, or its folder.", rich_help_panel=Panel.INPUT),
+]
 
 
 @app.command(
     "open",
+    cls=Command,
     epilog=OPEN_EXAMPLES,
     short_help="Show a data set in FiftyOne's App, to correct it there.",
 )
@@ -88,13 +94,17 @@ def open_(data: Data, options: OpenOptions) -> None:
 
 app.command(
     "find",
+    cls=Command,
     epilog=review_find.EXAMPLES,
     short_help="List a data set's likely errors, the worst first.",
 )(review_find.find)
 
 
 @app.command(
-    "apply", epilog=APPLY_EXAMPLES, short_help="Apply corrections to the labels, or undo them."
+    "apply",
+    cls=Command,
+    epilog=APPLY_EXAMPLES,
+    short_help="Apply corrections to the labels, or undo them.",
 )
 @with_options(ApplyOptions)
 def apply(

@@ -12,6 +12,7 @@ import typer
 
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
+from maskyolo.core.options import Panel
 from maskyolo.core.text import counted
 from maskyolo.review.options import FindOptions
 
@@ -26,7 +27,10 @@ EXAMPLES = examples(
 
 @with_options(FindOptions)
 def find(
-    data: Annotated[Path, typer.Option(help="The data set's data.yaml, or its folder.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="The data set's data.yaml, or its folder.", rich_help_panel=Panel.INPUT),
+    ],
     options: FindOptions,
 ) -> None:
     """Find a data set's likely errors, and write them to a ranked list, review.csv.

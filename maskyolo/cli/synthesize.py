@@ -9,6 +9,7 @@ import typer
 
 from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import resumable_progress
+from maskyolo.core.options import Panel
 from maskyolo.synthesis.options import SynthesizeOptions
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "maskyolo synthesize data/samples/folders/without_mask --out data/made",
     "maskyolo synthesize photos/without_mask --out data/made --masks 0.3 --occluders 0.5",
+    "maskyolo synthesize photos/without_mask --out data/made --incorrect 0.3",
 )
 
 
@@ -26,7 +28,8 @@ def synthesize(
     out: Annotated[
         Path,
         typer.Option(
-            help="Output folder, which will contain with_mask and without_mask. Must not exist yet."
+            help="Output folder, which will contain one folder per class. Must not exist yet.",
+            rich_help_panel=Panel.OUTPUT,
         ),
     ],
     options: SynthesizeOptions,
@@ -34,7 +37,7 @@ def synthesize(
 ) -> None:
     """Draw masks on photos of bare faces, and occluders such as hands, cups and scarves.
 
-    The result is two folders of photos, ready for maskyolo convert.
+    The result is one folder of photos per class, ready for maskyolo convert.
     """
     from maskyolo.synthesis.synthesize import synthesize_masks
 

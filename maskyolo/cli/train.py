@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ import typer
 from maskyolo.cli.options import examples, with_options
 from maskyolo.cli.progress import progress_bar
 from maskyolo.core.choices import Pipeline
+from maskyolo.core.options import Panel
 from maskyolo.core.text import counted
 from maskyolo.training.options import ClassifierTrainOptions, DetectorTrainOptions, TrainOptions
 
@@ -32,7 +34,8 @@ EXAMPLES = examples(
 def train(
     *,
     data: Annotated[
-        Path | None, typer.Option(help="The data set's data.yaml, or its folder.")
+        Path | None,
+        typer.Option(help="The data set's data.yaml, or its folder.", rich_help_panel=Panel.INPUT),
     ] = None,
     options: TrainOptions,
 ) -> None:
@@ -58,6 +61,8 @@ def _train_detector(data: Path | None, options: DetectorTrainOptions) -> None:
     result = _run(train_detector, data, options, after_stop)
     print(result.report.table())
     print(f"weights: {_relative(result.best)}, {_relative(result.onnx)}")
+    model = shlex.quote(str(_relative(result.onnx)))
+    print(f"next: maskyolo detect --source 0 --show --model {model}")
     print(_relative(result.folder))
 
 
@@ -78,6 +83,8 @@ def _train_classifier(data: Path | None, options: ClassifierTrainOptions) -> Non
     for report in result.reports.values():
         print(report.table())
     print(f"weights: {_relative(result.best)}")
+    model = shlex.quote(str(_relative(result.best)))
+    print(f"next: maskyolo detect --source 0 --show --pipeline two-stage --model {model}")
     print(_relative(result.folder))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "MAX_BOXES",
     "Boxes",
     "as_boxes",
     "box_area",
@@ -20,6 +22,11 @@ __all__ = [
 ]
 
 Boxes = npt.NDArray[np.float32]
+#: Maximum number of labeled boxes in an image. Comparing each box with each other takes time and
+#: memory that grow with its square.
+MAX_BOXES = 10_000
+#: Number of overlaps that are computed at a time.
+_BLOCK = 1 << 20
 
 
 def as_boxes(boxes: npt.ArrayLike) -> Boxes:
@@ -49,14 +56,14 @@ def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1], [5, 5, 6, 6]]).tolist()
     [[0.5, 0.0]]
     """
-    iou: npt.NDArray[np.float32] = _iou(as_boxes(a), as_boxes(b))
+    iou: npt.NDArray[np.float32] = _in_blocks(_iou, as_boxes(a), as_boxes(b))
     return iou
 
 
 def box_iou_double(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return `box_iou` in double precision, as COCO's metrics require."""
     first, second = (np.asarray(boxes, dtype=np.float64).reshape(-1, 4) for boxes in (a, b))
-    iou: npt.NDArray[np.float64] = _iou(first, second)
+    iou: npt.NDArray[np.float64] = _in_blocks(_iou, first, second)
     return iou
 
 
@@ -68,11 +75,7 @@ def box_coverage(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float32]:
     >>> box_coverage([[0, 0, 2, 2]], [[0, 0, 1, 4], [5, 5, 6, 6]]).tolist()
     [[0.5, 0.0]]
     """
-    intersection = _intersection(as_boxes(a), as_boxes(b))
-    smaller = np.minimum(box_area(a)[:, None], box_area(b)[None])
-    coverage: npt.NDArray[np.float32] = np.divide(
-        intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0
-    )
+    coverage: npt.NDArray[np.float32] = _in_blocks(_coverage, as_boxes(a), as_boxes(b))
     return coverage
 
 
@@ -109,6 +112,30 @@ def _areas(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     x1, y1, x2, y2 = boxes.T
     areas: npt.NDArray[Any] = (x2 - x1).clip(min=0) * (y2 - y1).clip(min=0)
     return areas
+
+
+def _in_blocks(
+    overlap: Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]],
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+) -> npt.NDArray[Any]:
+    """Return `overlap(a, b)` (n, m), computed for some of `a` at a time: it takes 12 copies."""
+    if len(a) * len(b) <= _BLOCK:
+        return overlap(a, b)
+    result = np.empty((len(a), len(b)), a.dtype)
+    rows = max(1, _BLOCK // len(b))
+    for start in range(0, len(a), rows):
+        result[start : start + rows] = overlap(a[start : start + rows], b)
+    return result
+
+
+def _coverage(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    intersection = _intersection(a, b)
+    smaller = np.minimum(_areas(a)[:, None], _areas(b)[None])
+    coverage: npt.NDArray[Any] = np.divide(
+        intersection, smaller, out=np.zeros_like(intersection), where=smaller > 0
+    )
+    return coverage
 
 
 def _iou(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -70,12 +70,14 @@ class FaceDetectorName(Choice):
         SSD_PLAIN: one pass of OpenCV's SSD at 300x300, as in the projects of 2020.
         YUNET: YuNet, which also gives landmarks.
         HAAR: OpenCV's Haar cascade.
+        YOLO: any YOLO face detector; its weights must be given.
     """
 
     SSD = "ssd"
     SSD_PLAIN = "ssd-plain"
     YUNET = "yunet"
     HAAR = "haar"
+    YOLO = "yolo"
 
 
 class Split(Choice):
@@ -94,6 +96,8 @@ class SourceFormat(Choice):
         FOLDERS: one folder per class.
         VOC: Pascal VOC annotations.
         COCO: a COCO `.json` file.
+        CVAT: the XML file of CVAT for images.
+        LABEL_STUDIO: the JSON file of Label Studio.
         YOLO: a `data.yaml` with its folders.
     """
 
@@ -102,6 +106,8 @@ class SourceFormat(Choice):
     VOC = "voc"
     COCO = "coco"
     YOLO = "yolo"
+    CVAT = "cvat"
+    LABEL_STUDIO = "label-studio"
 
 
 class CrossCheck(Choice):

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from maskyolo.core.boxes import Boxes, as_boxes, clip_boxes, from_normalized, to_normalized
+from maskyolo.core.boxes import Boxes, as_boxes, clip_boxes, to_normalized
+from maskyolo.core.classes import plain_name
+from maskyolo.core.label_rows import LabelRows, parse_rows
+from maskyolo.core.parsing import read_text
 from maskyolo.errors import DatasetError
 
-__all__ = ["IGNORE", "IGNORE_CLASS", "Labels", "format_yolo", "parse_yolo", "read_yolo"]
+__all__ = [
+    "IGNORE",
+    "IGNORE_CLASS",
+    "Labels",
+    "check_rows",
+    "format_yolo",
+    "parse_yolo",
+    "read_yolo",
+]
 
 #: Class name and class id of boxes to exclude from training: `convert` blanks them out and writes
 #: no label for them. The name is used in class maps and in the ledger.
@@ -59,45 +71,56 @@ def parse_yolo(
     """Parse the text of a label file of an image of `width` x `height`.
 
     Args:
-        text: the lines of the file.
+        text: the lines of the file; see `parse_rows` for what they may be.
         width: width of the image in pixels.
         height: height of the image in pixels.
         name: the file, for error messages.
         classes: number of classes.
 
     Raises:
-        DatasetError: a line without five numbers, an unknown class, or a box without area; the
-            message includes `name` and the line number.
+        DatasetError: an invalid row, an unknown class, or a box without area; the message
+            includes `name` and the line number.
     """
-    class_ids, rows = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        where, found = f"{name}, line {number}", line.strip()[:60]
-        try:
-            class_id, *xywh = (float(value) for value in line.split())
-        except ValueError:
+    return check_rows(parse_rows(text, name), width, height, name, [""] * classes)
+
+
+def check_rows(rows: LabelRows, width: int, height: int, name: str, names: Sequence[str]) -> Labels:
+    """Return the boxes of a label file in pixels; see `parse_yolo`.
+
+    Args:
+        rows: the rows of the file.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        name: the file, for error messages.
+        names: class names by id, for rows with names.
+    """
+    class_ids = []
+    for class_id, box, line in zip(rows.classes, rows.boxes.tolist(), rows.lines, strict=True):
+        where = f"{name}, line {line}"
+        if isinstance(class_id, str):
+            class_id = _id_of(class_id, names)
+        if class_id not in range(len(names)):
+            last = len(names) - 1
             raise DatasetError(
-                f"{where}: expected 'class cx cy w h', found '{found}'", "correct the line"
-            ) from None
-        if len(xywh) != 4 or not np.isfinite([class_id, *xywh]).all():
-            raise DatasetError(
-                f"{where}: expected five numbers, found '{found}'", "correct the line"
+                f"{where}: class {class_id} is not one of 0 to {last}", "correct the line"
             )
-        if class_id not in range(classes):
+        x1, y1, x2, y2 = box
+        if not np.isfinite(box).all():
+            raise DatasetError(f"{where}: a box that is not finite", "correct the line")
+        if not (x1 < x2 and y1 < y2):
             raise DatasetError(
-                f"{where}: class {class_id:g} is not one of 0 to {classes - 1}", "correct the line"
-            )
-        if min(xywh[2:]) <= 0:
-            raise DatasetError(
-                f"{where}: a box without width or height ({xywh[2]:g} x {xywh[3]:g})",
+                f"{where}: a box without width or height ({x2 - x1:g} x {y2 - y1:g})",
                 "remove the line",
             )
         class_ids.append(int(class_id))
-        rows.append(xywh)
-    return Labels(
-        as_boxes(from_normalized(rows, width, height)), np.asarray(class_ids, dtype=np.int64)
-    )
+    boxes = rows.boxes * [width, height, width, height]
+    return Labels(as_boxes(boxes), np.asarray(class_ids, dtype=np.int64))
+
+
+def _id_of(name: str, names: Sequence[str]) -> int | str:
+    """Return the id of a class given by its name, or the name itself if it is unknown."""
+    plain = [plain_name(known) for known in names]
+    return plain.index(plain_name(name)) if plain_name(name) in plain else name
 
 
 def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> Labels:
@@ -108,9 +131,9 @@ def read_yolo(path: Path | str, width: int, height: int, classes: int = 2) -> La
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         text = ""
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"cannot read labels {path}: {error}", "check the file") from error
     return parse_yolo(text, width, height, name=str(path), classes=classes)

@@ -21,19 +21,21 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from enum import Enum
+from enum import StrEnum
 from numbers import Real
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from maskyolo.errors import MaskyoloError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = [
     "Choice",
     "OptionInfo",
     "Options",
+    "Panel",
     "option",
     "option_info",
     "option_of",
@@ -45,18 +47,15 @@ _Options = TypeVar("_Options", bound="Options")
 _UNSET: Any = object()
 
 
-class Choice(str, Enum):
+class Choice(StrEnum):
     """Base class of enums of fixed choices, such as backends; each member equals its text.
 
-    Example:
+    Examples:
         >>> class Color(Choice):
         ...     RED = "red"
         >>> str(Color.RED), Color.RED == "red"
         ('red', True)
     """
-
-    def __str__(self) -> str:
-        return str(self.value)
 
     @classmethod
     def advice(cls, value: str) -> MaskyoloError | None:  # noqa: ARG003  # for subclasses
@@ -66,11 +65,6 @@ class Choice(str, Enum):
         lists the choices.
         """
         return None
-
-    @classmethod
-    def gives_advice(cls) -> bool:
-        """Whether the class overrides `advice`."""
-        return cls.advice.__func__ is not Choice.advice.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def parse(cls, value: Any, name: str) -> Self:
@@ -91,6 +85,24 @@ class Choice(str, Enum):
             raise cls.advice(str(value)) or unknown from None
 
 
+class Panel(StrEnum):
+    """A group of options in a command's help and reference, in the order of both."""
+
+    INPUT = "Input"
+    MODEL = "Model"
+    DETECTION = "Detection"
+    LABELING = "Labeling"
+    SPLITS = "Splits and scenes"
+    TRAINING = "Training"
+    TWO_STAGE = "Two-stage pipeline"
+    MEASURING = "Measuring"
+    TRACKING = "Tracking and counting"
+    ALERTS = "Alerts"
+    DISPLAY = "Display"
+    OUTPUT = "Output"
+    ADVANCED = "Advanced"
+
+
 @dataclass(frozen=True)
 class OptionInfo:
     """The metadata of an option, in addition to its type and default.
@@ -106,6 +118,7 @@ class OptionInfo:
         cli_default: the command line's default, if it differs from the library's.
         cli_parse: converts the parsed value to the field's value; if it raises `ValueError`, that
             is reported as a usage error.
+        panel: the `Panel` of the command's help that lists it; if empty, the last one.
     """
 
     help: str
@@ -116,6 +129,7 @@ class OptionInfo:
     cli_type: Any = None
     cli_default: Any = _UNSET
     cli_parse: Callable[[Any], Any] | None = None
+    panel: str = ""
 
     @property
     def has_cli_default(self) -> bool:
@@ -134,9 +148,12 @@ def option(
     cli_type: Any = None,
     cli_default: Any = _UNSET,
     cli_parse: Callable[[Any], Any] | None = None,
+    panel: str = "",
 ) -> Any:
     """Declare a field of an `Options` class; see `OptionInfo` for the arguments."""
-    info = OptionInfo(help, minimum, maximum, flags, recorded, cli_type, cli_default, cli_parse)
+    info = OptionInfo(
+        help, minimum, maximum, flags, recorded, cli_type, cli_default, cli_parse, panel
+    )
     return dataclasses.field(default=default, metadata={"option": info})
 
 
@@ -164,10 +181,20 @@ def option_of(kind: type[Options], name: str, **changes: Any) -> Any:
 class Options:
     """Base class of all options objects; checks ranges and choices on creation.
 
+    `class SourceOptions(Options, panel=Panel.INPUT)` sets the panel of the fields that the class
+    declares, unless a field has a panel of its own.
+
     Raises:
         MaskyoloError: a value is out of its range, text where a number is needed, or not one of a
             fixed set of choices.
     """
+
+    def __init_subclass__(cls, *, panel: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for field in vars(cls).values():  # still fields: the dataclass is made after this
+            if isinstance(field, dataclasses.Field) and not option_info(field).panel:
+                info = replace(option_info(field), panel=panel)
+                field.metadata = MappingProxyType({"option": info})
 
     def __post_init__(self) -> None:
         choices = _choices(type(self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from maskyolo.core.files import write_atomic
-from maskyolo.core.options import Choice, Options, option
+from maskyolo.core.files import write_atomic, written_name
+from maskyolo.core.options import Choice, Options, Panel, option
 from maskyolo.errors import OutputError, output_errors
 
-__all__ = ["RunOptions", "clear_run", "new_run", "save_args"]
+__all__ = ["RunOptions", "check_no_links", "clear_run", "new_run", "save_args"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(Options):
+class RunOptions(Options, panel=Panel.OUTPUT):
     """Where to create a run's folder; each command has its own defaults of `project` and `name`."""
 
     project: Path | str = option(
@@ -68,7 +69,23 @@ def new_run(project: Path | str, name: str, exist_ok: bool = False) -> Path:
                     raise
                 number += 1
             else:
+                check_no_links(folder)
                 return folder
+
+
+def check_no_links(folder: Path) -> None:
+    """Check that a run's folder contains no links, through which the run would write elsewhere.
+
+    Raises:
+        OutputError: it does; the folder may come from someone else.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise OutputError(
+                    f"cannot write in {folder}: {written_name(path.relative_to(folder))} is a link",
+                    "replace the link with what it refers to, or remove it",
+                )
 
 
 def save_args(folder: Path, args: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from types import ModuleType
 from packaging.requirements import Requirement
 
 from maskyolo import __version__
+from maskyolo.core.installation import install_command
 from maskyolo.doctor.check import Check, first_line, installed_version, load_module
 
 __all__ = [
@@ -38,7 +39,7 @@ _OPENCV_PACKAGES = (
     "opencv-python-headless",
     "opencv-contrib-python-headless",
 )
-_PYTHON = (3, 10)
+_PYTHON = (3, 11)
 
 
 def check_python() -> Iterator[Check]:
@@ -50,7 +51,7 @@ def check_python() -> Iterator[Check]:
             "python",
             "fail",
             found,
-            "install Python 3.10 or newer and make a new virtual environment",
+            "install Python 3.11 or newer and make a new virtual environment",
         )
     else:
         yield Check("python", "ok", found)
@@ -66,7 +67,7 @@ def check_packages() -> Iterator[Check]:
             "maskyolo",
             "warn",
             f"{__version__}, not installed but run from a folder: required versions are unknown",
-            "pip install .",
+            install_command(),
         )
         return
     if installed == __version__:
@@ -76,7 +77,7 @@ def check_packages() -> Iterator[Check]:
             "maskyolo",
             "warn",
             f"installed as {installed}, but the code is {__version__}",
-            "pip install --force-reinstall --no-deps .",
+            install_command("", "--force-reinstall", "--no-deps"),
         )
     matching = []
     for requirement in (
@@ -235,7 +236,7 @@ def check_extras() -> Iterator[Check]:
                 f"extra {extra}",
                 "ok",
                 f"not installed ({purpose})",
-                f'pip install "maskyolo[{extra}]"',
+                install_command(extra),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from maskyolo.core.installation import install_command
 from maskyolo.doctor.check import Check, installed_version
 from maskyolo.errors import WeightsError
 from maskyolo.models.own import check_own_weights, own_weights
@@ -21,7 +22,8 @@ def check_models() -> Iterator[Check]:
             "model",
             "fail",
             "maskyolo/weights has no model",
-            "git checkout maskyolo/weights, or pip install --force-reinstall --no-deps .",
+            "git checkout maskyolo/weights, or "
+            + install_command("", "--force-reinstall", "--no-deps"),
         )
     yield from map(_check_model, models)
 

@@ -9,27 +9,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.detector import Detector
+from maskyolo.core.detector import Detector, class_names_of
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray, read_image
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError, output_errors
 from maskyolo.evaluation.comparison_page import comparison_sections
 from maskyolo.evaluation.comparison_result import Comparison
+from maskyolo.evaluation.comparison_table import as_csv, as_latex
 from maskyolo.evaluation.comparison_video import SPEED_FACES, open_video, side_by_side
 from maskyolo.evaluation.contestants import (
     DEFAULT_DETECTORS,
     load_contestants,
     parse_contestants,
     settings_of,
+    texts_of,
 )
+from maskyolo.evaluation.differences import differences_from_first
 from maskyolo.evaluation.html import page
 from maskyolo.evaluation.labeled import LabeledImage, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
-from maskyolo.evaluation.metrics import Case, Floats, interval
+from maskyolo.evaluation.metrics import Case, Floats
 from maskyolo.evaluation.options import CompareOptions
+from maskyolo.evaluation.plots import save_plots
 from maskyolo.evaluation.scores import Evaluation
 from maskyolo.evaluation.speed import (
     COUNTS,
@@ -56,8 +61,8 @@ def compare(
 ) -> Comparison:
     """Compare detectors on labeled images, on frames with 1 to 40 faces for speed, and on a video.
 
-    The run's folder gets `args.yaml`, `report.html` (self-contained), `report.json`, `report.txt`,
-    `predictions/NAME.jsonl` in the format of `detect --save-json`, and the side-by-side video.
+    The run's folder gets `args.yaml`, `report.html`, `report.json`, `report.txt`, `table.csv`,
+    `table.tex`, the video, and `predictions/NAME.jsonl` in the format of `detect --save-json`.
 
     Args:
         model: two or more detectors: `[PIPELINE:][MODEL][@DETECTOR]` as in `Contestant.parse`, or
@@ -80,7 +85,7 @@ def compare(
         WeightsError: a model cannot be loaded.
         OutputError: a result cannot be written.
 
-    Example:
+    Examples:
         >>> compare(["two-stage", "yolo"], "street.mp4").table()  # doctest: +SKIP
     """
     chosen = CompareOptions.merge(options, settings)
@@ -90,18 +95,17 @@ def compare(
     loadable = settings_of(contestants, chosen, chosen.conf)
     detectors = load_contestants(contestants, loadable)
     folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-    _save_args(folder, chosen, source, detectors)
+    _save_args(folder, chosen, source, detectors, texts_of(contestants))
 
     def progress(what: str) -> Callable[[int, int | None], None]:
         return lambda done, total: on_progress(what, done, total) if on_progress else None
 
     evaluations: dict[str, Evaluation] = {}
     if images:
-        unsure = load_contestants(
-            contestants, settings_of(contestants, chosen, AP_FLOOR, FACE_FLOOR)
-        )
-        predicted = _predict(images, unsure, folder, on_error, progress("images"))
-        evaluations = _measure(predicted, chosen, where, progress("scores"))
+        low = settings_of(contestants, chosen, AP_FLOOR, FACE_FLOOR)
+        unsure = load_contestants(contestants, low)
+        predicted = _predict(images, unsure, folder, chosen, on_error, progress("images"))
+        evaluations = _measure(predicted, chosen, where, _shared(unsure), progress("scores"))
     shown: dict[str, dict[str, float]] = {}
     faces: list[ImageArray] = []
     video_file = None
@@ -115,15 +119,16 @@ def compare(
         names=tuple(detectors),
         where=" and ".join(str(place) for place in (where, source) if place),
         evaluations=evaluations,
-        differences=_differences(list(evaluations.values())),
+        differences=differences_from_first(list(evaluations.values())),
         speed=speed,
         verdicts=tuple(verdicts(speed)),
         memory=memory,
         video=shown,
         folder=folder,
         video_file=video_file,
+        models=texts_of(contestants),
     )
-    _write_reports(result, images, folder)
+    _write_reports(result, images, folder, chosen.save_plots)
     return result
 
 
@@ -146,9 +151,10 @@ def _save_args(
     chosen: CompareOptions,
     source: Path | str | None,
     detectors: Mapping[str, Detector],
+    models: Mapping[str, str],
 ) -> None:
     own = {
-        "model": list(detectors),
+        "model": list(models.values()),
         "source": source,
         "split": str(chosen.split) if chosen.data is not None else None,
         "imgsz": {
@@ -160,6 +166,11 @@ def _save_args(
     save_args(folder, {**chosen.recorded(), **own})
 
 
+def _shared(detectors: Mapping[str, Detector]) -> tuple[str, ...]:
+    """Return the classes that all detectors distinguish."""
+    return min((class_names_of(detector) for detector in detectors.values()), key=len)
+
+
 #: The cases of each detector, how sharp the faces of each image are, and the unreadable images.
 _Predicted = tuple[dict[str, list[Case]], list[Floats], tuple[str, ...]]
 
@@ -168,6 +179,7 @@ def _predict(
     images: Sequence[LabeledImage],
     detectors: Mapping[str, Detector],
     folder: Path,
+    chosen: CompareOptions,
     on_error: Callable[[str, MaskyoloError], None] | None,
     on_progress: Callable[[int, int | None], None],
 ) -> _Predicted:
@@ -178,20 +190,33 @@ def _predict(
         title: folder / "predictions" / f"{stem}.jsonl"
         for title, stem in zip(detectors, _file_names(list(detectors)), strict=True)
     }
-    return predict(images, detectors, files, on_error, on_progress)
+    item_errors = ItemErrors(lambda: folder / ERROR_LOG)
+    return predict(
+        images,
+        detectors,
+        files,
+        on_error,
+        on_progress,
+        item_errors=item_errors,
+        classes=_shared(detectors),
+        fold_incorrect=chosen.fold_incorrect,
+    )
 
 
 def _measure(
     predicted: _Predicted,
     chosen: CompareOptions,
     where: str,
+    classes: Sequence[str],
     on_progress: Callable[[int, int | None], None],
 ) -> dict[str, Evaluation]:
     cases, sharpness, unreadable = predicted
     split = str(chosen.split) if chosen.data is not None else ""
     evaluations = {}
     for done, title in enumerate(cases, 1):
-        found = measure(title, cases[title], sharpness, chosen.conf, chosen.seed, where, split)
+        found = measure(
+            title, cases[title], sharpness, chosen.conf, chosen.seed, where, split, classes
+        )
         evaluations[title] = replace(found, unreadable=unreadable)
         on_progress(done, len(cases))
     return evaluations
@@ -220,24 +245,18 @@ def _costs(
     return speed, memory
 
 
-def _write_reports(result: Comparison, images: Sequence[LabeledImage], folder: Path) -> None:
-    title = f"Comparison on {result.where}"
+def _write_reports(
+    result: Comparison, images: Sequence[LabeledImage], folder: Path, plots: bool
+) -> None:
+    title = f"Comparison of {', '.join(result.names)}"
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.html", page(title, comparison_sections(result, images)))
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
-
-
-def _differences(
-    evaluations: Sequence[Evaluation],
-) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    """Return each mAP50 minus the first one's, paired over the same resamples of the images."""
-    found = {}
-    for other in evaluations[1:]:
-        first = evaluations[0]
-        pairs = zip(other.resampled, first.resampled, strict=True)
-        span = interval(None if a is None or b is None else a - b for a, b in pairs)
-        found[other.name] = ((other.map50 or 0.0) - (first.map50 or 0.0), span)
-    return found
+    if result.evaluations:
+        write_atomic(folder / "table.csv", as_csv(result))
+        write_atomic(folder / "table.tex", as_latex(result))
+    if plots and result.evaluations:
+        save_plots(folder / "plots", list(result.evaluations.values()))
 
 
 def _labeled_faces(images: Sequence[LabeledImage]) -> list[ImageArray]:
@@ -251,7 +270,7 @@ def _labeled_faces(images: Sequence[LabeledImage]) -> list[ImageArray]:
     for _, labeled in sorted(sized, key=lambda pair: -pair[0]):
         try:
             image = read_image(labeled.path)
-        except MaskyoloError:
+        except MaskyoloError:  # reported by `predict`
             continue
         height, width = image.shape[:2]
         faces += cut_faces(image, labeled.in_pixels(width, height).labels.boxes.tolist())

@@ -8,11 +8,12 @@ from html import escape
 
 import numpy as np
 
-from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import read_image
 from maskyolo.core.text import counted
+from maskyolo.evaluation.charts import line_chart
 from maskyolo.evaluation.comparison_result import Comparison
-from maskyolo.evaluation.html import embedded, legend, line_chart, number, table
+from maskyolo.evaluation.header import header
+from maskyolo.evaluation.html import Cell, beside, embedded, grid, legend, number, spanned, table
 from maskyolo.evaluation.labeled import LabeledImage
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR
 from maskyolo.evaluation.metrics import Case, Floats, confusion
@@ -27,9 +28,9 @@ __all__ = ["comparison_sections"]
 SHOWN = 4
 
 
-def _errors(case: Case, conf: float) -> int:
+def _errors(case: Case, conf: float, classes: int) -> int:
     """Return a detector's number of errors in an image: missed, wrong class, or false alarm."""
-    counts, _ = confusion(case, conf, len(CLASS_NAMES))
+    counts, _ = confusion(case, conf, classes)
     return int(counts.sum() - np.trace(counts))
 
 
@@ -40,7 +41,11 @@ def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
     """
     conf = evaluations[0].report.confidence
     errors: Floats = np.array(
-        [[_errors(case, conf) for case in found.cases] for found in evaluations], dtype=np.float64
+        [
+            [_errors(case, conf, len(found.classes)) for case in found.cases]
+            for found in evaluations
+        ],
+        dtype=np.float64,
     )
     chosen: list[int] = []
     for row in errors:
@@ -57,14 +62,24 @@ def _worst(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[int]]]:
 
 def comparison_sections(result: Comparison, images: Sequence[LabeledImage]) -> list[str]:
     """Return the sections of the report's page."""
+    evaluations = list(result.evaluations.values())
+    given = [
+        f"{name}: {text}" if text != name else name for name, text in result.models.items()
+    ] or list(result.names)
+    settings = {"Models": "\n".join(given), "Data": result.where}
     sections = [
+        header(evaluations, settings, result.provenance),
         "<h2>Summary</h2>",
         "".join(f"<p>{escape(line)}</p>" for line in (*result.in_words(), *result.verdicts)),
         _overview(result),
     ]
-    evaluations = list(result.evaluations.values())
     if evaluations:
-        sections += [_scores_note(evaluations[0]), *scores_sections(evaluations)]
+        sections += [
+            _scores_note(evaluations[0]),
+            f"<h2>Differences from {escape(result.names[0])}</h2>",
+            _differences(result),
+            *scores_sections(evaluations),
+        ]
     if result.speed:
         sections += _speed_sections(result)
     if result.video:
@@ -81,20 +96,47 @@ def comparison_sections(result: Comparison, images: Sequence[LabeledImage]) -> l
     return sections
 
 
+def _differences(result: Comparison) -> str:
+    titles = {
+        "map50": "mAP50",
+        "map50_95": "mAP50-95",
+        "precision": "mean precision",
+        "recall": "mean recall",
+        "f1": "mean F1",
+        "false_alarms": "false alarms per image",
+    }
+    head = [""]
+    for title in titles.values():
+        head += [title, "p"]
+    rows: list[list[str | Cell]] = []
+    for place, (name, found) in enumerate(result.differences.items(), 1):
+        row: list[str | Cell] = [Cell(name, dot=place, prose=True)]
+        for metric in titles:
+            one = found[metric]
+            span = "{:+.3f} to {:+.3f}".format(*one.interval) if one.interval else ""
+            row += [Cell(f"{one.difference:+.3f}", span), number(one.p)]
+        rows.append(row)
+    return table(head, rows) + (
+        '<p class="note">Both detectors are measured on the same 1,000 resamples of the images. p: '
+        "two-sided p-value of a paired bootstrap, at least 0.002 with 1,000 resamples, not "
+        "corrected for the number of comparisons.</p>"
+    )
+
+
 def _scores_note(first: Evaluation) -> str:
     """Return a note on the number of images and on how the scores are defined."""
     report = first.report
     images = counted(report.images, "image")
     faces = counted(first.face.support, "labeled face")
-    ignored = counted(first.ignored, "box", "boxes")
+    ignored = counted(first.ignored, "ignored box", "ignored boxes")
     unreadable = counted(len(first.unreadable), "unreadable image")
     return (
-        f'<p class="note">{images}, {faces}; not counted: {ignored} of other classes, '
+        f'<p class="note">{images}, {faces}; not counted: {ignored}, '
         f"{unreadable}. A detection is right if it overlaps a labeled box of its class by an IoU "
         f"of {report.iou:g} or more; a face that is not found is an error, whichever stage missed "
         "it. Average precision is COCO's (101 points), from detections with a confidence of "
         f"{AP_FLOOR:g} and above; with two stages, from faces with a score of {FACE_FLOOR:g} and "
-        "above. In parentheses: 95 % intervals over the images (1,000 resamples, the same for all)."
+        "above. Small figures: 95 % intervals over the images (1,000 resamples, the same for all)."
         "</p>"
     )
 
@@ -104,7 +146,7 @@ class _Column:
     """A column of the overview: a cell and a rank per detector; the highest rank is best."""
 
     title: str
-    cells: Sequence[str]
+    cells: Sequence[str | Cell]
     ranks: Sequence[float | None]
 
     @property
@@ -116,7 +158,7 @@ class _Column:
 def _overview(result: Comparison) -> str:
     columns = [*_score_columns(list(result.evaluations.values())), *_cost_columns(result)]
     rows = [
-        [name, *(column.cells[place] for column in columns)]
+        [Cell(name, dot=place, prose=True), *(column.cells[place] for column in columns)]
         for place, name in enumerate(result.names)
     ]
     best = {place: column.best for place, column in enumerate(columns, 1)}
@@ -130,23 +172,26 @@ def _score_columns(evaluations: Sequence[Evaluation]) -> list[_Column]:
     def column(title: str, values: Sequence[float | None]) -> _Column:
         return _Column(title, [number(value) for value in values], values)
 
-    spans = [one.intervals["mean"]["map50"] for one in evaluations]
-    with_spans = [
-        number(one.map50) + (f"\n({span[0]:.3f} to {span[1]:.3f})" if span else "")
-        for one, span in zip(evaluations, spans, strict=True)
-    ]
+    def of_means(title: str, metric: str) -> _Column:
+        values = [getattr(one.report.macro(), metric) for one in evaluations]
+        spans = [one.intervals["mean"][metric] for one in evaluations]
+        return _Column(title, list(map(spanned, values, spans)), values)
+
     alarms = [one.false_alarms for one in evaluations]
     return [
-        _Column("mAP50", with_spans, [one.map50 for one in evaluations]),
-        column("mAP50-95", [one.map50_95 for one in evaluations]),
+        of_means("mAP50", "map50"),
+        of_means("mAP50-95", "map50_95"),
         *(
             column(f"AP50 {name}", [one.report.classes[name].map50 for one in evaluations])
-            for name in CLASS_NAMES
+            for name in evaluations[0].classes
         ),
-        column("mean F1", [one.report.macro().f1 for one in evaluations]),
+        of_means("mean F1", "f1"),
         _Column(
             "false alarms per image",
-            [f"{value:.2f}" for value in alarms],
+            [
+                spanned(one.false_alarms, one.intervals["mean"]["false_alarms"], 2)
+                for one in evaluations
+            ],
             [-value for value in alarms],
         ),
     ]
@@ -171,16 +216,23 @@ def _speed_sections(result: Comparison) -> list[str]:
     lines = [
         [(count, laps.median) for count, laps in rows.items()] for rows in result.speed.values()
     ]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for count in COUNTS:
-        for name in result.names:
+        for place, name in enumerate(result.names):
             laps = result.speed[name][count].json()
             stages = ", ".join(f"{stage} {value:.1f}" for stage, value in laps["stages"].items())
             half = f"{laps['quartiles'][0]:.1f} to {laps['quartiles'][1]:.1f}"
             rows.append(
-                [f"{count}: {name}", f"{laps['median']:.1f}", half, stages, str(laps["found"])]
+                [
+                    Cell(str(count), rows=0 if place else len(result.names)),
+                    Cell(name, dot=place, prose=True),
+                    f"{laps['median']:.1f}",
+                    half,
+                    Cell(stages, prose=True),
+                    str(laps["found"]),
+                ]
             )
-    head = ["faces: detector", "median ms", "middle half", "stages (medians)", "faces found"]
+    head = ["faces", "", "median ms", "middle half", "stages (medians)", "found"]
     title, x_title = "milliseconds per frame", "faces in the frame"
     rounds = len(next(iter(next(iter(result.speed.values())).values())).whole)
     note = (
@@ -195,8 +247,10 @@ def _speed_sections(result: Comparison) -> list[str]:
         "<h2>Speed</h2>",
         "".join(f"<p>{escape(line)}</p>" for line in result.verdicts),
         legend(result.names),
-        line_chart(lines, title, x_title, "", max(COUNTS), top * 1.05, dots=True),
-        table(head, rows),
+        beside(
+            line_chart(lines, title, x_title, "", max(COUNTS), top * 1.05, dots=True),
+            table(head, rows),
+        ),
         f'<p class="note">{note}</p>',
     ]
 
@@ -219,15 +273,12 @@ def _disagreements(evaluations: Sequence[Evaluation], images: Sequence[LabeledIm
                 xyxy=case.found[confident].astype(np.float32),
                 confidence=case.confidence[confident].astype(np.float32),
                 class_id=class_ids,
-                data={"class_name": np.array(CLASS_NAMES)[class_ids]},
+                data={"class_name": np.array(found.classes)[class_ids]},
             )
             caption = f"{found.name}: {counted(count, 'error')}"
             figures.append(embedded(draw_detections(image, detections), caption))
         faces = counted(len(evaluations[0].cases[place].boxes), "labeled face")
-        parts.append(
-            f"<h3>{escape(readable[place].path.name)}, {faces}</h3>"
-            f'<div class="row">{"".join(figures)}</div>'
-        )
+        parts.append(f"<h3>{escape(readable[place].path.name)}, {faces}</h3>{grid(figures)}")
     note = (
         '<p class="note">The images in which each detector does best against the others, by '
         "number of errors.</p>"

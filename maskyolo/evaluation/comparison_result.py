@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maskyolo.evaluation.differences import Difference
 from maskyolo.evaluation.html import number
 from maskyolo.evaluation.scores import Evaluation
 from maskyolo.evaluation.speed import FRAME, Laps
@@ -21,8 +23,8 @@ class Comparison:
         names: names of the detectors.
         where: the place of the images and the video.
         evaluations: by name; empty without labeled images.
-        differences: for each detector but the first, its mAP50 minus the first one's, with a 95 %
-            interval (paired bootstrap over the images).
+        differences: for each detector but the first, its mean scores minus the first one's, by
+            metric, with 95 % intervals and p-values (paired bootstrap over the images).
         speed: times by name and number of faces in the frame.
         verdicts: the differences in speed, in words.
         memory: peak memory in MB of a process that runs the detector, by name; None if unknown.
@@ -30,18 +32,22 @@ class Comparison:
             video, by name.
         folder: the run's folder.
         video_file: the side-by-side video, if there is one.
+        models: how each detector was given, by name.
+        provenance: what the figures were made with, to show and to record.
     """
 
     names: tuple[str, ...]
     where: str
     evaluations: dict[str, Evaluation]
-    differences: dict[str, tuple[float, tuple[float, float] | None]]
+    differences: dict[str, dict[str, Difference]]
     speed: dict[str, dict[int, Laps]]
     verdicts: tuple[str, ...]
     memory: dict[str, float | None]
     video: dict[str, dict[str, float]] = field(default_factory=dict)
     folder: Path | None = None
     video_file: Path | None = None
+    models: dict[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -52,11 +58,13 @@ class Comparison:
         """Return everything except the individual detections as plain values."""
         return {
             "detectors": list(self.names),
+            "models": self.models,
+            **({"provenance": dict(self.provenance)} if self.provenance else {}),
             "on": self.where,
             "evaluations": {name: found.json() for name, found in self.evaluations.items()},
-            "map50_differences": {
-                name: {"difference": value, "interval": span}
-                for name, (value, span) in self.differences.items()
+            "differences": {
+                name: {metric: asdict(one) for metric, one in rows.items()}
+                for name, rows in self.differences.items()
             },
             "speed": {
                 name: {str(count): laps.json() for count, laps in rows.items()}
@@ -112,16 +120,19 @@ class Comparison:
     def in_words(self) -> list[str]:
         """Return a sentence per detector but the first: how its mAP50 differs from the first's."""
         sentences = []
-        for name, (value, span) in self.differences.items():
-            if span is None or span[0] <= 0 <= span[1]:
+        for name, rows in self.differences.items():
+            one = rows["map50"]
+            p = "" if one.p is None else f", p = {one.p:.2g}"
+            if one.interval is None or not one.is_clear:
                 sentences.append(
                     f"{name} and {self.names[0]} cannot be told apart by mAP50 on these images "
-                    f"({value:+.3f})."
+                    f"({one.difference:+.3f}{p})."
                 )
             else:
-                word = "better" if value > 0 else "worse"
+                word = "better" if one.difference > 0 else "worse"
+                low, high = one.interval
                 sentences.append(
-                    f"{name} is {word} than {self.names[0]}: mAP50 {value:+.3f} "
-                    f"(95 % interval {span[0]:+.3f} to {span[1]:+.3f})."
+                    f"{name} is {word} than {self.names[0]}: mAP50 {one.difference:+.3f} "
+                    f"(95 % interval {low:+.3f} to {high:+.3f}{p})."
                 )
         return sentences

@@ -16,7 +16,8 @@ from maskyolo.errors import MaskyoloError, SourceError
 from maskyolo.evaluation.speed import cut_faces, timed
 from maskyolo.runtime.addresses import display_name
 from maskyolo.runtime.drawing import draw_detections
-from maskyolo.runtime.sources import VideoSource, open_sources
+from maskyolo.runtime.file_sources import VideoSource
+from maskyolo.runtime.sources import open_sources
 from maskyolo.runtime.video_writer import VideoWriter
 
 __all__ = ["SPEED_FACES", "open_video", "side_by_side"]

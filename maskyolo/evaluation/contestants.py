@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.choices import FaceDetectorName
+from maskyolo.core.choices import FaceDetectorName, Pipeline
 from maskyolo.core.detector import Detector
 from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
 from maskyolo.errors import MaskyoloError
@@ -18,10 +18,13 @@ __all__ = [
     "DEFAULT_DETECTORS",
     "Contestant",
     "load_contestants",
+    "model_title",
     "parse_contestants",
     "settings_of",
+    "texts_of",
 ]
 
+_SEPARATOR = re.compile(r"[/\\]")
 #: The detectors that are compared by default.
 DEFAULT_DETECTORS = ("two-stage", "yolo")
 
@@ -49,7 +52,7 @@ class Contestant:
         Raises:
             MaskyoloError: no model is named, or `yolo` is given a face detector.
 
-        Example:
+        Examples:
             >>> one = Contestant.parse("two-stage:seed.onnx@yunet")
             >>> one.pipeline, one.model, one.detector
             ('two-stage', 'seed.onnx', 'yunet')
@@ -99,28 +102,63 @@ def parse_contestants(
 
 
 def _name(models: Sequence[str | Path | Detector]) -> dict[str, Contestant | Detector]:
-    """Name each detector as it was given, without folders if that is unambiguous."""
+    """Name each detector by its model, with as few of a file's folders as tell them apart."""
     parsed = [Contestant.parse(str(one)) if isinstance(one, (str, Path)) else one for one in models]
     keys = [
         (one.pipeline, one.model, one.detector) if isinstance(one, Contestant) else id(one)
         for one in parsed
     ]
-    titles = [
-        re.sub(r"[^:@]*[/\\]", "", one.text) if isinstance(one, Contestant) else type(one).__name__
-        for one in parsed
-    ]
-    named: dict[str, Contestant | Detector] = {}
-    for place, one in enumerate(parsed):
+    titles = [_title(one, parts=1) for one in parsed]
+    for place in range(len(parsed)):
         if keys.index(keys[place]) < place:
             raise MaskyoloError(
                 f"cannot compare '{titles[place]}' with itself: it is given twice",
                 "give two different models",
             )
-        title = titles[place]
-        if titles.count(title) > 1:
-            title = one.text if isinstance(one, Contestant) else f"{title} {place + 1}"
+    named: dict[str, Contestant | Detector] = {}
+    for place, one in enumerate(parsed):
+        title, others = titles[place], [*parsed[:place], *parsed[place + 1 :]]
+        if title in titles[:place] + titles[place + 1 :]:
+            title = f"{title} {place + 1}"
+            if isinstance(one, Contestant):
+                depth = len(_SEPARATOR.split(one.model)) + 1
+                title = next(
+                    (
+                        _title(one, parts)
+                        for parts in range(2, depth)
+                        if _title(one, parts) not in [_title(other, parts) for other in others]
+                    ),
+                    one.text,
+                )
         named[title] = one
     return named
+
+
+def model_title(model: str, parts: int = 1) -> str:
+    """Return a model's name, or the last parts of its file's path.
+
+    Examples:
+        >>> model_title("runs/train/a/weights/best.onnx"), model_title("maskyolo-n")
+        ('best.onnx', 'maskyolo-n')
+    """
+    return "/".join(_SEPARATOR.split(model.rstrip("/\\"))[-parts:])
+
+
+def _title(one: Contestant | Detector, parts: int) -> str:
+    if not isinstance(one, Contestant):
+        return type(one).__name__
+    pipeline = "" if one.pipeline == Pipeline.YOLO else f"{one.pipeline}:"
+    return f"{pipeline}{model_title(one.model, parts)}" + (
+        f"@{one.detector}" if one.detector else ""
+    )
+
+
+def texts_of(contestants: Mapping[str, Contestant | Detector]) -> dict[str, str]:
+    """Return how each detector was given, by name; loaded ones have only their name."""
+    return {
+        title: one.text if isinstance(one, Contestant) else title
+        for title, one in contestants.items()
+    }
 
 
 def settings_of(
@@ -131,12 +169,23 @@ def settings_of(
 ) -> dict[str, dict[str, Any]]:
     """Return the arguments of `load_detector`, by name, for the detectors that are not loaded."""
     to_load = {title: one for title, one in contestants.items() if isinstance(one, Contestant)}
-    shared = {"device": chosen.device, "max_det": chosen.max_det, "trust": chosen.trust}
-    one_pass = {**shared, "imgsz": chosen.imgsz, "iou": chosen.iou}
+    shared = {
+        "device": chosen.device,
+        "max_det": chosen.max_det,
+        "threads": chosen.threads,
+        "trust": chosen.trust,
+        "incorrect": chosen.incorrect,
+    }
+    one_pass = {
+        **shared,
+        "imgsz": chosen.imgsz,
+        "iou": chosen.iou,
+        "class_map": chosen.class_map,
+    }
     mixed = any(one.pipeline == "yolo" for one in to_load.values())
     settings = {}
     for title, one in to_load.items():
-        # only yolo uses size and IoU; if no detector does, `load_detector` rejects them
+        # only yolo uses size, IoU and map; if no detector does, `load_detector` rejects them
         own = shared if mixed and one.pipeline == "two-stage" else one_pass
         settings[title] = one.settings(conf, face_conf, own)
     return settings

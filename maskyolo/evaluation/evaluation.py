@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from maskyolo.core.choices import Pipeline
-from maskyolo.core.detector import Detector
+from maskyolo.core.detector import Detector, class_names_of
 from maskyolo.core.files import write_atomic
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
+from maskyolo.evaluation.coco import save_coco
+from maskyolo.evaluation.contestants import model_title
+from maskyolo.evaluation.header import header, short_path
 from maskyolo.evaluation.html import page
-from maskyolo.evaluation.labeled import find_images
+from maskyolo.evaluation.labeled import LabeledImage, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
 from maskyolo.evaluation.options import EvaluateOptions
+from maskyolo.evaluation.plots import save_plots
 from maskyolo.evaluation.scores import Evaluation
-from maskyolo.evaluation.scores_page import scores_sections
+from maskyolo.evaluation.scores_page import main_figures, scores_sections
 
 __all__ = ["evaluate"]
 
@@ -32,23 +37,26 @@ def evaluate(
     options: EvaluateOptions | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
+    on_detector: Callable[[Detector], None] | None = None,
     **settings: Any,
 ) -> Evaluation:
     """Measure a detector end to end on labeled images; a face that is not found is an error.
 
     The run's folder gets `args.yaml`, `report.json`, `report.txt`, `report.html` and
     `predictions.jsonl`: the detections that the scores are computed from, in the format of `detect
-    --save-json`.
+    --save-json`; with `save_coco`, labels and detections as COCO JSON.
 
     Args:
         model: name or file of a model, or a loaded detector, which keeps its own confidence, IoU
             and size.
         options: see `EvaluateOptions`. An image of a data set without a label file has no faces.
             Boxes of classes other than ours (in any spelling that `class_of` knows) are ignored: a
-            detection on one is neither right nor wrong.
+            detection on one is neither right nor wrong. So are boxes of incorrect_mask, unless
+            the detector reports that class (`incorrect`), or `fold_incorrect` is set.
         on_error: called with each image that cannot be read and the error; the image is left out.
             Default: log a warning.
         on_progress: called with the number of images done and their total.
+        on_detector: called once with the detector, before the first image.
         settings: fields of `EvaluateOptions` as keywords, such as `images`, `labels` and `conf`.
             Average precision uses all detections with a confidence of at least 0.001, regardless of
             `conf`; with two stages, all faces with a score of at least 0.1. `project=None` writes
@@ -59,7 +67,7 @@ def evaluate(
         WeightsError: the model cannot be loaded.
         OutputError: a result cannot be written.
 
-    Example:
+    Examples:
         >>> samples = "data/samples"
         >>> result = evaluate(images=samples, labels=f"{samples}/annotations", project=None)
         >>> round(result.map50, 1)  # doctest: +SKIP
@@ -71,32 +79,74 @@ def evaluate(
         settings["model"] = model
     chosen = EvaluateOptions.merge(options, settings)
     images, where = find_images(chosen)
-    if model is None or isinstance(model, (str, Path)):
-        detector, title = _load(chosen)
-    else:
-        detector, title = model, type(model).__name__
+    detector, given = _load(model, chosen)
+    if on_detector:
+        on_detector(detector)
+    title = model_title(given)
     split = str(chosen.split) if chosen.data is not None else None
+    imgsz = detector.imgsz if isinstance(detector, YoloDetector) else chosen.imgsz
     folder = None
     if chosen.project is not None:
         folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-        imgsz = detector.imgsz if isinstance(detector, YoloDetector) else chosen.imgsz
-        save_args(folder, {**chosen.recorded(), "split": split, "model": title, "imgsz": imgsz})
+        save_args(folder, {**chosen.recorded(), "split": split, "model": given, "imgsz": imgsz})
     save = {title: folder / "predictions.jsonl"} if folder else None
-    cases, sharpness, unreadable = predict(images, {title: detector}, save, on_error, on_progress)
-    result = measure(title, cases[title], sharpness, chosen.conf, chosen.seed, where, split or "")
+    classes = class_names_of(detector)
+    cases, sharpness, unreadable = predict(
+        images,
+        {title: detector},
+        save,
+        on_error,
+        on_progress,
+        item_errors=ItemErrors((lambda: folder / ERROR_LOG) if folder else None),
+        classes=classes,
+        fold_incorrect=chosen.fold_incorrect,
+    )
+    result = measure(
+        title, cases[title], sharpness, chosen.conf, chosen.seed, where, split or "", classes
+    )
     result = replace(result, unreadable=unreadable, folder=folder)
     if folder:
-        sections = scores_sections([result])
-        write_atomic(folder / "report.txt", result.table())
-        write_atomic(folder / "report.html", page(f"{title} on {where}", sections))
-        write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
+        shown = {"Model": given, "Inference size": f"{imgsz or '-'} px", **_ignored(chosen)}
+        _write_reports(result, folder, shown)
+        _save_more(result, folder, chosen, images)
     return result
 
 
-def _load(chosen: EvaluateOptions) -> tuple[Detector, str]:
-    """Load the detector for average precision; return it and its name in the reports."""
+def _write_reports(result: Evaluation, folder: Path, settings: dict[str, str]) -> None:
+    report = result.report
+    split = f", split {report.split}" if report.split else ""
+    sections = [
+        header([result], {**settings, "Data": report.data + split}, result.provenance),
+        main_figures(result),
+        *scores_sections([result]),
+    ]
+    title = f"{result.name} on {short_path(report.data)}"
+    write_atomic(folder / "report.txt", result.table())
+    write_atomic(folder / "report.html", page(title, sections))
+    write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
+
+
+def _ignored(chosen: EvaluateOptions) -> dict[str, str]:
+    return {"Also ignored": str(chosen.ignore_boxes)} if chosen.ignore_boxes else {}
+
+
+def _save_more(
+    result: Evaluation, folder: Path, chosen: EvaluateOptions, images: Sequence[LabeledImage]
+) -> None:
+    """Write what is saved on request."""
+    if chosen.save_coco:
+        readable = [image.path for image in images if str(image.path) not in result.unreadable]
+        save_coco(folder, readable, result.cases, result.classes)
+    if chosen.save_plots:
+        save_plots(folder / "plots", [result])
+
+
+def _load(loaded: str | Path | Detector | None, chosen: EvaluateOptions) -> tuple[Detector, str]:
+    """Load the detector for average precision, if it is not yet; return it and its name."""
     from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
 
+    if loaded is not None and not isinstance(loaded, (str, Path)):
+        return loaded, type(loaded).__name__
     model = chosen.model or DEFAULT_MODELS[chosen.pipeline]
     settings: dict[str, Any] = {"conf": AP_FLOOR}
     if chosen.pipeline is Pipeline.TWO_STAGE and chosen.face_conf is None:

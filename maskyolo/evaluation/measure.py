@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
-from maskyolo.core.boxes import Boxes
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK, INCORRECT_MASK_ID, WITHOUT_MASK_ID
 from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray, read_image
-from maskyolo.errors import DatasetError, ImageError, MaskyoloError
+from maskyolo.core.item_errors import ItemErrors
+from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.evaluation.labeled import LabeledImage
 from maskyolo.evaluation.metrics import (
     Case,
@@ -24,19 +24,28 @@ from maskyolo.evaluation.metrics import (
     Matches,
     average_precision,
     best_f1,
-    boot_weights,
     confusion,
-    interval,
     match,
     rates,
 )
 from maskyolo.evaluation.report import ClassScores, Report
-from maskyolo.evaluation.scores import Evaluation, Slice
+from maskyolo.evaluation.resampling import (
+    boot_weights,
+    interval,
+    intervals_of,
+    mean_over,
+    resampled_f1,
+    resampled_mean,
+    resampled_precision,
+    resampled_rates,
+)
+from maskyolo.evaluation.scores import Curves, Evaluation
+from maskyolo.evaluation.slices import by_crowd, by_sharpness, by_size, sharpness_of
 from maskyolo.runtime.frames import Frame
 from maskyolo.runtime.json_lines import JsonLines, json_record
 from maskyolo.runtime.results import Result
 
-__all__ = ["AP_FLOOR", "FACE_FLOOR", "measure", "predict"]
+__all__ = ["AP_FLOOR", "CONFIDENCES", "FACE_FLOOR", "measure", "predict"]
 
 #: Minimum confidence of detections for average precision. It is low because the curve also needs
 #: detections of low confidence.
@@ -46,24 +55,8 @@ AP_FLOOR = 0.001
 FACE_FLOOR = 0.1
 #: IoU thresholds that mAP50-95 averages over.
 IOUS = np.arange(0.5, 0.96, 0.05)
-#: Slices by size of the face: its side in pixels after scaling the image's longer side to 640.
-SIZE_SLICES = {
-    "<16": (0.0, 16.0),
-    "16-32": (16.0, 32.0),
-    "32-96": (32.0, 96.0),
-    ">96": (96.0, float("inf")),
-}
-#: Slices by number of faces in the image, ignored ones included.
-CROWDS = {
-    "0": (0, 1),
-    "1": (1, 2),
-    "2-4": (2, 5),
-    "5-9": (5, 10),
-    "10-19": (10, 20),
-    "20+": (20, 10**9),
-}
-#: Slices by sharpness: the thirds of the faces by how much detail they show.
-SHARPNESS = ("blurred", "medium", "sharp")
+#: Confidences at which F1 is given.
+CONFIDENCES = np.linspace(0, 1, 101)
 
 
 def predict(
@@ -73,6 +66,9 @@ def predict(
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     read: Callable[[Path], ImageArray] = read_image,
+    item_errors: ItemErrors | None = None,
+    classes: Sequence[str] = CLASS_NAMES,
+    fold_incorrect: bool = False,
 ) -> tuple[dict[str, list[Case]], list[Floats], tuple[str, ...]]:
     """Run detectors over images; each image is decoded once and passed to all of them in turn.
 
@@ -83,6 +79,11 @@ def predict(
         on_error: called with each image that cannot be read; default: log a warning.
         on_progress: called with the number of images done and their total.
         read: reads an image file: BGR uint8 (H, W, 3).
+        item_errors: explains the errors of single images.
+        classes: the classes to distinguish. Without incorrect_mask, detections of that class count
+            as without_mask.
+        fold_incorrect: whether, in two classes, labels of incorrect_mask count as without_mask.
+            Otherwise they are ignored: a detection on one is neither right nor wrong.
 
     Returns:
         The cases of each detector; the sharpness of each labeled face, for each image; and the
@@ -94,6 +95,7 @@ def predict(
     """
     cases: dict[str, list[Case]] = {name: [] for name in detectors}
     sharpness, unreadable = [], []
+    item_errors = item_errors or ItemErrors()
     with ExitStack() as closing:
         files = {name: JsonLines(path) for name, path in (save or {}).items()}
         for file in files.values():
@@ -101,17 +103,25 @@ def predict(
         for number, labeled in enumerate(images, 1):
             try:
                 image = read(labeled.path)
-            except ImageError as error:
+                truth = labeled.in_pixels(image.shape[1], image.shape[0])
+                if INCORRECT_MASK not in classes:
+                    truth = truth.in_two_classes(fold_incorrect)
+                sharp = sharpness_of(image, truth.labels.boxes)
+                found = {
+                    name: Result(Frame(image, str(labeled.path)), detector(image))
+                    for name, detector in detectors.items()
+                }
+                matched = {name: _case(truth, result, classes) for name, result in found.items()}
+            except Exception as error:  # noqa: BLE001  any error of one image is that image's
+                explained = item_errors.explain(str(labeled.path), error)
                 unreadable.append(str(labeled.path))
                 for file in files.values():
-                    file.fail(str(labeled.path), 0, str(error))
-                (on_error or _log)(str(labeled.path), error)
+                    file.fail(str(labeled.path), 0, str(explained))
+                (on_error or _log)(str(labeled.path), explained)
                 continue
-            truth = labeled.in_pixels(image.shape[1], image.shape[0])
-            sharpness.append(_sharpness(image, truth.labels.boxes))
-            for name, detector in detectors.items():
-                result = Result(Frame(image, str(labeled.path)), detector(image))
-                cases[name].append(_case(truth, result))
+            sharpness.append(sharp)
+            for name, result in found.items():
+                cases[name].append(matched[name])
                 if name in files:
                     files[name].write(result)
             if on_progress:
@@ -132,6 +142,7 @@ def measure(
     seed: int = 0,
     data: str = "",
     split: str = "",
+    classes: Sequence[str] = CLASS_NAMES,
 ) -> Evaluation:
     """Compute all scores from a detector's cases.
 
@@ -143,172 +154,119 @@ def measure(
         seed: random seed of the bootstrap that gives the intervals.
         data: where the images are, for the report.
         split: which split they are, for the report.
+        classes: the classes of the cases.
     """
-    matches = {title: match(cases, class_id) for title, class_id in _kinds().items()}
-    scores = {
-        title: _scores(cases, class_id, matches[title], conf)
-        for title, class_id in _kinds().items()
+    # None stands for a face of any class
+    kinds = {**{name: number for number, name in enumerate(classes)}, "face": None}
+    weights = boot_weights(len(cases), seed=seed)
+    matches = {
+        title: [match(cases, class_id, float(iou)) for iou in IOUS]
+        for title, class_id in kinds.items()
     }
-    resampled, intervals = _intervals(matches, conf, boot_weights(len(cases), seed=seed))
-    counts, found_as = zip(
-        *(confusion(case, conf, len(CLASS_NAMES)) for case in cases), strict=True
-    )
+    at_50 = {title: found[0] for title, found in matches.items()}
+    scores = {title: _scores(found, conf) for title, found in matches.items()}
+    counts, found_as = zip(*(confusion(case, conf, len(classes)) for case in cases), strict=True)
+    alarms = np.array([count[-1].sum() for count in counts], dtype=np.float64)
     total = np.sum(counts, axis=0)
     face = scores.pop("face")
+    drawn = _Drawn({title: _draw(found, conf, weights) for title, found in matches.items()})
+    resampled = {
+        **drawn.means(),
+        "false_alarms": resampled_mean(alarms, np.ones(len(cases)), weights),
+    }
     return Evaluation(
         name=name,
         report=Report(data, split, len(cases), conf, 0.5, scores),
         face=face,
-        best={title: best_f1(found) for title, found in matches.items()},
-        intervals=intervals,
+        best={title: best_f1(found) for title, found in at_50.items()},
+        intervals={
+            "mean": {metric: interval(values) for metric, values in resampled.items()},
+            **drawn.intervals(),
+        },
         confusion=total,
         false_alarms=float(total[-1].sum() / len(cases)),
         ignored=sum(len(case.ignored) for case in cases),
         slices={
-            "size": _by_size(cases, found_as),
-            "faces": _by_crowd(cases, found_as),
-            "sharpness": _by_sharpness(cases, found_as, sharpness),
+            "size": by_size(cases, found_as, len(classes), weights),
+            "faces": by_crowd(cases, found_as, len(classes), weights),
+            "sharpness": by_sharpness(cases, found_as, sharpness, weights),
         },
         cases=tuple(cases),
-        matches=matches,
-        resampled=resampled,
+        matches=at_50,
+        curves={title: _curves(found, weights) for title, found in at_50.items()},
+        resampled={metric: _plain(values) for metric, values in resampled.items()},
     )
 
 
-def _kinds() -> dict[str, int | None]:
-    """Return the class ids to score, by name; None stands for a face of any class."""
-    return {**{name: number for number, name in enumerate(CLASS_NAMES)}, "face": None}
-
-
-def _scores(
-    cases: Sequence[Case], class_id: int | None, matches: Matches, conf: float
-) -> ClassScores:
-    support = int(matches.positives.sum())
+def _scores(matches: Sequence[Matches], conf: float) -> ClassScores:
+    """Return the scores of a class, from its detections matched at each of `IOUS`."""
+    support = int(matches[0].positives.sum())
     if not support:
         return ClassScores(None, None, None, 0, None, None)
-    precision, recall, f1 = rates(matches, conf)
-    averages = [average_precision(match(cases, class_id, float(iou))) or 0.0 for iou in IOUS]
+    precision, recall, f1 = rates(matches[0], conf)
+    averages = [average_precision(found) or 0.0 for found in matches]
     return ClassScores(precision, recall, f1, support, averages[0], float(np.mean(averages)))
 
 
-def _intervals(
-    matches: Mapping[str, Matches], conf: float, weights: Ints
-) -> tuple[tuple[float | None, ...], dict[str, dict[str, tuple[float, float] | None]]]:
-    """Return mAP50 of every resample, and the intervals of each metric."""
-    averages = {
-        title: [average_precision(found, row) for row in weights]
-        for title, found in matches.items()
+def _draw(matches: Sequence[Matches], conf: float, weights: Ints) -> dict[str, Floats]:
+    """Return the scores of a class in each resample (times,); NaN where nothing is labeled."""
+    averages = [resampled_precision(found, weights).mean(axis=1) for found in matches]
+    drawn_rates = resampled_rates(matches[0], conf, weights)
+    drawn_rates[np.isnan(averages[0])] = np.nan
+    return {
+        **dict(zip(("precision", "recall", "f1"), drawn_rates.T, strict=True)),
+        "map50": averages[0],
+        "map50_95": np.mean(averages, axis=0),
     }
-    means = tuple(
-        _mean(values) for values in zip(*(averages[name] for name in CLASS_NAMES), strict=True)
-    )
-    spans: dict[str, dict[str, tuple[float, float] | None]] = {"mean": {"map50": interval(means)}}
-    for title, found in matches.items():
-        resampled = [rates(found, conf, row) for row in weights]
-        spans[title] = {"map50": interval(averages[title])}
-        spans[title] |= {
-            key: interval(getattr(row, key) for row in resampled)
-            for key in ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The scores in each resample (times,), by class name or "face", then by metric."""
+
+    scores: dict[str, dict[str, Floats]]
+
+    def means(self) -> dict[str, Floats]:
+        """Return each metric's mean over the classes of which a resample has boxes."""
+        of_classes = [rows for title, rows in self.scores.items() if title != "face"]
+        return {
+            metric: mean_over(np.stack([rows[metric] for rows in of_classes]))
+            for metric in of_classes[0]
         }
-    return means, spans
+
+    def intervals(self) -> dict[str, dict[str, tuple[float, float] | None]]:
+        """Return the 95 % interval of each metric."""
+        return {
+            title: {metric: interval(values) for metric, values in rows.items()}
+            for title, rows in self.scores.items()
+        }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _map50(cases: Sequence[Case], sides: tuple[float, float] = (0, float("inf"))) -> float | None:
-    return _mean(
-        [
-            average_precision(match(cases, class_id, sides=sides))
-            for class_id in range(len(CLASS_NAMES))
-        ]
+def _curves(matches: Matches, weights: Ints) -> Curves:
+    """Return precision by recall and F1 by confidence, with intervals."""
+    once = np.ones((1, len(matches.positives)), dtype=np.int64)
+    return Curves(
+        np.concatenate(
+            [
+                resampled_precision(matches, once),
+                intervals_of(resampled_precision(matches, weights)),
+            ]
+        ),
+        np.concatenate(
+            [
+                resampled_f1(matches, CONFIDENCES, once),
+                intervals_of(resampled_f1(matches, CONFIDENCES, weights)),
+            ]
+        ),
     )
 
 
-def _slice(
-    cases: Sequence[Case],
-    found_as: Sequence[Ints],
-    chosen: Sequence[Any],
-    map50: float | None = None,
-    images: int | None = None,
-) -> Slice:
-    """Return the scores of the labeled boxes selected by `chosen`, bool (n,) for each image."""
-    support = found = right = 0
-    for case, classes, mask in zip(cases, found_as, chosen, strict=True):
-        support += int(mask.sum())
-        found += int((classes[mask] >= 0).sum())
-        right += int((classes[mask] == case.class_ids[mask]).sum())
-    return Slice(
-        support,
-        found / support if support else None,
-        right / support if support else None,
-        map50,
-        images,
-    )
+def _plain(values: Floats) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def _by_size(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice]:
-    return {
-        name: _slice(
-            cases,
-            found_as,
-            [(low <= case.sides) & (case.sides < high) for case in cases],
-            _map50(cases, (low, high)),
-        )
-        for name, (low, high) in SIZE_SLICES.items()
-    }
-
-
-def _by_crowd(cases: Sequence[Case], found_as: Sequence[Ints]) -> dict[str, Slice]:
-    parts = {}
-    for name, (low, high) in CROWDS.items():
-        numbers = [
-            number
-            for number, case in enumerate(cases)
-            if low <= len(case.boxes) + len(case.ignored) < high
-        ]
-        chosen = [cases[number] for number in numbers]
-        if chosen:
-            every = [np.full(len(case.boxes), True) for case in chosen]
-            parts[name] = _slice(
-                chosen, [found_as[number] for number in numbers], every, _map50(chosen), len(chosen)
-            )
-    return parts
-
-
-def _by_sharpness(
-    cases: Sequence[Case], found_as: Sequence[Ints], sharpness: Sequence[Floats]
-) -> dict[str, Slice]:
-    if not sum(map(len, sharpness)):
-        return {}
-    edges = [-np.inf, *np.quantile(np.concatenate(sharpness), [1 / 3, 2 / 3]), np.inf]
-    return {
-        name: _slice(cases, found_as, [(low <= values) & (values < high) for values in sharpness])
-        for name, low, high in zip(SHARPNESS, edges[:-1], edges[1:], strict=True)
-    }
-
-
-def _sharpness(image: ImageArray, boxes: Boxes) -> Floats:
-    """Return the variance of the Laplacian of each face (n,), in gray and scaled to 64 x 64.
-
-    This is a common measure of focus: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
-    microscopy".
-    """
-    values = np.zeros(len(boxes))
-    for place, (x1, y1, x2, y2) in enumerate(boxes.round().astype(int).clip(min=0)):
-        crop = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-        if crop.size:
-            gray = cv2.resize(
-                cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA
-            )
-            values[place] = cv2.Laplacian(gray, cv2.CV_64F).var()
-    return values
-
-
-def _case(truth: LabeledImage, result: Result) -> Case:
-    """Return the case, with detections rounded as in `predictions.jsonl`.
+def _case(truth: LabeledImage, result: Result, classes: Sequence[str]) -> Case:
+    """Return the case in these classes, with detections rounded as in `predictions.jsonl`.
 
     Scores computed from that file are therefore the same.
     """
@@ -316,15 +274,23 @@ def _case(truth: LabeledImage, result: Result) -> Case:
     found = sorted(record["detections"], key=lambda detection: -detection["confidence"])
     return Case(
         boxes=truth.labels.boxes.astype(np.float64),
-        class_ids=truth.labels.class_ids,
+        class_ids=truth.labels.class_ids.astype(np.int64),
         ignored=truth.ignored.astype(np.float64),
         found=np.asarray([detection["box"] for detection in found], dtype=np.float64).reshape(
             -1, 4
         ),
-        found_ids=np.asarray([detection["class_id"] for detection in found], dtype=np.int64),
+        found_ids=_in_classes([detection["class_id"] for detection in found], classes),
         confidence=np.asarray([detection["confidence"] for detection in found], dtype=np.float64),
         size=(record["width"], record["height"]),
     )
+
+
+def _in_classes(class_ids: npt.ArrayLike, classes: Sequence[str]) -> Ints:
+    """Return class ids (n,); incorrect_mask becomes without_mask unless `classes` has it."""
+    ids = np.asarray(class_ids, dtype=np.int64)
+    if INCORRECT_MASK in classes:
+        return ids
+    return np.where(ids == INCORRECT_MASK_ID, WITHOUT_MASK_ID, ids)
 
 
 def _log(source: str, error: MaskyoloError) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of detections against labeled boxes: matching, precision, recall, resampling.
+"""Metrics of detections against labeled boxes: matching, precision, recall.
 
 The definitions are COCO's (T.-Y. Lin et al. 2014, arXiv:1405.0312; pycocotools computes the same
 values), with one addition: a detection that matches an ignored box and no labeled one counts
@@ -7,7 +7,7 @@ neither as right nor as wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -18,15 +18,14 @@ import numpy.typing as npt
 from maskyolo.core.boxes import box_iou_double
 
 __all__ = [
+    "RECALLS",
     "Case",
     "Matches",
     "Rates",
     "average_precision",
     "best_f1",
-    "boot_weights",
     "confusion",
     "greedy",
-    "interval",
     "match",
     "precision_recall",
     "rates",
@@ -43,7 +42,7 @@ IGNORE_IOU = 0.5
 LETTERBOX = 640
 
 #: Recall levels at which COCO samples the precision.
-_RECALLS = np.linspace(0, 1, 101)
+RECALLS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def average_precision(matches: Matches, weights: npt.ArrayLike | None = None) ->
     if not _positives(matches, weights):
         return None
     precision, recall = precision_recall(matches, weights)
-    return float(np.append(precision, 0.0)[np.searchsorted(recall, _RECALLS)].mean())
+    return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)].mean())
 
 
 def precision_recall(
@@ -262,20 +261,6 @@ def confusion(case: Case, conf: float, classes: int, iou: float = 0.5) -> tuple[
     false = (taken < 0) & ~(case.excuses[confident] >= IGNORE_IOU).any(axis=1)
     np.add.at(counts[classes], found_ids[false], 1)
     return counts, found_as
-
-
-def boot_weights(images: int, times: int = 1000, seed: int = 0) -> Ints:
-    """Return how often each bootstrap sample draws each image, (times, images)."""
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=times)
-
-
-def interval(values: Iterable[float | None]) -> tuple[float, float] | None:
-    """Return the 2.5th and 97.5th percentiles of resampled values, or None if there are none."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _weights(matches: Matches, weights: npt.ArrayLike | None) -> Floats:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from maskyolo.core.children import python_command
 from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray
 
@@ -297,15 +298,15 @@ def measure_memory(settings: Mapping[str, Any], frame: ImageArray) -> float | No
         place = Path(folder) / "frame.npy"
         np.save(place, frame)
         words = [
-            sys.executable,
-            "-c",
-            "from maskyolo.evaluation.speed import _report_memory; _report_memory()",
+            *python_command(
+                "from maskyolo.evaluation.speed import _report_memory; _report_memory()"
+            ),
             json.dumps(settings),
             str(place),
         ]
-        told = subprocess.run(words, capture_output=True, text=True, check=False)
+        measured = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
-        return float(told.stdout.split()[-1])
+        return float(measured.stdout.split()[-1])
     except (IndexError, ValueError):
         return None
 

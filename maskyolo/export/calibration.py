@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from maskyolo.core.images import ImageArray, list_images, read_image
+from maskyolo.core.item_errors import ItemErrors
 from maskyolo.dataset.layout import load_dataset
-from maskyolo.errors import DatasetError, ImageError
+from maskyolo.errors import DatasetError
 
 __all__ = ["CALIBRATION", "ReadableImages", "find_calibration_images"]
 
@@ -64,15 +66,23 @@ class DecodedImages:
 
 
 class ReadableImages:
-    """The readable images of a list; each iteration starts from the beginning."""
+    """The readable images of a list; each iteration starts from the beginning.
+
+    What cannot be read is left out, and logged as a warning once.
+    """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[Path], ImageArray]) -> None:
         self.paths, self.read = paths, read
+        self._reported: set[Path] = set()
 
     def __iter__(self) -> Iterator[ImageArray]:
         for path in self.paths:
             try:
                 image = self.read(path)
-            except ImageError:
+            except Exception as error:  # noqa: BLE001  any error of one image is that image's
+                explained = ItemErrors().explain(str(path), error)
+                if path not in self._reported:
+                    self._reported.add(path)
+                    logging.getLogger("maskyolo").warning("%s", explained)
                 continue
             yield image

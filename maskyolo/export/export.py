@@ -97,7 +97,8 @@ def export_model(
             Ultralytics, from the `.pt` of that name.
         options: see `ExportOptions`. For int8, `images` should be a few hundred from the place
             where the model will be used. With `labels`, accuracy is also measured on them. `imgsz`
-            is also stored in the export.
+            is also stored in the export, and so are the class names according to `class_map`
+            (ONNX and OpenVINO only).
         on_step: called with the next step, in a few words.
         settings: fields of `ExportOptions` as keywords, such as `format` and `precision`.
 
@@ -109,7 +110,7 @@ def export_model(
         DependencyError: the format needs a package that is not installed.
         OutputError: the result cannot be written.
 
-    Example:
+    Examples:
         >>> result = export_model(format="onnx", precision="fp16")  # doctest: +SKIP
     """
     if model is not None:
@@ -126,9 +127,15 @@ def export_model(
     images = ReadableImages(calibration, DecodedImages().read)
     step = on_step or (lambda _: None)
     # checked before a folder is made: the model may be damaged, or have other classes
-    detector: Any = load_detector(source, imgsz=chosen.imgsz, trust=chosen.trust)
+    detector: Any = load_detector(
+        source, imgsz=chosen.imgsz, class_map=chosen.class_map, trust=chosen.trust
+    )
     imgsz = int(detector.imgsz)
-    relabel = chosen.imgsz is not None and imgsz != detector.backend.imgsz
+    relabel = {}
+    if chosen.imgsz is not None and imgsz != detector.backend.imgsz:
+        relabel["imgsz"] = str([imgsz, imgsz])
+    if chosen.class_map:
+        relabel["names"] = str(dict(enumerate(detector.classes.meanings)))
     folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
     scratch = folder / "export.part"
     job = ExportJob(source, chosen.format, chosen.precision, images, imgsz, relabel, scratch)
@@ -141,7 +148,7 @@ def export_model(
         "source": (source, detector.backend),
         "exported": (path, load_exported(path, chosen.format, imgsz)),
     }
-    measured = measure_models(models, imgsz, images, labeled, step)
+    measured = measure_models(models, imgsz, images, labeled, step, chosen.class_map)
     result = ExportResult(folder, path, **measured, measured_on=where)
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")

@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.detectors.classifier import MAX_CROP
 from maskyolo.errors import WeightsError
+from maskyolo.export.keras_file import MAX_WEIGHTS
 
-__all__ = ["FloatArray", "KerasGraph", "to_onnx_model"]
+__all__ = ["FloatArray", "KerasGraph"]
 
 _OPSET = 17
 FloatArray = npt.NDArray[np.float32]
 
 
-def to_onnx_model(graph: KerasGraph, size: int) -> Any:
+def _to_onnx_model(graph: KerasGraph, size: int) -> Any:
     """Return an ONNX model of the nodes, for square images of `size` x `size` pixels."""
     from onnx import TensorProto, helper
 
@@ -50,8 +52,29 @@ class KerasGraph:
         self.initializers: list[Any] = []
         #: Number of features of the tensors without height and width; 0 if unknown.
         self.units: dict[str, int] = {}
+        self._left = MAX_WEIGHTS
 
-    def build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
+    def convert(self, config: dict[str, Any], bgr: bool) -> tuple[int, Any]:
+        """Return the side of a model's input in pixels, and its ONNX model.
+
+        Args:
+            config: the model's settings.
+            bgr: whether the layers expect BGR; the ONNX model always expects RGB.
+
+        Raises:
+            WeightsError: it is not a classifier of two classes, or a layer is not supported.
+        """
+        size, output = self._build(config, bgr)
+        model = _to_onnx_model(self, size)
+        if self.nodes[-1].op_type != "Softmax" or self.units.get(output) != len(CLASS_NAMES):
+            raise WeightsError(
+                f"cannot convert {self.path}: it does not end in a softmax over "
+                f"{len(CLASS_NAMES)} classes",
+                "give a mask classifier",
+            )
+        return size, model
+
+    def _build(self, config: dict[str, Any], bgr: bool) -> tuple[int, str]:
         """Add all layers of a model; return the side of its input in pixels and its output."""
         shape = next(_input_shapes(config), None)
         if (
@@ -60,10 +83,12 @@ class KerasGraph:
             or shape[0] != shape[1]
             or shape[2] != 3
             or not isinstance(shape[0], int)
+            or not 1 <= shape[0] <= MAX_CROP
         ):
             raise WeightsError(
                 f"cannot convert {self.path}: its input is {shape}",
-                "give a classifier of square RGB images of a fixed size",
+                "give a classifier of square RGB images of a fixed size, at most "
+                f"{MAX_CROP} pixels",
             )
         start = self.op("Gather", ["images"], [np.array([2, 1, 0])], axis=1) if bgr else "images"
         return shape[0], self.model(config, [start], "")
@@ -128,6 +153,9 @@ class KerasGraph:
         import onnx
 
         output = f"{kind}_{len(self.nodes)}"
+        self._left -= sum(array.nbytes for array in weights or [])
+        if self._left < 0:  # layers may share weights, but an ONNX node has its own
+            raise self._unsupported("its layers have too many weights together")
         stored = [
             onnx.numpy_helper.from_array(array, f"{output}_{place}")
             for place, array in enumerate(weights or [])
@@ -151,7 +179,7 @@ class KerasGraph:
         if name in (None, "linear"):
             return tensor
         if name == "relu6":
-            return self.op("Clip", [tensor], [np.float32(0), np.float32(6)])
+            return self.op("Clip", [tensor], [np.array(0, np.float32), np.array(6, np.float32)])
         if name not in _ACTIVATIONS:
             raise NotImplementedError(f"activation {name}")
         attributes: dict[str, Any] = {"axis": 1} if name == "softmax" else {}
@@ -287,7 +315,9 @@ def _relu(layer: _Layer) -> str:
         raise NotImplementedError("a threshold or negative slope")
     if layer.config.get("max_value") is None:
         return layer.op("Relu")
-    return layer.op("Clip", [np.float32(0), np.float32(layer.config["max_value"])])
+    return layer.op(
+        "Clip", [np.array(0, np.float32), np.array(layer.config["max_value"], np.float32)]
+    )
 
 
 def _zero_padding(layer: _Layer) -> str:

@@ -8,16 +8,13 @@ Files of Keras 2 and HDF5 files of Keras 3 are supported.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detectors.classifier import METADATA_KEY, CropSettings
-from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
-from maskyolo.export.keras_graph import FloatArray, KerasGraph, to_onnx_model
+from maskyolo.errors import MaskyoloError, WeightsError
+from maskyolo.export.keras_file import missing_package, read_keras
+from maskyolo.export.keras_graph import KerasGraph
 
 __all__ = ["SCALINGS", "convert_keras"]
 
@@ -61,7 +58,7 @@ def convert_keras(
         MaskyoloError: an unknown scaling, or class names other than ours.
         OutputError: `out` cannot be written.
 
-    Example:
+    Examples:
         >>> convert_keras("mask_detector.model", "mask_detector.onnx")  # doctest: +SKIP
     """
     if scaling not in SCALINGS:
@@ -76,74 +73,24 @@ def convert_keras(
 
         from maskyolo.models.onnx_files import write_onnx
     except ImportError as error:
-        raise _missing("onnx") from error
+        raise missing_package("onnx") from error
     path = Path(model)
-    config, weights = _read(path)
+    config, weights = read_keras(path)
     graph = KerasGraph(path, weights)
-    size, output = graph.build(config, bgr=scaling == "caffe")
-    mean, std = SCALINGS[scaling]
-    settings = CropSettings(
-        arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names)
-    )
-    proto = to_onnx_model(graph, size)
-    if graph.nodes[-1].op_type != "Softmax" or graph.units.get(output) != len(CLASS_NAMES):
-        raise WeightsError(
-            f"cannot convert {path}: it does not end in a softmax over {len(CLASS_NAMES)} classes",
-            "give a mask classifier",
-        )
     try:
+        size, proto = graph.convert(config, bgr=scaling == "caffe")
         onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:160]
+    except WeightsError:
+        raise
+    except Exception as error:  # the settings, which are JSON, can have any type and value
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WeightsError(
             f"cannot convert {path}: its layers do not fit together: {reason}",
             "use the file as Keras saved it",
         ) from error
+    mean, std = SCALINGS[scaling]
+    settings = CropSettings(
+        arch="keras", size=size, mean=mean, std=std, margin=margin, names=tuple(names)
+    )
     write_onnx(proto, out, metadata={METADATA_KEY: settings.to_json()})
     return settings
-
-
-def _missing(package: str) -> DependencyError:
-    return DependencyError(
-        f"converting a Keras model needs the package {package}, which is not installed",
-        'run: pip install "maskyolo[keras]"',
-    )
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, FloatArray]]]:
-    """Return the model's settings, and the weights by layer and path, such as `Conv1/kernel:0`."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise _missing("h5py") from error
-    if path.is_dir():
-        raise WeightsError(
-            f"cannot convert {path}: a folder is TensorFlow's SavedModel",
-            "save it as HDF5 where TensorFlow is installed: "
-            f"tf.keras.models.load_model('{path.name}').save('{path.stem}.h5')",
-        )
-    if not path.is_file():
-        raise WeightsError(f"cannot convert {path}: no such file", "give a .model or .h5 file")
-    try:
-        with h5py.File(path) as file:
-            text = file.attrs["model_config"]
-            config = json.loads(text if isinstance(text, str) else bytes(text).decode())
-            weights = {
-                name: {
-                    _text(key): np.asarray(group[_text(key)], np.float32)
-                    for key in group.attrs.get("weight_names", ())
-                }
-                for name, group in file["model_weights"].items()
-                if isinstance(group, h5py.Group)
-            }
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        found = "it has only weights" if isinstance(error, KeyError) else "not HDF5, or damaged"
-        raise WeightsError(
-            f"cannot convert {path}: {found}",
-            "give a model that Keras saved with its layers (model.save('x.h5'))",
-        ) from error
-    return config, weights
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray
+from maskyolo.detectors.classes import find_classes
 from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.evaluation.labeled import LabeledImage
 from maskyolo.evaluation.measure import AP_FLOOR, measure, predict
@@ -50,6 +52,7 @@ def measure_models(
     images: ReadableImages,
     labeled: Sequence[LabeledImage],
     step: Callable[[str], None],
+    class_map: Mapping[str, str] | None = None,
 ) -> dict[str, Measured]:
     """Measure models on the same images and in the same way; return the results by name.
 
@@ -59,15 +62,24 @@ def measure_models(
         images: speed is measured on the first one, or on a gray image if there are none.
         labeled: images to measure accuracy on; if empty, accuracy is not measured.
         step: called with a description of the next measurement.
+        class_map: what the networks' classes stand for; see `find_classes`.
     """
     backends = {key: backend for key, (_, backend) in models.items()}
     frame = next(iter(images), np.full((imgsz, imgsz, 3), 114, np.uint8))
     step("measuring the speed of both")
-    times = _times(backends, frame, imgsz)
+    classes = {key: find_classes(one.names, class_map) for key, one in backends.items()}
+
+    def detectors(conf: float = 0.25) -> dict[str, Detector]:
+        return {
+            key: YoloDetector(backend, imgsz, conf, classes=classes[key])
+            for key, backend in backends.items()
+        }
+
+    times = _times(detectors(), frame)
     scores: dict[str, Evaluation] = {}
     if labeled:
         step("measuring the accuracy of both")
-        scores = _scores(backends, imgsz, labeled, images.read)
+        scores = _scores(detectors(AP_FLOOR), labeled, images.read)
     return {
         key: Measured(
             name=file.name,
@@ -81,21 +93,18 @@ def measure_models(
     }
 
 
-def _times(backends: Mapping[str, Backend], frame: ImageArray, imgsz: int) -> dict[str, float]:
+def _times(detectors: Mapping[str, Detector], frame: ImageArray) -> dict[str, float]:
     """Return each model's median milliseconds on an image, over interleaved rounds."""
-    detectors = {key: YoloDetector(backend, imgsz) for key, backend in backends.items()}
     laps = measure_speed(detectors, {0: frame}, ROUNDS)
-    return {key: laps[key][0].median for key in backends}
+    return {key: laps[key][0].median for key in detectors}
 
 
 def _scores(
-    backends: Mapping[str, Backend],
-    imgsz: int,
+    detectors: Mapping[str, Detector],
     labeled: Sequence[LabeledImage],
     read: Callable[[Path], ImageArray],
 ) -> dict[str, Evaluation]:
     """Measure the accuracy of all in one pass over the images."""
-    detectors = {key: YoloDetector(backend, imgsz, AP_FLOOR) for key, backend in backends.items()}
     cases, sharpness, _ = predict(labeled, detectors, read=read)
     return {key: measure(key, cases[key], sharpness) for key in detectors}
 

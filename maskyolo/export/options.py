@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.choices import ExportFormat, ExportPrecision, Split
-from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
@@ -24,7 +25,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ExportSettings(Options):
+class _ExportSettings(Options, panel=Panel.OUTPUT):
     """What to export; a separate class, so that the help lists these options first."""
 
     model: Path | str | None = option_of(
@@ -58,6 +59,7 @@ class _ExportSettings(Options):
         help="Inference size in pixels (longer side), rounded up to a multiple of 32. Default: "
         "the size the weights were trained at.",
     )
+    class_map: Mapping[str, str] | None = option_of(InferenceOptions, "class_map")
     trust: bool = option_of(InferenceOptions, "trust")
 
 

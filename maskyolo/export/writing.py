@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -18,6 +18,7 @@ import yaml
 from maskyolo.core.choices import ExportFormat, ExportPrecision
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray
+from maskyolo.core.installation import install_command
 from maskyolo.core.silence import quiet
 from maskyolo.detectors.yolo import letterbox, network_shape
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, output_errors
@@ -44,7 +45,8 @@ class ExportJob:
         precision: number format of the weights.
         images: the images that int8 is calibrated on.
         imgsz: longer side of the network's input in pixels.
-        relabel: whether the export's metadata must be changed to `imgsz`.
+        relabel: entries of the export's metadata that differ from the source's; OpenVINO and ONNX
+            only.
         scratch: folder for intermediate files.
     """
 
@@ -53,7 +55,7 @@ class ExportJob:
     precision: ExportPrecision
     images: ReadableImages
     imgsz: int
-    relabel: bool
+    relabel: Mapping[str, str]
     scratch: Path
 
 
@@ -93,19 +95,19 @@ def _write_onnx(job: ExportJob, source: Path) -> Path:
         if made != source:
             shutil.copyfile(source, made)
         return made
-    onnx = _import("onnx", "exporting ONNX", "maskyolo[export]")
+    onnx = _import("onnx", "exporting ONNX", "export")
     network = onnx.load(source)
     from maskyolo.models.onnx_files import make_activations_unsigned, widen, write_onnx
 
     if job.precision is not ExportPrecision.FP32:
         widen(network)
     if job.precision is ExportPrecision.INT8:
-        _import("onnxruntime", "calibrating ONNX", "maskyolo[export,onnxruntime]")
+        _import("onnxruntime", "calibrating ONNX", "export,onnxruntime")
         nodes = [node.name for node in network.graph.node]
         network = _quantize(network, nodes, job, network.graph.input[0].name)
         make_activations_unsigned(network)
-    metadata = {"imgsz": str([job.imgsz, job.imgsz])} if job.relabel else None
-    write_onnx(network, made, half=job.precision is ExportPrecision.FP16, metadata=metadata)
+    is_half = job.precision is ExportPrecision.FP16
+    write_onnx(network, made, half=is_half, metadata=dict(job.relabel))
     return made
 
 
@@ -124,8 +126,8 @@ def _write_openvino(job: ExportJob, source: Path) -> Path:
         model = OpenVinoNetwork(half).model
         nodes = [node.get_friendly_name() for node in model.get_ordered_ops()]
         model = _quantize(model, nodes, job)
-    if job.relabel:
-        model.set_rt_info(str([job.imgsz, job.imgsz]), ["framework", "imgsz"])
+    for key, value in job.relabel.items():
+        model.set_rt_info(value, ["framework", key])
     is_half = job.precision is ExportPrecision.FP16
     openvino.save_model(model, made, compress_to_fp16=is_half)
     return made
@@ -144,7 +146,7 @@ def _quantize(network: Any, nodes: Sequence[str], job: ExportJob, feed: str | No
         feed: name of the input; None: the input is passed by position.
     """
     with quiet(2):  # PyTorch, which NNCF imports if it is installed, looks for CUDA
-        nncf = _import("nncf", "exporting in int8", "maskyolo[export]")
+        nncf = _import("nncf", "exporting in int8", "export")
 
     def tensor(image: ImageArray) -> Any:
         shape = network_shape(image.shape[0], image.shape[1], job.imgsz)
@@ -266,7 +268,7 @@ class UltralyticsNetwork:
         names = self._network.names
         self.names = tuple(str(names[place]) for place in range(len(names)))
         self.shape, self.imgsz = (imgsz, imgsz), imgsz
-        self.description = "NCNN" if path.is_dir() else "LiteRT"
+        self.title = self.description = "NCNN" if path.is_dir() else "LiteRT"
 
     def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `backends.Backend`."""
@@ -277,11 +279,11 @@ class UltralyticsNetwork:
         return np.array(output, dtype=np.float32)
 
 
-def _import(module: str, what: str, package: str) -> Any:
+def _import(module: str, what: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise DependencyError(
             f"{what} needs {module}, which is not installed ({error})",
-            f'run: pip install "{package}"',
+            f"run: {install_command(extra)}",
         ) from error

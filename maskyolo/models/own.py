@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.files import package_folder
+from maskyolo.core.installation import install_command
 from maskyolo.errors import WeightsError
 
-__all__ = ["check_own_weights", "find_model", "own_weights"]
+__all__ = [
+    "ModelCard",
+    "check_own_weights",
+    "find_model",
+    "model_card",
+    "own_weights",
+]
 
 
 def own_weights() -> list[Path]:
     """Return the model files that come with the package (`maskyolo/weights/`), sorted by name."""
     folder = package_folder() / "weights"
     return sorted(path for path in folder.glob("*") if path.suffix in (".onnx", ".pt"))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The metadata in a model card's first lines, in the format of Hugging Face's cards.
+
+    Attributes:
+        name: the model's name, as for `--model`.
+        description: what it is for, in a few words.
+        figures: its results, such as "mAP@0.5 0.866, mAP@0.5:0.95 0.498".
+        measured_on: the data of these results.
+    """
+
+    name: str
+    description: str
+    figures: str
+    measured_on: str
+
+
+def model_card(name: str) -> ModelCard:
+    """Return the card of one of this project's models (`maskyolo/weights/NAME.md`)."""
+    import yaml
+
+    text = (package_folder() / "weights" / f"{name}.md").read_text(encoding="utf-8")
+    content = yaml.safe_load(text.split("---\n")[1])
+    result = content["model-index"][0]["results"][0]
+    figures = ", ".join(f"{metric['type']} {metric['value']}" for metric in result["metrics"])
+    return ModelCard(name, content["description"], figures, result["dataset"]["name"])
 
 
 def check_own_weights(path: Path) -> None:
@@ -30,7 +66,7 @@ def check_own_weights(path: Path) -> None:
         raise WeightsError(
             f"cannot load {path}: {reason}",
             "git checkout maskyolo/weights, or reinstall: "
-            "pip install --force-reinstall --no-deps .",
+            + install_command("", "--force-reinstall", "--no-deps"),
         )
 
 

@@ -14,7 +14,12 @@ from maskyolo.core.files import package_folder, sha256_of
 from maskyolo.errors import WeightsError, output_errors
 from maskyolo.models.weights import load_manifest
 
-__all__ = ["check_trust", "is_trusted", "record_own", "record_path"]
+__all__ = ["check_trust", "is_own", "is_trusted", "record_own", "record_path"]
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a model's file is one that came with the package."""
+    return path.absolute().parent == (package_folder() / "weights").absolute()
 
 
 def record_path() -> Path:
@@ -27,53 +32,66 @@ def record_path() -> Path:
     return platformdirs.user_data_path("maskyolo") / "own-weights.txt"
 
 
+#: The SHA-256 of every checkpoint that this process trained.
+_made_here: set[str] = set()
+
+
 def record_own(path: Path) -> None:
     """Record that this user trained the checkpoint `path`, so that it is trusted.
 
     Raises:
-        OutputError: the record cannot be written.
+        OutputError: the record cannot be written; only this process will trust the checkpoint.
     """
     record = record_path()
+    digest = sha256_of(path)
+    _made_here.add(digest)
     with output_errors(record):
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             # A single write, so that lines from concurrent trainings do not mix.
-            os.write(place, f"{sha256_of(path)}\n".encode())
+            os.write(place, f"{digest}\n".encode())
         finally:
             os.close(place)
 
 
-def is_trusted(path: Path) -> bool:
+def is_trusted(path: Path, content: bytes | None = None) -> bool:
     """Return whether the checkpoint `path` is known to this version, or trained by this user.
+
+    Args:
+        path: the file.
+        content: its content, if it has been read already.
 
     Raises:
         WeightsError: the file cannot be read.
     """
     try:
-        digest = sha256_of(path)
+        digest = sha256_of(path if content is None else content)
     except OSError as error:
         raise WeightsError(
             f"cannot read weights {path}: {(error.strerror or str(error)).lower()}",
             "check the file",
         ) from error
-    if any(digest in weights.sha256 for weights in load_manifest().values()):
+    if digest in _made_here or any(
+        digest in weights.sha256 for weights in load_manifest().values()
+    ):
         return True
     sums = package_folder() / "weights" / "SHA256SUMS"
     return any(digest in _first_words(record) for record in (sums, record_path()))
 
 
-def check_trust(path: Path, trust: bool = False) -> None:
+def check_trust(path: Path, trust: bool = False, content: bytes | None = None) -> None:
     """Refuse a checkpoint of unknown origin, unless the user trusts it.
 
     Args:
         path: the file to unpickle.
         trust: whether the user trusts its author.
+        content: the file's content, if it has been read already.
 
     Raises:
         WeightsError: it is of unknown origin, or cannot be read.
     """
-    if not trust and not is_trusted(path):
+    if not trust and not is_trusted(path, content):
         raise WeightsError(
             f"did not load {path}: a .pt file is a Python pickle, which can run any code, and this "
             "one comes neither with maskyolo nor from your own training",

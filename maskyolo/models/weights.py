@@ -77,13 +77,24 @@ def load_manifest() -> dict[str, Weights]:
     }
 
 
-def find_weights(name: str, path: Path | str | None = None, download: bool = True) -> Path:
+def find_weights(
+    name: str,
+    path: Path | str | None = None,
+    download: bool = True,
+    report: Callable[[str], None] | None = None,
+) -> Path:
     """Return the verified file of the weights `name`.
 
     The file is searched for in this order: at `path` (the file, or its folder), in `face_detector/`
     in the working folder, in the folder `MASKYOLO_MODELS` (an environment variable), in the user's
     cache, in an installed package that contains it, and, if `download` is set, at its official
     address.
+
+    Args:
+        name: their name in the manifest.
+        path: the file, or its folder.
+        download: whether they may be downloaded.
+        report: called with a message before a download starts.
 
     Raises:
         WeightsError: the name is unknown, a file has the wrong checksum, or there is no file (the
@@ -101,7 +112,7 @@ def find_weights(name: str, path: Path | str | None = None, download: bool = Tru
                 "give the file or its folder",
             )
     if download and not offline():
-        return fetch_weights(name)
+        return fetch_weights(name, report=report)
     tried.append("no download: offline" if download else "no download: not requested")
     raise WeightsError(
         f"cannot find weights '{name}' ({weights.file}), tried {', '.join(tried)}",
@@ -193,11 +204,13 @@ def cache_folder() -> Path:
 
 
 def offline() -> bool:
-    """Return whether `MASKYOLO_OFFLINE` or Ultralytics' `YOLO_OFFLINE` forbids downloads."""
-    return any(
-        os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
-        for name in ("MASKYOLO_OFFLINE", "YOLO_OFFLINE")
-    )
+    """Return whether `MASKYOLO_OFFLINE` forbids downloads, or if not set, `YOLO_OFFLINE`.
+
+    The latter is Ultralytics'. `import_ultralytics` sets it, after it has stored the user's choice
+    in the former.
+    """
+    chosen = os.environ.get("MASKYOLO_OFFLINE") or os.environ.get("YOLO_OFFLINE", "")
+    return chosen.lower() in ("1", "true", "yes", "on")
 
 
 def _entry(name: str) -> Weights:

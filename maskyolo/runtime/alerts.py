@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from http.client import InvalidURL
-from typing import Any
+from typing import IO, cast
 
+from maskyolo.core.children import programs_environment
+from maskyolo.core.text import printable
 from maskyolo.errors import MaskyoloError
-from maskyolo.runtime.addresses import http_request
+from maskyolo.runtime.addresses import hide_addresses
+from maskyolo.runtime.downloads import NoRedirects, http_request, open_url
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.results import NullSink, Result
 
@@ -26,24 +31,14 @@ __all__ = ["Alerts", "display_command", "display_host"]
 #: Timeouts in seconds: for a command to finish, and for a URL to answer.
 COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
 
+#: Maximum bytes kept of what a command writes to standard error; the rest is read and discarded.
+MAX_OUTPUT = 4096
+
 #: Seconds to wait for alerts in progress: at the end of a source, and when a run is stopped early.
 PATIENCE, SHORT_PATIENCE = 15.0, 0.3
 
 #: Maximum number of alerts in progress at once; further ones are dropped.
 MAX_ALERTS = 16
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Does not follow redirects.
-
-    urllib would follow them to any host, with a GET without the event, and report success.
-    """
-
-    def redirect_request(self, *_: Any) -> None:
-        """Refuse the redirect."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Alerts(NullSink):
@@ -81,7 +76,8 @@ class Alerts(NullSink):
         """Forward an event if it is an alert."""
         if event.event != "alert":
             return
-        data = json.dumps(event.record(), ensure_ascii=False).encode()
+        text = json.dumps(event.record(), ensure_ascii=False)
+        data = text.encode(errors="backslashreplace")  # a file name may be invalid Unicode
         for wanted, send in ((self._command, self._run), (self._url, self._post)):
             if not wanted:
                 continue
@@ -126,37 +122,30 @@ class Alerts(NullSink):
             )
 
     def _run(self, data: bytes) -> None:
+        program = self._command[0]
         try:
-            done = subprocess.run(
-                self._command,
-                input=data + b"\n",
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=COMMAND_TIMEOUT,
-                check=False,
-                start_new_session=True,  # so that Ctrl-C does not reach it
-            )
+            code, output = _run_command(self._command, data + b"\n")
         except subprocess.TimeoutExpired:
             self._failures.append(
-                f"--alert-cmd {self._command[0]} ran for {COMMAND_TIMEOUT:g} s and was killed"
+                f"--alert-cmd {program} ran for {COMMAND_TIMEOUT:g} s and was killed"
             )
         except OSError as error:
             self._failures.append(
-                f"--alert-cmd {self._command[0]}: {(error.strerror or str(error)).lower()}"
+                f"--alert-cmd {program}: {(error.strerror or str(error)).lower()}"
             )
         else:
-            if done.returncode:
-                output = " ".join(done.stderr.decode(errors="replace").split())[:120]
+            if code:
+                text = " ".join(output.decode(errors="replace").split())
+                detail = printable(hide_addresses(text))[:120]
                 self._failures.append(
-                    f"--alert-cmd {self._command[0]} exited with {done.returncode}"
-                    + (f" ({output})" if output else "")
+                    f"--alert-cmd {program} exited with {code}" + (f" ({detail})" if detail else "")
                 )
 
     def _post(self, data: bytes) -> None:
         try:
             request = http_request(self._url or "", data, {"Content-Type": "application/json"})
-            with _OPENER.open(request, timeout=URL_TIMEOUT):
-                pass
+            with open_url(request, URL_TIMEOUT, URL_TIMEOUT, NoRedirects()):
+                pass  # the answer is not read
         except (ValueError, InvalidURL):  # its text contains part of the URL
             self._undelivered("not a valid URL")
         except urllib.error.HTTPError as error:
@@ -173,7 +162,50 @@ class Alerts(NullSink):
             )
 
     def _undelivered(self, reason: str) -> None:
-        self._failures.append(f"--alert-url {display_host(self._url or '')}: {reason}")
+        detail = printable(reason)[:200]
+        self._failures.append(f"--alert-url {display_host(self._url or '')}: {detail}")
+
+
+def _run_command(command: list[str], data: bytes) -> tuple[int, bytes]:
+    """Run a command and return its exit code and the beginning of its standard error.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it took too long, and was killed with its children.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=programs_environment(),
+        start_new_session=True,  # so that Ctrl-C does not reach it
+    )
+    stdin, stderr = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stderr)
+    output = bytearray()
+
+    def drain() -> None:
+        with stderr:
+            while block := os.read(stderr.fileno(), 1 << 16):
+                output.extend(block[: MAX_OUTPUT - len(output)])
+
+    # a child of the command may keep its standard error open; this thread is not waited for
+    reader = threading.Thread(target=drain, name="maskyolo-alert-output", daemon=True)
+    reader.start()
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it does not read its input
+            stdin.write(data)  # shorter than a pipe's buffer, so this cannot block
+            stdin.close()
+        code = process.wait(COMMAND_TIMEOUT)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        raise
+    reader.join(timeout=1)
+    return code, bytes(output)
 
 
 def display_host(url: str) -> str:

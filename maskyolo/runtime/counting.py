@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray
 from maskyolo.core.text import counted
@@ -30,15 +30,22 @@ if TYPE_CHECKING:
 
     from maskyolo.runtime.frames import Frame
 
-__all__ = ["STATES", "Counting", "SourceCounts"]
+__all__ = ["Counting", "SourceCounts", "states_of"]
 
-#: How a person is counted: always with or without a mask, or by their last change.
-STATES = ("with_mask", "without_mask", "put_on", "took_off")
 #: Seconds for which a face must be visible before it counts as a person. By then its class has
 #: settled, and most false detections have gone.
 SETTLED = 0.5
 #: Seconds between writes of the counts to disk during a run.
 SAVE_EVERY = 60.0
+
+
+def states_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the ways to count a person, given the classes.
+
+    They are the person's class throughout, or the last change: `put_on` or `took_off`. With three
+    classes, `incorrect_mask` is also the state after a change to that class.
+    """
+    return (*names, "put_on", "took_off")
 
 
 @dataclass
@@ -49,21 +56,26 @@ class SourceCounts:
         source: the file, URL or camera.
         frames: number of processed frames.
         seconds: time of the last frame.
-        people: number of people in each of `STATES`; with a zone, of those who were in it.
+        names: the classes.
+        people: number of people in each of `states_of`; with a zone, of those who were in it.
         crossed: number of people of each class who crossed the line, by direction.
         seen: number of visible people of each class, summed over all frames.
         timeline: visible people of each class over time.
     """
 
     source: str
+    names: Sequence[str] = CLASS_NAMES
     frames: int = 0
     seconds: float = 0.0
     people: Counter[str] = field(default_factory=Counter)
     crossed: dict[str, Counter[str]] = field(
         default_factory=lambda: {"in": Counter(), "out": Counter()}
     )
-    seen: list[int] = field(default_factory=lambda: [0] * len(CLASS_NAMES))
-    timeline: Timeline = field(default_factory=Timeline)
+    seen: list[int] = field(init=False)
+    timeline: Timeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seen, self.timeline = [0] * len(self.names), Timeline(self.names)
 
     def add(self, time: float, seen: Sequence[int]) -> None:
         """Add a frame, given the number of visible people of each class."""
@@ -78,10 +90,11 @@ class Counting(NullSink):
         zone: corners of a polygon, see `areas.Areas`; only people whose face's center is in it are
             counted.
         line: start and end of a line, see `areas.Areas`; people who cross it are counted.
-        alert_after: seconds without a mask (in the zone, if there is one) after which an alert is
-            raised.
+        alert_after: seconds without a mask, or with one worn incorrectly (in the zone, if there is
+            one), after which an alert is raised.
 
     Attributes:
+        names: the classes that the detector reports.
         listeners: called with each event.
         path: the file that the counts are written to, if any.
         counts: what was counted, by source.
@@ -93,6 +106,7 @@ class Counting(NullSink):
     def __init__(
         self, zone: str | None = None, line: str | None = None, alert_after: float | None = None
     ) -> None:
+        self.names: Sequence[str] = CLASS_NAMES
         self.listeners: list[Callable[[Event], None]] = []
         self.path: Path | None = None
         self.counts: list[SourceCounts] = []
@@ -103,7 +117,7 @@ class Counting(NullSink):
         self._saved = 0.0
 
     def people(self) -> Counter[str]:
-        """Return the number of people in each of `STATES`, in all sources together."""
+        """Return the number of people in each of `states_of`, in all sources together."""
         return sum((counts.people for counts in self.counts), Counter())
 
     def crossed(self, direction: str) -> Counter[str]:
@@ -123,17 +137,24 @@ class Counting(NullSink):
     def summary(self) -> str:
         """Return the counts as lines of text."""
         people = self.people()
-        share = self.share_with_mask()
+        changes = {"put a mask on": people["put_on"], "took it off": people["took_off"]}
+        groups = [f"{people['with_mask']} with a mask", f"{people['without_mask']} without a mask"]
+        if INCORRECT_MASK in self.names:
+            groups.append(f"{people[INCORRECT_MASK]} with a mask worn incorrectly")
+        changed = f"{sum(changes.values())} changed"
+        if any(changes.values()):
+            how = (f"{number} {what}" for what, number in changes.items() if number)
+            changed += f" ({', '.join(how)})"
         lines = [
-            f"{counted(sum(people.values()), 'person', 'people')}: "
-            f"{people['with_mask']} with a mask, {people['without_mask']} without, "
-            f"{people['put_on']} put one on, {people['took_off']} took one off"
-            + (f"; {share:.0%} of the time with a mask" if share is not None else "")
+            f"{counted(sum(people.values()), 'person', 'people')}: {', '.join([*groups, changed])}"
         ]
+        share = self.share_with_mask()
+        if share is not None:
+            lines.append(f"masks were worn {share:.0%} of the time that people were visible")
         if self._areas.has_line:
             crossings = [
                 f"{direction} "
-                + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in CLASS_NAMES)
+                + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in self.names)
                 for direction in ("in", "out")
             ]
             lines.append("crossed the line: " + "; ".join(crossings))
@@ -143,7 +164,7 @@ class Counting(NullSink):
         """Return the counts in the format of `counts.json`; people only if faces were tracked."""
         record: dict[str, Any] = {
             "frames": self._frames,
-            "detections": {name: self._found[name] for name in CLASS_NAMES},
+            "detections": {name: self._found[name] for name in self.names},
         }
         if not self.counts:
             return record
@@ -170,7 +191,7 @@ class Counting(NullSink):
             return
         if not self.counts or self.counts[-1].source != frame.source:
             self.finish()
-            self.counts.append(SourceCounts(frame.source))
+            self.counts.append(SourceCounts(frame.source, self.names))
         self._areas.fit(frame.image.shape[1], frame.image.shape[0])
         here = self.counts[-1]
         here.frames, here.seconds = here.frames + 1, frame.time
@@ -185,7 +206,7 @@ class Counting(NullSink):
         self._cross()
         seen = [
             sum(self._people[track].class_id == class_id for track in inside)
-            for class_id in range(len(CLASS_NAMES))
+            for class_id in range(len(self.names))
         ]
         here.add(frame.time, seen)
         self._end(  # the tracker may still resume a track for LOST seconds
@@ -217,11 +238,11 @@ class Counting(NullSink):
         self, people: Counter[str], crossed: dict[str, Counter[str]], share: float | None
     ) -> dict[str, Any]:
         record: dict[str, Any] = {"people": sum(people.values())}
-        record |= {state: people[state] for state in STATES}
+        record |= {state: people[state] for state in states_of(self.names)}
         record["share_with_mask"] = share
         if self._areas.has_line:
             record["line"] = {
-                way: {name: counts[name] for name in CLASS_NAMES} for way, counts in crossed.items()
+                way: {name: counts[name] for name in self.names} for way, counts in crossed.items()
             }
         return record
 
@@ -272,7 +293,7 @@ class Counting(NullSink):
         crossings = self._areas.crossings(self._detections(tracks))
         for direction, crossed in zip(("in", "out"), crossings, strict=True):
             for track in np.array(tracks, np.int64)[crossed].tolist():
-                self.counts[-1].crossed[direction][CLASS_NAMES[self._people[track].class_id]] += 1
+                self.counts[-1].crossed[direction][self.names[self._people[track].class_id]] += 1
                 self._report(f"crosses_{direction}", track)
 
     def _end(self, tracks: Iterable[int]) -> None:
@@ -290,7 +311,7 @@ class Counting(NullSink):
             person.frame,
             person.time,
             track,
-            CLASS_NAMES[person.class_id],
+            self.names[person.class_id],
             person.confidence,
         )
         for listener in self.listeners:

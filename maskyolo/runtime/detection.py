@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskyolo.core.choices import Pipeline
-from maskyolo.core.detector import Detector
+from maskyolo.core.detector import Detector, class_names_of
 from maskyolo.core.images import ImageArray
+from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.parallel import usable_cpus
-from maskyolo.detectors.loading import DEFAULT_MODELS, FACE_CONF, load_detector
+from maskyolo.detectors.loading import DEFAULT_MODELS, FACE_CONF, describe_detector, load_detector
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.detectors.slicing import SlicedDetector
 from maskyolo.detectors.two_stage import TwoStageDetector
 from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError
-from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.addresses import display_name, hide_addresses
 from maskyolo.runtime.alerts import Alerts, display_command, display_host
 from maskyolo.runtime.blur import BLUR_CONF, Blur
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import EventFile
+from maskyolo.runtime.file_sources import ImageSource, VideoSource
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.results import Sinks
-from maskyolo.runtime.run import Run, Summary, open_sinks
-from maskyolo.runtime.sources import ImageSource, VideoSource, open_sources
+from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
+from maskyolo.runtime.sources import numbered_pattern, open_sources
 from maskyolo.runtime.tracking import LOW_CONF, Tracking
 from maskyolo.runtime.window import Window
 
@@ -45,7 +47,7 @@ HIDDEN = 10_000
 
 @takes_options(DetectOptions)
 def detect(
-    source: str | int | Path,
+    source: str | int | Path | Sequence[str | int | Path],
     model: str | Path | Detector | None = None,
     *,
     options: DetectOptions | None = None,
@@ -55,12 +57,10 @@ def detect(
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     """Detect faces in each frame of a source in one forward pass, and write results as they come.
 
-    All outputs are complete and closed when the iterator ends or is closed, or when an error or
-    Ctrl-C ends it.
+    All outputs are complete and closed when the iterator ends, is closed, or fails, and on Ctrl-C.
 
     Args:
-        source: image, video, folder, glob, list (`.txt`), camera number or URL; see
-            `sources.open_sources`.
+        source: file, folder, glob, list, camera or URL, or several; see `sources.open_sources`.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `DetectOptions`.
         on_error: called with the source and the error for each unreadable file of a batch, and for
@@ -81,7 +81,7 @@ def detect(
         OutputError: a result cannot be written or shown.
         MaskyoloError: options are out of range or contradict each other.
 
-    Example:
+    Examples:
         >>> for frame, detections in detect("street.mp4", conf=0.4, save_json="street.jsonl"):
         ...     print(len(detections))
     """
@@ -97,18 +97,15 @@ def detect(
     if chosen.alert_after is not None:
         alerts = Alerts(chosen.alert_cmd, chosen.alert_url, partial(report, "alert"))
     sources = open_sources(source)
-    if chosen.tracks and all(isinstance(source, ImageSource) for source in sources):
-        raise MaskyoloError(
-            f"cannot track in still images ({display_name(source)})",
-            "use a video, camera or stream, or omit --track",
-        )
+    _check_moving(chosen, sources, source)
     detector = _detector(model, chosen, sources)
     recorded = _recorded(chosen, source, model, detector)
     summary = Summary() if summary is None else summary
+    summary.class_names = class_names_of(detector)
+    if counting:
+        counting.names = summary.class_names
     summary.people = counting if chosen.tracks else None
-    summary.network = (
-        detector.description if isinstance(detector, (YoloDetector, TwoStageDetector)) else ""
-    )
+    summary.network, summary.network_details = describe_detector(detector)
     if chosen.slice_size is not None:
         detector = SlicedDetector(detector, chosen.slice_size)
     run = Run(
@@ -121,6 +118,7 @@ def detect(
         report,
         summary,
         record=chosen.save_json is not None,
+        item_errors=ItemErrors(partial(_log_file, chosen, recorded, summary), hide=hide_addresses),
     )
     return run.results(chosen.vid_stride, chosen.reconnect)
 
@@ -139,6 +137,21 @@ def _check(options: DetectOptions) -> None:
             raise MaskyoloError(
                 f"cannot write both --events and --save-json to {events}", "use two files"
             )
+
+
+def _check_moving(
+    options: DetectOptions, sources: list[Source], given: str | int | Path | Sequence[Any]
+) -> None:
+    """Raise a MaskyoloError if people should be tracked in still images."""
+    if not options.tracks or not all(isinstance(source, ImageSource) for source in sources):
+        return
+    pattern = numbered_pattern(sources)
+    raise MaskyoloError(
+        f"cannot track in still images ({_source_name(given)})",
+        f"to read them as the frames of a video, use --source '{pattern}'"
+        if pattern
+        else "use a video, camera or stream, or omit --track",
+    )
 
 
 def _detector(
@@ -193,12 +206,12 @@ def _steps(options: DetectOptions) -> list[Step]:
 
 def _recorded(
     options: DetectOptions,
-    source: str | int | Path,
+    source: str | int | Path | Sequence[str | int | Path],
     model: str | Path | Detector,
     detector: Detector,
 ) -> dict[str, Any]:
     """Return what `args.yaml` records: the options in effect, without any passwords."""
-    recorded: dict[str, Any] = {"source": display_name(source), **options.recorded()}
+    recorded: dict[str, Any] = {"source": _source_name(source), **options.recorded()}
     recorded["slice"] = recorded.pop("slice_size")
     recorded["model"] = model if isinstance(model, (str, Path)) else type(model).__name__
     recorded["track"] = options.tracks
@@ -209,6 +222,16 @@ def _recorded(
     if options.alert_url is not None:
         recorded["alert_url"] = display_host(options.alert_url)
     return recorded
+
+
+def _log_file(options: DetectOptions, recorded: dict[str, Any], summary: Summary) -> Path:
+    return run_folder(options, recorded, summary) / ERROR_LOG
+
+
+def _source_name(source: str | int | Path | Sequence[str | int | Path]) -> str:
+    """Return what was given as source, without any passwords."""
+    several = [source] if isinstance(source, (str, int, Path)) else source
+    return ", ".join(map(display_name, several))
 
 
 def _face_conf(options: DetectOptions) -> float:

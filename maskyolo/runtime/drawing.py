@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["confidences_of", "draw_detections"]
 
-#: Colors of the classes, as hex: green with a mask, red without; dark enough for white text.
-COLORS = ("#008c3a", "#d0021b")
+#: Colors of the classes, as hex: green with a mask, red without, amber with one worn incorrectly;
+#: dark enough for white text.
+COLORS = ("#008c3a", "#d0021b", "#a65f00")
 
 
 def draw_detections(image: ImageArray, detections: sv.Detections) -> ImageArray:
-    """Return a copy of an image with boxes and labels: green with a mask, red without.
+    """Return a copy of an image with boxes and labels, in the color of the class: see `COLORS`.
 
     Line width and text size depend on the image size. A label stays inside the image. It is
     shortened to the confidence if the full text does not fit; very small images only get boxes.

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES
+from maskyolo.core.files import fresh_part, move_into_place, open_alone
 from maskyolo.errors import OutputError, output_errors
 from maskyolo.runtime.drawing import confidences_of
 from maskyolo.runtime.results import NullSink, Result
@@ -17,7 +18,7 @@ __all__ = ["JsonLines", "LineFile", "json_record"]
 
 
 class LineFile(NullSink):
-    """Writes whole lines of text at once to `path + ".part"`, which `close` moves into place.
+    """Writes whole lines of text at once to `part_of(path)`, which `close` moves into place.
 
     The final file is therefore never incomplete, and the temporary one is always valid up to its
     last line, even after a crash. A pipe or device (`/dev/stdout`) is written to directly.
@@ -26,25 +27,25 @@ class LineFile(NullSink):
         path: the file to write; `close` replaces an existing one.
 
     Raises:
-        OutputError: no space left, no permission, or no such folder.
+        OutputError: no space left, no permission, no such folder, or another run is writing it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         # our own standard output may be a plain file, which must not be replaced
         own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))
-        special = own is not None or (path.exists() and not path.is_file() and not path.is_dir())
-        self._part = path if special else path.with_name(path.name + ".part")
         with output_errors(path):
-            if path.is_dir():
+            if path.is_dir():  # also "/", which has no name to add to
                 raise OutputError(f"cannot write {path}: it is a folder", "use the name of a file")
-            if not special:
+            special = own is not None or (path.exists() and not path.is_file())
+            self._part = path if special else fresh_part(path)
+            if own:
+                self._file = os.fdopen(os.dup(own), "wb", buffering=0)
+            elif special:
+                self._file = path.open("wb", buffering=0)
+            else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = (
-                os.fdopen(os.dup(own), "wb", buffering=0)
-                if own
-                else self._part.open("wb", buffering=0)
-            )
+                self._file = open_alone(self._part)
         self._size = 0
 
     def close(self) -> None:
@@ -52,7 +53,7 @@ class LineFile(NullSink):
         self._file.close()
         if self._part != self._path:
             with output_errors(self._path):
-                self._part.replace(self._path)
+                move_into_place(self._part, self._path)
 
     def line(self, text: str) -> None:
         """Write a line."""
@@ -101,7 +102,7 @@ def json_record(result: Result) -> dict[str, Any]:
         "detections": [
             {
                 "box": [round(float(side), 2) for side in box],
-                "class": CLASS_NAMES[class_id],
+                "class": ALL_CLASS_NAMES[class_id],
                 "class_id": int(class_id),
                 "confidence": round(float(value), 4),
                 "track_id": track,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
@@ -20,7 +20,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceOptions(Options):
+class SourceOptions(Options, panel=Panel.INPUT):
     """Which frames of a source are processed, and whether in tiles."""
 
     vid_stride: int = option(1, help="Process every n-th frame of a video or stream.", minimum=1)
@@ -35,11 +35,12 @@ class SourceOptions(Options):
         "very large images.",
         minimum=64,
         flags=("--slice",),
+        panel=Panel.DETECTION,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackingOptions(Options):
+class TrackingOptions(Options, panel=Panel.TRACKING):
     """How to track and count people; every option here turns tracking on."""
 
     track: bool = option(
@@ -64,7 +65,7 @@ class TrackingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlertOptions(Options):
+class AlertOptions(Options, panel=Panel.ALERTS):
     """When to raise an alert, and where to send it."""
 
     alert_after: float | None = option(
@@ -91,11 +92,13 @@ class AlertOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions(Options):
+class OutputOptions(Options, panel=Panel.OUTPUT):
     """What to write and show."""
 
     blur: bool = option(
-        False, help="Make every face unrecognizable in all saved and displayed output."
+        False,
+        help="Make every face unrecognizable in all saved and displayed output.",
+        panel=Panel.DISPLAY,
     )
     stats_only: bool = option(
         False, help="Save only counts (counts.json in the run's folder), no images."
@@ -111,7 +114,9 @@ class OutputOptions(Options):
     save_txt: bool = option(False, help="Save YOLO label files in the run's folder.")
     save_conf: bool = option(False, help="Add the confidence to the label files.")
     save_crop: bool = option(False, help="Save an image of each detection in the run's folder.")
-    show: bool = option(False, help="Show the frames in a window; press q to quit.")
+    show: bool = option(
+        False, help="Show the frames in a window; press q to quit.", panel=Panel.DISPLAY
+    )
 
 
 # Dataclass fields are collected from the bases right to left; --help shows them in that order.

@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.runtime.timeline import WITHOUT
+from maskyolo.core.classes import ALL_CLASS_NAMES, INCORRECT_MASK_ID, WITH_MASK_ID
 
 if TYPE_CHECKING:
     from maskyolo.runtime.frames import Frame
@@ -29,9 +28,10 @@ class Person:
         appeared: whether it counts as a person, see `SETTLED`.
         reported_class: class in the last event.
         inside: whether it is in the zone.
-        state: how it is counted, one of `STATES`, or empty if it is not counted yet.
+        state: how it is counted, one of `states_of`, or empty if it is not counted yet.
         counted_class: class when it was counted.
-        bare_since: time from which it has been in the zone without a mask, or None.
+        bare_since: time from which it has been in the zone without a mask, or with one worn
+            incorrectly; or None.
         alerted: whether an alert was raised since then.
     """
 
@@ -62,8 +62,9 @@ class Person:
         Args:
             inside: whether the person is in the zone; True if there is none.
             has_zone: whether there is a zone.
-            people: number of people in each of `STATES`, updated in place.
-            alert_after: seconds without a mask after which an alert is raised.
+            people: number of people in each of `states_of`, updated in place.
+            alert_after: seconds without a mask, or with one worn incorrectly, after which an alert
+                is raised. It is the same time if the third class is not reported.
 
         Returns:
             The resulting events, see `Event`.
@@ -80,7 +81,7 @@ class Person:
         self.inside = inside
         if inside and (not self.state or self.counted_class != self.class_id):
             self._count(people)
-        if not inside or self.class_id != WITHOUT:
+        if not inside or self.class_id == WITH_MASK_ID:
             self.bare_since, self.alerted = None, False
             return events
         self.bare_since = self.time if self.bare_since is None else self.bare_since
@@ -93,8 +94,9 @@ class Person:
     def _count(self, people: Counter[str]) -> None:
         if self.state:
             people[self.state] -= 1
-            self.state = "took_off" if self.class_id == WITHOUT else "put_on"
+        if self.state and self.class_id != INCORRECT_MASK_ID:
+            self.state = "put_on" if self.class_id == WITH_MASK_ID else "took_off"
         else:
-            self.state = CLASS_NAMES[self.class_id]
+            self.state = ALL_CLASS_NAMES[self.class_id]
         people[self.state] += 1
         self.counted_class = self.class_id

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import cv2
 
 from maskyolo.core.detector import Detector
-from maskyolo.errors import ImageError, SourceError
+from maskyolo.errors import MaskyoloError, SourceError
 from maskyolo.runtime.frames import Frame, Source
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Detected", "Ended", "Failed", "Interrupted", "Outcome", "results"]
 
-#: Maximum number of frames read ahead, and the bytes beyond which fewer are read.
+#: Maximum number of frames read ahead, and the bytes beyond which fewer are read. After a frame
+#: larger than that, nothing is read until it is processed and no variable here refers to it.
 AHEAD = 4
 MAX_BYTES = 96 << 20
 
@@ -59,11 +60,11 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Failed:
-    """A source could not be read from frame `index` on."""
+    """A source could not be read or processed from frame `index` on, because of any error."""
 
     source: Source
     index: int
-    error: SourceError | ImageError
+    error: Exception
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def results(
     reconnect: float = 0.0,
     on_dropped: Callable[[int], None] | None = None,
     on_idle: Callable[[], None] = lambda: None,
+    given_up: set[int] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Yield the detections of every frame of every source, in order, and how each source ends.
 
@@ -98,10 +100,13 @@ def results(
             in seconds.
         on_dropped: called whenever frames of a camera or stream are skipped, with their number.
         on_idle: called in the caller's thread, several times per second, while there is no frame.
+        given_up: `id` of each source of which no more is wanted; the caller may add to it.
     """
     workers = getattr(detector, "workers", 1)
     stop = threading.Event()
-    ahead = _ReadAhead(_read(sources, vid_stride, reconnect, stop), stop, on_dropped, on_idle)
+    unwanted: set[int] = set() if given_up is None else given_up
+    items = _read(sources, vid_stride, reconnect, stop, unwanted)
+    ahead = _ReadAhead(items, stop, on_dropped, on_idle)
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     opencv_threads = cv2.getNumThreads()
     if pool:
@@ -109,12 +114,22 @@ def results(
         cv2.setNumThreads(1)
     pending: deque[tuple[_Item, Future[sv.Detections] | None]] = deque()
 
-    def first() -> Outcome:
+    def first() -> Iterator[Outcome]:
         item, future = pending.popleft()
+        if id(item.source) in unwanted:
+            return
         if not isinstance(item, _Read):
-            return item
-        detections = future.result() if future else detector(item.frame.image)
-        return Detected(item.source, item.frame, detections)
+            yield item
+            return
+        try:
+            detections = future.result() if future else detector(item.frame.image)
+        except Exception as error:  # noqa: BLE001  any error of one source is that source's
+            unwanted.add(id(item.source))
+            yield Failed(item.source, item.frame.index, error)
+        else:
+            detected = Detected(item.source, item.frame, detections)
+            del item, future
+            yield detected
 
     try:
         for item in ahead:
@@ -123,12 +138,11 @@ def results(
                 future = pool.submit(detector, item.frame.image)
             pending.append((item, future))
             room = 0 if pool is None or _is_live(item) else workers
-            while len(pending) > room or (
-                len(pending) > 1 and _bytes(item for item, _ in pending) > MAX_BYTES
-            ):
-                yield first()
+            del item, future
+            while len(pending) > room or _bytes(item for item, _ in pending) > MAX_BYTES:
+                yield from first()
         while pending:
-            yield first()
+            yield from first()
     finally:
         ahead.close()
         if pool:
@@ -146,20 +160,38 @@ _Item = _Read | Interrupted | Failed | Ended
 
 
 def _read(
-    sources: Sequence[Source], vid_stride: int, reconnect: float, stop: threading.Event
+    sources: Sequence[Source],
+    vid_stride: int,
+    reconnect: float,
+    stop: threading.Event,
+    given_up: set[int],
 ) -> Generator[_Item, None, None]:
     """Yield the frames of each source, and how it ended."""
     for source in sources:
         index = 0
         try:
             for item in _reconnected(source, vid_stride, reconnect, stop):
+                if id(source) in given_up:
+                    break
                 if isinstance(item, _Read):
+                    _check_alone(item.frame, sources)
                     index = item.frame.index + 1
                 yield item
-        except (ImageError, SourceError) as error:
+                del item
+        except Exception as error:  # noqa: BLE001  any error of one source is that source's
             yield Failed(source, index, error)
         else:
             yield Ended(source)
+
+
+def _check_alone(frame: Frame, sources: Sequence[Source]) -> None:
+    """Raise an error, which ends the run, if a live stream would keep others from their turn."""
+    if frame.kind == "live" and len(sources) > 1:
+        raise MaskyoloError(
+            f"{frame.source} is a live stream, which never ends, and there are {len(sources)} "
+            "sources",
+            "start one `maskyolo detect` for each camera or stream",
+        )
 
 
 def _reconnected(
@@ -181,6 +213,7 @@ def _reconnected(
                 yield _Read(
                     source, replace(frame, index=index - 1, time=now - begun) if earlier else frame
                 )
+                del frame
         except SourceError as broken:
             error = broken
         lost = time.monotonic() if lost is None else lost
@@ -217,6 +250,7 @@ class _ReadAhead:
         self._items, self._stop, self._on_dropped, self._on_idle = items, stop, on_dropped, on_idle
         self._ready: deque[_Item] = deque()
         self._changed = threading.Condition()
+        self._is_large_out = False
         self._over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._fill, name="maskyolo-reader", daemon=True)
@@ -229,11 +263,16 @@ class _ReadAhead:
                 if changed and not self._ready:
                     break
                 item = self._ready.popleft() if changed else None
+                self._is_large_out = item is not None and _is_large(item)
                 self._changed.notify_all()
             if item is None:
                 self._on_idle()
-            else:
-                yield item
+                continue
+            yield item
+            del item
+            with self._changed:
+                self._is_large_out = False
+                self._changed.notify_all()
         if self._error:
             raise self._error
 
@@ -253,6 +292,7 @@ class _ReadAhead:
                     if self._stop.is_set():
                         break
                     self._put(item)
+                    del item
         except BaseException as error:  # noqa: BLE001  raised where the items are consumed
             self._error = error
         finally:
@@ -270,11 +310,13 @@ class _ReadAhead:
                 self._ready = deque(fresh)
             self._ready.append(item)
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._stop.is_set() or _is_live(item) or self._has_room()
-            )
+            is_live = _is_live(item)
+            del item
+            self._changed.wait_for(lambda: self._stop.is_set() or is_live or self._has_room())
 
     def _has_room(self) -> bool:
+        if self._is_large_out or any(map(_is_large, self._ready)):
+            return False
         return len(self._ready) < AHEAD and (
             len(self._ready) < 2 or _bytes(self._ready) < MAX_BYTES
         )
@@ -282,6 +324,10 @@ class _ReadAhead:
 
 def _is_live(item: _Item) -> TypeGuard[_Read]:
     return isinstance(item, _Read) and item.frame.kind == "live"
+
+
+def _is_large(item: _Item) -> bool:
+    return _bytes([item]) > MAX_BYTES
 
 
 def _bytes(items: Iterable[_Item]) -> int:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray
 from maskyolo.core.interrupts import uninterrupted
+from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.runtime.alerts import Alerts
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import EventFile
+from maskyolo.runtime.file_sources import ImageSource
 from maskyolo.runtime.filters import Step
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.json_lines import JsonLines
@@ -24,13 +27,12 @@ from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runtime.results import Quit, Result, Sink, Sinks
 from maskyolo.runtime.sinks import Crops, Drawings, LabelFiles
-from maskyolo.runtime.sources import ImageSource
 from maskyolo.runtime.window import Window
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["Run", "Summary", "open_sinks"]
+__all__ = ["Run", "Summary", "open_sinks", "run_folder"]
 
 
 @dataclass
@@ -43,10 +45,12 @@ class Summary:
         dropped: frames of cameras and streams that were skipped because newer ones had arrived.
         interruptions: how often a camera or stream broke off and had to be reconnected.
         total: expected number of frames, if known.
+        class_names: the classes that the detector reports.
         counts: detections of each class name, over all frames.
         people: the counts of tracked people, if people are tracked.
-        network: one line that names the runtime, device and precision of the network or of both
-            stages; empty if a loaded detector was passed in.
+        network: runtime, device, precision and inference size, such as "OpenVINO CPU bf16, 640
+            px"; empty if the detector is not one of ours.
+        network_details: the same in a longer line, with the reason for the choice.
         errors: the sources that could not be read, as (source, error).
     """
 
@@ -55,9 +59,11 @@ class Summary:
     dropped: int = 0
     interruptions: int = 0
     total: int | None = None
+    class_names: tuple[str, ...] = CLASS_NAMES
     counts: Counter[str] = field(default_factory=Counter)
     people: Counting | None = None
     network: str = ""
+    network_details: str = ""
     errors: list[tuple[str, MaskyoloError]] = field(default_factory=list)
 
 
@@ -68,6 +74,7 @@ class Run:
     Attributes:
         record: whether outputs are also written when the only source cannot be read at all, to
             record the error.
+        item_errors: explains the errors of single sources.
     """
 
     sources: list[Source]
@@ -79,6 +86,7 @@ class Run:
     report: Callable[[str, MaskyoloError], None]
     summary: Summary
     record: bool
+    item_errors: ItemErrors
 
     def results(
         self, vid_stride: int, reconnect: float
@@ -90,6 +98,7 @@ class Run:
         if all(isinstance(source, ImageSource) for source in self.sources):
             self.summary.total = len(self.sources)
         idle = self.window.idle if self.window else lambda: None
+        given_up: set[int] = set()
         with ExitStack() as stack:
             stack.enter_context(suppress(Quit))
             stack.enter_context(closing(self.sinks))
@@ -97,14 +106,29 @@ class Run:
                 stack.enter_context(closing(self.window))
             outcomes = stack.enter_context(
                 closing(
-                    results(self.sources, self.detector, vid_stride, reconnect, self._dropped, idle)
+                    results(
+                        self.sources,
+                        self.detector,
+                        vid_stride,
+                        reconnect,
+                        self._dropped,
+                        idle,
+                        given_up,
+                    )
                 )
             )
             for outcome in outcomes:
                 if isinstance(outcome, Detected):
-                    result = self._result(outcome)
-                    self._write(result)
+                    try:
+                        result = self._write(outcome)
+                    except Exception as error:  # noqa: BLE001  any error of one source is that source's
+                        given_up.add(id(outcome.source))
+                        self._failed(Failed(outcome.source, outcome.frame.index, error))
+                        continue
+                    if self.window:
+                        self.window.write(result)
                     yield result.frame.image, result.detections
+                    del result  # and below, the outcome: a large frame, before the next is read
                 elif isinstance(outcome, Interrupted):
                     self.summary.interruptions += 1
                     self.report(outcome.source.name, outcome.error)
@@ -112,10 +136,11 @@ class Run:
                     self.sinks.finish()
                 else:
                     self._failed(outcome)
+                del outcome
         if not self.summary.frames:
             first = self.summary.errors[0][1]
             raise SourceError(
-                f"none of the {len(self.sources)} files can be read; the first: {first.problem}",
+                f"none of the {len(self.sources)} sources can be read; the first: {first.problem}",
                 first.remedy,
             )
 
@@ -133,29 +158,38 @@ class Run:
         }
         return Result(frame, detections, self.overlay)
 
-    def _write(self, result: Result) -> None:
+    def _write(self, outcome: Detected) -> Result:
+        result = self._result(outcome)
         with uninterrupted():  # Ctrl-C must not leave a frame in only some of the outputs
             self.sinks.write(result)
             self.summary.frames += 1
             self.summary.counts.update(map(str, result.detections.data["class_name"]))
         if len(self.sources) == 1:
             self.summary.total = result.frame.total
-        if self.window:
-            self.window.write(result)
+        return result
 
     def _failed(self, outcome: Failed) -> None:
         name, alone = outcome.source.name, len(self.sources) == 1
-        self.summary.errors.append((name, outcome.error))
+        error = self.item_errors.explain(name, outcome.error)
+        self.summary.errors.append((name, error))
         # If the only source cannot be read at all, no sink is opened, so that no files are left.
         if outcome.index or self.record or not alone:
-            self.sinks.fail(name, outcome.index, str(outcome.error))
+            self.sinks.fail(name, outcome.index, str(error))
         if alone:
-            raise outcome.error
-        self.report(name, outcome.error)
+            raise error
+        self.report(name, error)
         self.sinks.finish()
 
     def _dropped(self, frames: int) -> None:
         self.summary.dropped += frames
+
+
+def run_folder(options: DetectOptions, recorded: dict[str, Any], summary: Summary) -> Path:
+    """Return the run's folder; create it with its `args.yaml` if there is none yet."""
+    if summary.folder is None:
+        summary.folder = new_run(options.project, options.name, options.exist_ok)
+        save_args(summary.folder, recorded)
+    return summary.folder
 
 
 def open_sinks(
@@ -168,8 +202,7 @@ def open_sinks(
     """Make the run's folder, if anything is written into it, and open the outputs one by one."""
     folder = None
     if options.save or options.save_txt or options.save_crop or options.stats_only:
-        folder = summary.folder = new_run(options.project, options.name, options.exist_ok)
-        save_args(folder, recorded)
+        folder = run_folder(options, recorded, summary)
     if alerts:
         yield alerts
     event_file = None if options.events is None else EventFile(Path(options.events))
@@ -182,7 +215,7 @@ def open_sinks(
     if folder and options.save_txt:
         yield LabelFiles(_folder(folder / "labels"), options.save_conf)
     if folder and options.save_crop:
-        yield Crops(_folder(folder / "crops"))
+        yield Crops(_folder(folder / "crops"), summary.class_names)
     if folder and options.save:
         yield Drawings(folder)
     if options.save_json is not None:

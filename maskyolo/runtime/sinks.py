@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ __all__ = ["Crops", "Drawings", "LabelFiles", "class_ids_of"]
 
 #: Suffixes of the formats that annotated images are written in; any other becomes JPEG.
 WRITABLE = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+#: Images with more pixels are not written as WebP, whose encoder takes 24 bytes per pixel.
+_MAX_WEBP = 12_000_000
 
 
 class _Names:
@@ -33,9 +37,14 @@ class _Names:
 
     An image `clip_0` also blocks the name of a video `clip`, whose first frame's files would have
     the same name.
+
+    Args:
+        added: number of bytes that are added to a name. File systems allow 255 in all, so longer
+            names are cut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, added: int) -> None:
+        self._longest = 255 - added
         self._names: dict[tuple[str, bool], str] = {}
         self._taken: set[tuple[str, bool]] = set()
         self._videos: set[str] = set()  # names that images block
@@ -43,11 +52,12 @@ class _Names:
     def __call__(self, frame: Frame) -> str:
         still = frame.kind == "image"
         if (frame.source, still) not in self._names:
-            stem = name = _stem(frame)
-            number = 1
+            stem = _stem(frame)
+            name, number = _cut(stem, self._longest), 1
             while self._is_taken(name.casefold(), still):
                 number += 1
-                name = f"{stem}_{number}"
+                ending = f"_{number}"
+                name = _cut(stem, self._longest - len(ending)) + ending
             self._taken.add((name.casefold(), still))
             if still and (video := _video_of(name.casefold())):
                 self._videos.add(video)
@@ -68,7 +78,7 @@ class Drawings(NullSink):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._name = _Names()
+        self._name = _Names(len(".jpg"))
         self._video: VideoWriter | None = None
 
     def write(self, result: Result) -> None:
@@ -76,7 +86,9 @@ class Drawings(NullSink):
         frame = result.frame
         if frame.kind == "image":
             suffix = Path(frame.source).suffix
-            suffix = suffix if suffix.lower() in WRITABLE else ".jpg"
+            height, width = result.drawn.shape[:2]
+            large = suffix.lower() == ".webp" and width * height > _MAX_WEBP
+            suffix = ".jpg" if large or suffix.lower() not in WRITABLE else suffix
             path = self._folder / (self._name(frame) + suffix)
             source = Path(frame.source)
             if path.exists() and source.exists() and path.samefile(source):
@@ -115,7 +127,7 @@ class LabelFiles(NullSink):
 
     def __init__(self, folder: Path, conf: bool = False) -> None:
         self._folder, self._conf = folder, conf
-        self._name = _Names()
+        self._name = _Names(len("_1234567890.txt"))
 
     def write(self, result: Result) -> None:
         """Write a frame's file; see `Sink`."""
@@ -137,13 +149,14 @@ class Crops(NullSink):
 
     Args:
         folder: an existing folder.
+        names: the classes that the detector reports.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._name = _Names()
+    def __init__(self, folder: Path, names: Sequence[str] = CLASS_NAMES) -> None:
+        self._folder, self._names = folder, names
+        self._name = _Names(len("_1234567890_12345.jpg"))
         with output_errors(folder):
-            for name in CLASS_NAMES:
+            for name in names:
                 (folder / name).mkdir(exist_ok=True)
 
     def write(self, result: Result) -> None:
@@ -159,7 +172,7 @@ class Crops(NullSink):
         ):
             crop = frame.image[y1:y2, x1:x2]
             if crop.size:  # a box can be empty after rounding
-                write_image(self._folder / CLASS_NAMES[class_id] / f"{stem}_{number}.jpg", crop)
+                write_image(self._folder / self._names[class_id] / f"{stem}_{number}.jpg", crop)
 
 
 def class_ids_of(detections: sv.Detections) -> Any:
@@ -171,6 +184,13 @@ def _video_of(name: str) -> str:
     """Return the name of the video whose frames' files could have this name, or an empty string."""
     found = re.fullmatch(r"(.+)_\d+", name)
     return found[1] if found else ""
+
+
+def _cut(name: str, length: int) -> str:
+    """Return the beginning of a file's name, at most `length` bytes and whole characters."""
+    while len(os.fsencode(name)) > length:
+        name = name[:-1]
+    return name
 
 
 def _place(frame: Frame) -> str:

@@ -1,280 +1,226 @@
-"""Frames from any source: images, folders, globs, lists, videos, cameras, network streams."""
+"""Finds out what a source is: images, folders, globs, lists, videos, cameras, network streams."""
 
 from __future__ import annotations
 
 import glob
 import os
-import time
-import urllib.error
+import re
+import stat
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
-from http import HTTPStatus
-from http.client import HTTPException, InvalidURL
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from maskyolo.core.decoding import open_image
 from maskyolo.core.files import read_image_list
-from maskyolo.core.images import IMAGE_SUFFIXES, decode_image, open_image, read_image
-from maskyolo.errors import SourceError
-from maskyolo.runtime import video
-from maskyolo.runtime.addresses import display_name, http_request
-from maskyolo.runtime.frames import Frame, Source
-from maskyolo.runtime.video import MAX_RATE, broke_off_message, decode_video
-
-__all__ = [
-    "VIDEO_SUFFIXES",
-    "CameraSource",
-    "ImageSource",
-    "StreamSource",
-    "VideoSource",
-    "open_sources",
-]
-
-#: Suffixes of files in a folder that are read as videos; the content determines the format.
-VIDEO_SUFFIXES = frozenset(
-    {
-        ".mp4",
-        ".avi",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".m4v",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".3gp",
-        ".ogv",
-        ".asf",
-    }
+from maskyolo.core.images import IMAGE_SUFFIXES
+from maskyolo.errors import MaskyoloError, SourceError
+from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.file_sources import (
+    AnimationSource,
+    ImageSource,
+    NumberedImages,
+    PipeSource,
+    UnreadableSource,
+    VideoSource,
+    is_animation,
 )
-#: Maximum size in bytes of an image that is downloaded.
-MAX_DOWNLOAD = 256 << 20
+from maskyolo.runtime.frames import Source
+from maskyolo.runtime.live_sources import CameraSource, StreamSource
+from maskyolo.runtime.media_names import (
+    ANIMATION_SUFFIXES,
+    LIST_SUFFIXES,
+    MEDIA_SUFFIXES,
+    RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
+)
+
+__all__ = ["numbered_pattern", "open_sources"]
+
 _SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or URL"
+#: The major device number of cameras (Video4Linux).
+_CAMERA_MAJOR = 81
 
 
-@dataclass(frozen=True)
-class ImageSource:
-    """An image file."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The path, as given."""
-        return str(self.path)
-
-    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the image; see `Source`."""
-        del vid_stride
-        yield Frame(read_image(self.path), self.name, total=1)
-
-
-@dataclass(frozen=True)
-class VideoSource:
-    """A video file, in any format that FFmpeg reads."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The path, as given."""
-        return str(self.path)
-
-    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the video's frames, upright; see `Source`."""
-        if not self.path.is_file():
-            raise SourceError(f"cannot read {self.path}: no such file", "check the path")
-        if not os.access(self.path, os.R_OK):
-            raise SourceError(
-                f"cannot read {self.path}: permission denied", "change the file's permissions"
-            )
-        yield from decode_video(f"file:{self.path}", self.name, vid_stride)
-
-
-@dataclass(frozen=True)
-class CameraSource:
-    """A camera of this machine, by its index."""
-
-    index: int
-
-    @property
-    def name(self) -> str:
-        """The index as text."""
-        return str(self.index)
-
-    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield frames until the camera is disconnected; see `Source`."""
-        with _quiet_opencv():
-            camera = cv2.VideoCapture(self.index)
-        try:
-            if not camera.isOpened():
-                raise SourceError(
-                    f"cannot open camera {self.index}: not found, in use, or not permitted",
-                    "connect it, or try another index",
-                )
-            rate = Fraction(camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
-            rate = rate if 1 <= rate <= MAX_RATE else Fraction(30)
-            start, index = time.monotonic(), 0
-            while True:
-                with _quiet_opencv():
-                    success, image = camera.read()
-                if not success:
-                    raise SourceError(
-                        f"cannot read camera {self.index}: {broke_off_message(index)}",
-                        "check its cable and whether another program is using it",
-                    )
-                if index % vid_stride == 0:
-                    now = time.monotonic()
-                    yield Frame(
-                        np.asarray(image, np.uint8),
-                        self.name,
-                        index,
-                        now - start,
-                        "live",
-                        rate / vid_stride,
-                        taken=now,
-                    )
-                index += 1
-        finally:
-            camera.release()
-
-
-@dataclass(frozen=True)
-class StreamSource:
-    """A URL: an image or video over HTTP(S), or a stream such as RTSP."""
-
-    url: str
-
-    @property
-    def name(self) -> str:
-        """The URL without its password."""
-        return display_name(self.url)
-
-    def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
-        """Yield the image or the frames at the URL; see `Source`."""
-        if self.url.lower().startswith(("http:", "https:")):
-            data = self._download_image()
-            if data is not None:
-                yield Frame(decode_image(data, self.name), self.name, total=1)
-                return
-        # fpsprobesize 0: do not wait for frames just to measure the rate
-        options = (
-            {"rtsp_transport": "tcp", "fpsprobesize": "0"}
-            if self.url.lower().startswith("rtsp")
-            else {}
-        )
-        yield from decode_video(self.url, self.name, vid_stride, options)
-
-    def _download_image(self) -> bytes | None:
-        """Return the bytes if the server declares an image, else None."""
-        try:
-            with urllib.request.urlopen(http_request(self.url), timeout=video.TIMEOUT) as answer:  # noqa: S310
-                if answer.headers.get_content_maintype() != "image":
-                    return None
-                data = answer.read(MAX_DOWNLOAD + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if (
-                error.code == HTTPStatus.UNAUTHORIZED
-                and "@" in urllib.parse.urlsplit(self.url).netloc
-            ):
-                return None  # FFmpeg supports more authentication methods
-            raise self._unreachable(error) from error
-        except (ValueError, InvalidURL) as error:  # its text may contain part of a password
-            raise SourceError(
-                f"cannot read {self.name}: not a valid URL",
-                "check it, and write / and @ in a password as %2F and %40",
-            ) from error
-        except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
-            raise self._unreachable(error) from error
-        if len(data) > MAX_DOWNLOAD:
-            raise SourceError(
-                f"cannot read {self.name}: larger than {MAX_DOWNLOAD >> 20} MB", "download it first"
-            )
-        return bytes(data)
-
-    def _unreachable(self, error: Exception) -> SourceError:
-        reason = getattr(error, "reason", None) or error
-        return SourceError(
-            f"cannot read {self.name}: {' '.join(str(reason).split()).lower()}",
-            "check the URL and the network",
-        )
-
-
-def open_sources(source: str | int | Path) -> list[Source]:
+def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[Source]:
     """Return the sources that `source` refers to, without opening them.
 
     - An existing path is that file or folder, whatever characters its name contains. A folder
-      stands for the images and videos directly in it, sorted by name.
-    - A number is a camera, and `scheme://…` a URL.
-    - A `.txt` file is a list of any of these, one per line. A relative path is looked up in the
-      working folder, then next to the list.
+      stands for the images and videos directly in it, sorted by name. A file that is named like
+      an image or video but cannot be read is reported in its turn.
+    - A number, or a device such as `/dev/video0`, is a camera, and `scheme://…` a URL.
+    - `-` is a video on standard input, and a named pipe is a video, too.
+    - A `.txt` or `.streams` file is a list of any of these, one per line. A relative path is looked
+      up in the working folder, then next to the list.
+    - A name with `%d` or `%04d`, such as `frame_%04d.png`, stands for images that are the frames of
+      one video, in the order of their numbers.
     - Anything else that contains `*`, `?` or `[` is a glob (`**` includes subfolders).
+    - A sequence of several of these is all of them, one after the other.
 
     Raises:
-        SourceError: the file does not exist, the folder is empty, the glob has no match, or the
-            list is empty or unreadable.
+        SourceError: the file does not exist, the folder is empty, the glob has no match, the list
+            is empty or unreadable, or a camera or stream is not the only source.
     """
+    if isinstance(source, (str, int, Path)):
+        found = _open(source)
+    else:
+        given = list(source)
+        if not given:
+            raise SourceError("no source given", _SUPPORTED)
+        found = _open(given[0]) if len(given) == 1 else []
+        for entry in given if len(given) > 1 else ():
+            found += _open_entry(str(entry))
+    live = [one for one in found if _never_ends(one)]
+    if live and len(found) > 1:
+        raise SourceError(
+            f"{live[0].name} is a camera or stream, which never ends, and there are {len(found)} "
+            "sources",
+            "start one `maskyolo detect` for each camera or stream",
+        )
+    return _number_same_names(found)
+
+
+def _open(source: str | int | Path) -> list[Source]:
     text = str(source)
     if not text:
         raise SourceError("no source given: the name is empty", _SUPPORTED)
-    path = Path(text)
     if isinstance(source, int) or (text.isascii() and text.isdigit()):
         return [CameraSource(int(text))]
-    if "://" in text:
+    if text == "-":
+        return [PipeSource()]
+    if text.lower().startswith("file://"):
+        text = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
+    elif "://" in text:
         return [StreamSource(text)]
+    path = Path(text)
     if path.is_dir():
         return _in_folder(path)
-    if path.suffix.lower() == ".txt" and path.is_file():
+    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
         return _in_list(path)
-    if path.exists():
-        return [_file(path)]
+    if path.exists() or re.fullmatch(r"/dev/video\d+", text):
+        return [_existing(path)]
+    if re.search(r"%0?\d*d", path.name):
+        return [_numbered(path)]
     if glob.has_magic(text):
         matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  Path.glob refuses absolute patterns
-        found = [_file(match) for match in matches if match.is_file() and _wanted(match)]
+        found = list(filter(None, map(_listed, matches)))
         if not found:
-            raise SourceError(f"no image or video matches {text}", "check the pattern")
+            raise SourceError(f"no image or video matches {_shown(text)}", "check the pattern")
         return found
-    raise SourceError(f"no source '{text}': no such file or folder", _SUPPORTED)
+    raise SourceError(f"no source '{_shown(text)}': no such file or folder", _SUPPORTED)
+
+
+def _shown(text: str) -> str:
+    """Return the name of what does not exist; it may be an address with a mistake."""
+    return display_name(f"://{text}")[3:] if "@" in text or "=" in text else text
+
+
+def _never_ends(source: Source) -> bool:
+    """Return whether a source is live for certain; behind HTTP and FTP there can be a file."""
+    if isinstance(source, StreamSource):
+        return source.scheme not in ("http", "https", "ftp")
+    return isinstance(source, CameraSource)
+
+
+def _number_same_names(sources: list[Source]) -> list[Source]:
+    """Number the addresses that are shown alike, because only hidden parts of them differ."""
+    names: dict[str, list[str]] = {}
+    found: list[Source] = []
+    for source in sources:
+        if isinstance(source, StreamSource):
+            urls = names.setdefault(source.name, [])
+            if source.url not in urls:
+                urls.append(source.url)
+            source = replace(source, number=urls.index(source.url) + 1)
+        found.append(source)
+    return found
+
+
+def _existing(path: Path) -> Source:
+    """Return the source for a path that exists, also if it is a device or pipe."""
+    number = _camera_number(path)
+    if number is not None:
+        return CameraSource(number)
+    mode = path.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        return PipeSource(path)
+    if stat.S_ISREG(mode):
+        return _file(path)
+    kind = (
+        "a device that is not a camera"
+        if stat.S_ISCHR(mode)
+        else "a disk"
+        if stat.S_ISBLK(mode)
+        else "a socket"
+    )
+    raise SourceError(f"cannot read {path}: it is {kind}", _SUPPORTED)
+
+
+def _camera_number(path: Path) -> int | None:
+    """Return the index of the camera that a path such as `/dev/v4l/by-id/…` belongs to, if any."""
+    named = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(path))
+    if named:
+        return int(named[1])
+    status = path.stat()
+    if not stat.S_ISCHR(status.st_mode) or os.major(status.st_rdev) != _CAMERA_MAJOR:
+        return None
+    minor = os.minor(status.st_rdev)
+    known = re.fullmatch(
+        r".*/video(\d+)", os.path.realpath(f"/sys/dev/char/{_CAMERA_MAJOR}:{minor}")
+    )
+    return int(known[1]) if known else minor
 
 
 def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_image(path)):
+    if suffix in VIDEO_SUFFIXES:
+        return VideoSource(path)
+    if suffix in RAW_SUFFIXES:
+        error = SourceError(
+            f"cannot read {path}: raw photos are not supported", "convert it to JPEG"
+        )
+        return UnreadableSource(str(path), error)
+    if suffix in IMAGE_SUFFIXES - ANIMATION_SUFFIXES:
         return ImageSource(path)
-    return VideoSource(path)
+    image = _image(path)
+    return image or (ImageSource(path) if suffix in IMAGE_SUFFIXES else VideoSource(path))
+
+
+def _image(path: Path) -> Source | None:
+    """Return the source for an image, also with an unusual suffix such as `.jpg_640x480`."""
+    try:
+        with open_image(path) as image:
+            return AnimationSource(path) if is_animation(image) else ImageSource(path)
+    except Exception:  # noqa: BLE001  Pillow's plugins can raise any error on other files
+        return None
 
 
 def _wanted(path: Path) -> bool:
+    """Return whether a file in a folder is an image or video, or is named like one."""
     if path.name.startswith("."):
         return False
-    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_image(path)
+    return path.suffix.lower() in MEDIA_SUFFIXES or _image(path) is not None
 
 
-def _is_image(path: Path) -> bool:
-    """Return whether a file with an unusual suffix, such as `.jpg_640x480`, is an image."""
-    try:
-        with open_image(path):
-            return True
-    except Exception:  # noqa: BLE001  Pillow's plugins can raise any error on other files
-        return False
+def _listed(path: Path) -> Source | None:
+    """Return the source for a path in a folder; None if it is a folder or no image or video."""
+    if path.is_file():
+        return _file(path) if _wanted(path) else None
+    hidden = path.name.startswith(".")
+    if path.is_dir() or hidden or path.suffix.lower() not in MEDIA_SUFFIXES:
+        return None
+    found = "a special file" if path.exists() else "a link to a file that does not exist"
+    error = SourceError(
+        f"cannot read {path}: it is {found}", "replace it with the file, or remove it"
+    )
+    return UnreadableSource(str(path), error)
 
 
 def _in_folder(folder: Path) -> list[Source]:
     try:
-        found = [
-            _file(path) for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path)
-        ]
+        found = list(filter(None, map(_listed, sorted(folder.iterdir()))))
     except OSError as error:
         raise SourceError(
             f"cannot read folder {folder}: {(error.strerror or str(error)).lower()}",
@@ -291,31 +237,56 @@ def _in_folder(folder: Path) -> list[Source]:
     return found
 
 
+def _numbered(pattern: Path) -> NumberedImages:
+    """Return the images whose names match a pattern such as `frame_%04d.png`."""
+    before, directive, after = re.split(r"(%0?\d*d)", pattern.name, maxsplit=1)
+    width = int(re.sub(r"\D", "", directive) or 1)
+    name = re.compile(f"{re.escape(before)}(\\d{{{width},}}){re.escape(after)}")
+    found = [
+        (int(match[1]), path.name)
+        for path in (pattern.parent.iterdir() if pattern.parent.is_dir() else ())
+        if (match := name.fullmatch(path.name)) and path.is_file()
+    ]
+    if not found:
+        raise SourceError(f"no image matches {_shown(str(pattern))}", "check the pattern")
+    return NumberedImages(str(pattern), [pattern.parent / name for _, name in sorted(found)])
+
+
+def numbered_pattern(sources: Sequence[Source]) -> str:
+    """Return the pattern by which images with numbered names are read as a video, or ''.
+
+    Example:
+        >>> numbered_pattern([ImageSource(Path("a/f_001.png")), ImageSource(Path("a/f_002.png"))])
+        'a/f_%03d.png'
+    """
+    found: Counter[Path] = Counter()
+    for source in sources:
+        if isinstance(source, ImageSource):
+            stem, digits, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", source.path.name).groups()  # type: ignore[union-attr]
+            width = f"0{len(digits)}" if digits.startswith("0") else ""
+            if digits:
+                found[source.path.with_name(f"{stem}%{width}d{tail}")] += 1
+    common = found.most_common(1)
+    return str(common[0][0]) if common and common[0][1] == len(sources) > 1 else ""
+
+
 def _in_list(path: Path) -> list[Source]:
     found: list[Source] = []
     for line in read_image_list(path, SourceError):
         sibling = path.parent / line
-        entry = sibling if not Path(line).exists() and sibling.exists() else Path(line)
-        try:
-            if "://" in line:
-                found += open_sources(line)
-            elif entry.suffix.lower() == ".txt":  # no nested lists: one could contain itself
-                found.append(VideoSource(entry))
-            else:
-                found += open_sources(str(entry))
-        except SourceError:  # reported when it is its turn, like other unreadable files
-            found.append(_file(entry))
+        near = "://" not in line and not Path(line).exists() and sibling.exists()
+        found += _open_entry(str(sibling) if near else line, nested=True)
     if not found:
         raise SourceError(f"the list {path} is empty", "write one path per line")
     return found
 
 
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from writing its own warnings to stderr."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+def _open_entry(text: str, nested: bool = False) -> list[Source]:
+    """Return the sources of an entry of a list; what is wrong with it is reported in its turn."""
+    if nested and "://" not in text and Path(text).suffix.lower() in LIST_SUFFIXES:
+        return [VideoSource(Path(text))]  # no nested lists: one could contain itself
     try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+        return _open(text)
+    except MaskyoloError as error:
+        path = Path(text)
+        return [_file(path) if not path.exists() else UnreadableSource(text, error)]

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES, WITH_MASK_ID
 
 __all__ = ["Timeline", "mask_share"]
 
 #: Maximum number of entries of a timeline; beyond it, pairs of entries are merged.
 ENTRIES = 600
-WITHOUT = CLASS_NAMES.index("without_mask")
 
 
 class Timeline:
-    """How many people with and without a mask are visible over time.
+    """How many people of each class are visible over time.
 
     It has at most `ENTRIES` entries, of equal length.
+
+    Args:
+        names: the classes.
 
     Attributes:
         step: seconds per entry.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = CLASS_NAMES) -> None:
         self.step = 1.0
+        self._names = names
         self._frames: list[int] = []
         self._seen: list[list[int]] = []
 
@@ -45,7 +48,7 @@ class Timeline:
         place = int(max(time, 0.0) / self.step)
         while len(self._frames) <= place:
             self._frames.append(0)
-            self._seen.append([0] * len(CLASS_NAMES))
+            self._seen.append([0] * len(self._names))
         self._frames[place] += 1
         self._seen[place] = [
             before + now for before, now in zip(self._seen[place], seen, strict=True)
@@ -61,7 +64,7 @@ class Timeline:
             {"time": round(place * self.step, 3)}
             | {
                 name: round(count / frames, 3)
-                for name, count in zip(CLASS_NAMES, seen, strict=True)
+                for name, count in zip(self._names, seen, strict=True)
             }
             | {"share_with_mask": mask_share(seen)}
             for place, (frames, seen) in enumerate(zip(self._frames, self._seen, strict=True))
@@ -71,4 +74,4 @@ class Timeline:
 
 def mask_share(seen: Sequence[int]) -> float | None:
     """Return the fraction of people with a mask, or None if nobody was seen."""
-    return round(seen[1 - WITHOUT] / sum(seen), 4) if sum(seen) else None
+    return round(seen[WITH_MASK_ID] / sum(seen), 4) if sum(seen) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES
 from maskyolo.runtime.frames import Frame
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Vote:
 
     class_id: int
     time: float
-    weights: list[float] = field(default_factory=lambda: [0.0] * len(CLASS_NAMES))
+    weights: list[float] = field(default_factory=lambda: [0.0] * len(ALL_CLASS_NAMES))
 
     def add(self, class_id: int, confidence: float, time: float) -> int:
         """Count a detection and return the current class of the face."""
@@ -137,7 +137,7 @@ class Tracker:
             confidence=detections.confidence,
             class_id=class_ids,
             tracker_id=tracks,
-            data={**detections.data, "class_name": np.array(CLASS_NAMES)[class_ids]},
+            data={**detections.data, "class_name": np.array(ALL_CLASS_NAMES)[class_ids]},
             metadata=detections.metadata,
         )
 

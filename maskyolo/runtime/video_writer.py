@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskyolo.core.files import fresh_part
 from maskyolo.core.images import ImageArray
 from maskyolo.errors import output_errors
 
@@ -16,6 +17,9 @@ __all__ = ["VideoWriter"]
 #: x264 settings. They give the quality of preset `veryfast` with CRF 23 in two thirds of the time,
 #: in files a quarter larger. The short lookahead halves the memory.
 _ENCODING = {"preset": "superfast", "crf": "27", "rc-lookahead": "2", "bf": "1"}
+#: Maximum number of pixels of a frame: level 5.2 of H.264, which is what players support. Encoding
+#: larger frames would also take gigabytes.
+MAX_PIXELS = 4096 * 2304
 
 
 class VideoWriter:
@@ -38,7 +42,7 @@ class VideoWriter:
         import av
 
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = fresh_part(path)
         self._timed, self._pts, self._count = timed, -1, 0
         self._base = Fraction(1, 1000) if timed else 1 / rate
         with output_errors(path):
@@ -61,8 +65,8 @@ class VideoWriter:
         """Write one frame.
 
         Args:
-            image: BGR uint8 (H, W, 3). It is scaled to the size of the first one; odd sides are
-                padded by a pixel.
+            image: BGR uint8 (H, W, 3). It is scaled to the size of the first one, and that to at
+                most `MAX_PIXELS`; odd sides are padded by a pixel.
             time: time of the frame in seconds, if the video is `timed`.
         """
         import av
@@ -70,7 +74,7 @@ class VideoWriter:
         height, width = image.shape[:2]
         even = (width + width % 2, height + height % 2)
         if not self._count:
-            self._stream.width, self._stream.height = even
+            self._stream.width, self._stream.height = _playable(*even)
         size = (self._stream.width, self._stream.height)
         if even != size:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -100,3 +104,9 @@ class VideoWriter:
             if not self._count:  # a file without frames is useless
                 self._part.unlink(missing_ok=True)
             raise
+
+
+def _playable(width: int, height: int) -> tuple[int, int]:
+    """Return the size in which frames of an even size are written."""
+    scale = min((MAX_PIXELS / (width * height)) ** 0.5, 1.0)
+    return (max(2 * int(width * scale / 2), 2), max(2 * int(height * scale / 2), 2))

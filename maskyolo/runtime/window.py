@@ -9,6 +9,7 @@ import time
 
 import cv2
 
+from maskyolo.core.children import python_command
 from maskyolo.errors import OutputError
 from maskyolo.runtime.results import Quit, Result
 
@@ -54,7 +55,8 @@ class Window:
         if result.frame.kind == "live":
             latency = f"{1000 * (time.monotonic() - result.frame.taken):.0f} ms"
             font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
-            image = cv2.putText(image.copy(), latency, (8, 24), font, 0.7, white, 2, cv2.LINE_AA)
+            image = image.copy()
+            cv2.putText(image, latency, (8, 24), font, 0.7, white, 2, cv2.LINE_AA)
         cv2.imshow(self.TITLE, image)
         if result.frame.kind == "image":
             while not self._pressed(50):
@@ -92,9 +94,7 @@ def _no_window() -> str:
         return "there is no display ($DISPLAY is not set)"
     attempt = "import cv2; cv2.namedWindow('maskyolo', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False
-        )
+        done = subprocess.run(python_command(attempt), capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not respond"
     return (

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.core.labels import parse_yolo
 from maskyolo.core.text import counted
-from maskyolo.dataset.layout import Dataset
+from maskyolo.dataset.label_files import canonical_label
+from maskyolo.dataset.layout import Dataset, check_class_order
+from maskyolo.detectors.yolo import MAX_IMGSZ
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
 from maskyolo.models.own import own_weights
 from maskyolo.models.trust import check_trust
-from maskyolo.models.ultralytics import silenced
-from maskyolo.models.weights import find_weights, load_manifest
+from maskyolo.models.ultralytics import only_trusted, silenced
+from maskyolo.models.weights import cache_folder, find_weights, load_manifest, locate_weights
+from maskyolo.training.initial_outputs import match_outputs
 
 __all__ = ["check_dataset", "find_device"]
+
+#: Largest absolute value of a setting; seeds of NumPy have 32 bits.
+_LARGEST = 2**32 - 1
+
+#: Settings with a fixed set of values, and switches, which Ultralytics checks only later.
+_CHOICES = {
+    "optimizer": "auto SGD MuSGD Adam Adamax AdamW NAdam RAdam RMSprop".split(),  # noqa: SIM905
+    "cache": ["ram", "disk", "true", "false"],
+    "copy_paste_mode": ["flip", "mixup"],
+}
+_SWITCHES = ("amp", "compile", "channels_last", "rect", "single_cls", "cls_remap", "cos_lr")
 
 
 def check_several_gpus() -> None:
@@ -46,8 +59,10 @@ def find_start(model: str, trust: bool) -> str:
     found = _find_checkpoint(model)
     check_trust(found, trust)
     try:
-        with silenced():
+        with silenced(), only_trusted(trust):
             task = load_checkpoint(found)[0].task
+    except WeightsError:
+        raise
     except Exception as error:  # unpickling can raise anything
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise WeightsError(
@@ -81,13 +96,44 @@ def _find_architecture(model: str, trust: bool) -> str:
     return model
 
 
+def is_third_party(model: str) -> bool:
+    """Return whether initial weights are a name in the manifest, such as yolov8n or yolov8n.pt."""
+    path = Path(model)
+    named = path.name == model and path.suffix in ("", ".pt") and path.stem in load_manifest()
+    return named and not path.is_file()
+
+
+def find_third_party(model: str, report: Callable[[str], None] | None = None) -> Path:
+    """Find or download initial weights for which `is_third_party` holds.
+
+    Args:
+        model: their name, with or without `.pt`.
+        report: called with a message before a download starts.
+
+    Raises:
+        WeightsError: there is no file and it cannot be downloaded, or it has the wrong checksum.
+    """
+    name = Path(model).stem
+    try:
+        return find_weights(name, report=report)
+    except WeightsError as error:
+        if locate_weights(name).status != "missing":
+            raise
+        weights = load_manifest()[name]
+        raise WeightsError(
+            error.problem,
+            f"put {weights.file} from {weights.url} into {cache_folder()}, or start from "
+            "--model maskyolo-n, which is included",
+        ) from error
+
+
 def _find_checkpoint(model: str) -> Path:
     path = Path(model)
     ours = {file.stem: file for file in own_weights() if file.suffix == ".pt"}
     if path.is_file():
         return path
-    if path.name == model and path.stem in load_manifest():
-        return find_weights(path.stem)
+    if is_third_party(model):
+        return find_third_party(model)
     if model in ours:
         return ours[model]
     names = ", ".join(["yolov8n", *sorted(ours)])
@@ -97,14 +143,21 @@ def _find_checkpoint(model: str) -> Path:
     )
 
 
-def check_start(start: str, dataset: Dataset) -> None:
-    """Check that the initial weights have the data set's classes, so that they can be blended."""
+def class_names(start: str) -> list[str]:
+    """Return the class names of initial weights; none if they are random."""
     from ultralytics.nn.tasks import load_checkpoint
 
-    names = (
-        () if start.endswith((".yaml", ".yml")) else tuple(load_checkpoint(start)[0].names.values())
-    )
-    if names != dataset.names:
+    if start.endswith((".yaml", ".yml")):
+        return []
+    return list(load_checkpoint(start)[0].names.values())
+
+
+def check_start(start: str, dataset: Dataset) -> None:
+    """Check that the initial weights have the data set's classes, so that they can be blended.
+
+    They may lack incorrect_mask; see `match_outputs`.
+    """
+    if not match_outputs(class_names(start), dataset.names):
         raise WeightsError(
             "the recipe blends the trained weights with the initial weights, which must have the "
             f"classes {', '.join(dataset.names)}",
@@ -154,37 +207,69 @@ def check_settings(args: dict[str, Any]) -> None:
     """
     from ultralytics.cfg import check_cfg
 
+    for key, value in args.items():
+        _check_setting(key, value)
     imgsz = args.get("imgsz", 640)
-    if not isinstance(imgsz, int) or imgsz < 32 or imgsz % 32:
-        near = max(32, round(imgsz / 32) * 32) if isinstance(imgsz, (int, float)) else 640
+    if not _is_whole(imgsz) or not 32 <= imgsz <= MAX_IMGSZ or imgsz % 32:
+        near = (
+            min(max(32, round(imgsz / 32) * 32), MAX_IMGSZ)
+            if isinstance(imgsz, (int, float))
+            else 640
+        )
         raise MaskyoloError(f"imgsz must be a multiple of 32, got {imgsz}", f"use {near}")
     for key, minimum in (("epochs", 1), ("batch", 1), ("workers", 0), ("patience", 0)):
         value = args.get(key, minimum)
-        if not isinstance(value, int) or value < minimum:
+        if not _is_whole(value) or value < minimum:
             raise MaskyoloError(
                 f"{key} must be a whole number of at least {minimum}, got {value}", "correct it"
             )
     try:
         check_cfg(dict(args))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise MaskyoloError(f"invalid setting: {reason}", "correct the recipe") from error
+
+
+def _check_setting(key: str, value: Any) -> None:
+    """Check one setting, as far as Ultralytics does not."""
+    if value is None:  # the default
+        return
+    if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:  # NaN, too
+        raise MaskyoloError(f"{key} is out of range: {value}", "correct the recipe")
+    choices = _CHOICES.get(key, ())
+    if choices and str(value).lower() not in map(str.lower, choices):
+        raise MaskyoloError(f"unknown {key} '{value}'", f"choose one of {', '.join(choices)}")
+    if key in _SWITCHES and not isinstance(value, (bool, int)):
+        raise MaskyoloError(f"{key} must be true or false, got {value}", "correct the recipe")
+    if key == "freeze":
+        layers = value if isinstance(value, list) else [value]
+        if not all(_is_whole(layer) and layer >= 0 for layer in layers):
+            raise MaskyoloError(
+                f"freeze must be a number of layers or a list of their numbers, got {value}",
+                "correct the recipe",
+            )
+    if key == "pretrained" and not isinstance(value, (bool, str)):
+        raise MaskyoloError(
+            f"pretrained must be true, false or a .pt file, got {value}", "correct the recipe"
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_dataset(dataset: Dataset) -> Dataset:
     """Return a data set after checking that a model can be trained on it.
 
-    It needs our classes, images in train and val, valid labels, and boxes of both classes in train.
+    It needs our two classes first, images in train and val, valid labels, and boxes of all its
+    classes in train.
 
     Raises:
         DatasetError: a model cannot be trained on it.
     """
-    if dataset.names[: len(CLASS_NAMES)] != CLASS_NAMES:
-        raise DatasetError(
-            f"{dataset.yaml} has the classes {', '.join(dataset.names)}; the first two must be "
-            f"{', '.join(CLASS_NAMES)}",
-            "rename or reorder them",
-        )
+    check_class_order(dataset)
+    if "val" in dataset.files.missing:
+        raise dataset.files.missing["val"]
     if "val" not in dataset.splits:
         raise DatasetError(
             f"{dataset.yaml} has no `val` split, which training needs for validation",
@@ -202,6 +287,34 @@ def check_dataset(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def check_detector_dataset(dataset: Dataset) -> Dataset:
+    """Return a data set after checking that Ultralytics reads the labels that we read.
+
+    Ultralytics looks for labels in one place only, and reads longer rows as polygons.
+
+    Raises:
+        DatasetError: it would read other labels, or a model cannot be trained on it.
+    """
+    check_dataset(dataset)
+    for split in dataset.splits:
+        for image in dataset.images(split):
+            label = dataset.files.finder.find(image)
+            if label is None:
+                continue
+            problem = ""
+            if label != canonical_label(image):
+                problem = f"the label of {image} is {label}, where training does not find it"
+            elif not dataset.files.read_rows(image).plain:
+                problem = f"{label} has more than 'class cx cy w h', which training misreads"
+            if problem:
+                raise DatasetError(
+                    f"{dataset.yaml}: {problem}",
+                    f"write the labels again with `maskyolo convert {dataset.yaml} --splits keep "
+                    "--out DIR`",
+                )
+    return dataset
+
+
 def _count_boxes(dataset: Dataset, split: str) -> Counter[int]:
     """Return the number of boxes in a split by class id.
 
@@ -211,16 +324,14 @@ def _count_boxes(dataset: Dataset, split: str) -> Counter[int]:
     images = dataset.images(split)
     if not images:
         raise DatasetError(
-            f"{dataset.yaml}: the {split} split has no images ({dataset.splits[split]})",
+            f"{dataset.yaml}: the {split} split has no images "
+            f"({', '.join(map(str, dataset.splits[split]))})",
             "add images to it",
         )
     counts: Counter[int] = Counter()
-    labels = [label for label in map(dataset.label_of, images) if label.is_file()]
-    for label in labels:
-        text = label.read_text(encoding="utf-8", errors="replace")
-        found = parse_yolo(text, 1, 1, name=str(label), classes=len(dataset.names))
-        counts.update(found.class_ids.tolist())
-    if not labels:
+    for image in images:
+        counts.update(dataset.read_labels(image).class_ids.tolist())
+    if not any(dataset.label_of(image).is_file() for image in images):
         raise DatasetError(
             f"{dataset.yaml}: none of the {len(images)} {split} images has a label file; expected, "
             f"for example, {dataset.label_of(images[0])}",

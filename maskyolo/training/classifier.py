@@ -22,6 +22,7 @@ import numpy as np
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import read_image
+from maskyolo.core.installation import install_command
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import clear_run, new_run, save_args
 from maskyolo.dataset.layout import Dataset, load_dataset
@@ -166,7 +167,7 @@ def _crop_settings(training: ClassifierSettings) -> CropSettings:
 
 
 def _import_trainer() -> tuple[ModuleType, ModuleType]:
-    """Return PyTorch and the trainer module, which need `maskyolo[train]`."""
+    """Return PyTorch and the trainer module, which need the `train` extra."""
     try:
         import torch
 
@@ -174,7 +175,7 @@ def _import_trainer() -> tuple[ModuleType, ModuleType]:
     except ImportError as error:
         raise DependencyError(
             f"training needs PyTorch and torchvision ({error})",
-            'run: pip install "maskyolo[train]"',
+            f"run: {install_command('train')}",
         ) from error
     return torch, classifier_trainer
 

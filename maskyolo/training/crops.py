@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskyolo.core.boxes import Boxes, box_area, clip_boxes
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK, WITHOUT_MASK_ID, class_of
 from maskyolo.core.images import read_image
-from maskyolo.core.labels import parse_yolo
 from maskyolo.core.parallel import map_ahead
 from maskyolo.core.text import counted
 from maskyolo.dataset.layout import Dataset
@@ -119,23 +118,30 @@ def compute_split_features(
 def list_faces(dataset: Dataset, split: str, warn: Callable[[str], None]) -> list[LabeledFaces]:
     """Return the images of a split that have faces of our classes.
 
-    Boxes outside their image are skipped, with a warning.
+    Boxes outside their image are skipped, with a warning. A classifier has two classes, so faces
+    with a mask worn incorrectly count as without_mask.
     """
-    found, outside = [], []
+    found, outside, folded = [], [], 0
+    kinds = [class_of(name) for name in dataset.names]
+    incorrect = kinds.index(INCORRECT_MASK) if INCORRECT_MASK in kinds else -1
     for image in dataset.images(split):
-        label = dataset.label_of(image)
-        text = label.read_text(encoding="utf-8", errors="replace") if label.is_file() else ""
-        labels = parse_yolo(text, 1, 1, name=str(label), classes=len(dataset.names))
+        labels = dataset.read_labels(image)
         boxes = clip_boxes(labels.boxes, 1, 1)
         inside = box_area(boxes) > 0
         if not inside.all():
-            outside.append(label)
-        ours = inside & (labels.class_ids < len(CLASS_NAMES))
+            outside.append(dataset.label_of(image))
+        third = labels.class_ids == incorrect
+        class_ids = np.where(third, WITHOUT_MASK_ID, labels.class_ids)
+        ours = inside & (class_ids < len(CLASS_NAMES))
+        folded += int((third & ours).sum())
         if ours.any():
-            found.append(LabeledFaces(image, boxes[ours], labels.class_ids[ours].tolist()))
+            found.append(LabeledFaces(image, boxes[ours], class_ids[ours].tolist()))
     if outside:
         images = counted(len(outside), f"{split} image")
         warn(f"skipped: boxes outside the image in {images}, for example in {outside[0]}")
+    if folded:
+        faces = counted(folded, f"{split} face")
+        warn(f"a classifier has two classes: without_mask includes {faces} of {INCORRECT_MASK}")
     return found
 
 

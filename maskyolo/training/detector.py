@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +20,37 @@ from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import clear_run, new_run
 from maskyolo.dataset.layout import Dataset, load_dataset
-from maskyolo.errors import MaskyoloError, OutputError, WeightsError, output_errors
+from maskyolo.errors import DatasetError, MaskyoloError, OutputError, output_errors
 from maskyolo.evaluation.report import ClassScores, Report
-from maskyolo.models.ultralytics import import_ultralytics, silenced
+from maskyolo.models.ultralytics import import_ultralytics, only_trusted, silenced
 from maskyolo.training.checks import (
-    check_dataset,
+    check_detector_dataset,
     check_settings,
     check_several_gpus,
     check_start,
     check_weights,
+    class_names,
     find_device,
     find_start,
+    find_third_party,
+    is_third_party,
 )
+from maskyolo.training.initial_outputs import match_outputs
 from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress, TrainerListener
 from maskyolo.training.recipes import load_recipe, take_blend
+from maskyolo.training.resuming import (
+    INITIAL_OUTPUTS,
+    find_run,
+    last_epoch,
+    remove_parts,
+    saved_blend,
+    saved_outputs,
+    saved_settings,
+    trim_results,
+)
 
-__all__ = ["TrainResult", "find_run", "train_detector"]
+__all__ = ["TrainResult", "train_detector"]
 
 #: Options that override the recipe's setting of the same name.
 _RECIPE_OPTIONS = ("imgsz", "epochs", "batch", "seed", "patience")
@@ -78,19 +94,50 @@ def train_detector(
         options: options that are None come from the recipe, then from Ultralytics' defaults.
         on_progress: called after each batch and each epoch; not called with several GPUs, which
             train in processes of their own.
-        on_warning: called with one line about images that cannot be used and are skipped.
+        on_warning: called with one line about images that cannot be used and are skipped, and
+            before a download of initial weights.
         settings: fields of `DetectorTrainOptions`, which override `options`.
 
     Raises:
         DatasetError: no data set, missing or invalid labels, other classes, or a class without
             boxes.
-        WeightsError: the initial weights are missing or not a YOLO detector.
+        WeightsError: the initial weights are missing and cannot be downloaded, or are not a YOLO
+            detector.
         DependencyError: Ultralytics is not installed.
         OutputError: the run's folder cannot be written, or no space is left.
         MaskyoloError: an invalid setting, an unavailable device, or nothing to resume.
     """
     chosen = DetectorTrainOptions.merge(options, settings)
+    if data is not None and chosen.resume is None:
+        _fetch_start(data, chosen, on_warning)
     import_ultralytics("maskyolo train")
+    with only_trusted(chosen.trust):
+        return _train(data, chosen, on_progress, on_warning)
+
+
+def _fetch_start(
+    data: Path | str, chosen: DetectorTrainOptions, on_warning: Callable[[str], None] | None
+) -> None:
+    """Download the initial weights, if they are missing, before the import of PyTorch.
+
+    The import takes long; whoever is offline should know at once.
+    """
+    if importlib.util.find_spec("ultralytics") is None:  # reported by `import_ultralytics`
+        return
+    recipe = load_recipe(chosen.recipe or "detector")
+    model = str(chosen.model or recipe.get("model", "yolov8n"))
+    if is_third_party(model):
+        load_dataset(data)  # no download for a data set that is not there
+        find_third_party(model, on_warning)
+
+
+def _train(
+    data: Path | str | None,
+    chosen: DetectorTrainOptions,
+    on_progress: Callable[[Progress], None] | None,
+    on_warning: Callable[[str], None] | None,
+) -> TrainResult:
+    """Start or resume a training; see `train_detector`."""
     machine = _machine_settings(chosen)
     given = _given(chosen, *_RECIPE_OPTIONS)
     if chosen.resume is not None:
@@ -102,7 +149,7 @@ def train_detector(
             )
         folder = find_run(chosen.resume, chosen.project)
         if data is not None:
-            _write_data(check_dataset(load_dataset(data)), folder)
+            _write_data(check_detector_dataset(load_dataset(data)), folder)
         listener = TrainerListener(folder, on_progress, on_warning)
         return _resume(folder, machine, chosen.trust, listener)
     if data is None:
@@ -111,7 +158,7 @@ def train_detector(
     blend = take_blend(args)
     check_settings(args)
     check_weights(args, chosen.trust)
-    dataset = check_dataset(load_dataset(data))
+    dataset = check_detector_dataset(load_dataset(data))
     start = find_start(str(chosen.model or args.get("model", "yolov8n")), chosen.trust)
     if blend < 1:
         check_start(start, dataset)
@@ -122,10 +169,12 @@ def train_detector(
         if blend < 1:
             _keep_start(folder, start, blend)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
+        matches = match_outputs(class_names(start), dataset.names)
         _run(
             args | {"model": start, "data": str(folder / "data.yaml")} | place,
             folder,
             TrainerListener(folder, on_progress, on_warning),
+            initial={name: source for name, source in matches.items() if name != source},
         )
     return _finish(folder, machine["device"])
 
@@ -144,61 +193,30 @@ def _given(options: DetectorTrainOptions, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def find_run(run: Path | str, project: Path | str = "runs/train") -> Path:
-    """Return the folder of an unfinished run.
+def _run(
+    args: dict[str, Any],
+    folder: Path,
+    listener: TrainerListener,
+    cfg: Any = None,
+    *,
+    initial: Mapping[str, str],
+) -> None:
+    """Run Ultralytics' trainer with these settings.
 
-    Args:
-        run: the run's folder, its `last.pt`, or "latest" for the newest unfinished run.
-        project: the folder that "latest" searches.
-
-    Raises:
-        MaskyoloError: there is no such run, or it is finished.
+    `args.yaml` also records `initial`: the classes whose outputs start from those of another class
+    of the initial weights.
     """
-    if str(run) == "latest":
-        unfinished = [path for path in Path(project).glob("*/args.yaml") if _can_resume(path)]
-        if not unfinished:
-            raise MaskyoloError(
-                f"nothing to resume: {project} has no unfinished run",
-                "start one with `maskyolo train --data DIR/data.yaml`",
-            )
-        return max(unfinished, key=lambda path: path.stat().st_mtime).parent.absolute()
-    folder = Path(run).absolute()
-    if folder.suffix == ".pt":
-        folder = folder.parent.parent
-    if not (folder / "args.yaml").is_file():
-        raise MaskyoloError(
-            f"nothing to resume at {run}: not a run's folder (no args.yaml)",
-            "give the folder that `maskyolo train` printed",
-        )
-    if (folder / "report.json").exists():
-        raise MaskyoloError(
-            f"nothing to resume at {run}: the run is finished",
-            f"to train further, start a new run with --model {folder}/weights/last.pt",
-        )
-    if not _can_resume(folder / "args.yaml"):
-        raise MaskyoloError(
-            f"nothing to resume at {run}: the training of a classifier cannot be resumed",
-            "start a new run",
-        )
-    return folder
-
-
-def _can_resume(args: Path) -> bool:
-    """Return whether `args.yaml` belongs to an unfinished training of a detector."""
-    return (
-        not (args.parent / "report.json").exists()
-        and "pipeline: two-stage" not in args.read_text(encoding="utf-8").splitlines()
-    )
-
-
-def _run(args: dict[str, Any], folder: Path, listener: TrainerListener, cfg: Any = None) -> None:
-    """Run Ultralytics' trainer with these settings."""
     from ultralytics.utils import DEFAULT_CFG
 
+    from maskyolo.training.detector_dataset import decoded_images
     from maskyolo.training.detector_trainer import DetectorTraining
 
-    with silenced(), _user_errors(folder):
+    with silenced(), _user_errors(folder), decoded_images(folder):
         trainer = DetectorTraining(cfg=cfg or DEFAULT_CFG, overrides=args)
+        if initial:
+            saved = folder / "args.yaml"
+            added = yaml.safe_dump({INITIAL_OUTPUTS: dict(initial)}, sort_keys=False)
+            write_atomic(saved, saved.read_text(encoding="utf-8") + added)
         if trainer.ddp:
             check_several_gpus()
         else:  # callbacks cannot be sent to the processes of the other GPUs
@@ -213,15 +231,16 @@ def _resume(
     """Continue an unfinished run with its original settings, except those in `machine`."""
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    args, initial = saved_settings(folder), saved_outputs(folder)
     data = folder / "data.yaml"
     if not data.is_file():
         raise MaskyoloError(
             f"cannot resume {folder}: its data.yaml is missing", "give the data set with --data"
         )
     # Rewritten with the known keys only, because Ultralytics would run the code in `download`.
-    _write_data(check_dataset(load_dataset(data)), folder)
+    _write_data(check_detector_dataset(load_dataset(data)), folder)
     last = folder / "weights" / "last.pt"
+    remove_parts(last.parent)
     check_weights(
         args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")},
         trust,
@@ -230,42 +249,15 @@ def _resume(
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
         if not last.is_file():  # stopped in the first epoch: start over with the same settings
-            start = find_start(str(args["model"]), trust)
+            start = find_start(str(args.get("model", "yolov8n")), trust)
             (folder / "results.csv").unlink(missing_ok=True)
-            _run(args | machine | place | {"model": start, "resume": False}, folder, listener, cfg)
-        elif 0 <= (epoch := _last_epoch(last)) < args["epochs"] - 1:
-            _trim_results(folder / "results.csv", epoch + 1)
-            _run(machine | place | {"resume": str(last)}, folder, listener, cfg)
+            again = {"model": start, "resume": False}
+            _run(args | machine | place | again, folder, listener, cfg, initial=initial)
+        elif 0 <= (epoch := last_epoch(last)) < args["epochs"] - 1:
+            trim_results(folder / "results.csv", epoch + 1)
+            resume = {"resume": str(last)}
+            _run(machine | place | resume, folder, listener, cfg, initial=initial)
     return _finish(folder, machine["device"])
-
-
-def _last_epoch(last: Path) -> int:
-    """Return the epoch (from 0) after which a checkpoint was written, or -1 if it is finished."""
-    from ultralytics.utils.patches import torch_load
-
-    try:
-        return int(torch_load(last, map_location="cpu")["epoch"])
-    except Exception as error:  # unpickling can raise anything
-        raise WeightsError(
-            f"cannot resume from {last}: not a checkpoint of a training", "start a new run"
-        ) from error
-
-
-def _trim_results(results: Path, epochs: int) -> None:
-    """Drop the rows of `results.csv` after the checkpoint's epoch.
-
-    Such a row exists if training was killed after writing it and before the checkpoint.
-    """
-    if results.is_file():
-        lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [
-            line
-            for line in lines[1:]
-            if line.split(",")[0].isdigit()
-            and int(line.split(",")[0]) <= epochs
-            and line.endswith("\n")
-        ]
-        write_atomic(results, "".join(lines[:1] + kept))
 
 
 def _finish(folder: Path, device: str) -> TrainResult:
@@ -274,15 +266,15 @@ def _finish(folder: Path, device: str) -> TrainResult:
     `report.json` is written last: it marks the run as finished.
     """
     from ultralytics import YOLO
-    from ultralytics.models.yolo.detect import DetectionValidator
     from ultralytics.utils.plotting import plot_results
 
+    from maskyolo.training.detector_dataset import DetectorValidation
     from maskyolo.training.detector_trainer import blend_checkpoint, strip_checkpoints
 
     weights = folder / "weights"
     best = weights / "best.pt"
     blend = folder / "blend.json"
-    args = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    args = saved_settings(folder)
     with silenced(), _user_errors(folder), output_errors(folder):
         strip_checkpoints(weights)
         if not best.is_file():
@@ -291,25 +283,22 @@ def _finish(folder: Path, device: str) -> TrainResult:
                 "start a new run",
             )
         if blend.is_file():
-            blend_checkpoint(
-                best,
-                weights / "start.pt",
-                float(json.loads(blend.read_text(encoding="utf-8"))["share"]),
-            )
+            blend_checkpoint(best, weights / "start.pt", saved_blend(blend))
         keys = ("imgsz", "batch", "seed")
         settings = {key: args[key] for key in keys} | {
             "model": str(best),
             "data": str(folder / "data.yaml"),
             "device": device.split(",")[0],
         }
-        validator = DetectionValidator(
+        validator = DetectorValidation(
             args=settings | {"task": "detect", "mode": "val", "plots": True, "workers": 0},
             save_dir=folder,
         )
         validator()
         report = _report(validator, load_dataset(folder / "data.yaml"))
         plot_results(file=folder / "results.csv")
-        (folder / "results.png").replace(folder / "curves.png")
+        if (folder / "results.png").is_file():
+            (folder / "results.png").replace(folder / "curves.png")
         onnx = _export(YOLO(best), weights)
         write_atomic(folder / "report.txt", report.table())
         write_atomic(folder / "report.json", json.dumps(report.json(), indent=2) + "\n")
@@ -380,9 +369,10 @@ def _keep_start(folder: Path, start: str, blend: float) -> None:
 def _write_data(dataset: Dataset, folder: Path) -> None:
     """Write the run's own `data.yaml`, with absolute paths, for Ultralytics."""
     content: dict[str, Any] = {"path": str(dataset.root)}
-    for split, place in dataset.splits.items():
-        content[split] = str(place)
-        if place.is_file():  # a list, which Ultralytics would take relative to the current folder
+    for split, places in dataset.splits.items():
+        content[split] = str(places[0])
+        # Ultralytics would take the paths in a list relative to the current folder
+        if len(places) > 1 or places[0].is_file():
             content[split] = str(folder / f"{split}.txt")
             write_atomic(
                 folder / f"{split}.txt", "".join(f"{image}\n" for image in dataset.images(split))
@@ -401,8 +391,27 @@ def _user_errors(folder: Path) -> Iterator[None]:
             "a process of the multi-GPU training failed "
             f"(exit code {error.returncode}); its message is above"
         ) from error
+    except FileNotFoundError as error:
+        found = re.search(r"Image Not Found (.+)", str(error))
+        if not found:
+            raise
+        raise DatasetError(
+            f"cannot decode image {found[1]}", "remove it from the data set or copy it again"
+        ) from error
+    except ValueError as error:
+        if "value per channel" not in str(error):
+            raise
+        raise MaskyoloError(
+            "the last batch of an epoch has only one image, which is too little at this imgsz",
+            "use --imgsz 64 or more, or another --batch",
+        ) from error
     except RuntimeError as error:
         text = " ".join(str(error).split())
+        if "No valid images found" in text:
+            raise DatasetError(
+                f"{folder / 'data.yaml'}: none of the images in a split can be read",
+                "replace the images",
+            ) from error
         if "PytorchStreamWriter" in text or "No space left" in text:
             raise OutputError(
                 f"cannot write {folder}: no space left on the device",

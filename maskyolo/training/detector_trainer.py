@@ -18,10 +18,13 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import torch_load
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from maskyolo.core.files import move_into_place
 from maskyolo.errors import OutputError
 from maskyolo.models.trust import record_own
 from maskyolo.models.ultralytics import no_downloads
 from maskyolo.training.augment import recompress
+from maskyolo.training.detector_dataset import own_dataset
+from maskyolo.training.initial_outputs import find_rows
 from maskyolo.training.torch_cpu import cpu_has_bf16, keep_memory, use_all_cores
 
 __all__ = ["DetectorTraining", "blend_checkpoint", "strip_checkpoints"]
@@ -44,7 +47,7 @@ def strip_checkpoints(weights: Path) -> None:
         if place.is_file():
             strip_optimizer(place, s=_part(place))
             _record(_part(place))
-            _part(place).replace(place)
+            move_into_place(_part(place), place)
 
 
 def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
@@ -57,16 +60,20 @@ def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
 
     Args:
         trained: a stripped checkpoint.
-        start: the checkpoint that its training started from, with the same classes.
+        start: the checkpoint that its training started from; see `check_start`.
         share: weight of the trained model in the average, in (0, 1].
     """
     checkpoint = torch_load(trained, map_location="cpu")
     if "blend" in checkpoint:
         return
     started = torch_load(start, map_location="cpu")
-    before = (started.get("ema") or started["model"]).float().state_dict()
+    initial = (started.get("ema") or started["model"]).float()
+    before = initial.state_dict()
     model = checkpoint["model"].float()
     after = model.state_dict()
+    rows = find_rows(list(initial.names.values()), list(model.names.values()))
+    for key in _class_outputs(model):
+        before[key] = before[key][rows]
     model.load_state_dict(
         {
             key: before[key].lerp(value, share) if value.is_floating_point() else value
@@ -75,7 +82,7 @@ def blend_checkpoint(trained: Path, start: Path, share: float) -> None:
     )
     torch.save(checkpoint | {"model": model.half(), "blend": share}, _part(trained))
     _record(_part(trained))
-    _part(trained).replace(trained)
+    move_into_place(_part(trained), trained)
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
@@ -126,9 +133,26 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.model = self.model.to(memory_format=torch.channels_last)
             self.model.criterion = _Float32Loss(self.model.init_criterion())
 
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Start the outputs of all classes from the initial weights; see `match_outputs`.
+
+        Ultralytics does so for classes of the same name, and initializes the others at random.
+        """
+        model = super().get_model(cfg, weights, verbose)
+        if weights:
+            known, names = (list(one.names.values()) for one in (weights, model))
+            if rows := find_rows(known, names):
+                initial = _class_outputs(weights)
+                with torch.no_grad():
+                    for name, parameter in _class_outputs(model).items():
+                        if name in initial and parameter.shape[1:] == initial[name].shape[1:]:
+                            parameter.copy_(initial[name][rows])
+        return model
+
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Recompress half of the training images, as the last step of augmentation."""
-        dataset = super().build_dataset(img_path, mode, batch)
+        with own_dataset(self.save_dir):
+            dataset = super().build_dataset(img_path, mode, batch)
         if mode == "train":
             dataset.transforms.insert(-1, _compress_some)  # before the image becomes a tensor
         return dataset
@@ -145,7 +169,10 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         return batch
 
     def save_model(self) -> bool:
-        """Write each checkpoint to a temporary name and move it into place, the best one first."""
+        """Write each checkpoint to a temporary name and move it into place, the best one first.
+
+        They are synced, so that a power cut loses at most the current epoch.
+        """
         places = self.best, self.last
         self.best, self.last = _part(self.best), _part(self.last)
         try:
@@ -155,7 +182,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         for place in places:
             if _part(place).exists():
                 _record(_part(place))
-                _part(place).replace(place)
+                move_into_place(_part(place), place)
         return saved
 
     def final_eval(self) -> None:
@@ -174,6 +201,12 @@ def _compress_some(labels: dict[str, Any]) -> dict[str, Any]:
         quality, scale = random.randint(*_QUALITIES), random.uniform(*_SCALES)  # noqa: S311
         labels["img"] = recompress(labels["img"], quality, scale)
     return labels
+
+
+def _class_outputs(model: Any) -> dict[str, Any]:
+    """Return the parameters of a detector's class outputs, with a row per class, by name."""
+    last = {id(p) for branch in model.model[-1].cv3 for p in branch[-1].parameters()}
+    return {name: p for name, p in model.named_parameters() if id(p) in last}
 
 
 class _Float32Loss:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from maskyolo.core.choices import Architecture, ImageCache, Optimizer, Pipeline
-from maskyolo.core.options import Options, option, option_of
+from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import ModelOptions
 from maskyolo.errors import MaskyoloError
@@ -18,7 +18,7 @@ __all__ = ["ClassifierTrainOptions", "DetectorTrainOptions", "TrainOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PipelineOption(Options):
+class _PipelineOption(Options, panel=Panel.MODEL):
     pipeline: Pipeline = option(
         Pipeline.YOLO,
         help="What to train: yolo (the detector) or two-stage (a classifier of face crops).",
@@ -26,7 +26,7 @@ class _PipelineOption(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SharedOptions(Options):
+class _SharedOptions(Options, panel=Panel.TRAINING):
     """Options of both trainings; None means the recipe's value."""
 
     model: Path | str | None = option(
@@ -34,6 +34,7 @@ class _SharedOptions(Options):
         help="Initial weights: yolov8n (the default), maskyolo-n, a .pt file, or yolov8n.yaml for "
         "random weights. With two-stage: torchvision's ImageNet weights, as a file or its folder.",
         cli_type=str | None,
+        panel=Panel.MODEL,
     )
     recipe: Path | str | None = option(
         None,
@@ -61,12 +62,15 @@ class _SharedOptions(Options):
         help="Number of processes (default: 1) or, with two-stage, threads (default: 2) that load "
         "images.",
         minimum=0,
+        panel=Panel.ADVANCED,
     )
-    seed: int | None = option(None, help="Random seed. Default: 0.", minimum=0)
+    seed: int | None = option(
+        None, help="Random seed. Default: 0.", minimum=0, panel=Panel.ADVANCED
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DetectorOptions(Options):
+class _DetectorOptions(Options, panel=Panel.TRAINING):
     """Options of detector training only."""
 
     patience: int | None = option(
@@ -75,7 +79,9 @@ class _DetectorOptions(Options):
         minimum=0,
     )
     cache: ImageCache | None = option(
-        None, help="Where to cache decoded images: ram, disk or none. Default: ram."
+        None,
+        help="Where to cache decoded images: ram, disk or none. Default: ram.",
+        panel=Panel.ADVANCED,
     )
     resume: Path | str | None = option(
         None,
@@ -88,7 +94,7 @@ class _DetectorOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ClassifierOptions(Options):
+class _ClassifierOptions(Options, panel=Panel.TWO_STAGE):
     """Options of classifier training only."""
 
     arch: Architecture | None = option(

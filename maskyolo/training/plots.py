@@ -11,11 +11,13 @@ import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
+from maskyolo.core.plotting import import_matplotlib
 from maskyolo.evaluation.report import ClassificationReport
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     """Plot loss and accuracy by epoch."""
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -34,6 +36,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def plot_confusion(reports: Mapping[str, ClassificationReport], path: Path) -> None:
     """Plot a confusion matrix per split."""
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(reports), 4), layout="constrained")

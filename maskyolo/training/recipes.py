@@ -6,13 +6,26 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from maskyolo.core.files import package_folder
+from maskyolo.core.parsing import load_yaml
 from maskyolo.errors import MaskyoloError
-from maskyolo.models.ultralytics import import_ultralytics
 
-__all__ = ["find_recipe", "load_recipe", "read_recipe"]
+__all__ = ["SETTINGS", "find_recipe", "load_recipe", "read_recipe"]
+
+#: What a detector's recipe may set: Ultralytics' settings of a training under its names, and
+#: `blend`. A recipe may come from anyone, so nothing is among them that names a file to load
+#: (except `model` and `pretrained`, which are checked), or a place to write to.
+# fmt: off
+SETTINGS = frozenset({
+    "model", "pretrained", "blend", "epochs", "time", "patience", "batch", "imgsz", "workers",
+    "cache", "seed", "deterministic", "amp", "compile", "channels_last", "fraction", "rect",
+    "multi_scale", "freeze", "single_cls", "cls_remap", "optimizer", "lr0", "lrf", "cos_lr",
+    "momentum", "weight_decay", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "nbs",
+    "dropout", "box", "cls", "cls_pw", "dfl", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate",
+    "scale", "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic", "close_mosaic", "mixup",
+    "cutmix", "copy_paste", "copy_paste_mode", "iou", "max_det",
+})
+# fmt: on
 
 
 def find_recipe(recipe: Path | str) -> Path:
@@ -41,31 +54,12 @@ def find_recipe(recipe: Path | str) -> Path:
 
 
 def load_recipe(recipe: Path | str) -> dict[str, Any]:
-    """Return a detector recipe's settings under Ultralytics' names, and `blend`.
-
-    See `find_recipe`, and `blend_checkpoint` of the trainer for `blend`.
+    """Return a detector recipe's settings, which are among `SETTINGS`; see `find_recipe`.
 
     Raises:
-        MaskyoloError: no such recipe, not a YAML mapping, or a setting that Ultralytics does not
-            have or that comes from the run's options.
+        MaskyoloError: no such recipe, not a YAML mapping, or a setting not in `SETTINGS`.
     """
-    import_ultralytics("reading a recipe")
-    from ultralytics.utils import DEFAULT_CFG_DICT
-
-    owned = {
-        "task",
-        "mode",
-        "data",
-        "project",
-        "name",
-        "exist_ok",
-        "resume",
-        "save_dir",
-        "save",
-        "val",
-        "plots",
-    }
-    return read_recipe(recipe, set(DEFAULT_CFG_DICT) - owned | {"blend"})
+    return read_recipe(recipe, SETTINGS)
 
 
 def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]:
@@ -75,11 +69,7 @@ def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]
         MaskyoloError: no such recipe, not a YAML mapping, or a setting not in `settings`.
     """
     path = find_recipe(recipe)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise MaskyoloError(f"cannot read recipe {path}: {reason}", "correct the file") from error
+    content = load_yaml(path, MaskyoloError)
     if content is None:
         return {}
     if not isinstance(content, dict):

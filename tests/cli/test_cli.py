@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from maskyolo.cli import main
 
 QUICK_END = (
     "from maskyolo.cli import main; main()"  # as where neither PyTorch nor FiftyOne was imported
@@ -54,3 +58,56 @@ def test_a_command_does_not_import_those_beside_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "maskyolo.runtime.options" in done.stdout.splitlines()[-1]
     assert "maskyolo.training.options" not in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["detect", "--source", "0", "--model"],
+        ["train", "--data", "x", "--device", "cpu", "--recipe"],
+        ["export", "--model"],
+        ["val", "--data"],
+        ["review", "find", "--data"],
+    ],
+)
+def test_a_path_that_is_too_long_is_one_line(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "a" * 5000])
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "file name too long" in told
+    assert len(told) < 400
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "<&- >&- 2>&-", ">&-"])
+@pytest.mark.parametrize("code", [QUICK_END, SLOW_END])
+def test_closed_and_full_streams_do_not_end_a_run_nor_get_into_its_files(
+    tmp_path: Path, samples: Path, streams: str, code: str
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    shutil.copy(samples / "portrait.jpg", tmp_path)
+    script = (
+        f'exec "$0" -c "$1" detect --source "$2" --no-save --save-json "$2/out.jsonl" {streams}'
+    )
+    command = ["sh", "-c", script, sys.executable, code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert ["error" in line for line in lines] == [True, False]
+
+
+def test_an_error_of_the_system_is_a_line() -> None:
+    code = (
+        "from maskyolo import cli\n"
+        "def app(_): raise IsADirectoryError(21, 'Is a directory', 'a\\udcff')\n"
+        "cli.app = app; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "maskyolo: cannot use a\\xff: is a directory; check the path\n",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,16 +40,23 @@ def test_annotated_images_are_saved_by_default_and_the_folder_is_printed_last(
     )
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        "1 frame: 2 with_mask, 2 without_mask",
+        "1 frame, 4 detections: 2 with_mask, 2 without_mask",
         str(tmp_path / "out.jsonl"),
         str(tmp_path / "predict"),
     ]
-    assert err.startswith("OpenVINO on the CPU, ")
-    assert "the fastest on " in err
-    assert err.count("\n") == 1
+    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 640 px\n", err)
     assert (tmp_path / "predict" / "office.jpg").is_file()
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
     assert len(json.loads(line)["detections"]) == 4
+
+
+def test_verbose_says_why_the_runtime_and_precision_were_chosen(
+    samples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(samples / "office.jpg", "--no-save", "--verbose") == 0
+    out, err = capsys.readouterr()
+    assert out == "1 frame, 4 detections: 2 with_mask, 2 without_mask\n"
+    assert re.fullmatch(r"OpenVINO on the CPU, .*: the fastest on .*; images at 640 pixels\n", err)
 
 
 def test_a_video_keeps_its_length_and_rate(samples: Path, tmp_path: Path) -> None:
@@ -77,7 +85,7 @@ def test_without_save_there_is_no_folder(
     assert (
         call("--source", samples / "portrait.jpg", "--no-save", "--project", tmp_path / "runs") == 0
     )
-    assert capsys.readouterr().out == "1 frame: 1 with_mask, 0 without_mask\n"
+    assert capsys.readouterr().out == "1 frame, 1 detection: 1 with_mask, 0 without_mask\n"
     assert not (tmp_path / "runs").exists()
 
 
@@ -176,3 +184,37 @@ def test_ctrl_c_completes_all_outputs(tmp_path: Path, number: signal.Signals) ->
     assert probe(tmp_path / "runs" / "predict" / "c.mp4")[0] == len(records)
     assert out.splitlines()[-1] == str(tmp_path / "runs" / "predict")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_source_needs_no_option(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(samples / "office.jpg", "--source", samples / "street.jpg", "--no-save") == 0
+    assert capsys.readouterr().out.startswith("2 frames, ")
+
+
+def test_without_a_source_it_says_what_a_source_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call() == 2
+    assert "no source given, such as photo.jpg or 0" in capsys.readouterr().err
+
+
+def test_source_can_be_given_several_times(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--source", samples / "office.jpg", "--source", samples / "street.jpg"]
+    words += ["--imgsz", "160", "--project", tmp_path, "--save-json", tmp_path / "out.jsonl"]
+    assert call(*words) == 0
+    assert capsys.readouterr().out.startswith("2 frames, ")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [Path(line["source"]).name for line in lines] == ["office.jpg", "street.jpg"]
+    assert "office.jpg, " in (tmp_path / "predict" / "args.yaml").read_text()
+
+
+def test_two_cameras_are_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cams.txt").write_text("rtsp://me:secret@10.0.0.5/x\nrtsp://10.0.0.6/x\n")
+    assert call("--source", tmp_path / "cams.txt", "--project", tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("start one `maskyolo detect` for each camera or stream")
+    assert "secret" not in line

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +81,27 @@ def test_double_precision_keeps_digits_that_single_precision_loses() -> None:
     assert box_iou_double(a, b)[0, 1] == 0
     assert box_iou_double([[1, 1, 1, 1]], [[1, 1, 1, 1]]).tolist() == [[0.0]]
     assert box_iou_double([], b).shape == (0, 2)
+
+
+@pytest.mark.parametrize("overlap", [box_iou, box_iou_double, box_coverage])
+def test_overlaps_in_blocks_are_the_same(
+    overlap: Callable[..., npt.NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.random((30, 2)) * 50
+    boxes = np.concatenate([corners, corners + rng.random((30, 2)) * 50], axis=1)
+    whole = overlap(boxes, boxes[:20])
+    monkeypatch.setattr("maskyolo.core.boxes._BLOCK", 50)
+    assert np.array_equal(overlap(boxes, boxes[:20]), whole)
+    assert whole.max() > 0.9
+
+
+def test_many_overlaps_take_little_memory_besides_the_result() -> None:
+    boxes = np.tile(np.array([[0, 0, 2, 2]], np.float32), (3000, 1))
+    tracemalloc.start()
+    try:
+        box_iou(boxes, boxes)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3000 * 3000 * 4 + (60 << 20)

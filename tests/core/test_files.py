@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from maskyolo.core.files import read_image_list, sha256_of, written_name
+from maskyolo.core.files import (
+    inside,
+    part_of,
+    read_image_list,
+    sha256_of,
+    sync_tree,
+    write_atomic,
+    written_name,
+)
 from maskyolo.errors import DatasetError, SourceError
 
 
@@ -46,3 +54,68 @@ def test_a_checksum_is_that_of_the_content_also_of_a_large_file(tmp_path: Path) 
 
 def test_a_written_name_is_one_line_of_valid_text() -> None:
     assert written_name(Path("a") / "b\n\udcff.jpg") == r"a/b\x0a\xff.jpg"
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "../other", "a/../../other", "/etc/passwd", "link/a", "loop", "a\0b"]
+)
+def test_a_name_that_leads_out_of_a_data_set_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    (root / "loop").symlink_to(root / "loop")
+    with pytest.raises(DatasetError, match="is outside the data set") as caught:
+        inside(root, name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_inside_a_data_set_is_its_path(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    (root / "copies").symlink_to(root / "images")
+    (tmp_path / "alias").symlink_to(root)
+    for name in ("images", "images/new.jpg", "new/a.txt", "copies/a.jpg", "images/../a"):
+        assert inside(root, name) == root / name
+        assert inside(tmp_path / "alias", name) == tmp_path / "alias" / name
+
+
+def test_a_temporary_name_is_valid_wherever_the_name_is(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b" * 255, "ж" * 127, "c" * 251 + ".jpg"):
+        write_atomic(tmp_path / name, name)
+        assert (tmp_path / name).read_text() == name
+    parts = {part_of(tmp_path / (letter * 255)).name for letter in "abc"}
+    assert len(parts) == 3
+    assert all(name.endswith(".part") for name in parts)
+    assert part_of(tmp_path / "a.jpg").name == "a.jpg.part"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_link_with_the_temporary_name_is_not_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for target in (precious, tmp_path / "not there"):
+        part_of(tmp_path / "a.txt").symlink_to(target)
+        write_atomic(tmp_path / "a.txt", "new")
+        assert (tmp_path / "a.txt").read_text() == "new"
+    assert precious.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "precious"]
+
+
+def test_a_file_that_is_replaced_is_synced_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        "os.fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+    )
+    write_atomic(tmp_path / "a", "new")
+    assert not synced
+    write_atomic(tmp_path / "a", "newer")
+    assert synced == ["a.part"]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c").touch()
+    (tmp_path / "b" / "link").symlink_to("/etc/passwd")
+    synced.clear()
+    sync_tree(tmp_path)
+    assert sorted(synced) == sorted(["a", "c", "b", tmp_path.name])
+    assert set(synced[2:]) == {"b", tmp_path.name}, "folders after their files"

@@ -26,11 +26,11 @@ def test_no_labels_are_an_empty_file_and_a_missing_file_is_no_labels(tmp_path: P
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("0 0.5 0.5 0.1", "five numbers"),
+        ("0 0.5 0.5 0.1", "expected 'class cx cy w h'"),
         ("0 0.5 0.5 0.1 abc", "expected 'class cx cy w h'"),
         ("2 0.5 0.5 0.1 0.1", "class 2"),
         ("0 0.5 0.5 0 0.1", "without width"),
-        ("0 0.5 nan 0.1 0.1", "five numbers"),
+        ("0 0.5 nan 0.1 0.1", "not finite"),
     ],
 )
 def test_a_bad_line_is_named(line: str, found: str) -> None:
@@ -41,3 +41,17 @@ def test_a_bad_line_is_named(line: str, found: str) -> None:
 def test_boxes_and_classes_must_pair() -> None:
     with pytest.raises(ValueError, match="differ in length: 1 and 2"):
         Labels(np.zeros((1, 4), np.float32), np.zeros(2, np.int64))
+
+
+def test_a_label_of_too_many_boxes_is_refused() -> None:
+    row = "0 0.5 0.5 0.1 0.1\n"
+    assert len(parse_yolo(row * 10_000, 10, 10)) == 10_000
+    with pytest.raises(DatasetError, match=r"a\.txt: more than 10,000 boxes"):
+        parse_yolo(row * 10_001, 10, 10, name="a.txt")
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "nan", "inf", "1e39"])
+def test_a_box_that_is_huge_or_no_number_is_refused(number: str) -> None:
+    for row in (f"0 {number} 0.5 0.1 0.1", f"0 0.5 0.5 {number} 0.1"):
+        with pytest.raises(DatasetError, match=r"a\.txt, line 2"):
+            parse_yolo(f"0 0.5 0.5 0.1 0.1\n{row}\n", 10, 10, name="a.txt")

@@ -50,3 +50,17 @@ print(len(openvino.convert_model({str(ONNX)!r}).inputs))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_requests_is_imported_when_supervision_asks_for_an_address() -> None:
+    code = """
+import sys
+from maskyolo.core.lazy_supervision import sv
+assert not {"requests", "tqdm"} & set(sys.modules), "not light"
+from supervision.utils import file
+import requests
+assert file.requests.RequestException is requests.RequestException
+assert file.requests.get is requests.get
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -276,8 +276,8 @@ def test_the_help_shows_flags_choices_ranges_defaults_and_text() -> None:
     choices = r"[\[<]red\|dark-blue[\]>]"  # brackets and metavars depend on Typer's version
     assert re.search(rf"--color {choices} Color of the paint\. \[default: red\]", text)
     assert re.search(rf"--second {choices} Color of the second coat\. --coats", text)
-    assert re.search(r"--coats \S+ \S+ Number of coats on a wall\. \[default: 3; x>=2\]", text)
-    assert re.search(r"--share \S+ \S+ Share of the wall\. \[default: 0\.5; 0<=x<=1\]", text)
+    assert re.search(r"--coats <int> Number of coats on a wall\. \[default: 3; x>=2\]", text)
+    assert re.search(r"--share <float> Share of the wall\. \[default: 0\.5; 0<=x<=1\]", text)
     assert "--primer / --no-primer Apply primer first. [default: primer]" in text
     assert re.search(r"-b, --brush \S+ The brush\.", text)
     assert "--debug Show the strokes." in text

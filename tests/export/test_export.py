@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -17,8 +18,15 @@ from paths import SAMPLES
 
 import maskyolo
 from maskyolo.core.boxes import box_iou
-from maskyolo.core.images import read_image
-from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, WeightsError
+from maskyolo.core.images import ImageArray, read_image
+from maskyolo.core.installation import install_command
+from maskyolo.errors import (
+    DatasetError,
+    DependencyError,
+    ImageError,
+    MaskyoloError,
+    WeightsError,
+)
 from maskyolo.export import calibration, measuring
 
 PHOTOS = sorted(SAMPLES.glob("*.jpg"))[:8]
@@ -359,5 +367,28 @@ def test_missing_nncf_is_reported(
     monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[export\]"'):
+    with pytest.raises(DependencyError, match=re.escape(install_command("export"))):
         maskyolo.export_model(precision="int8", images=photos, project=tmp_path)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+
+    def read(path: Path) -> ImageArray:
+        if path.name == "deep":
+            raise RecursionError("deep")
+        if path.name == "bad":
+            raise ImageError("cannot decode bad: no image")
+        return image
+
+    images = calibration.ReadableImages(
+        [tmp_path / name for name in ("a", "deep", "bad", "b")], read
+    )
+    for _ in range(3):
+        assert len(list(images)) == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "unexpected RecursionError: deep" in told[0]
+    assert told[1] == "cannot decode bad: no image"

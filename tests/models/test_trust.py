@@ -216,13 +216,31 @@ def test_what_a_runs_data_yaml_says_of_downloads_never_runs(
     monkeypatch.setattr(
         detector_training,
         "_run",
-        lambda *_: read.append(yaml.safe_load((gift / "data.yaml").read_text())),
+        lambda *_, **__: read.append(yaml.safe_load((gift / "data.yaml").read_text())),
     )
     monkeypatch.setattr(detector_training, "_finish", lambda *_: None)
     detector_training.train_detector(resume=gift, device="cpu")
     assert len(read) == 1
     assert "download" not in read[0]
     assert read[0]["path"] == str(gift)
+
+
+def test_unfinished_checkpoints_of_a_run_are_not_taken_for_ours(
+    gift: Path, bomb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training records what it finds under the names that it writes checkpoints to."""
+    pytest.importorskip("ultralytics")
+    from maskyolo.training import detector as detector_training
+
+    bomb.rename(gift / "weights" / "best.pt.part")
+    (gift / "weights" / "export.part").mkdir()
+    found: list[list[Path]] = []
+    monkeypatch.setattr(
+        detector_training, "_run", lambda *_, **__: found.append(list((gift / "weights").iterdir()))
+    )
+    monkeypatch.setattr(detector_training, "_finish", lambda *_: None)
+    detector_training.train_detector(resume=gift, device="cpu")
+    assert found == [[]]
 
 
 @pytest.mark.parametrize(
@@ -309,4 +327,6 @@ def test_a_training_goes_on_where_there_is_no_place_for_the_note(
         _record(bomb)
     assert len(told) == 1
     assert "--trust" in told[0]
+    assert is_trusted(bomb)  # until this process ends
+    monkeypatch.setattr(trust, "_made_here", set())
     assert not is_trusted(bomb)

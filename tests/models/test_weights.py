@@ -1,4 +1,5 @@
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,9 +9,10 @@ import pytest
 from paths import ROOT
 
 from maskyolo.cli import main
+from maskyolo.core.files import package_folder
 from maskyolo.errors import OutputError, WeightsError
 from maskyolo.models import weights as manifest
-from maskyolo.models.own import check_own_weights
+from maskyolo.models.own import check_own_weights, model_card, own_weights
 from maskyolo.models.weights import (
     Weights,
     fetch_weights,
@@ -279,3 +281,26 @@ def test_the_command_verifies(own_machine: Path, capsys: pytest.CaptureFixture[s
     assert code == 1
     assert "wrong" in out
     assert err.startswith("maskyolo: wrong weights: good; ")
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in own_weights()}))
+def test_each_model_has_a_card_whose_header_has_the_figures_of_its_table(name: str) -> None:
+    card = model_card(name)
+    text = (package_folder() / "weights" / f"{name}.md").read_text(encoding="utf-8")
+    assert len(card.description) < 100
+    if card.figures.startswith("mAP"):
+        row = re.search(
+            rf"^\| {name} \| \*\*([\d.]+)\*\* \([^)]+\) \| ([\d.]+) \|", text, re.MULTILINE
+        )
+        assert row
+        assert card.figures == f"mAP@0.5 {row[1]}, mAP@0.5:0.95 {row[2]}"
+    else:
+        assert f"**{card.figures.removeprefix('accuracy ')}**" in text
+
+
+def test_the_list_of_models_says_what_ours_are_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["models"])
+    out = capsys.readouterr().out
+    assert "maskyolo-n: detector; the default, and a good start for training" in out
+    assert "mAP@0.5 0.8" in out

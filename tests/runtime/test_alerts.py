@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from live import Web, until
 
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.alerts import Alerts, display_command, display_host
@@ -251,3 +255,110 @@ def test_only_the_host_of_an_address_is_shown() -> None:
         display_host("https://user:word@hooks.example.org:8443/T00/secret?x=1")
         == "hooks.example.org"
     )
+
+
+def test_a_command_that_writes_without_end_is_killed_and_fills_no_memory(
+    failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskyolo.runtime.alerts.COMMAND_TIMEOUT", 1.0)
+    flood = "import os\nwhile True: os.write(1, b'o' * 65536); os.write(2, b'e' * 65536)"
+    before, grown = psutil.Process().memory_info().rss, 0
+    alerts = Alerts(python(flood), None, failures.append)
+    alerts(ALERT)
+    while any(thread.is_alive() for thread in alerts._threads):
+        grown = max(grown, psutil.Process().memory_info().rss - before)
+        alerts._threads[0].join(0.01)
+    alerts.finish()
+    assert "ran for 1 s and was killed" in str(failures[0])
+    assert grown < 50 << 20  # without a limit, it grows by everything that is written in a second
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process group")
+def test_children_of_a_command_that_takes_too_long_are_killed_with_it(
+    tmp_path: Path, failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskyolo.runtime.alerts.COMMAND_TIMEOUT", 1.0)
+    os.mkfifo(tmp_path / "pipe")
+    code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(30)"
+    child = shlex.split(python(code, str(tmp_path / "pipe")))
+    alerts = Alerts(python(f"import subprocess; subprocess.run({child!r})"), None, failures.append)
+    alerts(ALERT)
+    number = int((tmp_path / "pipe").read_text())
+    alerts.finish()
+    assert "was killed" in str(failures[0])
+
+    def is_over() -> bool:
+        try:
+            return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    until(is_over, seconds=15)
+
+
+def test_a_child_that_keeps_standard_error_open_is_not_waited_for(
+    tmp_path: Path, failures: list[MaskyoloError]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    child = python("import sys; open(sys.argv[1]).read()", str(tmp_path / "pipe"))
+    alerts = Alerts(
+        python(f"import subprocess, sys; subprocess.Popen({shlex.split(child)!r}); sys.exit('no')"),
+        None,
+        failures.append,
+    )
+    alerts(ALERT)
+    alerts.finish()
+    assert "exited with 1 (no)" in str(failures[0])
+    (tmp_path / "pipe").write_text("go on")
+
+
+def test_a_password_in_what_a_command_says_is_not_shown(failures: list[MaskyoloError]) -> None:
+    said = "cannot reach https://me:secret@example.org/x?token=secret"
+    alerts = Alerts(python(f"import sys; sys.exit({said!r})"), None, failures.append)
+    alerts(ALERT)
+    alerts.finish()
+    assert "https://***@example.org/x?token=***" in str(failures[0])
+
+
+def test_a_server_that_drips_its_answer_is_given_up(
+    failures: list[MaskyoloError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskyolo.runtime.alerts.URL_TIMEOUT", 0.3)
+    web = Web()
+
+    def drip(client: socket.socket, over: threading.Event) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not over.wait(0.05):
+            client.sendall(b"a")
+
+    alerts = Alerts(None, web.put("/x", drip), failures.append)
+    alerts(ALERT)
+    alerts.finish()
+    web.close()
+    assert "timed out" in str(failures[0])
+
+
+def test_an_endless_answer_is_not_read(failures: list[MaskyoloError]) -> None:
+    web, sent = Web(), [0]
+
+    def flood(client: socket.socket, over: threading.Event) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not over.is_set():
+            sent[0] += client.send(bytes(1 << 16))
+
+    alerts = Alerts(None, web.put("/x", flood), failures.append)
+    alerts(ALERT)
+    alerts.finish()
+    web.close()
+    assert failures == []
+    assert sent[0] < 64 << 20
+
+
+def test_an_alert_about_a_source_whose_name_is_no_utf8_is_sent(
+    tmp_path: Path, failures: list[MaskyoloError]
+) -> None:
+    alerts = Alerts(keep(tmp_path / "out"), None, failures.append)
+    name = os.fsdecode(b"a\xff\n.mp4")
+    alerts(replace(ALERT, source=name))
+    alerts.finish()
+    assert json.loads((tmp_path / "out").read_text())["source"] == name

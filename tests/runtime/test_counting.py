@@ -82,9 +82,19 @@ def test_each_person_is_counted_once_by_class() -> None:
     assert [event[:2] for event in events if event[0] == "ends"] == [
         ("ends", track) for track in range(1, 6)
     ]
+    assert counting.summary().splitlines() == [
+        "5 people: 1 with a mask, 1 without a mask, 3 changed (2 put a mask on, 1 took it off)",
+        f"masks were worn {counting.share_with_mask():.0%} of the time that people were visible",
+    ]
+
+
+def test_the_summary_lists_only_the_changes_that_there_were() -> None:
+    counting = Counting()
+    run(counting, 5, lambda time: [(1, 20, 50, WITH), (2, 50, 50, WITH if time < 2 else WITHOUT)])
     assert counting.summary().startswith(
-        "5 people: 1 with a mask, 1 without, 2 put one on, 1 took one off"
+        "2 people: 1 with a mask, 0 without a mask, 1 changed (1 took it off)\n"
     )
+    assert Counting().summary() == "0 people: 0 with a mask, 0 without a mask, 0 changed"
 
 
 def test_a_face_seen_briefly_is_not_a_person() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -420,8 +421,8 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
     recorded = yaml.safe_load((tmp_path / "runs" / "predict" / "args.yaml").read_text())
     names = (
         "source model conf iou imgsz device vid_stride reconnect max_det slice pipeline detector "
-        "face face_conf backend precision track zone line events alert_after alert_cmd alert_url "
-        "blur stats_only save save_json save_txt save_conf save_crop show"
+        "face face_conf class_map incorrect backend precision track zone line events alert_after "
+        "alert_cmd alert_url blur stats_only save save_json save_txt save_conf save_crop show"
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)
@@ -447,14 +448,132 @@ def test_the_size_of_the_weights_is_reported_and_recorded(samples: Path, tmp_pat
                 summary=summary,
             )
         )
-        assert summary.network.endswith(f"; images at {side} pixels")
+        assert summary.network.startswith("OpenVINO CPU ")
+        assert summary.network.endswith(f", {side} px")
+        assert summary.network_details.endswith(f"; images at {side} pixels")
         assert f"imgsz: {side}\n" in (tmp_path / "predict" / "args.yaml").read_text()
 
 
 def test_two_stages_report_what_computes_them(samples: Path) -> None:
     summary = Summary()
     list(detect(samples / "portrait.jpg", pipeline="two-stage", detector="haar", summary=summary))
+    assert summary.network == "haar, then mobilenet_v2 (OpenVINO CPU fp32)"
     assert (
-        summary.network
+        summary.network_details
         == "two stages: haar in OpenCV, then mobilenet_v2 in OpenVINO on the CPU, fp32"
     )
+
+
+class Faulty:
+    """Finds a face, but raises the error of the image with a given gray value."""
+
+    def __init__(self, errors: dict[int, Exception], workers: int) -> None:
+        self.errors, self.workers = errors, workers
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        if error := self.errors.get(int(image[0, 0, 0])):
+            raise error
+        return one_face(image)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_error_of_one_file_is_its_line_and_the_rest_goes_on(
+    tmp_path: Path, workers: int
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for gray in range(5):
+        Image.new("RGB", (40, 30), (gray,) * 3).save(folder / f"{gray}.png")
+    faults: dict[int, Exception] = {1: RecursionError("deep"), 3: MemoryError()}
+    summary, told = Summary(), []
+    for _ in detect(
+        folder,
+        model=Faulty(faults, workers),
+        project=tmp_path / "runs",
+        save_json=tmp_path / "out.jsonl",
+        summary=summary,
+        on_error=lambda source, error: told.append((Path(source).name, str(error))),
+    ):
+        pass
+    found = lines(tmp_path / "out.jsonl")
+    assert [Path(line["source"]).name for line in found] == [f"{gray}.png" for gray in range(5)]
+    assert ["error" in line for line in found] == [False, True, False, True, False]
+    assert [name for name, _ in told] == ["1.png", "3.png"]
+    assert summary.folder
+    log = summary.folder / "errors.log"
+    assert told[0][1] == found[1]["error"]
+    assert str(log) in found[1]["error"]
+    assert "RecursionError: deep" in log.read_text()
+    assert "not enough memory" in found[3]["error"]
+    assert summary.frames == 3
+    assert len(summary.errors) == 2
+
+
+def test_an_error_in_a_video_ends_that_video_only(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make_clip(folder / name, frames=6)
+    calls: list[int] = []
+
+    def detector(image: ImageArray) -> sv.Detections:
+        calls.append(1)
+        if len(calls) == 3:
+            raise ValueError("odd")
+        return one_face(image)
+
+    for _ in detect(
+        folder,
+        model=detector,
+        project=tmp_path / "runs",
+        save=True,
+        save_json=tmp_path / "out.jsonl",
+        on_error=lambda *_: None,
+    ):
+        pass
+    found = lines(tmp_path / "out.jsonl")
+    assert [(Path(line["source"]).name, line["frame"], "error" in line) for line in found] == [
+        ("a.mp4", 0, False),
+        ("a.mp4", 1, False),
+        ("a.mp4", 2, True),
+        *(("b.mp4", frame, False) for frame in range(6)),
+    ]
+    assert sorted(path.name for path in (tmp_path / "runs" / "predict").iterdir()) == [
+        "a.mp4",
+        "args.yaml",
+        "b.mp4",
+        "errors.log",
+    ]
+
+
+def test_an_error_of_the_only_file_is_a_users_error(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (7,) * 3).save(tmp_path / "a.png")
+    with pytest.raises(MaskyoloError, match=r"a\.png: unexpected KeyError: 1; .*errors\.log"):
+        list(
+            detect(tmp_path / "a.png", model=Faulty({7: KeyError(1)}, 1), project=tmp_path / "runs")
+        )
+
+
+@pytest.mark.parametrize("length", [200, 245, 246, 251, 255])
+def test_every_name_that_a_source_can_have_is_written(tmp_path: Path, length: int) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = ["ж" * 2 + letter * (length - 8) + ".jpg" for letter in "ab"]
+    for name in names:
+        Image.new("RGB", (40, 30), "gray").save(folder / name)
+    make_clip(folder / ("v" * (length - 4) + ".mp4"), frames=1)
+    records = run(folder, tmp_path, save=True, save_txt=True, save_crop=True)
+    assert [record.get("error") for record in records] == [None] * 3
+    made = tmp_path / "predict"
+    assert len([path for path in made.iterdir() if path.suffix in (".jpg", ".mp4")]) == 3
+    assert len(list((made / "labels").iterdir())) == 3
+    assert len(list((made / "crops" / "with_mask").iterdir())) == 3
+    assert not list(made.rglob("*.part"))
+
+
+def test_a_folder_that_vanishes_during_a_run_is_a_users_error(photos: Path, tmp_path: Path) -> None:
+    results = detect(photos, model=one_face, project=tmp_path / "runs", save=True)
+    next(results)
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(OutputError, match="its folder was removed or renamed"):
+        next(results)

@@ -24,11 +24,11 @@ from live import Mjpeg, Rtsp, Webcam, number_of, until
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import ImageArray
 from maskyolo.errors import SourceError
-from maskyolo.runtime import pipeline, video
+from maskyolo.runtime import ffmpeg, live_stream, pipeline
 from maskyolo.runtime.detection import detect
+from maskyolo.runtime.live_sources import StreamSource
 from maskyolo.runtime.results import Quit
 from maskyolo.runtime.run import Summary
-from maskyolo.runtime.sources import StreamSource
 
 LiveCamera = Mjpeg | Rtsp | Webcam
 
@@ -218,6 +218,7 @@ def test_every_nth_frame_of_a_stream_keeps_its_index(mjpeg: Mjpeg) -> None:
 class Packet:
     is_keyframe: bool
     number: int
+    size: int = 100
 
 
 class Packets:
@@ -252,7 +253,7 @@ def test_packets_that_a_slow_decoder_cannot_use_are_left_out_up_to_a_keyframe(
     keyframes: set[int], count: int, taken: list[int], left_out: int | None
 ) -> None:
     container = Packets(keyframes, count)
-    packets = video._Packets(container, None)
+    packets = live_stream._Packets(container, None)
     until(lambda: container.exhausted)
     found = list(packets)
     assert not container.closed, "the decoder may still be using it"
@@ -298,7 +299,7 @@ def test_the_window_can_be_closed_during_an_outage(
 def test_a_server_that_accepts_and_stays_silent_is_an_error(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video, "TIMEOUT", 0.2)
+    monkeypatch.setattr(ffmpeg, "TIMEOUT", 0.2)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(SourceError, match=r"timed out|no answer within 0\.2 s"),
@@ -309,7 +310,7 @@ def test_a_server_that_accepts_and_stays_silent_is_an_error(
 def test_a_stream_that_falls_silent_is_reconnected(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video, "TIMEOUT", 0.5)
+    monkeypatch.setattr(ffmpeg, "TIMEOUT", 0.5)
     monkeypatch.setattr(pipeline, "FIRST_WAIT", 0.01)
     reported: list[str] = []
     for _ in detect(
@@ -323,7 +324,7 @@ def test_a_stream_that_falls_silent_is_reconnected(
 def test_stopping_does_not_wait_for_a_silent_server(
     mjpeg: Mjpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video, "TIMEOUT", 60)
+    monkeypatch.setattr(ffmpeg, "TIMEOUT", 60)
     results = detect(mjpeg.url, NumberReader())
     next(results)
     results.close()
@@ -355,7 +356,7 @@ def test_an_http_cameras_password_is_sent_and_never_stored(mjpeg: Mjpeg, tmp_pat
     assert len(files) == 5
     assert all(b"cret" not in path.read_bytes() and "cret" not in path.name for path in files)
     assert "cret" not in "".join([*reported, str(error.value)])
-    assert "://me:***@127.0.0.1" in reported[0]
+    assert "://***@127.0.0.1" in reported[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals as POSIX does")
@@ -391,7 +392,7 @@ def test_the_command_on_a_stream_closes_its_files_when_it_is_stopped(
     lines = records(json_file)
     assert len(lines) > 5
     assert probe(tmp_path / "predict" / "live.mp4")[0] == len(lines)
-    assert out.splitlines()[0].startswith(f"{len(lines)} frames: ")
+    assert out.splitlines()[0].startswith(f"{len(lines)} frames, ")
     assert out.splitlines()[-1] == str(tmp_path / "predict")
     assert not list(tmp_path.rglob("*.part"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -95,6 +96,33 @@ def test_few_frames_are_read_ahead_of_a_slow_detector() -> None:
         next(events)
     events.close()
     assert 3 <= len(source.made) <= 3 + 2 + pipeline.AHEAD + 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_large_frame_is_gone_before_the_next_one_is_read(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MAX_BYTES", 40)
+    earlier: list[weakref.ref[ImageArray]] = []
+    alive: list[int] = []
+
+    class Large:
+        name = "large"
+
+        def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
+            for index in range(5):
+                alive.append(sum(image() is not None for image in earlier))
+                image = np.full((4, 4, 3), index, np.uint8)
+                earlier.append(weakref.ref(image))
+                yield Frame(image, self.name, index, 0.0, "video")
+                del image
+
+    seen = 0
+    for outcome in results([Large()], Detector(workers=workers)):
+        seen += isinstance(outcome, Detected)
+        del outcome
+    assert seen == 5
+    assert alive == [0] * 5
 
 
 def test_closing_ends_the_reading_thread() -> None:
@@ -191,22 +219,29 @@ def test_files_and_sources_that_never_opened_are_not_retried(kind: Kind) -> None
     assert isinstance(last, Ended if kind == "live" else Failed)
 
 
-def test_any_other_error_of_a_source_is_raised_where_results_are_consumed() -> None:
+def test_any_other_error_of_a_source_is_how_it_ends_and_the_next_is_read() -> None:
     def then(index: int) -> None:
         raise ZeroDivisionError
 
-    events = results([Made(3, then=then)], Detector())
-    with pytest.raises(ZeroDivisionError):
-        list(events)
+    broken, whole = Made(3, then=then), Made(2)
+    _, failed, *others, last = results([broken, whole], Detector())
+    assert isinstance(failed, Failed)
+    assert (failed.source, failed.index, type(failed.error)) == (broken, 1, ZeroDivisionError)
+    assert [outcome.source for outcome in others] == [whole] * 2
+    assert last == Ended(whole)
 
 
-def test_an_error_of_the_detector_is_raised_and_no_thread_is_left() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_detector_ends_its_source_and_no_thread_is_left(workers: int) -> None:
     def on_frame(gray: int) -> None:
         if gray == 3:
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        list(results([Made(10**9)], Detector(on_frame)))
+    endless, next_one = Made(10**9), Made(2)
+    found = list(results([endless, next_one], Detector(on_frame, workers)))
+    assert [outcome.source for outcome in found] == [endless] * 4 + [next_one] * 3
+    assert isinstance(found[3], Failed)
+    assert (found[3].index, type(found[3].error)) == (3, ZeroDivisionError)
     assert "maskyolo-reader" not in {thread.name for thread in threading.enumerate()}
 
 

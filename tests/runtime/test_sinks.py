@@ -18,6 +18,7 @@ import pytest
 import supervision as sv
 from clips import probe
 
+from maskyolo.core.files import open_alone
 from maskyolo.core.images import read_image
 from maskyolo.errors import OutputError
 from maskyolo.runtime.drawing import COLORS, draw_detections
@@ -131,6 +132,15 @@ def test_images_keep_their_name_and_never_overwrite_each_other(tmp_path: Path) -
     assert len({name.casefold() for name in written}) == 7
     assert {"x.jpg", "x_2.jpg", "a b [c] ü.webp"} <= set(written)
     assert all(read_image(path).shape == (80, 100, 3) for path in tmp_path.iterdir())
+
+
+def test_a_large_webp_is_written_as_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskyolo.runtime.sinks._MAX_WEBP", 64 * 48)
+    sink = Drawings(tmp_path)
+    for source, width in (("a.webp", 64), ("b.webp", 65)):
+        sink.write(result(source, size=(width, 48)))
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.webp", "b.jpg"]
 
 
 def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
@@ -299,13 +309,10 @@ def test_jsonl_on_a_full_disk_keeps_whole_lines(
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    def open_on_full_disk(
-        path: Path, *args: Any, _open: Callable[..., Any] = Path.open, **more: Any
-    ) -> FullDisk:
-        return FullDisk(_open(path, *args, **more))
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_on_full_disk)
+        patch.setattr(
+            "maskyolo.runtime.json_lines.open_alone", lambda path: FullDisk(open_alone(path))
+        )
         sink = JsonLines(tmp_path / "out.jsonl")
     sink.write(result())
     with pytest.raises(OutputError, match="free some space"):
@@ -519,3 +526,33 @@ def test_the_window_responds_while_there_is_no_frame(monkeypatch: pytest.MonkeyP
     window.idle()
     with pytest.raises(Quit):
         window.idle()
+
+
+def test_two_runs_do_not_write_the_same_lines_file(tmp_path: Path) -> None:
+    first = JsonLines(tmp_path / "out.jsonl")
+    first.write(result("a.jpg"))
+    with pytest.raises(OutputError, match=r"out\.jsonl\.part: another run is writing it"):
+        JsonLines(tmp_path / "out.jsonl")
+    first.close()
+    second = JsonLines(tmp_path / "out.jsonl")
+    second.write(result("b.jpg"))
+    second.close()
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["source"] == "b.jpg"
+
+
+@pytest.mark.parametrize("path", ["/", ".", "..", ""])
+def test_a_folder_is_no_lines_file(path: str) -> None:
+    with pytest.raises(OutputError, match="it is a folder; use the name of a file"):
+        JsonLines(Path(path))
+
+
+def test_a_video_of_huge_frames_is_written_in_a_size_that_players_support(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskyolo.runtime.video_writer.MAX_PIXELS", 64 * 48)
+    writer = VideoWriter(tmp_path / "a.mp4", Fraction(25))
+    for gray in (40, 80):
+        writer.write(np.full((96, 128, 3), gray, np.uint8))
+    writer.close()
+    assert probe(tmp_path / "a.mp4") == (2, 25, (64, 48))

@@ -5,6 +5,7 @@ The backbones have random weights.
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from paths import ROOT
 from maskyolo.cli import main
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.images import read_image
+from maskyolo.core.installation import install_command
 from maskyolo.core.labels import read_yolo
 from maskyolo.dataset.layout import load_dataset
 from maskyolo.detectors.classifier import METADATA_KEY, Classifier, CropSettings, preprocess
@@ -41,8 +43,8 @@ from maskyolo.training.classifier_trainer import (
     load_runner,
 )
 from maskyolo.training.crops import Draw, crop_batches, draw_crops, list_faces
-from maskyolo.training.detector import find_run
 from maskyolo.training.progress import Progress
+from maskyolo.training.resuming import find_run
 
 TINY = {"imgsz": 64, "epochs": 8, "batch": 8, "device": "cpu"}
 SETTINGS = CropSettings("mobilenet_v2", 64, IMAGENET_MEAN, IMAGENET_STD, 0.0, CLASS_NAMES)
@@ -379,6 +381,22 @@ def test_crops_are_drawn_evenly_from_both_classes_and_their_images(own_set: Path
     assert len({draw.seed for _, draws in plan for draw in draws}) == 40
 
 
+def test_a_mask_worn_incorrectly_counts_as_none_for_a_classifier_of_two_classes(
+    own_set: Path,
+) -> None:
+    names = {0: "with_mask", 1: "without_mask", 2: "incorrect_mask", 3: "helmet"}
+    content = yaml.safe_load((own_set / "data.yaml").read_text()) | {"names": names}
+    (own_set / "data.yaml").write_text(yaml.safe_dump(content))
+    label = own_set / "labels" / "train" / "0.txt"
+    label.write_text("0 .3 .3 .2 .2\n2 .6 .6 .2 .2\n3 .8 .8 .1 .1\n")
+    lines: list[str] = []
+    faces = next(one for one in list_faces(load_dataset(own_set), "train", lines.append))
+    assert faces.class_ids == [0, 1]
+    assert lines == [
+        "a classifier has two classes: without_mask includes 1 train face of incorrect_mask"
+    ]
+
+
 def test_what_cannot_be_used_is_reported_and_skipped(
     own_set: Path, mobilenet: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -482,7 +500,7 @@ def test_without_torchvision_the_error_says_how_to_install_it(
     faces_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
+    with pytest.raises(DependencyError, match=re.escape(install_command("train"))):
         train_classifier(faces_set)
 
 
@@ -555,8 +573,12 @@ def test_the_command_trains_and_prints_the_report(
     assert caught.value.code == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == ["precision", "recall", "f1-score", "support"]
-    assert out.splitlines()[-2:] == [
+    assert out.splitlines()[-3:] == [
         "weights: runs/train/train/weights/best.onnx",
+        (
+            "next: maskyolo detect --source 0 --show --pipeline two-stage --model "
+            "runs/train/train/weights/best.onnx"
+        ),
         "runs/train/train",
     ]
     assert "first, running 64 crops through the frozen layers" in err

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,20 +19,21 @@ import pytest
 import yaml
 
 from maskyolo.cli import main
+from maskyolo.core.installation import install_command
 from maskyolo.dataset.layout import load_dataset
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
 from maskyolo.models.backends.loading import load_backend
 from maskyolo.training.detector import (
     TrainResult,
     _report,
-    _trim_results,
     _user_errors,
     _write_data,
-    find_run,
     train_detector,
 )
+from maskyolo.training.initial_outputs import find_rows, match_outputs
 from maskyolo.training.progress import Progress
 from maskyolo.training.recipes import find_recipe, load_recipe
+from maskyolo.training.resuming import find_run, trim_results
 
 #: Small enough for a second or two per run; with no workers, all of it runs in this process.
 TINY: dict[str, Any] = {
@@ -259,7 +261,7 @@ def test_a_run_stopped_in_its_first_epoch_starts_again(tiny_set: Path, tmp_path:
 def test_a_row_without_its_checkpoint_is_dropped(tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
     results.write_text("epoch,time\n1,2\n2,4\n3,6\n4,")
-    _trim_results(results, 2)
+    trim_results(results, 2)
     assert results.read_text() == "epoch,time\n1,2\n2,4\n"
 
 
@@ -328,7 +330,11 @@ def test_the_command_trains_offline_and_prints_nothing_of_ultralytics(
     assert done.returncode == 0, done.stderr
     assert_finished(tmp_path / "runs" / "once", epochs=1)
     assert done.stdout.splitlines()[0].split()[0] == "precision"
-    assert done.stdout.splitlines()[-1] == "runs/once"
+    assert done.stdout.splitlines()[-3:] == [
+        "weights: runs/once/weights/best.pt, runs/once/weights/best.onnx",
+        "next: maskyolo detect --source 0 --show --model runs/once/weights/best.onnx",
+        "runs/once",
+    ]
     assert [line.split("  ")[0] for line in done.stderr.splitlines()] == [
         "training in runs/once, 1 epoch of 2 batches",
         "epoch 1/1",
@@ -432,14 +438,53 @@ def test_recipes_by_name_and_path(tmp_path: Path) -> None:
     [
         ("epochz: 5", "epochz cannot be set in a recipe"),
         ("data: x", "data cannot be set in a recipe"),
+        ("distill_model: x.pt", "distill_model cannot be set in a recipe"),
+        ("cfg: x.yaml", "cfg cannot be set in a recipe"),
+        ("save_dir: /", "save_dir cannot be set in a recipe"),
         ("- 1", "does not consist of"),
-        ("a: [", "cannot read recipe"),
+        ("a: [", r"cannot read .*, line \d: "),
     ],
 )
 def test_wrong_recipes_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(MaskyoloError, match=message):
         load_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: Sgdd", "unknown optimizer 'Sgdd'; choose one of auto, SGD"),
+        ("optimizer: [SGD]", "unknown optimizer"),
+        ("cache: cloud", "unknown cache 'cloud'"),
+        ("copy_paste_mode: swap", "unknown copy_paste_mode 'swap'"),
+        ("lr0: .nan", "lr0 is out of range: nan"),
+        ("box: .inf", "box is out of range: inf"),
+        ("seed: 99999999999", "seed is out of range"),
+        ("epochs: true", "epochs must be a whole number of at least 1, got True"),
+        ("imgsz: 640000", "imgsz must be a multiple of 32, got 640000; use 8192"),
+        ("amp: maybe", "amp must be true or false, got maybe"),
+        ("freeze: {a: 1}", "freeze must be a number of layers"),
+        ("pretrained: 3.5", "pretrained must be true, false or a .pt file, got 3.5"),
+        ("scale: [1]", "invalid setting"),
+        ("momentum: '0.9'", "invalid setting"),
+    ],
+)
+def test_wrong_values_in_a_recipe_are_refused(
+    text: str, message: str, tiny_set: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(MaskyoloError, match=re.escape(message)):
+        train_detector(
+            tiny_set, model="yolov8n.yaml", recipe=tmp_path / "r.yaml", project=tmp_path / "runs"
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_of_one_image_that_is_too_small_is_one_line(tiny_set: Path, tmp_path: Path) -> None:
+    """At imgsz 32 the coarsest map has one cell, and batch normalization needs two values."""
+    with pytest.raises(MaskyoloError, match=r"only one image.*--imgsz 64"):
+        train_detector(tiny_set, epochs=1, project=tmp_path, **(TINY | {"imgsz": 32, "batch": 7}))
 
 
 def test_options_override_the_recipe(tiny_set: Path, tmp_path: Path) -> None:
@@ -521,7 +566,7 @@ def rename_class(folder: Path) -> None:
             lambda folder: (folder / "labels/train/0.txt").write_text("7 .5 .5 .1 .1"),
             "0.txt, line 1: class 7",
         ),
-        (rename_class, "the first two must be with_mask, without_mask"),
+        (rename_class, "the first two must be with_mask, without_mask; convert the set"),
     ],
     ids=[
         "no-images",
@@ -575,7 +620,7 @@ def test_without_ultralytics_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tiny_set: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
-    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[train\]"'):
+    with pytest.raises(DependencyError, match=re.escape(install_command("train"))):
         train_detector(tiny_set)
 
 
@@ -679,6 +724,52 @@ def test_a_blended_run_ends_halfway_between_its_start_and_the_trained_weights(
     assert all(bool((value == after[name]).all()) for name, value in weights_of(again.best).items())
 
 
+def test_a_third_class_starts_as_without_mask_and_can_be_blended(
+    run: tuple[TrainResult, list[Progress]], own_set: Path, tmp_path: Path
+) -> None:
+    """With a learning rate of nearly zero, the trained model still is what it started from."""
+    names = ["with_mask", "without_mask", "mask_weared_incorrect"]
+    (own_set / "data.yaml").write_text(
+        yaml.safe_dump({"train": "images/train", "val": "images/val", "names": names})
+    )
+    for split in ("train", "val"):
+        (own_set / "labels" / split / "2.txt").write_text("2 0.55 0.47 0.47 0.52\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("blend: 0.5\noptimizer: AdamW\nlr0: 1.0e-9\nwarmup_epochs: 0\n")
+    start = run[0].folder / "weights" / "last.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(
+            own_set,
+            recipe=recipe,
+            epochs=2,
+            project=tmp_path,
+            on_progress=in_epoch(2),
+            **TINY | {"model": start},
+        )
+    recorded = {"initial_outputs": {"mask_weared_incorrect": "without_mask"}}
+    args = tmp_path / "train" / "args.yaml"
+    assert yaml.safe_load(args.read_text()).items() >= recorded.items()
+    made = train_detector(resume=tmp_path / "train", device="cpu", workers=0)
+    assert yaml.safe_load(args.read_text()).items() >= recorded.items()
+    assert list(made.report.classes) == names
+    before = weights_of(start)
+    for file in ("best.pt", "last.pt"):
+        after = weights_of(made.folder / "weights" / file)
+        for key in (name for name in before if ".cv3." in name and name.split(".")[-2] == "2"):
+            assert after[key].shape[0] == 3
+            assert float((after[key] - before[key][[0, 1, 1]]).abs().max()) < 0.002
+
+
+def test_classes_start_from_those_they_are_called_like() -> None:
+    assert match_outputs(["bare", "incorrect", "mask"], ["with_mask", "incorrect_mask"]) == {
+        "with_mask": "mask",
+        "incorrect_mask": "incorrect",
+    }
+    assert find_rows(["bare", "mask"], ["with_mask", "without_mask", "incorrect_mask"]) == [1, 0, 0]
+    assert find_rows(["person", "dog"], ["with_mask", "without_mask"]) == []
+    assert find_rows(["mask", "bare"], ["with_mask", "without_mask", "helmet"]) == []
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [("blend: 0", "above 0 and at most 1"), ("blend: 0.5", "give --model maskyolo-n")],
@@ -705,6 +796,7 @@ def test_a_split_that_is_a_list_is_written_with_absolute_paths(tmp_path: Path) -
     )
     _write_data(load_dataset(root), tmp_path)
     written = load_dataset(tmp_path)
-    assert written.splits["train"].read_text() == f"{root}/images/train/a.png\n"
+    (listed,) = written.splits["train"]
+    assert listed.read_text() == f"{root}/images/train/a.png\n"
     assert written.images("train") == [root / "images/train/a.png"]
-    assert written.splits["val"] == root / "images/val"
+    assert written.splits["val"] == (root / "images/val",)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+from contextlib import nullcontext
 from pathlib import Path
 
 from maskyolo.core.choices import BackendName, Precision
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Backend
-from maskyolo.models.trust import check_trust
+from maskyolo.models.backends.limited import LimitedBackend
+from maskyolo.models.limits import model_errors
+from maskyolo.models.trust import check_trust, is_own
 
 __all__ = ["choose_backend", "load_backend"]
 
@@ -28,6 +31,7 @@ def load_backend(
     backend: BackendName | str = BackendName.AUTO,
     precision: Precision | str = Precision.AUTO,
     trust: bool = False,
+    threads: int | None = None,
 ) -> Backend:
     """Load a network from its file: `.onnx`, `.xml` (OpenVINO) or `.pt`.
 
@@ -39,6 +43,8 @@ def load_backend(
         precision: a `Precision`, or its text. `bf16` (OpenVINO only) is faster on CPUs that support
             it in hardware, and slightly less exact. `auto` uses it there, and fp32 elsewhere.
         trust: whether to load a `.pt` file of unknown origin; see `check_trust`.
+        threads: maximum number of CPU threads that it computes with. Default: one per core. With
+            PyTorch, this applies to the whole process.
 
     Raises:
         WeightsError: there is no such file, it is damaged, of an unknown type, not for this backend
@@ -76,14 +82,18 @@ def load_backend(
             f"{backend} does not support {precision}",
             "use --backend openvino, or leave out --precision",
         )
-    network = _load(path, device, streams, backend, precision, trust)
+    # A .pt file must be trusted anyway, and a GPU's driver reserves memory without using it.
+    unlimited = backend is BackendName.TORCH or device not in ("auto", "cpu")
+    with nullcontext() if unlimited else model_errors(path):
+        network = _load(path, device, streams, backend, precision, trust, threads)
     if precision is Precision.AUTO and network.precision != Precision.FP32:
         reasons.append(
             f"this CPU supports {network.precision} in hardware (--precision fp32 is slower and "
             "slightly more exact)"
         )
+    network.title += f" {network.precision}"
     network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
-    return network
+    return network if unlimited or is_own(path) else LimitedBackend(network, path)
 
 
 def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]:
@@ -96,7 +106,7 @@ def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]
         suffix: `.onnx`, `.xml` or `.pt`.
         device: auto, cpu, 0 (first GPU), mps.
 
-    Example:
+    Examples:
         >>> backend, reason = choose_backend(".pt")
         >>> str(backend), reason
         ('torch', 'nothing else reads .pt')
@@ -123,16 +133,17 @@ def _load(
     backend: BackendName,
     precision: Precision,
     trust: bool,
+    threads: int | None,
 ) -> Backend:
     if backend is BackendName.TORCH:
         check_trust(path, trust)
         from maskyolo.models.backends.torch import TorchBackend
 
-        return TorchBackend(path, device)
+        return TorchBackend(path, device, trust, threads)
     if backend is BackendName.ONNXRUNTIME:
         from maskyolo.models.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(path, device, streams)
+        return OnnxRuntimeBackend(path, device, streams, threads)
     from maskyolo.models.backends.openvino import OpenVinoBackend
 
-    return OpenVinoBackend(path, device, streams, precision)
+    return OpenVinoBackend(path, device, streams, precision, threads)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskyolo.core.images import ImageArray
+from maskyolo.core.installation import install_command
 from maskyolo.core.parallel import usable_cpus
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz, to_tensor
@@ -21,7 +22,8 @@ class OnnxRuntimeBackend:
     Args:
         path: a `.onnx` file.
         device: auto, cpu, or the number of a CUDA GPU.
-        streams: number of threads that may call it at once, each using its share of the cores.
+        streams: number of threads that should call it at once, each using its share of the cores.
+        threads: maximum number of threads that it computes with. Default: one per core.
 
     Raises:
         DependencyError: ONNX Runtime is not installed.
@@ -31,12 +33,14 @@ class OnnxRuntimeBackend:
 
     precision = "fp32"
 
-    def __init__(self, path: Path, device: str = "auto", streams: int = 1) -> None:
+    def __init__(
+        self, path: Path, device: str = "auto", streams: int = 1, threads: int | None = None
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise DependencyError(
-                "ONNX Runtime is not installed", 'run: pip install "maskyolo[onnxruntime]"'
+                "ONNX Runtime is not installed", f"run: {install_command('onnxruntime')}"
             ) from error
         onnxruntime.disable_telemetry_events()
         self.streams = streams
@@ -44,9 +48,10 @@ class OnnxRuntimeBackend:
         self.description = (
             f"ONNX Runtime on {'the CPU' if isinstance(provider, str) else f'GPU {device}'}"
         )
+        self.title = f"ONNX Runtime {'CPU' if isinstance(provider, str) else f'GPU {device}'}"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only; errors are raised anyway
-        options.intra_op_num_threads = max(usable_cpus() // streams, 1)
+        options.intra_op_num_threads = max((threads or usable_cpus()) // streams, 1)
         try:
             self._session: Any = onnxruntime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # its exceptions have no common base class
@@ -60,19 +65,20 @@ class OnnxRuntimeBackend:
             for ports in (self._session.get_inputs(), self._session.get_outputs())
         )
         metadata = self._session.get_modelmeta().custom_metadata_map
+        first = self._session.get_inputs()[0]
         self.names, self.imgsz = (
-            check_yolo(metadata, inputs, outputs, path),
+            check_yolo(metadata, inputs, outputs, path, first.type),
             parse_imgsz(metadata, path),
         )
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
-        self._input = self._session.get_inputs()[0].name
+        self._input = first.name
+        self._type = np.float16 if first.type == "tensor(float16)" else np.float32
 
     def __call__(self, batch: ImageArray) -> Tensor:
         """Run the network; see `Backend`."""
-        return np.asarray(
-            self._session.run(None, {self._input: to_tensor(batch)})[0], dtype=np.float32
-        )
+        tensor = to_tensor(batch).astype(self._type, copy=False)
+        return np.asarray(self._session.run(None, {self._input: tensor})[0], dtype=np.float32)
 
 
 def _provider(device: str, onnxruntime: Any) -> Any:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any, ClassVar
 
+import numpy as np
 import platformdirs
-import yaml
 
 from maskyolo.core.choices import Precision
 from maskyolo.core.images import ImageArray
 from maskyolo.core.lazy_imports import late
+from maskyolo.core.parsing import load_yaml
 from maskyolo.core.silence import quiet
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz
+
+if sys.platform != "win32":
+    import fcntl
 
 with late("openvino.tools.ovc"):  # a model converter that is slow to import and not needed
     import openvino
@@ -39,6 +44,9 @@ openvino.Type.f32.to_dtype()
 
 #: OpenVINO's names for the precisions.
 _HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
+
+#: OpenVINO's names for loops, which no YOLOv8 detector has.
+_LOOPS = {"Loop", "TensorIterator"}
 
 #: Number of compiled networks to keep, one per input shape. Images in a folder have few shapes.
 SHAPES_KEPT = 16
@@ -118,11 +126,9 @@ class OpenVinoNetwork:
         beside = self._path.with_name("metadata.yaml")
         if self._path.suffix.lower() == ".xml" and beside.is_file():
             try:
-                found = {
-                    str(key): str(value)
-                    for key, value in yaml.safe_load(beside.read_text(encoding="utf-8")).items()
-                }
-            except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+                content = load_yaml(beside, WeightsError)
+                found = {str(key): str(value) for key, value in content.items()}
+            except (WeightsError, AttributeError) as error:
                 raise WeightsError(
                     f"wrong weights {self._path}: {beside.name} next to it cannot be read",
                     "export the model again",
@@ -152,7 +158,9 @@ class OpenVinoNetwork:
             openvino.Layout("NHWC")
         ).set_color_format(ColorFormat.BGR)
         pixels = steps.input().preprocess().convert_element_type(openvino.Type.f32)
-        if unit_rgb:
+        if unit_rgb and _has_reversing_gather(self.model):
+            pixels.custom(_reverse_channels).scale(255.0)
+        elif unit_rgb:
             pixels.convert_color(ColorFormat.RGB).scale(255.0)
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.build()
@@ -179,7 +187,7 @@ class OpenVinoNetwork:
             shape: shape of the input. Default: the model's own.
             precision: the precision to compute in.
             streams: number of inferences that run at once and share the threads.
-            threads: number of threads to use. Default: one per core.
+            threads: number of threads to use, on any core that is free. Default: one per core.
 
         Raises:
             MaskyoloError: the device cannot run the network in this precision.
@@ -196,14 +204,14 @@ class OpenVinoNetwork:
             settings["NUM_STREAMS"] = str(streams)
         if threads is not None and self._device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        if not self.pinned and self._device == "CPU":
+        if self._device == "CPU" and (threads is not None or not self.pinned):
+            # a limit is for several processes, which would all be bound to the first cores
             settings["ENABLE_CPU_PINNING"] = "NO"
-        if not self._cached:
-            self._cached = True
-            if folder := _cache_folder():
-                settings["CACHE_DIR"] = str(folder)
+        first, self._cached = not self._cached, True
         try:
-            with _LOADING:
+            with _LOADING, _cache_folder() if first else nullcontext() as folder:
+                if folder is not None:
+                    settings["CACHE_DIR"] = str(folder)
                 return CORE.compile_model(model, self._device, settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
@@ -219,8 +227,10 @@ class OpenVinoBackend:
     Args:
         path: a `.onnx` or `.xml` file.
         device: auto, cpu, or an OpenVINO name such as GPU or NPU.
-        streams: number of threads that may call it at once, each using its share of the cores.
+        streams: number of threads that should call it at once, each using its share of the cores;
+            more of them wait for one another.
         precision: the precision to compute in.
+        threads: maximum number of CPU threads that it computes with. Default: one per core.
 
     Raises:
         WeightsError: the file is damaged, or not a YOLO detection network with class names.
@@ -233,11 +243,18 @@ class OpenVinoBackend:
         device: str = "auto",
         streams: int = 1,
         precision: Precision = Precision.AUTO,
+        threads: int | None = None,
     ) -> None:
         self._network = OpenVinoNetwork(path, device)
         self.streams = streams
         model = self._network.model
-        quantized = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+        kinds = {node.get_type_name() for node in model.get_ops()}
+        if kinds & _LOOPS:
+            raise WeightsError(
+                f"wrong weights {path}: it has a loop, which may never end",
+                "export the model again",
+            )
+        quantized = "FakeQuantize" in kinds
         if precision is Precision.AUTO:  # OpenVINO 2026.4 cannot compile int8 ONNX files in bf16
             precision = (
                 Precision.FP32
@@ -246,20 +263,24 @@ class OpenVinoBackend:
             )
         self.precision = str(precision)
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
+        device_name = self._network.device.removeprefix("the ")
+        self.title = f"OpenVINO {device_name}" + (" int8" if quantized else "")
         inputs, outputs = (
             [_static(port.partial_shape) for port in ports]
             for ports in (model.inputs, model.outputs)
         )
         metadata = self._network.metadata("task", "names", "maskyolo", "imgsz")
         self.names, self.imgsz = (
-            check_yolo(metadata, inputs, outputs, path),
+            check_yolo(
+                metadata, inputs, outputs, path, model.inputs[0].element_type.get_type_name()
+            ),
             parse_imgsz(metadata, path),
         )
         height, width = inputs[0][2:]
         self.shape = (height, width) if height and width else None
         self._network.take_pixels(unit_rgb=True)
         self._compiling = threading.Lock()
-        self._hint = precision
+        self._hint, self._threads = precision, threads
         self._requests = functools.lru_cache(SHAPES_KEPT)(self._compile)
 
     def __call__(self, batch: ImageArray) -> Tensor:
@@ -275,12 +296,34 @@ class OpenVinoBackend:
 
     def _compile(self, shape: tuple[int, ...]) -> LifoQueue[Any]:
         compiled = self._network.compile(
-            shape if self.shape is None else None, self._hint, self.streams
+            shape if self.shape is None else None, self._hint, self.streams, self._threads
         )
         requests: LifoQueue[Any] = LifoQueue()
         for _ in range(self.streams):
             requests.put(compiled.create_infer_request())
         return requests
+
+
+def _has_reversing_gather(model: openvino.Model) -> bool:
+    """Return whether a network reorders something by indices, such as the classes in its output.
+
+    OpenVINO (2026.4) mistakes this for the counterpart of its own conversion from BGR to RGB, and
+    drops the conversion.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() == "Gather":
+            indices = node.input_value(1).get_node()
+            if indices.get_type_name() == "Constant":
+                order = indices.get_data().ravel()
+                if (order[1:] < order[:-1]).any():
+                    return True
+    return False
+
+
+def _reverse_channels(pixels: openvino.Output) -> openvino.Output:
+    """Convert BGR to RGB, float32 (n, height, width, 3), in a way that OpenVINO does not drop."""
+    swap = opset13.constant(np.eye(3, dtype=np.float32)[::-1].copy())
+    return opset13.matmul(pixels, swap, False, False).output(0)
 
 
 def _merge_signed_activations(model: openvino.Model) -> None:
@@ -319,12 +362,37 @@ def _only_user(node: openvino.Node) -> openvino.Node | None:
     return users[0] if len(users) == 1 else None
 
 
-def _cache_folder() -> Path | None:
-    """Return the folder of compiled networks in the user's cache, or None if it is not writable.
+@contextmanager
+def _cache_folder() -> Iterator[Path | None]:
+    """Yield the folder of compiled networks in the user's cache, for one process at a time.
 
     OpenVINO names the files by network, device, settings and its own version, and compiles again if
-    a file is damaged.
+    a file is damaged. It maps a file into memory, so that one that another process is writing ends
+    this process with SIGBUS. So while another process uses the folder, and if it is not writable,
+    this yields None.
     """
+    folder = _prepared_cache()
+    if folder is None or sys.platform == "win32":
+        yield folder
+        return
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield None
+        return
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another process has it, or the file system has no locks
+            yield None
+        else:
+            yield folder
+    finally:
+        os.close(lock)
+
+
+def _prepared_cache() -> Path | None:
+    """Return the folder with only the newest files, or None if it is not writable."""
     folder = platformdirs.user_cache_path("maskyolo", appauthor=False) / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -194,6 +194,11 @@ def test_the_description_names_runtime_device_precision_and_reason() -> None:
     )
 
 
+def test_the_title_names_runtime_device_and_precision() -> None:
+    assert load_backend(ONNX, backend="onnxruntime").title == "ONNX Runtime CPU fp32"
+    assert load_backend(ONNX, backend="openvino", precision="bf16").title == "OpenVINO CPU bf16"
+
+
 def test_the_first_compiled_network_is_kept_for_the_next_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -223,6 +228,32 @@ def test_the_first_compiled_network_is_kept_for_the_next_start(
     run()
     assert len(list(folder.glob("*.blob"))) <= FILES_KEPT
     assert not (folder / "0.blob").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_while_another_process_compiles_the_cache_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "maskyolo" / "compiled"
+    folder.mkdir(parents=True)
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, folder / "lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        assert OpenVinoNetwork(ONNX).compile((1, 3, 64, 64)) is not None
+        assert not list(folder.glob("*.blob"))
+        other.communicate("")
+    OpenVinoNetwork(ONNX).compile((1, 3, 64, 64))
+    assert len(list(folder.glob("*.blob"))) == 1
 
 
 def test_without_a_cache_it_is_compiled_each_time(
@@ -273,7 +304,7 @@ def test_what_a_backend_cannot_do_is_an_error_with_a_remedy(
 
 def test_missing_onnx_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(DependencyError, match=r'pip install "maskyolo\[onnxruntime\]"'):
+    with pytest.raises(DependencyError, match=r"pip install .*\[onnxruntime\]"):
         load_backend(ONNX, backend="onnxruntime")
 
 

@@ -11,10 +11,13 @@ Both the converter's face detectors and the whole converter run on them. The con
 for bystanders (`maskyolo.conversion.bystanders`); its boxes are those that it would write to the
 label file, which are none for a photo that it sets aside. Boxes are matched one to one with human
 boxes at IoU 0.5 or more. Human boxes below the floor, and those that the crop cuts off by more than
-half, are ignored: they need not be found, and a box on them is not false. Every other box without a
-match is false.
+half, are ignored: they need not be found, and a box on them is not false. With `--audit`, this also
+holds for faces that the annotators left unlabeled. Every other box without a match is false.
 
-    python benchmarks/labels.py kaggle853 --list kaggle853/val.txt
+The detectors' boxes are moved to this project's convention, as `convert` does
+(`maskyolo.detectors.faces.convention`), unless `--as-drawn` is given.
+
+    python benchmarks/labels.py kaggle853 --list kaggle853/val.txt --audit kaggle853/audit.csv
 
 prints the tables of benchmarks/labels.md. Without `--list`, all photos of the folder are used.
 """
@@ -22,11 +25,12 @@ prints the tables of benchmarks/labels.md. Without `--list`, all photos of the f
 from __future__ import annotations
 
 import argparse
+import csv
 import random
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -61,10 +65,6 @@ DETECTORS: dict[str, tuple[str, None, float, str]] = {
     ),
     CONVERTED: ("ssd", None, 0.5, "both"),
 }
-#: Where the annotators of kaggle853 draw the left, top, right and bottom, relative to SSD's box, in
-#: its widths and heights: from the eyebrows to below the chin, while SSD and YuNet include the
-#: forehead. Mean of 221 faces in crops of kaggle853/train.txt.
-CONVENTION = (0.02, 0.21, 0.02, 0.05)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,29 @@ def read_voc(path: Path) -> tuple[list[str], Boxes]:
     sides = ("xmin", "ymin", "xmax", "ymax")
     boxes = [[float(box.findtext(f"bndbox/{side}", "nan")) for side in sides] for box in objects]
     return [box.findtext("name", "") for box in objects], as_boxes(boxes)
+
+
+def read_audit(path: Path) -> dict[str, Boxes]:
+    """Return the faces that the annotators left unlabeled, (n, 4) by the photo's file name.
+
+    The CSV file has the columns `image`, `x1`, `y1`, `x2`, `y2` and `kind`; rows whose kind begins
+    with `not_face` are no faces.
+    """
+    found: dict[str, list[list[float]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["kind"].startswith("not_face"):
+                box = [float(row[side]) for side in ("x1", "y1", "x2", "y2")]
+                found.setdefault(row["image"], []).append(box)
+    return {name: as_boxes(boxes) for name, boxes in found.items()}
+
+
+def with_audit(picture: Picture, audit: dict[str, Boxes]) -> Picture:
+    """Return the image with the photo's audited faces among those that may be found or not."""
+    faces = audit.get(picture.photo.name, as_boxes([]))
+    x1, y1, x2, y2 = picture.window
+    shown = clip_boxes(faces - np.float32([x1, y1, x1, y1]), x2 - x1, y2 - y1)
+    return replace(picture, may=np.concatenate([picture.may, shown[box_area(shown) > 0]]))
 
 
 def cut(
@@ -222,14 +245,6 @@ def find(
     return found, 1000 * seconds / len(made)
 
 
-def as_drawn_here(boxes: Boxes, picture: Picture) -> Boxes:
-    """Move the sides of boxes (n, 4) to where this set's annotators draw them."""
-    x1, y1, x2, y2 = picture.window
-    return clip_boxes(
-        boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * CONVENTION, x2 - x1, y2 - y1
-    )
-
-
 def tally(
     made: list[Picture], found: list[Boxes], keys: Callable[[Picture], list[str]]
 ) -> dict[str, Tally]:
@@ -297,6 +312,10 @@ def main() -> None:
         default=0,
         help="crop around this many faces chosen at random; 0: around all",
     )
+    parser.add_argument("--audit", type=Path, help="CSV file of faces that have no human box")
+    parser.add_argument(
+        "--as-drawn", action="store_true", help="leave the boxes as the detectors draw them"
+    )
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -305,25 +324,25 @@ def main() -> None:
         for path in list_images(options.folder / "images")
     )
     names = options.list.read_text().split() if options.list else every
-    made = list(pictures(options.folder, names, options.floor, options.faces))
+    audit = read_audit(options.audit) if options.audit else {}
+    made = [
+        with_audit(picture, audit)
+        for picture in pictures(options.folder, names, options.floor, options.faces)
+    ]
     print(
         f"{len(made)} images, {sum(picture.kind == 'photo' for picture in made)} of them whole "
         f"photos; faces of {options.floor:g} px\n"
     )
     for name in options.detectors:
-        judge = MaskJudge() if name == CONVERTED else None
-        faces, milliseconds = find(load_face_detector(*DETECTORS[name]), made, judge)
+        convention = not options.as_drawn
+        judge = MaskJudge(convention) if name == CONVERTED else None
+        detector = load_face_detector(*DETECTORS[name], convention=convention)
+        faces, milliseconds = find(detector, made, judge)
         found = [one.boxes for one in faces]
         print(f"### {name}: {milliseconds:.0f} ms of one core per image\n")
         print(table("all", tally(made, found, _sums)) + "\n")
         print(table("by class", tally(made, found, _kinds)) + "\n")
-        print(table("crops by size", by_size(made, found)) + "\n")
-        drawn = [as_drawn_here(boxes, picture) for boxes, picture in zip(found, made, strict=True)]
-        print(
-            table("sides moved to where this set's annotators draw them", tally(made, drawn, _sums))
-            + "\n",
-            flush=True,
-        )
+        print(table("crops by size", by_size(made, found)) + "\n", flush=True)
 
 
 if __name__ == "__main__":

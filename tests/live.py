@@ -5,10 +5,12 @@ There is MJPEG over HTTP, RTSP, and a stand-in for OpenCV's cameras.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import select
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -278,3 +280,66 @@ class Webcam:
 
     def release(self) -> None:
         pass
+
+
+class Web:
+    """A web server on loopback that answers by path with what a test says.
+
+    An answer is the raw bytes of headers and body, without the status line, or a function that
+    gets the connection and an event that is set when the test ends.
+
+    Attributes:
+        asked: the paths that were requested, in order.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        self._answers: dict[str, bytes | Callable[[socket.socket, threading.Event], None]] = {}
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    def put(
+        self,
+        path: str,
+        body: bytes | Callable[[socket.socket, threading.Event], None],
+        kind: str = "application/octet-stream",
+        length: bool = True,
+    ) -> str:
+        """Answer a path with a body, or with what a function sends; return its address."""
+        if isinstance(body, bytes):
+            size = f"Content-Length: {len(body)}\r\n" if length else ""
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n{size}\r\n"
+            body = head.encode() + body
+        self._answers[path] = body
+        return self.url + path
+
+    def close(self) -> None:
+        self.over.set()
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._socket.accept()[0]
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                if not (block := client.recv(4096)):
+                    return
+                request += block
+            path = request.split()[1].decode()
+            self.asked.append(path)
+            answer = self._answers.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            if isinstance(answer, bytes):
+                client.sendall(answer)
+            else:
+                answer(client, self.over)

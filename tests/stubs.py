@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.classes import ALL_CLASS_NAMES, CLASS_NAMES
 from maskyolo.core.images import ImageArray, write_image
 
 Row = tuple[str, float, float, float, float]
@@ -17,7 +17,7 @@ Row = tuple[str, float, float, float, float]
 TRUTH: dict[int, list[Row]] = {
     10: [("with_mask", 20, 20, 60, 70)],
     20: [("with_mask", 20, 20, 60, 70), ("without_mask", 100, 20, 140, 70)],
-    30: [("without_mask", 100, 20, 140, 70), ("mask_weared_incorrect", 20, 20, 60, 70)],
+    30: [("without_mask", 100, 20, 140, 70), ("face_on_a_poster", 20, 20, 60, 70)],
     40: [],
 }
 
@@ -32,12 +32,12 @@ class Stub:
 
     def __call__(self, image: ImageArray) -> sv.Detections:
         rows = self.found.get(int(image[0, 0, 0]), [])
-        ids = np.array([CLASS_NAMES.index(row[0]) for row in rows], dtype=np.int64)
+        ids = np.array([ALL_CLASS_NAMES.index(row[0]) for row in rows], dtype=np.int64)
         return sv.Detections(
             xyxy=np.array([row[1:5] for row in rows], np.float32).reshape(-1, 4),
             confidence=np.array([row[5] for row in rows], np.float32),
             class_id=ids,
-            data={"class_name": np.array(CLASS_NAMES)[ids]},
+            data={"class_name": np.array(ALL_CLASS_NAMES)[ids]},
         )
 
 
@@ -83,7 +83,7 @@ def make_voc(folder: Path) -> tuple[Path, Path]:
     return images, labels
 
 
-def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "mask_weared_incorrect")) -> Path:
+def make_yolo(folder: Path, names: Sequence[str] = (*CLASS_NAMES, "face_on_a_poster")) -> Path:
     """Write the same as a YOLO data set with a val split; return its data.yaml.
 
     The image without faces has no label file.

@@ -1,4 +1,4 @@
-"""Every command and option is documented in its help and in the README, and these are true."""
+"""Every command and option is documented in its help and in the reference, and these are true."""
 
 import importlib.util
 import re
@@ -6,14 +6,20 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from paths import ROOT
 
+import maskyolo
+import maskyolo.review
 from maskyolo.cli import main
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "docs" / "reference"
+SITE = (ROOT / "zensical.toml").read_text(encoding="utf-8")
 
 
 def load_tool(name: str) -> Any:
@@ -25,17 +31,13 @@ def load_tool(name: str) -> Any:
     return module
 
 
-COMMANDS: dict[str, Any] = load_tool("update_readme").commands()
+COMMANDS: dict[str, Any] = load_tool("update_reference").commands()
 SETTINGS = [(name, parameter) for name, command in COMMANDS.items() for parameter in command.params]
 
 
-def section(command: str) -> str:
-    """Return the README's section about a command."""
-    found = re.search(
-        rf"^### `maskyolo {command}`\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL
-    )
-    assert found, f"README.md has no heading '### `maskyolo {command}`'"
-    return found[1]
+def page(command: str) -> str:
+    """Return the page of the reference about a command."""
+    return (REFERENCE / f"{command.replace(' ', '-')}.md").read_text(encoding="utf-8")
 
 
 def examples(text: str) -> Iterator[list[str]]:
@@ -58,9 +60,10 @@ HELP_EXAMPLES = [
     (name, words) for name, command in COMMANDS.items() for words in examples(command.epilog or "")
 ]
 README_EXAMPLES = list(examples(code_blocks(README)))
+REFERENCE_EXAMPLES = [words for name in COMMANDS for words in examples(code_blocks(page(name)))]
 DOCS_EXAMPLES = [
     words
-    for path in sorted((ROOT / "docs").glob("*.md"))
+    for path in sorted((ROOT / "docs").rglob("*.md"))
     for words in examples(code_blocks(path.read_text(encoding="utf-8")).replace("\\\n", " "))
 ]
 
@@ -105,20 +108,40 @@ def test_every_command_has_help_and_an_example_of_itself(name: str) -> None:
     SETTINGS,
     ids=[f"{name}-{parameter.name}" for name, parameter in SETTINGS],
 )
-def test_every_setting_has_help_and_stands_in_the_readme(name: str, parameter: Any) -> None:
+def test_every_setting_has_help_and_stands_in_the_reference(name: str, parameter: Any) -> None:
     assert parameter.help, f"maskyolo {name}: {parameter.name} has no help"
     shown = (
         parameter.name.upper()
         if parameter.param_type_name == "argument"
         else max(parameter.opts, key=len)
     )
-    assert f"`{shown}`" in section(name), (
-        f"README.md, `maskyolo {name}`: no `{shown}`; run `make docs`"
-    )
+    assert f"`{shown}`" in page(name), f"docs/reference: {name} has no `{shown}`; run `make docs`"
 
 
-def test_the_readmes_tables_are_those_of_the_help() -> None:
-    assert load_tool("update_readme").render(README) == README, "run `make docs`"
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.md")), ids=lambda path: path.stem)
+def test_the_tables_of_the_reference_are_those_of_the_help(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert load_tool("update_reference").render(text) == text, "run `make docs`"
+
+
+def test_the_readme_is_short_and_names_every_command() -> None:
+    assert len(README.splitlines()) <= 200
+    assert [name for name in COMMANDS if f"[`maskyolo {name}`](docs/reference/" not in README] == []
+
+
+@pytest.mark.parametrize("module", [maskyolo, maskyolo.review], ids=lambda module: module.__name__)
+def test_every_public_function_is_in_the_reference(module: ModuleType) -> None:
+    text = (REFERENCE / "python.md").read_text(encoding="utf-8")
+    block = text.partition(f"::: {module.__name__}\n")[2].partition(":::")[0]
+    assert sorted(re.findall(r"^ +- (\w+)$", block, re.MULTILINE)) == sorted(module.__all__)
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    listed = set(re.findall(r'"((?:docs|benchmarks|maskyolo)/[^"]+\.md)"', SITE))
+    assert pages - listed == set()
+    converted = {"docs/notebook/tutorial.md"}  # from docs/tutorial.ipynb
+    assert [path for path in listed - converted if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +156,8 @@ def test_every_example_parses(words: list[str]) -> None:
 def test_examples_were_found() -> None:
     """The two tests above would hold for an empty list as well."""
     assert len(HELP_EXAMPLES) >= len(COMMANDS)
-    assert {command_of(words) for words in README_EXAMPLES} >= set(COMMANDS)
+    assert {command_of(words) for words in REFERENCE_EXAMPLES} >= set(COMMANDS)
+    assert len(README_EXAMPLES) >= 10
 
 
 def test_every_option_of_the_projects_of_2020_has_a_line_of_its_own() -> None:
@@ -173,11 +197,21 @@ def test_the_list_of_commands_says_of_each_in_a_whole_line_what_it_does(
     ] == []
 
 
-def test_links_in_the_readme_lead_somewhere() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
-    links += re.findall(r'src="([^"]+)"', README)
-    root = ROOT
-    assert [link for link in links if not (root / link).exists()] == []
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for pattern in load_tool("build_docs").PAGES
+        for path in sorted(ROOT.glob(pattern))
+        if path.suffix == ".md"
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if not link.startswith("http")]
+    links += re.findall(r'src="([^"]+)"', text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from maskyolo import __version__
 from maskyolo.cli import main
+from maskyolo.core.installation import install_command
 from maskyolo.doctor import diagnosis, machine, software, weights
 from maskyolo.doctor.check import Check
 from maskyolo.doctor.diagnosis import diagnose
@@ -251,7 +252,7 @@ def test_extras_that_are_missing_come_with_the_line_that_installs_them(
     versions["ultralytics"] = "8.4"
     checks = list(software.check_extras())
     assert only(checks, "extra train") == Check("extra train", "ok", "ultralytics 8.4")
-    assert only(checks, "extra review").fix == 'pip install "maskyolo[review]"'
+    assert only(checks, "extra review").fix == install_command("review")
 
 
 def test_fiftyone_database(
@@ -289,6 +290,7 @@ def test_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKYOLO_OFFLINE", "")
     monkeypatch.setenv("YOLO_OFFLINE", "true")
     monkeypatch.setenv("MASKYOLO_MODELS", str(tmp_path / "nowhere"))
     checks = list(machine.check_settings())

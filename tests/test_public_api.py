@@ -102,7 +102,7 @@ def promised() -> list[str]:
     A name without a package is in that of the name before it.
     """
     names: list[str] = []
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for sentence in re.findall(r"Library:((?:[^\n]|\n(?!\n))*)", page.read_text("utf-8")):
             package = ""
             for name in re.findall(r"`([\w.]+)\(\)`", sentence):

@@ -82,6 +82,25 @@ def test_a_box_counts_once_and_misses_below_one_half(labels: ModuleType) -> None
     assert labels.match(as_boxes([]), picture)[1] == 0
 
 
+def test_a_face_that_nobody_annotated_may_be_found_or_not(
+    labels: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "audit.csv").write_text(
+        "image,x1,y1,x2,y2,confidence,found_by,kind,what\n"
+        "a.jpg,30,40,50,70,0.5,n640,face_unclear,\n"
+        "a.jpg,0,0,10,10,0.5,n640,not_face,hand\n"
+        "a.jpg,500,0,510,10,0.5,n640,with_mask,\n"
+    )
+    audit = labels.read_audit(tmp_path / "audit.csv")
+    none = as_boxes([])
+    picture = labels.Picture(Path("a.jpg"), (20, 20, 120, 120), "50%", "with_mask", none, none)
+    audited = labels.with_audit(picture, audit)
+    assert audited.may.tolist() == [[10, 20, 30, 50]]
+    assert labels.match(as_boxes([[11, 21, 31, 51], [60, 60, 80, 80]]), audited)[1] == 1
+    other = labels.Picture(Path("b.jpg"), (0, 0, 50, 50), "photo", "with_mask", none, none)
+    assert labels.with_audit(other, audit).may.shape == (0, 4)
+
+
 def test_what_convert_labels_has_no_box_for_what_it_paints_over_or_sets_aside(
     labels: ModuleType, samples: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from clips import make_clip, probe
 from paths import ROOT
 from stubs import TRUTH, Stub, flawed, make_voc, perfect
 
+from maskyolo.cli import compare as cli_compare
 from maskyolo.cli import main
 from maskyolo.errors import MaskyoloError, SourceError
 from maskyolo.evaluation.comparison import compare
 from maskyolo.evaluation.comparison_result import Comparison
-from maskyolo.evaluation.contestants import Contestant
+from maskyolo.evaluation.contestants import Contestant, parse_contestants
+from maskyolo.evaluation.differences import Difference
 from maskyolo.evaluation.evaluation import evaluate
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR
 from maskyolo.evaluation.speed import COUNTS, Laps
@@ -89,13 +92,14 @@ def test_each_has_the_figures_of_val(compared: Comparison, voc: tuple[Path, Path
 
 
 def test_the_difference_is_paired_over_the_images(compared: Comparison) -> None:
-    value, span = compared.differences["perfect"]
+    found = compared.differences["perfect"]["map50"]
+    value, span = found.difference, found.interval
     assert value == pytest.approx(1 - 51 / 101 * 0.75)
     assert span is not None
     assert 0 <= span[0] < value < span[1] <= 1
     pairs = zip(
-        compared.evaluations["perfect"].resampled,
-        compared.evaluations["flawed"].resampled,
+        compared.evaluations["perfect"].resampled["map50"],
+        compared.evaluations["flawed"].resampled["map50"],
         strict=True,
     )
     gains = [a - b for a, b in pairs if a is not None and b is not None]
@@ -113,7 +117,7 @@ def test_a_difference_that_no_resample_reverses_is_reported_as_one(
         project=tmp_path / "runs",
     )
     assert better.in_words() == [
-        "perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000)."
+        "perfect is better than blind: mAP50 +1.000 (95 % interval +1.000 to +1.000, p = 0.002)."
     ]
     worse = compare(
         {"perfect": perfect(), "blind": Stub({})},
@@ -123,7 +127,7 @@ def test_a_difference_that_no_resample_reverses_is_reported_as_one(
         project=tmp_path / "runs",
     )
     assert worse.in_words() == [
-        "blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000)."
+        "blind is worse than perfect: mAP50 -1.000 (95 % interval -1.000 to -1.000, p = 0.002)."
     ]
 
 
@@ -132,9 +136,9 @@ def test_two_equal_ones_cannot_be_told_apart(voc: tuple[Path, Path], tmp_path: P
         [flawed(), flawed()], images=voc[0], labels=voc[1], rounds=0, project=tmp_path / "runs"
     )
     assert same.names == ("Stub 1", "Stub 2")
-    assert same.differences["Stub 2"] == (0.0, (0.0, 0.0))
+    assert same.differences["Stub 2"]["map50"] == Difference(0.0, (0.0, 0.0), 1.0)
     assert same.in_words() == [
-        "Stub 2 and Stub 1 cannot be told apart by mAP50 on these images (+0.000)."
+        "Stub 2 and Stub 1 cannot be told apart by mAP50 on these images (+0.000, p = 1)."
     ]
     assert same.speed == {}
     assert "Nowhere." in (tmp_path / "runs" / "compare" / "report.html").read_text()
@@ -149,6 +153,8 @@ def test_what_the_run_leaves(compared: Comparison) -> None:
         "report.html",
         "report.json",
         "report.txt",
+        "table.csv",
+        "table.tex",
     ]
     for name in compared.names:
         lines = (folder / "predictions" / f"{name}.jsonl").read_text().splitlines()
@@ -165,7 +171,7 @@ def test_the_page_holds_everything_itself(compared: Comparison) -> None:
     html = (compared.folder / "report.html").read_text()
     assert re.findall(r'(?:src|href)="(?!data:)', html) == []
     assert "http" not in html
-    assert html.count("<svg") == 3 + 3 + 1  # curves, slices, speed
+    assert html.count("<svg") == 3 + 3 + 3 + 3 + 1  # by class, two curves, slices, speed
     differing = {gray for gray in TRUTH if f"p{gray}.png, " in html}
     assert differing == {20, 40}  # on p30 one lies on an ignored box, which is no error
     assert html.count('src="data:image/jpeg;base64,') == 2 * len(differing)
@@ -321,7 +327,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_size_and_overlap_reach_one_stage_only(
     loads: list[dict[str, Any]], voc: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    settings = {"imgsz": 64, "iou": 0.4, "max_det": 7, "device": "cpu", "trust": True}
+    shared = {"max_det": 7, "device": "cpu", "trust": True, "threads": 1, "incorrect": False}
+    settings = {**shared, "imgsz": 64, "iou": 0.4, "class_map": {"mask": "with_mask"}}
     compare(
         ["yolo", "two-stage@haar"],
         images=voc[0],
@@ -330,7 +337,6 @@ def test_size_and_overlap_reach_one_stage_only(
         project=tmp_path,
         **settings,
     )
-    shared = {"max_det": 7, "device": "cpu", "trust": True}
     yolo = {"model": "maskyolo-n", "pipeline": "yolo", "detector": None, "face_conf": None}
     two_stage = {"model": "mobilenet_v2", "pipeline": "two-stage", "detector": "haar"}
     assert loads == [
@@ -355,9 +361,10 @@ def test_the_size_that_was_used_is_recorded(samples: Path, tmp_path: Path) -> No
         rounds=0,
         project=tmp_path,
     )
-    assert [found.evaluations[name].face.support for name in ("two-stage", "yolo")] == [1, 1]
+    assert [found.evaluations[name].face.support for name in found.names] == [1, 1]
+    assert found.names == ("two-stage:mobilenet_v2", "maskyolo-n")
     args = yaml.safe_load((tmp_path / "compare" / "args.yaml").read_text())
-    assert (args["model"], args["imgsz"]) == (["two-stage", "yolo"], {"yolo": 64})
+    assert (args["model"], args["imgsz"]) == (["two-stage", "yolo"], {"maskyolo-n": 64})
 
 
 def test_two_stages_alone_refuse_an_overlap(voc: tuple[Path, Path], tmp_path: Path) -> None:
@@ -378,10 +385,15 @@ def overview(html: str) -> dict[str, dict[str, bool]]:
     heads = re.findall(r"<th>(.*?)</th>", rows[0])
     found: dict[str, dict[str, bool]] = {head: {} for head in heads[1:]}
     for row in rows[1:]:
-        (_, name), *cells = re.findall(r"<td( class=best)?>(.*?)</td>", row)
-        for head, (best, _) in zip(heads[1:], cells, strict=True):
-            found[head][name] = bool(best)
+        first, *cells = re.findall(r"<td.*?</td>", row)
+        name = re.sub(r"<.*?>", "", first)
+        for head, cell in zip(heads[1:], cells, strict=True):
+            found[head][name] = cell.startswith('<td class="best"')
     return found
+
+
+#: The names of the pipelines with their default models.
+ONE, TWO = "maskyolo-n", "two-stage:mobilenet_v2"
 
 
 @pytest.mark.parametrize("order", [("yolo", "two-stage"), ("two-stage", "yolo")])
@@ -395,7 +407,7 @@ def test_the_best_cell_of_each_column_is_marked(
     """The second stage is right more often, yolo is faster and needs less memory."""
     speed = {
         name: {count: Laps(1, [milliseconds], {}) for count in COUNTS}
-        for name, milliseconds in (("yolo", 10.0), ("two-stage", 90.0))
+        for name, milliseconds in ((ONE, 10.0), (TWO, 90.0))
     }
     memory = {"yolo": 200.0, "two-stage": 800.0}
     monkeypatch.setattr(
@@ -419,8 +431,8 @@ def test_the_best_cell_of_each_column_is_marked(
     )
     cheap = ("ms, 1 face", "ms, 10 faces", "ms, 40 faces", "peak MB")
     assert columns == {
-        **{title: {"yolo": False, "two-stage": True} for title in right},
-        **{title: {"yolo": True, "two-stage": False} for title in cheap},
+        **{title: {ONE: False, TWO: True} for title in right},
+        **{title: {ONE: True, TWO: False} for title in cheap},
     }
 
 
@@ -433,12 +445,30 @@ def test_the_page_has_the_curves_of_both(compared: Comparison) -> None:
     assert [[color for _, color in chart] for chart in lines] == [["#0072b2", "#d55e00"]] * 3
     # precision 1 up to recall 1; both of its two faces, or all four
     two, four = (
-        "48.0,12.0 274.0,12.0 500.0,12.0 500.0,256.0",
-        ("48.0,12.0 161.0,12.0 274.0,12.0 387.0,12.0 500.0,12.0 500.0,256.0"),
+        "44.0,10.0 232.0,10.0 420.0,10.0 420.0,238.0",
+        "44.0,10.0 138.0,10.0 232.0,10.0 326.0,10.0 420.0,10.0 420.0,238.0",
     )
     assert [chart[1][0] for chart in lines] == [two, two, four]
     # flawed: precision 1 up to recall 0.5; the curve ends there
-    assert lines[0][0][0] == "48.0,12.0 274.0,12.0 274.0,256.0"
+    assert lines[0][0][0] == "44.0,10.0 232.0,10.0 232.0,238.0"
+    assert all(chart.count("<polygon") == 2 for chart in charts)  # intervals
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (["a/best.onnx", "b/last.onnx"], ["best.onnx", "last.onnx"]),
+        (
+            ["runs/a/weights/best.onnx", "runs/b/weights/best.onnx"],
+            ["a/weights/best.onnx", "b/weights/best.onnx"],
+        ),
+        (["best.onnx", "b/best.onnx"], ["best.onnx", "b/best.onnx"]),
+        (["yolo", "two-stage", "two-stage@haar"], [ONE, TWO, f"{TWO}@haar"]),
+        (["C:\\m\\a.onnx", "two-stage:m/a.onnx"], ["a.onnx", "two-stage:a.onnx"]),
+    ],
+)
+def test_models_are_named_by_their_files(models: list[str], names: list[str]) -> None:
+    assert list(parse_contestants(models)) == names
 
 
 def test_a_video_that_cannot_be_read_leaves_an_error(tmp_path: Path) -> None:
@@ -473,10 +503,31 @@ def test_the_command_prints_the_figures_and_the_folder_last(
     )
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == str(tmp_path / "runs" / "compare")
-    assert out[:-1] == [
+    assert out[-2] == "next: maskyolo detect --source 0 --show --model maskyolo-n"
+    assert out[-3] == f"report: {tmp_path / 'runs' / 'compare' / 'report.html'}"
+    assert out[:-3] == [
         *(tmp_path / "runs" / "compare" / "report.txt").read_text().splitlines(),
         "",
     ]
     assert "other.onnx and maskyolo-n cannot be told apart" in "\n".join(out)
     first, second = sorted((tmp_path / "runs" / "compare" / "predictions").iterdir())
     assert first.read_text() == second.read_text()
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ((0.5, 0.7), "--model maskyolo-n"),
+        ((0.7, 0.5), "--model mobilenet_v2 --pipeline two-stage --detector yunet"),
+        ((None, 0.1), "--model maskyolo-n"),
+        ((), "--model mobilenet_v2 --pipeline two-stage --detector yunet"),
+    ],
+)
+def test_the_next_command_runs_the_most_accurate_detector(scores: Any, words: str) -> None:
+    names = ("two-stage", "yolo")
+    evaluations: Any = {
+        name: SimpleNamespace(map50=score) for name, score in zip(names, scores, strict=False)
+    }
+    models = {"two-stage": "two-stage@yunet", "yolo": "maskyolo-n"}
+    result = Comparison(names, "here", evaluations, {}, {}, (), {}, models=models)
+    assert cli_compare._next(result) == f"maskyolo detect --source 0 --show {words}"

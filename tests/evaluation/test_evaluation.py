@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,15 +17,17 @@ import pytest
 import yaml
 from stubs import TRUTH, Stub, flawed, make_voc, make_yolo, perfect
 
-from maskyolo.cli import main
+from maskyolo.cli import main, val
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import DatasetError, MaskyoloError
 from maskyolo.evaluation.evaluation import evaluate
+from maskyolo.evaluation.header import header
 from maskyolo.evaluation.labeled import find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR
 from maskyolo.evaluation.options import EvaluateOptions
 from maskyolo.evaluation.scores import Evaluation
+from maskyolo.evaluation.scores_page import main_figures
 
 
 def call(*words: str | Path) -> int:
@@ -140,11 +144,71 @@ def test_what_the_run_leaves(found: Evaluation, tmp_path: Path) -> None:
     assert yaml.safe_load((found.folder / "args.yaml").read_text())["conf"] == 0.25
 
 
+def test_the_page_says_what_was_measured_and_how_sure_it_is(found: Evaluation) -> None:
+    made = replace(
+        found, provenance={"date": "2020-01-02", "packages": {"numpy": "2.3"}, "commit": None}
+    )
+    html = "".join(
+        [header([made], {"Model": "runs/best.onnx"}, made.provenance), main_figures(made)]
+    )
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html))
+    assert facts == {
+        "Model": "runs/best.onnx",
+        "Images": "4",
+        "Labeled faces": "4 (2 with_mask, 2 without_mask)",
+        "Ignored boxes": "1",
+        "Thresholds": "confidence 0.25, IoU with the label 0.5",
+        "Version": f"maskyolo {importlib.metadata.version('maskyolo')}",
+        "date": "2020-01-02",
+        "packages": "numpy 2.3",
+    }
+    assert made.json()["provenance"]["packages"] == {"numpy": "2.3"}
+    assert "provenance" not in found.json()
+    low, high = found.intervals["mean"]["map50"] or (0, 0)
+    assert f"mAP50<b>{found.map50:.3f}</b><small>{low:.3f}–{high:.3f}</small>" in html  # noqa: RUF001
+
+
+def test_the_confusion_has_counts_and_shares(found: Evaluation) -> None:
+    assert found.folder
+    html = (found.folder / "report.html").read_text()
+    section = html.partition("<h2>Confusion")[2].partition("<h2>")[0]
+    rows = [
+        re.findall(r"<td[^>]*>([^<]*)<small>(.*?)</small>", row)
+        for row in section.split("<tr>")[2:]
+    ]
+    assert rows == [
+        [("with_mask", "2 labeled"), ("1", "50.0%"), ("1", "50.0%"), ("0", "0.0%")],
+        [("without_mask", "2 labeled"), ("0", "0.0%"), ("1", "50.0%"), ("1", "50.0%")],
+        [("1", "50.0%"), ("0", "0.0%")],  # one of two detections of with_mask
+    ]
+    assert "Of 2 faces labeled with_mask, 1 (50.0%) are found in their class, 1 (50.0%)" in section
+
+
+def test_slices_and_average_precision_have_intervals(found: Evaluation) -> None:
+    large = found.slices["size"][">96"]
+    assert set(large.intervals) == {"found", "right", "map50"}
+    for metric, span in large.intervals.items():
+        value = getattr(large, metric)
+        assert span is not None
+        assert 0 <= span[0] < value < span[1] <= 1
+    assert found.slices["size"]["<16"].intervals == dict.fromkeys(("found", "right", "map50"))
+    span = found.intervals["mean"]["map50_95"]
+    assert span is not None
+    assert found.map50_95 is not None
+    assert span[0] < found.map50_95 < span[1]
+    assert found.folder
+    content = json.loads((found.folder / "report.json").read_text())
+    assert content["intervals"]["mean"]["map50_95"] == list(span)
+    assert content["slices"]["size"][">96"]["intervals"]["found"] == list(
+        large.intervals["found"] or ()
+    )
+
+
 @pytest.mark.parametrize(
     "names",
     [
-        (*CLASS_NAMES, "mask_weared_incorrect"),
-        ("mask_weared_incorrect", "without_mask", "with_mask"),
+        (*CLASS_NAMES, "face_on_a_poster"),
+        ("face_on_a_poster", "without_mask", "with_mask"),
     ],
 )
 def test_a_yolo_set_gives_the_same_whatever_the_order_of_its_classes(
@@ -245,7 +309,7 @@ def rename_classes(folder: Path) -> None:
 
 def use_unknown_class(folder: Path) -> None:
     (folder / "annotations" / "p20.xml").unlink()
-    (folder / "annotations" / "p20.txt").write_text("2 0.5 0.5 0.1 0.1\n")
+    (folder / "annotations" / "p20.txt").write_text("3 0.5 0.5 0.1 0.1\n")
 
 
 def write_no_text(folder: Path) -> None:
@@ -283,8 +347,12 @@ def remove_images(folder: Path) -> None:
             "no with_mask or without_mask box in the labels of any of the 4 images of images",
             "check the labels; `maskyolo convert` converts sets with other class names",
         ),
-        (use_unknown_class, "p20.txt, line 1: class 2 is not one of 0 to 1", ""),
-        (write_no_text, "cannot read labels annotations/p20.txt: 'utf-8'", "check the file"),
+        (use_unknown_class, "p20.txt, line 1: class 3 is not one of 0 to 2", ""),
+        (
+            write_no_text,
+            "cannot read labels annotations/p20.txt: line 1: not UTF-8",
+            "check the file",
+        ),
         (make_label_a_folder, "cannot read labels annotations/p20.xml: [Errno", "check the file"),
         (
             flip_box,
@@ -378,8 +446,8 @@ def test_a_set_of_other_classes_is_an_error(tmp_path: Path) -> None:
     data.write_text(data.read_text().partition("names:")[0] + names)
     with pytest.raises(DatasetError) as caught:
         find_images(data=data)
-    assert caught.value.problem == f"{data} has the classes helmet, vest, cap"
-    assert caught.value.remedy == "give a data set with the classes with_mask and without_mask"
+    assert caught.value.problem == f"{data} has the classes cap, helmet, vest"
+    assert caught.value.remedy.startswith("give a data set with the classes with_mask and without_")
 
 
 def test_images_of_which_none_can_be_read_are_an_error(
@@ -504,14 +572,35 @@ def test_the_command_prints_the_report_and_the_folder_last(
         tmp_path,
     ]
     assert call(*words) == 0
-    out = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    out = out.splitlines()
+    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 320 px\n", err)
     assert out[-1] == str(tmp_path / "val")
-    assert out[:-1] == [*(tmp_path / "val" / "report.txt").read_text().splitlines(), ""]
+    assert out[-2] == f"next: maskyolo detect --source {samples}"
+    assert out[-3] == f"report: {tmp_path / 'val' / 'report.html'}"
+    assert out[:-3] == [*(tmp_path / "val" / "report.txt").read_text().splitlines(), ""]
     content = json.loads((tmp_path / "val" / "report.json").read_text())
     assert content["images"] == 8
     assert content["classes"]["with_mask"]["map50"] > 0.5
     same = evaluate(images=samples, labels=samples / "annotations", imgsz=320, project=None)
     assert json.loads(json.dumps(same.json())) == content
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"data": "a set", "model": "my.onnx"}, "review open --data 'a set' --model my.onnx"),
+        ({"data": "set", "pipeline": "two-stage"}, "review open --data set --pipeline two-stage"),
+        (
+            {"images": "faces", "pipeline": "two-stage", "model": "my.onnx"},
+            "detect --source faces --pipeline two-stage --model my.onnx",
+        ),
+    ],
+)
+def test_the_next_command_uses_the_same_data_and_model(
+    settings: dict[str, Any], words: str
+) -> None:
+    assert val._next(EvaluateOptions(**settings)) == f"maskyolo {words}"
 
 
 def test_val_runs_without_pytorch(samples: Path, tmp_path: Path) -> None:

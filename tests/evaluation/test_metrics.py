@@ -13,13 +13,18 @@ from maskyolo.evaluation.metrics import (
     Case,
     average_precision,
     best_f1,
-    boot_weights,
     confusion,
     greedy,
-    interval,
     match,
     precision_recall,
     rates,
+)
+from maskyolo.evaluation.resampling import (
+    boot_weights,
+    interval,
+    resampled_f1,
+    resampled_precision,
+    resampled_rates,
 )
 
 IOUS = np.arange(0.5, 0.96, 0.05)
@@ -252,3 +257,19 @@ def test_resamples_are_seeded_and_draw_as_many_images_as_there_are() -> None:
     assert (weights != boot_weights(50, 20, seed=2)).any()
     assert interval([None, 1.0, 3.0]) == pytest.approx((1.05, 2.95))
     assert interval([None]) is None
+
+
+def test_resamples_at_once_equal_resamples_one_by_one() -> None:
+    cases = crowd(seed=3)
+    weights = boot_weights(len(cases), 60, seed=0)
+    for found in (match(cases, 0), match(cases, 1, 0.75), match(cases, 7)):
+        one_by_one = [average_precision(found, row) for row in weights]
+        at_once = resampled_precision(found, weights).mean(axis=1)
+        assert [None if np.isnan(value) else value for value in at_once] == pytest.approx(
+            one_by_one
+        )
+        for conf in (0.0, 0.3, 2.0):
+            expected = [rates(found, conf, row) for row in weights]
+            assert resampled_rates(found, conf, weights) == pytest.approx(np.array(expected))
+            f1 = resampled_f1(found, np.array([0.9, conf]), weights)
+            assert f1[:, 1] == pytest.approx([row.f1 for row in expected])

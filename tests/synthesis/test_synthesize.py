@@ -125,6 +125,47 @@ def test_copies_and_originals_when_asked_for(bare: Path, tmp_path: Path) -> None
     assert not any(origin.left_out for origin in read_origins(made.folder).values())
 
 
+def test_a_fraction_of_the_masks_is_worn_incorrectly_and_the_others_do_not_change(
+    made: Synthesis, bare: Path, tmp_path: Path
+) -> None:
+    some = synthesize_masks(bare, tmp_path / "some", occluders=0.7, incorrect=0.5, masks=1)
+    incorrect = [photo for photo in some.photos if photo.status == "incorrect"]
+    assert 0 < len(incorrect) < COUNT
+    assert {photo.class_name for photo in incorrect} == {"incorrect_mask"}
+    for photo in incorrect:
+        assert photo.file.startswith("incorrect_mask/")
+        assert photo.drawn.endswith(("under the nose", "on the chin", "hanging from an ear"))
+        left_out = next(one for one in some.photos if one.sha256 == photo.sha256 and not one.file)
+        assert left_out.reason == "its masked copy is in incorrect_mask"
+    before, after = tree(made.folder), tree(some.folder)
+    masked = {name for name in after if name.startswith("with_mask/")}
+    assert len(masked) == COUNT - len(incorrect)
+    assert all(before[name] == after[name] for name in masked & set(before))
+    assert masked & set(before)
+    assert not (made.folder / "incorrect_mask").exists()
+
+
+def test_a_mask_worn_incorrectly_is_visible_in_a_photo_that_ends_below_the_mouth(
+    bare: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    whole = synthesize_masks(bare, tmp_path / "whole").photos[0]
+    eyes, mouth = np.array(json.loads(whole.landmarks)[0])[[0, 3]]
+    image = read_image(bare / whole.original)[: round(mouth[1] + 0.1 * (mouth[1] - eyes[1]))]
+    Image.fromarray(np.ascontiguousarray(image[:, :, ::-1])).save(tmp_path / "photos" / "cut.png")
+    drawn = set()
+    for seed in range(7):
+        made = synthesize_masks(
+            tmp_path / "photos", tmp_path / f"made{seed}", masks=1, incorrect=1, seed=seed
+        )
+        photo = made.photos[0]
+        (landmarks,) = np.array(json.loads(photo.landmarks))
+        change = np.abs(read_image(made.folder / photo.file).astype(int) - image).max(-1)
+        assert (change > 20).sum() > 0.42 * np.linalg.norm(landmarks[0] - landmarks[1]) ** 2
+        drawn.add(photo.drawn)
+    assert len(drawn) > 3
+
+
 def test_photos_that_cannot_be_drawn_on_are_told_and_in_neither_folder(
     bare: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +281,20 @@ def test_an_existing_folder_is_never_mixed_into(bare: Path, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+def test_a_folder_that_another_run_has_just_finished_is_said_to_exist(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: object, **__: object) -> None:
+        (tmp_path / "made").mkdir(exist_ok=True)
+        (tmp_path / "made" / "synthesis.csv").write_text("theirs")
+
+    monkeypatch.setattr("maskyolo.synthesis.synthesize.YuNet", finish)
+    with pytest.raises(OutputError, match="it exists"):
+        synthesize_masks(bare, tmp_path / "made")
+    assert (tmp_path / "made" / "synthesis.csv").read_text() == "theirs"
+    assert not (tmp_path / "made.part").exists()
+
+
 def test_what_others_left_in_the_working_folder_is_not_removed(bare: Path, tmp_path: Path) -> None:
     part = tmp_path / "made.part"
     part.mkdir()
@@ -282,7 +337,7 @@ def test_folders_and_options_that_do_not_fit_are_told(
 
 
 def test_a_value_that_is_too_long_for_a_line_is_told(tmp_path: Path) -> None:
-    write_synthesis(tmp_path / "synthesis.csv", [MadePhoto("a.jpg", "bare", "long" * 50_000)])
+    write_synthesis(tmp_path / "synthesis.csv", [MadePhoto("a.jpg", "bare", "long" * 300_000)])
     with pytest.raises(
         DatasetError, match=r"line 2: field larger than .*; synthesize the photos again"
     ):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from maskyolo.synthesis.coverings import draw_mask, draw_occluder
 from maskyolo.synthesis.coverings.camera import Camera, ObstacleKind, Surface, find_obstacle
 from maskyolo.synthesis.coverings.light import Light
 from maskyolo.synthesis.coverings.occluders import OCCLUDERS
-from maskyolo.synthesis.coverings.styles import COLORS, MASKS, PATTERNS, MaskStyle, choose_style
+from maskyolo.synthesis.coverings.styles import (
+    COLORS,
+    MASKS,
+    PATTERNS,
+    WORN,
+    MaskStyle,
+    choose_style,
+    choose_worn,
+)
 
 FRONTAL = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.14, 0.12], [0.41, 1.14, 0.12]]
@@ -81,6 +90,40 @@ def test_a_mask_ends_at_the_chin_and_the_sides() -> None:
     assert 110 + 0.2 * 60 < rows.min() < 110 + 0.5 * 60
     assert 110 + 1.6 * 60 < rows.max() < 110 + 2.3 * 60
     assert 1.6 * 60 < columns.max() - columns.min() < 2.6 * 60
+
+
+@pytest.mark.parametrize("style", STYLES[: len(MASKS)], ids=lambda style: style.kind)
+@pytest.mark.parametrize(("turn", "roll"), [(0, 0), (35, 0), (-45, 15)])
+def test_a_mask_worn_incorrectly_leaves_the_nose_free(
+    style: MaskStyle, turn: float, roll: float
+) -> None:
+    points = landmarks(turn=turn, roll=roll, eyes=45)
+    for worn in WORN[1:]:
+        for seed in range(4):
+            drawn = draw_mask(photo(), points, rng(seed), replace(style, worn=worn))
+            change = changed(photo(), drawn)
+            seen = at(change, points)
+            assert max(seen[:3]) < 12, "eyes and nose are free"
+            if worn == "under the nose":
+                assert min(at(change, points[3:].mean(0, keepdims=True))) > 25, "mouth covered"
+            else:
+                assert max(at(change, points[3:].mean(0, keepdims=True))) < 25, "mouth free"
+            assert (change > 25).sum() > 0.3 * 45**2, "the mask is in the photo"
+
+
+def test_a_hanging_mask_hangs_down_from_the_visible_ear() -> None:
+    for roll in (0, 30):
+        points = landmarks(turn=40, roll=roll, eyes=40, at=(150, 90))
+        drawn = draw_mask(photo(), points, rng(1), MaskStyle("cloth", "red", "plain", WORN[3]))
+        rows, columns = np.nonzero(changed(photo(), drawn) > 25)
+        assert columns.max() < points[2, 0], "the head is turned to the right, and shows its left"
+        assert np.ptp(rows) > 1.4 * np.ptp(columns)
+
+
+def test_ways_to_wear_a_mask_are_all_chosen_and_straps_do_not_hang_from_an_ear() -> None:
+    chosen = [choose_worn(choose_style(rng(number)), rng(number + 1)) for number in range(500)]
+    assert {style.worn for style in chosen} == set(WORN[1:])
+    assert {style.worn for style in chosen if style.kind == "cup"} == set(WORN[1:3])
 
 
 def test_a_turned_head_shows_more_of_the_near_side() -> None:

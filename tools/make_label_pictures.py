@@ -1,4 +1,4 @@
-"""Makes `docs/images/journey.jpg` and `statuses.jpg` for docs/labels.md from the sample photos.
+"""Makes the images of docs/labels.md from the sample photos.
 
 Run it in the repository's root with the environment's Python:
 `python tools/make_label_pictures.py`. The sample photos are CC0, and the images show what `convert`
@@ -7,6 +7,7 @@ and `synthesize` really do with them.
 
 from __future__ import annotations
 
+import csv
 import shutil
 import tempfile
 from dataclasses import replace
@@ -19,6 +20,7 @@ from maskyolo.conversion.convert import convert_dataset
 from maskyolo.core.images import read_image
 from maskyolo.dataset.contact_sheets import draw_sheet
 from maskyolo.dataset.ledger import STATUSES, LedgerRow, read_ledger, write_ledger
+from maskyolo.detectors.faces.loading import load_face_detector
 from maskyolo.synthesis.synthesize import synthesize_masks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,8 +161,52 @@ def journey(photo: Path, kept: LedgerRow, label: str) -> Image.Image:
     return sheet
 
 
+def labels() -> Image.Image:
+    """Draw the box of each sample face, green with a mask and red without."""
+    side, columns = 150, 8
+    rows = list(csv.DictReader((SAMPLES / "folders.csv").open(encoding="utf-8")))
+    sheet = Image.new("RGB", (columns * side, -(-len(rows) // columns) * side), "white")
+    labeler = load_face_detector("ssd", cross_check="both", convention=True)
+    for place, row in enumerate(rows):
+        image = read_image(SAMPLES / "folders" / row["file"])
+        scale = side / max(image.shape[:2])
+        shown = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        color = (60, 170, 0) if row["file"].startswith("with_mask") else (40, 20, 210)
+        for box in labeler.detect(image).boxes:
+            x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
+            cv2.rectangle(shown, (x1, y1), (x2, y2), color, 2)
+        corner = (place % columns * side, place // columns * side)
+        sheet.paste(Image.fromarray(shown[:, :, ::-1]), corner)
+    return sheet
+
+
+def convention() -> Image.Image:
+    """Draw what the SSD finds (gray), the label (green), and what a person drew (white)."""
+    rows = list(csv.DictReader((SAMPLES / "folders.csv").open(encoding="utf-8")))[::4][:4]
+    sheet = Image.new("RGB", (len(rows) * (TILE + 16), TILE), "white")
+    ssd = load_face_detector("ssd")
+    labeler = load_face_detector("ssd", cross_check="both", convention=True)
+    for place, row in enumerate(rows):
+        image = read_image(SAMPLES / "folders" / row["file"])
+        scale = TILE / max(image.shape[:2])
+        shown = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        human = [[float(row[side]) for side in ("face_x1", "face_y1", "face_x2", "face_y2")]]
+        for boxes, color, line in (
+            (ssd.detect(image).boxes, (150, 150, 150), 2),
+            (human, (255, 255, 255), 3),
+            (labeler.detect(image).boxes, (60, 170, 0), 2),
+        ):
+            for box in boxes[:1]:
+                x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
+                cv2.rectangle(shown, (x1, y1), (x2, y2), color, line)
+        sheet.paste(Image.fromarray(shown[:, :, ::-1]), (place * (TILE + 16), 0))
+    return sheet
+
+
 def main() -> None:
-    """Make both images."""
+    """Make all images."""
+    labels().save(IMAGES / "labels.jpg", quality=85)
+    convention().save(IMAGES / "convention.jpg", quality=85)
     with tempfile.TemporaryDirectory() as folder:
         found = statuses(Path(folder))
         sheet = draw_sheet(

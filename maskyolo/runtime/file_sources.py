@@ -221,7 +221,7 @@ def decode_animation(data: bytes, name: str, vid_stride: int) -> Iterator[Frame]
             complete = image.format != "GIF" or data.rstrip(b"\0").endswith(b";")
     except GeneratorExit:
         raise
-    except TooLargeError as error:
+    except (TooLargeError, Image.DecompressionBombError) as error:
         raise SourceError(f"cannot read {name}: {error}", "scale it down first") from error
     except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -96,9 +96,7 @@ def test_an_animation_that_breaks_off_gives_its_frames_then_an_error(
 
 def test_a_frame_that_enlarges_a_gif_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     data = save_animation(tmp_path / "a.gif").read_bytes()
-    descriptors = [
-        at for at in range(len(data)) if data[at : at + 9] == b",\0\0\0\0\x40\0\x30\0"
-    ]
+    descriptors = [at for at in range(len(data)) if data[at : at + 9] == b",\0\0\0\0\x40\0\x30\0"]
     assert len(descriptors) == len(GRAYS)
     size = descriptors[2] + 5  # of the third frame: little-endian width and height
     (tmp_path / "a.gif").write_bytes(data[:size] + b"\xe0\x2e\xe0\x2e" + data[size + 4 :])

@@ -169,7 +169,7 @@ def check_boxes(photo: AnnotatedPhoto, width: int, height: int, overhang: float 
         if photo.size == (height, width):
             reason = f"annotated as {claimed}, but the upright image is {width} x {height}: rotated"
             return Checked(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), "ambiguous", reason)
-        if abs(across / down - 1) < 0.01:
+        if abs(across - down) < 0.01 * down:  # 0 for a size of hundreds of digits
             boxes *= [across, down, across, down]
             notes.append(f"boxes scaled from {claimed}")
         else:

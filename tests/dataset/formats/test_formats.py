@@ -661,6 +661,12 @@ def test_a_turned_image_that_is_almost_square_is_not_taken_for_a_scaled_one() ->
     )
 
 
+def test_a_size_of_hundreds_of_digits_is_a_wrong_size() -> None:
+    found = check_boxes(photo([10, 20, 30, 40], size=(10**400, 10**400)), 100, 80)
+    assert found.boxes.tolist() == [[10, 20, 30, 40]]
+    assert found.reason.startswith("annotated with the wrong size 1000000")
+
+
 def test_shares_become_pixels() -> None:
     assert check_boxes(photo([0.1, 0.5, 0.2, 1.0], shares=True), 100, 80).boxes.tolist() == [
         [10, 40, 20, 80]

@@ -66,6 +66,7 @@ def compare(
             options=options,
             on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
             on_progress=on_progress,
+            on_warning=lambda line: typer.echo(f"maskyolo: {line}", err=True),
         )
     print(result.table())
     if result.folder:

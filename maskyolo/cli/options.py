@@ -11,11 +11,13 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from maskyolo.core.options import Choice, OptionInfo, Options, Panel, option_info
+from maskyolo.core.repeating import load_args
 
 __all__ = ["Strict", "Verbose", "examples", "with_options"]
 
@@ -37,6 +39,10 @@ Verbose = Annotated[
 ]
 
 
+#: Typer passes its context here; the name is no option of any command.
+_CONTEXT = inspect.Parameter("_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+
 def examples(*lines: str) -> str:
     r"""Return the epilog of a command's help: its examples, one per line.
 
@@ -55,7 +61,7 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         ... def greet(name: Annotated[str, typer.Argument()], options: GreetOptions) -> None:
         ...     print("hello " * options.times + name)
     """
-    hints = typing.get_type_hints(kind)
+    hints, repeat = typing.get_type_hints(kind), _repeat(kind)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
@@ -63,18 +69,25 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         for parameter in signature.parameters.values():
             if parameter.name == "options":
                 parameters += [
-                    _parameter(field.name, hints[field.name], field.default, option_info(field))
+                    _parameter(
+                        field.name, hints[field.name], field.default, option_info(field), repeat
+                    )
                     for field in fields(kind)
                 ]
+                if "args" in hints:
+                    parameters.append(_CONTEXT)
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @functools.wraps(command)
-        def run(**given: Any) -> None:
+        def run(_context: typer.Context | None = None, **given: Any) -> None:
             values = {}
             for field in fields(kind):
                 info = option_info(field)
                 values[field.name] = _parsed(field.name, info, given.pop(field.name))
+            if _context and values.get("args") is not None:
+                explicit = {name: values[name] for name in values if _is_given(_context, name)}
+                values = {**values, **kind.saved(values["args"]), **explicit}
             command(**given, options=kind(**values))
 
         del run.__wrapped__  # or Typer would read the wrapped function's signature
@@ -83,6 +96,34 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         return run
 
     return decorate
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _repeat(kind: type[Options]) -> Callable[..., Path | None]:
+    """Return a callback that takes defaults of a command's own parameters from an earlier run.
+
+    They are those outside `kind`, such as `--source`, and may only be text. Addresses with hidden
+    passwords are left out.
+    """
+    others = {field.name for field in fields(kind)}
+
+    def repeat(context: typer.Context, run: Path | None) -> Path | None:
+        saved = {} if run is None else load_args(run)
+        defaults: dict[str, Any] = {}
+        for parameter in context.command.params:
+            name, many = parameter.name or "", bool(getattr(parameter, "multiple", False))
+            value = None if name in others else saved.get(name)
+            texts = value if isinstance(value, list) and many else [value]
+            if all(isinstance(text, str) and "***" not in text for text in texts):
+                defaults[name] = texts if many else value
+        context.default_map = {**(context.default_map or {}), **defaults}
+        return run
+
+    return repeat
 
 
 def _parsed(name: str, info: OptionInfo, value: Any) -> Any:
@@ -98,7 +139,9 @@ def _flags(name: str, info: OptionInfo) -> tuple[str, ...]:
     return info.flags or (f"--{name.replace('_', '-')}",)
 
 
-def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.Parameter:
+def _parameter(
+    name: str, hint: Any, default: Any, info: OptionInfo, repeat: Callable[..., Path | None]
+) -> inspect.Parameter:
     kind = info.cli_type or hint
     default = info.cli_default if info.has_cli_default else default
     flags = _flags(name, info)
@@ -111,6 +154,8 @@ def _parameter(name: str, hint: Any, default: Any, info: OptionInfo) -> inspect.
         parsing = _parse_choice(choice)
     elif info.minimum is not None or info.maximum is not None:
         parsing["metavar"] = "<int>" if int in kinds else "<float>"
+    if name == "args":
+        parsing |= {"is_eager": True, "callback": repeat}
     declared = typer.Option(*flags, help=info.help, rich_help_panel=info.panel or None, **parsing)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]

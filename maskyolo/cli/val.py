@@ -39,6 +39,7 @@ def val(options: EvaluateOptions, verbose: Verbose = False, strict: Strict = Fal
             on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
             on_progress=on_progress,
             on_detector=show_network,
+            on_warning=lambda line: typer.echo(f"maskyolo: {line}", err=True),
         )
     print(result.table())
     if result.folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["install_command"]
+__all__ = ["install_command", "installed_commit"]
 
 
 def install_command(extra: str = "", *flags: str) -> str:
@@ -43,6 +43,11 @@ def install_command(extra: str = "", *flags: str) -> str:
         editable = True
     words = ["pip", "install", *flags, *(["-e"] if editable else []), target]
     return shlex.join(words)
+
+
+def installed_commit() -> str:
+    """Return the commit that this package was installed from; empty if it was not from git."""
+    return str(_direct_url().get("vcs_info", {}).get("commit_id", ""))
 
 
 def _direct_url() -> dict[str, Any]:

@@ -23,9 +23,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from numbers import Real
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from maskyolo.core.repeating import args_file, load_args, typed_value
 from maskyolo.errors import MaskyoloError
 
 if TYPE_CHECKING:
@@ -114,6 +116,8 @@ class OptionInfo:
         flags: command-line flags, such as `("--conf", "--confidence")`; if empty, the field's name
             with hyphens.
         recorded: whether `args.yaml` records it; false for options that do not affect the results.
+        repeated: whether `args` sets it from another run's `args.yaml`, which may come from anyone;
+            false for what runs a program, or writes outside the run's folder.
         cli_type: the type that the command line parses, if it differs from the field's.
         cli_default: the command line's default, if it differs from the library's.
         cli_parse: converts the parsed value to the field's value; if it raises `ValueError`, that
@@ -126,6 +130,7 @@ class OptionInfo:
     maximum: float | None = None
     flags: tuple[str, ...] = ()
     recorded: bool = True
+    repeated: bool = True
     cli_type: Any = None
     cli_default: Any = _UNSET
     cli_parse: Callable[[Any], Any] | None = None
@@ -145,6 +150,7 @@ def option(
     maximum: float | None = None,
     flags: tuple[str, ...] = (),
     recorded: bool = True,
+    repeated: bool = True,
     cli_type: Any = None,
     cli_default: Any = _UNSET,
     cli_parse: Callable[[Any], Any] | None = None,
@@ -152,7 +158,7 @@ def option(
 ) -> Any:
     """Declare a field of an `Options` class; see `OptionInfo` for the arguments."""
     info = OptionInfo(
-        help, minimum, maximum, flags, recorded, cli_type, cli_default, cli_parse, panel
+        help, minimum, maximum, flags, recorded, repeated, cli_type, cli_default, cli_parse, panel
     )
     return dataclasses.field(default=default, metadata={"option": info})
 
@@ -211,7 +217,8 @@ class Options:
     def merge(cls, options: Options | None, settings: Mapping[str, Any]) -> Self:
         """Return `options`, or the defaults, overridden by the keywords in `settings`.
 
-        `options` may be of a base class; fields that it lacks get their defaults.
+        `options` may be of a base class; fields that it lacks get their defaults. With the keyword
+        `args`, the options of that run come between `options` and the other keywords.
 
         Raises:
             TypeError: a keyword is not an option.
@@ -221,10 +228,31 @@ class Options:
         for name in settings:
             if name not in known:
                 raise TypeError(f"got an unexpected keyword argument '{name}'")
+        if settings.get("args") is not None:
+            settings = {**cls.saved(settings["args"]), **settings}
         if isinstance(options, cls):
             return replace(options, **settings) if settings else options
         given = fields(options) if options else ()
         return cls(**{**{field.name: getattr(options, field.name) for field in given}, **settings})
+
+    @classmethod
+    def saved(cls, run: Path | str) -> dict[str, Any]:
+        """Return the options that an earlier run recorded, by field name, without those not set.
+
+        Args:
+            run: its `args.yaml`, or its folder.
+
+        Raises:
+            MaskyoloError: the file cannot be read, or a value has the wrong type.
+        """
+        content, hints = load_args(run), get_type_hints(cls)
+        found = {}
+        for field in fields(cls):
+            info, value = option_info(field), content.get(field.name)
+            if info.recorded and info.repeated and value is not None:
+                where = f"{args_file(run)}: {field.name}"
+                found[field.name] = typed_value(value, hints[field.name], where)
+        return found
 
     def part(self, kind: type[_Options]) -> _Options:
         """Return the options that `kind` also has, as a `kind` object."""

@@ -12,9 +12,17 @@ import yaml
 
 from maskyolo.core.files import write_atomic, written_name
 from maskyolo.core.options import Choice, Options, Panel, option
+from maskyolo.core.repeating import ARGS, PROVENANCE
 from maskyolo.errors import OutputError, output_errors
 
-__all__ = ["RunOptions", "check_no_links", "clear_run", "new_run", "save_args"]
+__all__ = [
+    "RunOptions",
+    "add_to_args",
+    "check_no_links",
+    "clear_run",
+    "new_run",
+    "save_args",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,14 @@ class RunOptions(Options, panel=Panel.OUTPUT):
         False,
         help="Write into an existing folder of that name instead of adding a number.",
         recorded=False,
+    )
+    args: Path | str | None = option(
+        None,
+        help="Repeat an earlier run, given its folder or its args.yaml. Options given here take "
+        "precedence. If the model, data, packages or machine differ, one line says how.",
+        cli_type=Path | None,
+        recorded=False,
+        panel=Panel.INPUT,
     )
 
 
@@ -88,18 +104,37 @@ def check_no_links(folder: Path) -> None:
                 )
 
 
-def save_args(folder: Path, args: Mapping[str, Any]) -> None:
+def save_args(
+    folder: Path, args: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
+) -> None:
     """Write a run's settings to `folder/args.yaml`; values without a YAML type are written as text.
+
+    Args:
+        folder: the run's folder.
+        args: the settings by name.
+        provenance: what the run is made with, under a key of its own; see
+            `maskyolo.runtime.provenance`.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    write_atomic(
-        folder / "args.yaml",
-        yaml.safe_dump(
-            {key: _plain(value) for key, value in args.items()}, sort_keys=False, allow_unicode=True
-        ),
-    )
+    content = {**args, PROVENANCE: provenance} if provenance else args
+    write_atomic(folder / ARGS, _as_yaml(content))
+
+
+def add_to_args(folder: Path, args: Mapping[str, Any]) -> None:
+    """Add settings to a run's `args.yaml`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = folder / ARGS
+    write_atomic(path, path.read_text(encoding="utf-8") + _as_yaml(args))
+
+
+def _as_yaml(values: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _plain(value: Any) -> Any:

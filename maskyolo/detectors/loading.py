@@ -11,7 +11,7 @@ from maskyolo.core.choices import BackendName, FaceDetectorName, Pipeline, Preci
 from maskyolo.core.detector import Detector
 from maskyolo.core.options import takes_options
 from maskyolo.detectors.classes import find_classes
-from maskyolo.detectors.options import InferenceOptions
+from maskyolo.detectors.options import InferenceOptions, ModelOptions
 from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.loading import load_backend
@@ -20,7 +20,7 @@ from maskyolo.models.own import find_model
 if TYPE_CHECKING:
     from maskyolo.detectors.two_stage import TwoStageDetector
 
-__all__ = ["DEFAULT_MODELS", "FACE_CONF", "describe_detector", "load_detector"]
+__all__ = ["DEFAULT_MODELS", "FACE_CONF", "describe_detector", "load_detector", "model_file"]
 
 #: The packaged model that each pipeline uses by default.
 DEFAULT_MODELS: dict[str, str] = {
@@ -79,10 +79,7 @@ def load_detector(
     chosen = InferenceOptions.merge(options, settings)
     _check_not_keras(chosen.model)
     _check_pipeline(chosen)
-    path = find_model(
-        DEFAULT_MODELS[chosen.pipeline] if chosen.model is None else chosen.model,
-        ".pt" if chosen.backend is BackendName.TORCH else ".onnx",
-    )
+    path = model_file(chosen)
     if chosen.threads is not None:
         cv2.setNumThreads(chosen.threads)
     if chosen.pipeline is Pipeline.TWO_STAGE:
@@ -99,6 +96,18 @@ def load_detector(
     )
     classes = find_classes(network.names, chosen.class_map, chosen.incorrect, path)
     return YoloDetector(network, chosen.imgsz, chosen.conf, chosen.iou, chosen.max_det, classes)
+
+
+def model_file(options: ModelOptions) -> Path:
+    """Return the file of the model that `load_detector` loads with these options.
+
+    Raises:
+        WeightsError: there is no such model.
+    """
+    return find_model(
+        DEFAULT_MODELS[options.pipeline] if options.model is None else options.model,
+        ".pt" if options.backend is BackendName.TORCH else ".onnx",
+    )
 
 
 def describe_detector(detector: Detector) -> tuple[str, str]:

@@ -66,7 +66,6 @@ class ModelOptions(Options, panel=Panel.MODEL):
         help="Maximum number of CPU threads, to leave cores to other programs. Default: one per "
         "core.",
         minimum=1,
-        recorded=False,
         panel=Panel.ADVANCED,
     )
     trust: bool = option(

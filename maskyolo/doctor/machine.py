@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from maskyolo.core.parallel import usable_cpus
+from maskyolo.core.processor import describe_processor
 from maskyolo.doctor.check import Check, load_module
 from maskyolo.models.weights import offline
 
@@ -36,7 +36,7 @@ def check_display() -> Iterator[Check]:
 
 def check_processor() -> Iterator[Check]:
     """Report the processor, its cores, and its instruction sets for neural networks."""
-    name, flags = _processor()
+    name, flags = describe_processor()
     cores = usable_cpus()
     fast = [
         flag
@@ -132,16 +132,3 @@ def check_settings() -> Iterator[Check]:
         )
     elif models:
         yield Check("MASKYOLO_MODELS", "ok", models)
-
-
-def _processor() -> tuple[str, set[str]]:
-    """Return the processor's name and, on Linux, its instruction sets."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-        if model := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
-            name = model[1].strip()
-        if listed := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE):
-            flags = set(listed[1].split())
-    return name, flags

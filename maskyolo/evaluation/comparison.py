@@ -15,7 +15,8 @@ from maskyolo.core.images import ImageArray, read_image
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
-from maskyolo.detectors.yolo import YoloDetector
+from maskyolo.detectors.loading import describe_detector, model_file
+from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError, output_errors
 from maskyolo.evaluation.comparison_page import comparison_sections
 from maskyolo.evaluation.comparison_result import Comparison
@@ -29,8 +30,9 @@ from maskyolo.evaluation.contestants import (
     texts_of,
 )
 from maskyolo.evaluation.differences import differences_from_first
+from maskyolo.evaluation.header import listed
 from maskyolo.evaluation.html import page
-from maskyolo.evaluation.labeled import LabeledImage, find_images
+from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
 from maskyolo.evaluation.metrics import Case, Floats
 from maskyolo.evaluation.options import CompareOptions
@@ -45,6 +47,7 @@ from maskyolo.evaluation.speed import (
     measure_speed,
     verdicts,
 )
+from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 
 __all__ = ["compare"]
 
@@ -57,6 +60,7 @@ def compare(
     options: CompareOptions | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Compare detectors on labeled images, on frames with 1 to 40 faces for speed, and on a video.
@@ -74,6 +78,8 @@ def compare(
             Default: log a warning.
         on_progress: called with what is counted ("images", "scores", "frames" or "rounds"), the
             number done, and the total.
+        on_warning: called with one line on what makes the figures differ from those of the run
+            that `args` repeats. Default: log a warning.
         settings: fields of `CompareOptions` as keywords, such as `images`, `labels` and `rounds`.
             Average precision uses all detections with a confidence of at least 0.001, regardless of
             `conf`; with two stages, all faces with a score of at least 0.1.
@@ -94,8 +100,15 @@ def compare(
     video = None if source is None else open_video(source)
     loadable = settings_of(contestants, chosen, chosen.conf)
     detectors = load_contestants(contestants, loadable)
+    made = _made_with(chosen, loadable, detectors, images)
+    report_differences(chosen.args, made, on_warning)
     folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-    _save_args(folder, chosen, source, detectors, texts_of(contestants))
+    own = {
+        "model": list(texts_of(contestants).values()),
+        "source": source,
+        "split": str(chosen.split) if chosen.data is not None else None,
+    }
+    save_args(folder, {**chosen.recorded(), **own}, made)
 
     def progress(what: str) -> Callable[[int, int | None], None]:
         return lambda done, total: on_progress(what, done, total) if on_progress else None
@@ -127,6 +140,7 @@ def compare(
         folder=folder,
         video_file=video_file,
         models=texts_of(contestants),
+        provenance=made,
     )
     _write_reports(result, images, folder, chosen.save_plots)
     return result
@@ -146,24 +160,20 @@ def _find_images(
     return [], ""
 
 
-def _save_args(
-    folder: Path,
+def _made_with(
     chosen: CompareOptions,
-    source: Path | str | None,
+    loadable: Mapping[str, dict[str, Any]],
     detectors: Mapping[str, Detector],
-    models: Mapping[str, str],
-) -> None:
-    own = {
-        "model": list(models.values()),
-        "source": source,
-        "split": str(chosen.split) if chosen.data is not None else None,
-        "imgsz": {
-            title: detector.imgsz
-            for title, detector in detectors.items()
-            if isinstance(detector, YoloDetector)
-        },
-    }
-    save_args(folder, {**chosen.recorded(), **own})
+    images: Sequence[LabeledImage],
+) -> dict[str, Any]:
+    """Return what the figures are made with; a detector that was passed in loaded has no file."""
+    models = {}
+    for title, detector in detectors.items():
+        options = InferenceOptions(**loadable[title]) if title in loadable else None
+        file = model_file(options) if options else None
+        models[title] = describe_model(file, describe_detector(detector)[0])
+    data = describe_images(images) if images else None
+    return made_with(chosen.threads, chosen.seed, models=models, data=data)
 
 
 def _shared(detectors: Mapping[str, Detector]) -> tuple[str, ...]:
@@ -249,7 +259,7 @@ def _write_reports(
     result: Comparison, images: Sequence[LabeledImage], folder: Path, plots: bool
 ) -> None:
     title = f"Comparison of {', '.join(result.names)}"
-    write_atomic(folder / "report.txt", result.table())
+    write_atomic(folder / "report.txt", result.table() + listed(result.provenance))
     write_atomic(folder / "report.html", page(title, comparison_sections(result, images)))
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
     if result.evaluations:

@@ -14,18 +14,26 @@ from maskyolo.core.files import write_atomic
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
+from maskyolo.detectors.loading import (
+    DEFAULT_MODELS,
+    describe_detector,
+    load_detector,
+    model_file,
+)
 from maskyolo.detectors.options import InferenceOptions
+from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError
 from maskyolo.evaluation.coco import save_coco
 from maskyolo.evaluation.contestants import model_title
-from maskyolo.evaluation.header import header, short_path
+from maskyolo.evaluation.header import header, listed, short_path
 from maskyolo.evaluation.html import page
-from maskyolo.evaluation.labeled import LabeledImage, find_images
+from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
 from maskyolo.evaluation.options import EvaluateOptions
 from maskyolo.evaluation.plots import save_plots
 from maskyolo.evaluation.scores import Evaluation
 from maskyolo.evaluation.scores_page import main_figures, scores_sections
+from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 
 __all__ = ["evaluate"]
 
@@ -38,6 +46,7 @@ def evaluate(
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     on_detector: Callable[[Detector], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Evaluation:
     """Measure a detector end to end on labeled images; a face that is not found is an error.
@@ -57,6 +66,8 @@ def evaluate(
             Default: log a warning.
         on_progress: called with the number of images done and their total.
         on_detector: called once with the detector, before the first image.
+        on_warning: called with one line on what makes the figures differ from those of the run
+            that `args` repeats. Default: log a warning.
         settings: fields of `EvaluateOptions` as keywords, such as `images`, `labels` and `conf`.
             Average precision uses all detections with a confidence of at least 0.001, regardless of
             `conf`; with two stages, all faces with a score of at least 0.1. `project=None` writes
@@ -73,8 +84,6 @@ def evaluate(
         >>> round(result.map50, 1)  # doctest: +SKIP
         0.9
     """
-    from maskyolo.detectors.yolo import YoloDetector
-
     if isinstance(model, (str, Path)):
         settings["model"] = model
     chosen = EvaluateOptions.merge(options, settings)
@@ -85,10 +94,13 @@ def evaluate(
     title = model_title(given)
     split = str(chosen.split) if chosen.data is not None else None
     imgsz = detector.imgsz if isinstance(detector, YoloDetector) else chosen.imgsz
+    made = _made_with(chosen, model, detector, images)
+    report_differences(chosen.args, made, on_warning)
     folder = None
     if chosen.project is not None:
         folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-        save_args(folder, {**chosen.recorded(), "split": split, "model": given, "imgsz": imgsz})
+        own = {"split": split, "model": given, "imgsz": imgsz}
+        save_args(folder, {**chosen.recorded(), **own}, made)
     save = {title: folder / "predictions.jsonl"} if folder else None
     classes = class_names_of(detector)
     cases, sharpness, unreadable = predict(
@@ -104,12 +116,28 @@ def evaluate(
     result = measure(
         title, cases[title], sharpness, chosen.conf, chosen.seed, where, split or "", classes
     )
-    result = replace(result, unreadable=unreadable, folder=folder)
+    result = replace(result, unreadable=unreadable, folder=folder, provenance=made)
     if folder:
         shown = {"Model": given, "Inference size": f"{imgsz or '-'} px", **_ignored(chosen)}
         _write_reports(result, folder, shown)
         _save_more(result, folder, chosen, images)
     return result
+
+
+def _made_with(
+    chosen: EvaluateOptions,
+    model: str | Path | Detector | None,
+    detector: Detector,
+    images: Sequence[LabeledImage],
+) -> dict[str, Any]:
+    """Return what the figures are made with; a detector that was passed in has no file."""
+    file = model_file(chosen) if model is None or isinstance(model, (str, Path)) else None
+    return made_with(
+        chosen.threads,
+        chosen.seed,
+        model=describe_model(file, describe_detector(detector)[0]),
+        data=describe_images(images),
+    )
 
 
 def _write_reports(result: Evaluation, folder: Path, settings: dict[str, str]) -> None:
@@ -121,7 +149,7 @@ def _write_reports(result: Evaluation, folder: Path, settings: dict[str, str]) -
         *scores_sections([result]),
     ]
     title = f"{result.name} on {short_path(report.data)}"
-    write_atomic(folder / "report.txt", result.table())
+    write_atomic(folder / "report.txt", result.table() + listed(result.provenance))
     write_atomic(folder / "report.html", page(title, sections))
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
 
@@ -143,8 +171,6 @@ def _save_more(
 
 def _load(loaded: str | Path | Detector | None, chosen: EvaluateOptions) -> tuple[Detector, str]:
     """Load the detector for average precision, if it is not yet; return it and its name."""
-    from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
-
     if loaded is not None and not isinstance(loaded, (str, Path)):
         return loaded, type(loaded).__name__
     model = chosen.model or DEFAULT_MODELS[chosen.pipeline]

@@ -15,10 +15,10 @@ from maskyolo.evaluation.html import facts, flat
 if TYPE_CHECKING:
     from maskyolo.evaluation.scores import Evaluation
 
-__all__ = ["header", "short_path"]
+__all__ = ["header", "listed", "short_path"]
 
 #: Facts that take a whole line.
-_WIDE = ("Models", "command")
+_WIDE = ("Models", "model", "models", "command")
 
 
 def header(
@@ -34,6 +34,9 @@ def header(
         provenance: what the figures were made with, as in report.json; shown last.
     """
     made = flat(provenance or {})
+    if provenance and "models" in provenance:
+        lines = ((name, flat({"": of_model})) for name, of_model in provenance["models"].items())
+        made["models"] = "\n".join(f"{name}: {line['']}" for name, line in lines if line)
     entries = {**settings}
     if evaluations:
         entries |= _counts(evaluations[0])
@@ -43,6 +46,18 @@ def header(
         with suppress(importlib.metadata.PackageNotFoundError):  # run from a folder
             entries["Version"] = f"maskyolo {importlib.metadata.version('maskyolo')}"
     return facts({**entries, **made}, _WIDE)
+
+
+def listed(provenance: Mapping[str, Any]) -> str:
+    """Return what the figures were made with as lines of text, for report.txt.
+
+    Examples:
+        >>> print(listed({"maskyolo": "0.1.0", "packages": {"numpy": "2.4"}}), end="")
+        <BLANKLINE>
+        maskyolo: 0.1.0
+        packages: numpy 2.4
+    """
+    return "".join(["\n", *(f"{name}: {text}\n" for name, text in flat(provenance).items())])
 
 
 def _counts(first: Evaluation) -> dict[str, str]:

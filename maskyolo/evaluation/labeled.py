@@ -34,8 +34,9 @@ from maskyolo.dataset.label_files import LabelFinder, canonical_label
 from maskyolo.errors import DatasetError
 from maskyolo.evaluation.ignored import read_regions
 from maskyolo.evaluation.options import LabeledDataOptions
+from maskyolo.runtime.provenance import describe_data
 
-__all__ = ["LabeledImage", "find_images"]
+__all__ = ["LabeledImage", "describe_images", "find_images"]
 
 _log = logging.getLogger("maskyolo")
 
@@ -73,6 +74,13 @@ class LabeledImage:
             regions=as_boxes([]),
         )
 
+    def as_bytes(self) -> bytes:
+        """Return the labels as bytes that are the same on every machine, for checksums."""
+        boxes = (self.labels.boxes, self.ignored, self.regions)
+        parts = [np.asarray(part, dtype="<f4").tobytes() for part in boxes]
+        parts.append(np.asarray(self.labels.class_ids, dtype="<i8").tobytes())
+        return b"|".join(parts)
+
     def in_two_classes(self, fold: bool) -> LabeledImage:
         """Return the same labels without incorrect_mask.
 
@@ -88,6 +96,16 @@ class LabeledImage:
             labels=Labels(self.labels.boxes[~third], self.labels.class_ids[~third]),
             ignored=np.concatenate([self.ignored, self.labels.boxes[third]]),
         )
+
+
+def describe_images(images: Sequence[LabeledImage]) -> dict[str, Any]:
+    """Return a checksum of labeled images and counts; see `provenance.describe_data`."""
+    ids = np.concatenate([image.labels.class_ids for image in images])
+    boxes = {name: int((ids == number).sum()) for number, name in enumerate(ALL_CLASS_NAMES)}
+    return describe_data(
+        ((image.path, image.as_bytes()) for image in images),
+        {name: count for name, count in boxes.items() if count},
+    )
 
 
 @takes_options(LabeledDataOptions)

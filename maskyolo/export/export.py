@@ -13,14 +13,20 @@ from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.core.text import counted
-from maskyolo.detectors.loading import DEFAULT_MODELS, load_detector
+from maskyolo.detectors.loading import DEFAULT_MODELS, describe_detector, load_detector
 from maskyolo.errors import WeightsError
-from maskyolo.evaluation.labeled import LabeledImage, find_images
+from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_images
 from maskyolo.export.calibration import DecodedImages, ReadableImages, find_calibration_images
 from maskyolo.export.measuring import Measured, measure_models
 from maskyolo.export.options import ExportOptions
 from maskyolo.export.writing import ULTRALYTICS_FORMATS, ExportJob, load_exported, write_model
 from maskyolo.models.own import find_model
+from maskyolo.runtime.provenance import (
+    describe_data,
+    describe_model,
+    made_with,
+    report_differences,
+)
 
 __all__ = ["ExportResult", "export_model"]
 
@@ -143,7 +149,14 @@ def export_model(
     step(f"exporting {source.name} to {chosen.format}, {chosen.precision}{on_images}")
     path = write_model(job, folder)
     split = str(chosen.split) if chosen.data is not None else None
-    save_args(folder, {**chosen.recorded(), "model": source, "split": split, "imgsz": imgsz})
+    made = made_with(
+        model=describe_model(source, describe_detector(detector)[0]),
+        data=describe_images(labeled) if labeled else None,
+        calibration=describe_data((image, b"") for image in calibration) if is_int8 else None,
+    )
+    report_differences(chosen.args, made)
+    own = {"model": source, "split": split, "imgsz": imgsz}
+    save_args(folder, {**chosen.recorded(), **own}, made)
     models = {
         "source": (source, detector.backend),
         "exported": (path, load_exported(path, chosen.format, imgsz)),

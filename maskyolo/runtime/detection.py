@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,14 @@ from maskyolo.core.images import ImageArray
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.parallel import usable_cpus
-from maskyolo.detectors.loading import DEFAULT_MODELS, FACE_CONF, describe_detector, load_detector
+from maskyolo.core.repeating import PROVENANCE
+from maskyolo.detectors.loading import (
+    DEFAULT_MODELS,
+    FACE_CONF,
+    describe_detector,
+    load_detector,
+    model_file,
+)
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.detectors.slicing import SlicedDetector
 from maskyolo.detectors.two_stage import TwoStageDetector
@@ -30,6 +37,7 @@ from maskyolo.runtime.file_sources import ImageSource, VideoSource
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.options import DetectOptions
+from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 from maskyolo.runtime.results import Sinks
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
 from maskyolo.runtime.sources import numbered_pattern, open_sources
@@ -99,7 +107,7 @@ def detect(
     sources = open_sources(source)
     _check_moving(chosen, sources, source)
     detector = _detector(model, chosen, sources)
-    recorded = _recorded(chosen, source, model, detector)
+    recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
     summary.class_names = class_names_of(detector)
     if counting:
@@ -211,8 +219,12 @@ def _recorded(
     detector: Detector,
 ) -> dict[str, Any]:
     """Return what `args.yaml` records: the options in effect, without any passwords."""
-    recorded: dict[str, Any] = {"source": _source_name(source), **options.recorded()}
-    recorded["slice"] = recorded.pop("slice_size")
+    several = [source] if isinstance(source, (str, int, Path)) else source
+    names = [display_name(one) for one in several]
+    recorded: dict[str, Any] = {
+        "source": names if len(names) > 1 else names[0],
+        **options.recorded(),
+    }
     recorded["model"] = model if isinstance(model, (str, Path)) else type(model).__name__
     recorded["track"] = options.tracks
     if isinstance(detector, YoloDetector):
@@ -221,10 +233,15 @@ def _recorded(
         recorded["alert_cmd"] = display_command(options.alert_cmd)
     if options.alert_url is not None:
         recorded["alert_url"] = display_host(options.alert_url)
-    return recorded
+    file = model_file(replace(options, model=model)) if isinstance(model, (str, Path)) else None
+    made = made_with(options.threads, model=describe_model(file, describe_detector(detector)[0]))
+    report_differences(options.args, made)
+    return {**recorded, PROVENANCE: made}
 
 
-def _log_file(options: DetectOptions, recorded: dict[str, Any], summary: Summary) -> Path:
+def _log_file(
+    options: DetectOptions, recorded: Callable[[], dict[str, Any]], summary: Summary
+) -> Path:
     return run_folder(options, recorded, summary) / ERROR_LOG
 
 

@@ -61,6 +61,7 @@ class TrackingOptions(Options, panel=Panel.TRACKING):
         None,
         help="Write events to this .csv or .jsonl file, one per line: appears, changes, alert, ...",
         cli_type=Path | None,
+        repeated=False,
     )
 
 
@@ -78,8 +79,11 @@ class AlertOptions(Options, panel=Panel.ALERTS):
         None,
         help="Program to run on each alert, without a shell; it receives the event as JSON on "
         "standard input.",
+        repeated=False,
     )
-    alert_url: str | None = option(None, help="URL to post the event to, as JSON, on each alert.")
+    alert_url: str | None = option(
+        None, help="URL to post the event to, as JSON, on each alert.", repeated=False
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +113,10 @@ class OutputOptions(Options, panel=Panel.OUTPUT):
         cli_default=True,
     )
     save_json: Path | str | None = option(
-        None, help="Write JSON Lines to this file, one line per frame.", cli_type=Path | None
+        None,
+        help="Write JSON Lines to this file, one line per frame.",
+        cli_type=Path | None,
+        repeated=False,
     )
     save_txt: bool = option(False, help="Save YOLO label files in the run's folder.")
     save_conf: bool = option(False, help="Add the confidence to the label files.")

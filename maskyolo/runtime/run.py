@@ -184,17 +184,19 @@ class Run:
         self.summary.dropped += frames
 
 
-def run_folder(options: DetectOptions, recorded: dict[str, Any], summary: Summary) -> Path:
+def run_folder(
+    options: DetectOptions, recorded: Callable[[], dict[str, Any]], summary: Summary
+) -> Path:
     """Return the run's folder; create it with its `args.yaml` if there is none yet."""
     if summary.folder is None:
         summary.folder = new_run(options.project, options.name, options.exist_ok)
-        save_args(summary.folder, recorded)
+        save_args(summary.folder, recorded())
     return summary.folder
 
 
 def open_sinks(
     options: DetectOptions,
-    recorded: dict[str, Any],
+    recorded: Callable[[], dict[str, Any]],
     summary: Summary,
     counting: Counting | None,
     alerts: Alerts | None,

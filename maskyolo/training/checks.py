@@ -56,7 +56,7 @@ def find_start(model: str, trust: bool) -> str:
         return _find_architecture(model, trust)
     from ultralytics.nn.tasks import load_checkpoint
 
-    found = _find_checkpoint(model)
+    found = find_checkpoint(model)
     check_trust(found, trust)
     try:
         with silenced(), only_trusted(trust):
@@ -127,7 +127,12 @@ def find_third_party(model: str, report: Callable[[str], None] | None = None) ->
         ) from error
 
 
-def _find_checkpoint(model: str) -> Path:
+def find_checkpoint(model: str) -> Path:
+    """Return the checkpoint that a file or name stands for; third-party ones may be downloaded.
+
+    Raises:
+        WeightsError: there is none.
+    """
     path = Path(model)
     ours = {file.stem: file for file in own_weights() if file.suffix == ".pt"}
     if path.is_file():

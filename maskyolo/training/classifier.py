@@ -30,12 +30,14 @@ from maskyolo.detectors.classifier import Classifier, CropSettings
 from maskyolo.errors import DependencyError, ImageError, MaskyoloError, output_errors
 from maskyolo.evaluation.report import ClassificationReport
 from maskyolo.models.weights import find_weights
+from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 from maskyolo.training.checks import check_dataset, find_device
 from maskyolo.training.classifier_settings import ClassifierSettings, load_settings
 from maskyolo.training.crops import boxes_in_pixels, compute_split_features, list_faces
 from maskyolo.training.options import ClassifierTrainOptions
 from maskyolo.training.plots import plot_confusion, plot_curves
 from maskyolo.training.progress import Progress
+from maskyolo.training.provenance import describe_dataset
 
 if TYPE_CHECKING:
     import torch
@@ -130,9 +132,18 @@ def train_classifier(
     with output_errors(folder):
         (folder / "weights").mkdir(exist_ok=True)
         place = {"data": dataset.yaml, "model": weights.absolute(), "device": str(device)}
+        made = made_with(
+            torch.get_num_threads(),
+            training.seed,
+            model=describe_model(weights.absolute()),
+            data=describe_dataset(dataset),
+            device=str(device),
+        )
+        report_differences(chosen.args, made, on_warning)
         save_args(
             folder,
             {"pipeline": "two-stage"} | place | training.recorded() | augmentation.recorded(),
+            made,
         )
         run = trainer.load_runner(frozen, training.imgsz, device)
         features = compute_split_features(

@@ -18,11 +18,13 @@ import yaml
 from maskyolo.core.choices import ImageCache
 from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
-from maskyolo.core.runs import clear_run, new_run
+from maskyolo.core.repeating import PROVENANCE
+from maskyolo.core.runs import add_to_args, clear_run, new_run
 from maskyolo.dataset.layout import Dataset, load_dataset
 from maskyolo.errors import DatasetError, MaskyoloError, OutputError, output_errors
 from maskyolo.evaluation.report import ClassScores, Report
 from maskyolo.models.ultralytics import import_ultralytics, only_trusted, silenced
+from maskyolo.runtime.provenance import report_differences
 from maskyolo.training.checks import (
     check_detector_dataset,
     check_settings,
@@ -38,14 +40,15 @@ from maskyolo.training.checks import (
 from maskyolo.training.initial_outputs import match_outputs
 from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress, TrainerListener
+from maskyolo.training.provenance import describe_training
 from maskyolo.training.recipes import load_recipe, take_blend
 from maskyolo.training.resuming import (
     INITIAL_OUTPUTS,
     find_run,
     last_epoch,
     remove_parts,
+    saved_additions,
     saved_blend,
-    saved_outputs,
     saved_settings,
     trim_results,
 )
@@ -170,11 +173,19 @@ def _train(
             _keep_start(folder, start, blend)
         place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
         matches = match_outputs(class_names(start), dataset.names)
+        args |= {"model": start, "data": str(folder / "data.yaml")}
+        made = describe_training(args, dataset)
+        report_differences(chosen.args, made, on_warning)
+        initial = {name: source for name, source in matches.items() if name != source}
         _run(
-            args | {"model": start, "data": str(folder / "data.yaml")} | place,
+            args | place,
             folder,
             TrainerListener(folder, on_progress, on_warning),
-            initial={name: source for name, source in matches.items() if name != source},
+            added={
+                **({"blend": blend} if blend < 1 else {}),
+                **({INITIAL_OUTPUTS: initial} if initial else {}),
+                PROVENANCE: made,
+            },
         )
     return _finish(folder, machine["device"])
 
@@ -199,13 +210,9 @@ def _run(
     listener: TrainerListener,
     cfg: Any = None,
     *,
-    initial: Mapping[str, str],
+    added: Mapping[str, Any],
 ) -> None:
-    """Run Ultralytics' trainer with these settings.
-
-    `args.yaml` also records `initial`: the classes whose outputs start from those of another class
-    of the initial weights.
-    """
+    """Run Ultralytics' trainer with these settings; `args.yaml` also records what is `added`."""
     from ultralytics.utils import DEFAULT_CFG
 
     from maskyolo.training.detector_dataset import decoded_images
@@ -213,10 +220,7 @@ def _run(
 
     with silenced(), _user_errors(folder), decoded_images(folder):
         trainer = DetectorTraining(cfg=cfg or DEFAULT_CFG, overrides=args)
-        if initial:
-            saved = folder / "args.yaml"
-            added = yaml.safe_dump({INITIAL_OUTPUTS: dict(initial)}, sort_keys=False)
-            write_atomic(saved, saved.read_text(encoding="utf-8") + added)
+        add_to_args(folder, added)
         if trainer.ddp:
             check_several_gpus()
         else:  # callbacks cannot be sent to the processes of the other GPUs
@@ -231,7 +235,7 @@ def _resume(
     """Continue an unfinished run with its original settings, except those in `machine`."""
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    args, initial = saved_settings(folder), saved_outputs(folder)
+    args, added = saved_settings(folder), saved_additions(folder)
     data = folder / "data.yaml"
     if not data.is_file():
         raise MaskyoloError(
@@ -252,11 +256,11 @@ def _resume(
             start = find_start(str(args.get("model", "yolov8n")), trust)
             (folder / "results.csv").unlink(missing_ok=True)
             again = {"model": start, "resume": False}
-            _run(args | machine | place | again, folder, listener, cfg, initial=initial)
+            _run(args | machine | place | again, folder, listener, cfg, added=added)
         elif 0 <= (epoch := last_epoch(last)) < args["epochs"] - 1:
             trim_results(folder / "results.csv", epoch + 1)
             resume = {"resume": str(last)}
-            _run(machine | place | resume, folder, listener, cfg, initial=initial)
+            _run(machine | place | resume, folder, listener, cfg, added=added)
     return _finish(folder, machine["device"])
 
 

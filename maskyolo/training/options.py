@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from maskyolo.core.choices import Architecture, ImageCache, Optimizer, Pipeline
 from maskyolo.core.options import Options, Panel, option, option_of
+from maskyolo.core.repeating import args_file, load_args, typed_value
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import ModelOptions
 from maskyolo.errors import MaskyoloError
@@ -67,6 +69,26 @@ class _SharedOptions(Options, panel=Panel.TRAINING):
     seed: int | None = option(
         None, help="Random seed. Default: 0.", minimum=0, panel=Panel.ADVANCED
     )
+
+    @classmethod
+    def saved(cls, run: Path | str) -> dict[str, Any]:
+        """Return the options that repeat an earlier training: its `args.yaml` is the recipe.
+
+        Args:
+            run: its `args.yaml`, or its folder.
+
+        Raises:
+            MaskyoloError: the file cannot be read, or a value has the wrong type.
+        """
+        content, file = load_args(run), args_file(run)
+        kinds = {"model": str, "device": str, "pipeline": Pipeline}
+        known = {field.name for field in fields(cls)}
+        found = {
+            name: typed_value(content[name], kind, f"{file}: {name}")
+            for name, kind in kinds.items()
+            if name in known and content.get(name) is not None
+        }
+        return {"recipe": file, **found}
 
 
 @dataclass(frozen=True, kw_only=True)

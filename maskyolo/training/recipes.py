@@ -8,6 +8,7 @@ from typing import Any
 
 from maskyolo.core.files import package_folder
 from maskyolo.core.parsing import load_yaml
+from maskyolo.core.repeating import ARGS
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["SETTINGS", "find_recipe", "load_recipe", "read_recipe"]
@@ -65,6 +66,8 @@ def load_recipe(recipe: Path | str) -> dict[str, Any]:
 def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]:
     """Return a recipe's settings, of which only `settings` are allowed; see `find_recipe`.
 
+    The `args.yaml` of a run is a recipe too: it also contains what is not a training setting.
+
     Raises:
         MaskyoloError: no such recipe, not a YAML mapping, or a setting not in `settings`.
     """
@@ -77,6 +80,8 @@ def read_recipe(recipe: Path | str, settings: Collection[str]) -> dict[str, Any]
             f"recipe {path} does not consist of 'name: value' lines",
             "see configs/detector.yaml for an example",
         )
+    if path.name == ARGS:
+        return {key: content[key] for key in content if key in settings}
     unknown = sorted(str(key) for key in content if key not in settings)
     if unknown:
         raise MaskyoloError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from maskyolo.core.files import write_atomic
 from maskyolo.core.parsing import load_json, load_yaml
+from maskyolo.core.repeating import PROVENANCE
 from maskyolo.core.runs import check_no_links
 from maskyolo.errors import DatasetError, MaskyoloError, WeightsError
 from maskyolo.training.checks import check_settings
@@ -15,7 +16,7 @@ from maskyolo.training.recipes import SETTINGS, take_blend
 
 __all__ = ["find_run"]
 
-#: Key in `args.yaml`; see `saved_outputs`.
+#: Key in `args.yaml`: which classes started from another class of the initial weights.
 INITIAL_OUTPUTS = "initial_outputs"
 
 
@@ -79,7 +80,7 @@ def saved_settings(folder: Path) -> dict[str, Any]:
 
     try:
         content = load_yaml(folder / "args.yaml")
-        given = {key: content[key] for key in SETTINGS & content.keys()}
+        given = {key: content[key] for key in (SETTINGS - {"blend"}) & content.keys()}
     except (DatasetError, AttributeError) as error:
         raise MaskyoloError(
             f"cannot resume {folder}: its args.yaml cannot be read", "start a new run"
@@ -89,12 +90,15 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     return args
 
 
-def saved_outputs(folder: Path) -> dict[str, str]:
-    """Return which classes of a run started from another class of the initial weights."""
+def saved_additions(folder: Path) -> dict[str, Any]:
+    """Return what we have added to a run's `args.yaml`, which a resumed run keeps.
+
+    That is `blend`, which classes started from another class of the initial weights, and what the
+    run is made with.
+    """
     content = load_yaml(folder / "args.yaml")
-    found = content.get(INITIAL_OUTPUTS) if isinstance(content, dict) else None
-    pairs = found.items() if isinstance(found, dict) else ()
-    return {str(name): str(source) for name, source in pairs}
+    keys = ("blend", INITIAL_OUTPUTS, PROVENANCE)
+    return {key: content[key] for key in keys if key in content} if content else {}
 
 
 def saved_blend(path: Path) -> float:

@@ -420,15 +420,16 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
     next(detect(walk, walker, options=options, conf=0.6))
     recorded = yaml.safe_load((tmp_path / "runs" / "predict" / "args.yaml").read_text())
     names = (
-        "source model conf iou imgsz device vid_stride reconnect max_det slice pipeline detector "
-        "face face_conf class_map incorrect backend precision track zone line events alert_after "
-        "alert_cmd alert_url blur stats_only save save_json save_txt save_conf save_crop show"
+        "source model conf iou imgsz device vid_stride reconnect max_det slice_size pipeline "
+        "detector face face_conf class_map incorrect backend precision threads track zone "
+        "line events alert_after alert_cmd alert_url blur stats_only save save_json save_txt "
+        "save_conf save_crop show provenance "
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)
     assert recorded["model"] == "function"
     assert recorded["conf"] == 0.6
-    assert recorded["slice"] == 64
+    assert recorded["slice_size"] == 64
     assert recorded["pipeline"] == "yolo"
     assert recorded["track"] is True
     assert recorded["alert_cmd"] == f"{sys.executable} ***"

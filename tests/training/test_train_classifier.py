@@ -21,6 +21,7 @@ from paths import ROOT
 
 from maskyolo.cli import main
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.core.files import sha256_of
 from maskyolo.core.images import read_image
 from maskyolo.core.installation import install_command
 from maskyolo.core.labels import read_yolo
@@ -165,10 +166,22 @@ def test_a_run_leaves_a_classifier_report_and_plots(
     assert list(rows[0]) == ["epoch", "time", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
+def train_images(data: Path) -> int:
+    return len(list((data / "images" / "train").iterdir()))
+
+
 def test_args_yaml_records_every_setting(
     run: tuple[ClassifierResult, list[Progress], list[str]], faces_set: Path, mobilenet: Path
 ) -> None:
-    assert yaml.safe_load((run[0].folder / "args.yaml").read_text()) == {
+    recorded = yaml.safe_load((run[0].folder / "args.yaml").read_text())
+    made = recorded.pop("provenance")
+    assert made["model"] == {"file": str(mobilenet), "sha256": sha256_of(mobilenet)}
+    assert (made["data"]["train"], made["device"], made["seed"]) == (
+        train_images(faces_set),
+        "cpu",
+        0,
+    )
+    assert recorded == {
         "pipeline": "two-stage",
         "data": str(faces_set / "data.yaml"),
         "model": str(mobilenet),

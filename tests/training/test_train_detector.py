@@ -23,6 +23,7 @@ from maskyolo.core.installation import install_command
 from maskyolo.dataset.layout import load_dataset
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
 from maskyolo.models.backends.loading import load_backend
+from maskyolo.runtime.provenance import report_differences
 from maskyolo.training.detector import (
     TrainResult,
     _report,
@@ -31,6 +32,7 @@ from maskyolo.training.detector import (
     train_detector,
 )
 from maskyolo.training.initial_outputs import find_rows, match_outputs
+from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress
 from maskyolo.training.recipes import find_recipe, load_recipe
 from maskyolo.training.resuming import find_run, trim_results
@@ -126,6 +128,28 @@ def test_a_run_leaves_weights_report_and_plots(run: tuple[TrainResult, list[Prog
     }
     assert report["images"] == 4
     assert (result.folder / "report.txt").read_text() == result.report.table()
+
+
+def test_a_run_repeated_from_its_args_yaml_has_the_same_figures(
+    run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    again = train_detector(tiny_set, args=run[0].folder, project=tmp_path, on_warning=lines.append)
+    assert lines == []
+    assert again.report.json() == run[0].report.json()
+    without_time = [[{**row, "time": ""} for row in rows(one.folder)] for one in (again, run[0])]
+    assert without_time[0] == without_time[1]
+    made = yaml.safe_load((again.folder / "args.yaml").read_text())["provenance"]
+    assert made["model"] == {"file": "yolov8n.yaml"}
+    assert (made["data"]["train"], made["data"]["with_mask"], made["device"]) == (8, 6, "cpu")
+
+    changed = tmp_path / "args.yaml"
+    changed.write_text((run[0].folder / "args.yaml").read_text().replace("train: 8", "train: 9"))
+    options = DetectorTrainOptions.merge(None, {"args": changed, "epochs": 7})
+    assert (options.epochs, options.model, options.device) == (7, "yolov8n.yaml", "cpu")
+    assert load_recipe(options.recipe or "")["batch"] == 4
+    report_differences(options.args, made, lines.append)
+    assert lines == [f"figures may differ from those of {changed}: data train 8 instead of 9"]
 
 
 def test_progress_is_reported_after_each_batch_and_epoch(
@@ -746,7 +770,7 @@ def test_a_third_class_starts_as_without_mask_and_can_be_blended(
             on_progress=in_epoch(2),
             **TINY | {"model": start},
         )
-    recorded = {"initial_outputs": {"mask_weared_incorrect": "without_mask"}}
+    recorded = {"initial_outputs": {"mask_weared_incorrect": "without_mask"}, "blend": 0.5}
     args = tmp_path / "train" / "args.yaml"
     assert yaml.safe_load(args.read_text()).items() >= recorded.items()
     made = train_detector(resume=tmp_path / "train", device="cpu", workers=0)

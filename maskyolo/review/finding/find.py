@@ -24,6 +24,13 @@ from maskyolo.review.finding.scores import score_photos
 from maskyolo.review.options import FindOptions
 from maskyolo.review.review_set import ReviewSet, read_review_set
 from maskyolo.review.suspicions import REVIEW_CSV, Suspicion, read_suspicions, write_suspicions
+from maskyolo.runtime.provenance import (
+    describe_data,
+    describe_model,
+    made_with,
+    report_differences,
+)
+from maskyolo.training.checks import find_checkpoint
 
 __all__ = ["FindResult", "find_errors"]
 
@@ -103,7 +110,9 @@ def find_errors(
     args = {"data": data, **chosen.recorded()}
     if chosen.resume is None:
         folder = new_run(chosen.project, chosen.name, chosen.exist_ok).absolute()
-        save_args(folder, args)
+        made = _made_with(review, chosen)
+        report_differences(chosen.args, made)
+        save_args(folder, args, made)
     else:
         folder = _folder_to_resume(Path(chosen.resume), args)
     if on_start:
@@ -120,6 +129,17 @@ def find_errors(
     write_atomic(folder / "sheet.png", image.getvalue())
     labels = sum(len(photo.labels) for photo in photos)
     return FindResult(folder, csv, suspicions, len(photos), labels)
+
+
+def _made_with(review: ReviewSet, chosen: FindOptions) -> dict[str, Any]:
+    """Return what a search is made with: its data, and the initial weights or predictions."""
+    images = ((photo.path, photo.text.encode()) for photo in review.photos.values())
+    start: dict[str, Any]
+    if chosen.predictions is not None:
+        start = {"predictions": describe_model(Path(chosen.predictions))}
+    else:
+        start = {"model": describe_model(find_checkpoint(str(chosen.model)))}
+    return made_with(seed=chosen.seed, **start, data=describe_data(images), device=chosen.device)
 
 
 def _folder_to_resume(folder: Path, args: Mapping[str, Any]) -> Path:

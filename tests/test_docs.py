@@ -149,7 +149,8 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     [words for _, words in HELP_EXAMPLES] + README_EXAMPLES + DOCS_EXAMPLES + FROM_2020_EXAMPLES,
     ids=" ".join,
 )
-def test_every_example_parses(words: list[str]) -> None:
+def test_every_example_parses(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskyolo.cli.options.load_args", lambda _: {})  # of --args
     parse(words)
 
 

@@ -159,6 +159,7 @@ def clear_run(folder: Path) -> None:
         "results.csv",
         "weights/*.pt",
         "weights/*.onnx",
+        "weights/*.photos.txt",
         "weights/*.part",
     ):
         for path in folder.glob(pattern):

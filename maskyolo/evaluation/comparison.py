@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from maskyolo.core.images import ImageArray, read_image
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
+from maskyolo.dataset.photo_hashes import HashingReader
 from maskyolo.detectors.loading import describe_detector, model_file
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError, output_errors
@@ -24,6 +25,7 @@ from maskyolo.evaluation.comparison_table import as_csv, as_latex
 from maskyolo.evaluation.comparison_video import SPEED_FACES, open_video, side_by_side
 from maskyolo.evaluation.contestants import (
     DEFAULT_DETECTORS,
+    Contestant,
     load_contestants,
     parse_contestants,
     settings_of,
@@ -36,6 +38,7 @@ from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_imag
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
 from maskyolo.evaluation.metrics import Case, Floats
 from maskyolo.evaluation.options import CompareOptions
+from maskyolo.evaluation.overlap import report_overlap
 from maskyolo.evaluation.plots import save_plots
 from maskyolo.evaluation.scores import Evaluation
 from maskyolo.evaluation.speed import (
@@ -47,6 +50,7 @@ from maskyolo.evaluation.speed import (
     measure_speed,
     verdicts,
 )
+from maskyolo.runtime.file_sources import VideoSource
 from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 
 __all__ = ["compare"]
@@ -78,8 +82,7 @@ def compare(
             Default: log a warning.
         on_progress: called with what is counted ("images", "scores", "frames" or "rounds"), the
             number done, and the total.
-        on_warning: called with one line on what makes the figures differ from those of the run
-            that `args` repeats. Default: log a warning.
+        on_warning: as for `evaluate`. Default: log a warning.
         settings: fields of `CompareOptions` as keywords, such as `images`, `labels` and `rounds`.
             Average precision uses all detections with a confidence of at least 0.001, regardless of
             `conf`; with two stages, all faces with a score of at least 0.1.
@@ -100,33 +103,23 @@ def compare(
     video = None if source is None else open_video(source)
     loadable = settings_of(contestants, chosen, chosen.conf)
     detectors = load_contestants(contestants, loadable)
-    made = _made_with(chosen, loadable, detectors, images)
+    files = _model_files(loadable, detectors)
+    made = _made_with(chosen, files, detectors, images)
     report_differences(chosen.args, made, on_warning)
-    folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-    own = {
-        "model": list(texts_of(contestants).values()),
-        "source": source,
-        "split": str(chosen.split) if chosen.data is not None else None,
-    }
-    save_args(folder, {**chosen.recorded(), **own}, made)
+    folder = _start_run(chosen, source, list(texts_of(contestants).values()), made)
 
     def progress(what: str) -> Callable[[int, int | None], None]:
         return lambda done, total: on_progress(what, done, total) if on_progress else None
 
     evaluations: dict[str, Evaluation] = {}
     if images:
-        low = settings_of(contestants, chosen, AP_FLOOR, FACE_FLOOR)
-        unsure = load_contestants(contestants, low)
-        predicted = _predict(images, unsure, folder, chosen, on_error, progress("images"))
+        unsure, read = _load_unsure(contestants, chosen), HashingReader()
+        predicted = _predict(images, unsure, folder, chosen, on_error, progress("images"), read)
+        made |= {"near_copies": report_overlap(read.hashes, files, chosen, on_warning)}
         evaluations = _measure(predicted, chosen, where, _shared(unsure), progress("scores"))
-    shown: dict[str, dict[str, float]] = {}
-    faces: list[ImageArray] = []
-    video_file = None
-    if video:
-        video_file = folder / f"{Path(video.name).stem}.mp4"
-        shown, faces = side_by_side(video, detectors, video_file, progress("frames"), on_error)
-    if images:
-        faces = _labeled_faces(images) or faces
+    video_file = folder / f"{Path(video.name).stem}.mp4" if video else None
+    shown, faces = _on_video(video, detectors, video_file, progress("frames"), on_error)
+    faces = _labeled_faces(images) or faces
     speed, memory = _costs(detectors, loadable, faces, chosen.rounds, progress("rounds"))
     result = Comparison(
         names=tuple(detectors),
@@ -146,6 +139,27 @@ def compare(
     return result
 
 
+def _load_unsure(
+    contestants: Mapping[str, Contestant | Detector], chosen: CompareOptions
+) -> dict[str, Detector]:
+    """Return the detectors with the low thresholds that average precision needs."""
+    low = settings_of(contestants, chosen, AP_FLOOR, FACE_FLOOR)
+    return load_contestants(contestants, low)
+
+
+def _on_video(
+    video: VideoSource | None,
+    detectors: Mapping[str, Detector],
+    file: Path | None,
+    on_progress: Callable[[int, int | None], None],
+    on_error: Callable[[str, MaskyoloError], None] | None,
+) -> tuple[dict[str, dict[str, float]], list[ImageArray]]:
+    """Write the side-by-side video, if there is one; return its figures and faces."""
+    if video is None or file is None:
+        return {}, []
+    return side_by_side(video, detectors, file, on_progress, on_error)
+
+
 def _find_images(
     chosen: CompareOptions, source: Path | str | None
 ) -> tuple[list[LabeledImage], str]:
@@ -160,18 +174,38 @@ def _find_images(
     return [], ""
 
 
+def _start_run(
+    chosen: CompareOptions, source: Path | str | None, models: list[str], made: dict[str, Any]
+) -> Path:
+    """Return the run's folder, with its `args.yaml`."""
+    folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
+    split = str(chosen.split) if chosen.data is not None else None
+    own = {"model": models, "source": source, "split": split}
+    save_args(folder, {**chosen.recorded(), **own}, made)
+    return folder
+
+
+def _model_files(
+    loadable: Mapping[str, dict[str, Any]], detectors: Collection[str]
+) -> dict[str, Path | None]:
+    """Return the file of each detector's model by name; None if it was passed in loaded."""
+    return {
+        title: model_file(InferenceOptions(**loadable[title])) if title in loadable else None
+        for title in detectors
+    }
+
+
 def _made_with(
     chosen: CompareOptions,
-    loadable: Mapping[str, dict[str, Any]],
+    files: Mapping[str, Path | None],
     detectors: Mapping[str, Detector],
     images: Sequence[LabeledImage],
 ) -> dict[str, Any]:
     """Return what the figures are made with; a detector that was passed in loaded has no file."""
-    models = {}
-    for title, detector in detectors.items():
-        options = InferenceOptions(**loadable[title]) if title in loadable else None
-        file = model_file(options) if options else None
-        models[title] = describe_model(file, describe_detector(detector)[0])
+    models = {
+        title: describe_model(files[title], describe_detector(detector)[0])
+        for title, detector in detectors.items()
+    }
     data = describe_images(images) if images else None
     return made_with(chosen.threads, chosen.seed, models=models, data=data)
 
@@ -192,6 +226,7 @@ def _predict(
     chosen: CompareOptions,
     on_error: Callable[[str, MaskyoloError], None] | None,
     on_progress: Callable[[int, int | None], None],
+    read: HashingReader,
 ) -> _Predicted:
     """Run the detectors and write their detections below the run's folder."""
     with output_errors(folder):
@@ -207,6 +242,7 @@ def _predict(
         files,
         on_error,
         on_progress,
+        read,
         item_errors=item_errors,
         classes=_shared(detectors),
         fold_incorrect=chosen.fold_incorrect,

@@ -14,6 +14,7 @@ from maskyolo.core.files import write_atomic
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
+from maskyolo.dataset.photo_hashes import HashingReader
 from maskyolo.detectors.loading import (
     DEFAULT_MODELS,
     describe_detector,
@@ -30,6 +31,7 @@ from maskyolo.evaluation.html import page
 from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_images
 from maskyolo.evaluation.measure import AP_FLOOR, FACE_FLOOR, measure, predict
 from maskyolo.evaluation.options import EvaluateOptions
+from maskyolo.evaluation.overlap import report_overlap
 from maskyolo.evaluation.plots import save_plots
 from maskyolo.evaluation.scores import Evaluation
 from maskyolo.evaluation.scores_page import main_figures, scores_sections
@@ -66,8 +68,8 @@ def evaluate(
             Default: log a warning.
         on_progress: called with the number of images done and their total.
         on_detector: called once with the detector, before the first image.
-        on_warning: called with one line on what makes the figures differ from those of the run
-            that `args` repeats. Default: log a warning.
+        on_warning: called with one line if images are near-copies of training photos, or if the
+            run that `args` repeats differs. Default: log a warning.
         settings: fields of `EvaluateOptions` as keywords, such as `images`, `labels` and `conf`.
             Average precision uses all detections with a confidence of at least 0.001, regardless of
             `conf`; with two stages, all faces with a score of at least 0.1. `project=None` writes
@@ -94,44 +96,49 @@ def evaluate(
     title = model_title(given)
     split = str(chosen.split) if chosen.data is not None else None
     imgsz = detector.imgsz if isinstance(detector, YoloDetector) else chosen.imgsz
-    made = _made_with(chosen, model, detector, images)
+    file = model_file(chosen) if model is None or isinstance(model, (str, Path)) else None
+    made = _made_with(chosen, file, detector, images)
     report_differences(chosen.args, made, on_warning)
-    folder = None
-    if chosen.project is not None:
-        folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
-        own = {"split": split, "model": given, "imgsz": imgsz}
-        save_args(folder, {**chosen.recorded(), **own}, made)
-    save = {title: folder / "predictions.jsonl"} if folder else None
-    classes = class_names_of(detector)
+    folder = _start_run(chosen, {"split": split, "model": given, "imgsz": imgsz}, made)
+    classes, read = class_names_of(detector), HashingReader()
     cases, sharpness, unreadable = predict(
         images,
         {title: detector},
-        save,
+        {title: folder / "predictions.jsonl"} if folder else None,
         on_error,
         on_progress,
+        read,
         item_errors=ItemErrors((lambda: folder / ERROR_LOG) if folder else None),
         classes=classes,
         fold_incorrect=chosen.fold_incorrect,
     )
+    made |= {"near_copies": report_overlap(read.hashes, {title: file}, chosen, on_warning)}
     result = measure(
         title, cases[title], sharpness, chosen.conf, chosen.seed, where, split or "", classes
     )
     result = replace(result, unreadable=unreadable, folder=folder, provenance=made)
     if folder:
-        shown = {"Model": given, "Inference size": f"{imgsz or '-'} px", **_ignored(chosen)}
-        _write_reports(result, folder, shown)
+        _write_reports(result, folder, {"Model": given, **_shown(imgsz, chosen)})
         _save_more(result, folder, chosen, images)
     return result
 
 
+def _start_run(chosen: EvaluateOptions, own: dict[str, Any], made: dict[str, Any]) -> Path | None:
+    """Return the run's folder, with its `args.yaml`; None if nothing is to be written."""
+    if chosen.project is None:
+        return None
+    folder = new_run(chosen.project, chosen.name, chosen.exist_ok)
+    save_args(folder, {**chosen.recorded(), **own}, made)
+    return folder
+
+
 def _made_with(
     chosen: EvaluateOptions,
-    model: str | Path | Detector | None,
+    file: Path | None,
     detector: Detector,
     images: Sequence[LabeledImage],
 ) -> dict[str, Any]:
     """Return what the figures are made with; a detector that was passed in has no file."""
-    file = model_file(chosen) if model is None or isinstance(model, (str, Path)) else None
     return made_with(
         chosen.threads,
         chosen.seed,
@@ -154,8 +161,9 @@ def _write_reports(result: Evaluation, folder: Path, settings: dict[str, str]) -
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
 
 
-def _ignored(chosen: EvaluateOptions) -> dict[str, str]:
-    return {"Also ignored": str(chosen.ignore_boxes)} if chosen.ignore_boxes else {}
+def _shown(imgsz: int | None, chosen: EvaluateOptions) -> dict[str, str]:
+    ignored = {"Also ignored": str(chosen.ignore_boxes)} if chosen.ignore_boxes else {}
+    return {"Inference size": f"{imgsz or '-'} px", **ignored}
 
 
 def _save_more(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from maskyolo.core.choices import ExportFormat, ExportPrecision
+from maskyolo.core.detector import Detector
 from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.core.text import counted
+from maskyolo.dataset.photo_hashes import load_hashes, save_hashes
 from maskyolo.detectors.loading import DEFAULT_MODELS, describe_detector, load_detector
 from maskyolo.errors import WeightsError
 from maskyolo.evaluation.labeled import LabeledImage, describe_images, find_images
@@ -148,12 +150,10 @@ def export_model(
     on_images = f", on {counted(len(calibration), 'image')}" if is_int8 else ""
     step(f"exporting {source.name} to {chosen.format}, {chosen.precision}{on_images}")
     path = write_model(job, folder)
+    if hashes := load_hashes(source):
+        save_hashes(path, hashes)
     split = str(chosen.split) if chosen.data is not None else None
-    made = made_with(
-        model=describe_model(source, describe_detector(detector)[0]),
-        data=describe_images(labeled) if labeled else None,
-        calibration=describe_data((image, b"") for image in calibration) if is_int8 else None,
-    )
+    made = _made_with(source, detector, labeled, calibration if is_int8 else [])
     report_differences(chosen.args, made)
     own = {"model": source, "split": split, "imgsz": imgsz}
     save_args(folder, {**chosen.recorded(), **own}, made)
@@ -166,6 +166,18 @@ def export_model(
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
     return result
+
+
+def _made_with(
+    source: Path, detector: Detector, labeled: list[LabeledImage], calibration: Sequence[Path]
+) -> dict[str, Any]:
+    """Return what an export is made with."""
+    images = [(image, b"") for image in calibration]
+    return made_with(
+        model=describe_model(source, describe_detector(detector)[0]),
+        data=describe_images(labeled) if labeled else None,
+        calibration=describe_data(images) if images else None,
+    )
 
 
 def _source(model: Path | str, format: ExportFormat) -> Path:  # noqa: A002

@@ -37,7 +37,7 @@ from maskyolo.training.crops import boxes_in_pixels, compute_split_features, lis
 from maskyolo.training.options import ClassifierTrainOptions
 from maskyolo.training.plots import plot_confusion, plot_curves
 from maskyolo.training.progress import Progress
-from maskyolo.training.provenance import describe_dataset
+from maskyolo.training.provenance import describe_dataset, keep_hashes
 
 if TYPE_CHECKING:
     import torch
@@ -87,9 +87,10 @@ def train_classifier(
     """Train a classifier of face crops on the boxes of a YOLO data set.
 
     The run's folder gets `weights/best.onnx` (of the epoch with the lowest loss on the val faces,
-    both original and augmented), `report.txt`, `report.json`, `results.csv`, `curves.png`,
-    `confusion_matrix.png` and `args.yaml`. The reports measure that file with the code that
-    `maskyolo detect` uses.
+    both original and augmented), `weights/best.photos.txt` (perceptual hashes of the training
+    photos, for the warnings of `evaluate`), `report.txt`, `report.json`, `results.csv`,
+    `curves.png`, `confusion_matrix.png` and `args.yaml`. The reports measure that file with the
+    code that `maskyolo detect` uses.
 
     Args:
         data: the data set's `data.yaml` or its folder.
@@ -130,21 +131,12 @@ def train_classifier(
 
     reporter = _Reporter(folder, training.epochs, on_progress)
     with output_errors(folder):
-        (folder / "weights").mkdir(exist_ok=True)
-        place = {"data": dataset.yaml, "model": weights.absolute(), "device": str(device)}
-        made = made_with(
-            torch.get_num_threads(),
-            training.seed,
-            model=describe_model(weights.absolute()),
-            data=describe_dataset(dataset),
-            device=str(device),
-        )
+        made = _made_with(training, dataset, weights, device)
         report_differences(chosen.args, made, on_warning)
-        save_args(
-            folder,
-            {"pipeline": "two-stage"} | place | training.recorded() | augmentation.recorded(),
-            made,
-        )
+        place = {"data": dataset.yaml, "model": weights.absolute(), "device": str(device)}
+        settings = place | training.recorded() | augmentation.recorded()
+        save_args(folder, {"pipeline": "two-stage", **settings}, made)
+        keep_hashes(dataset, weights, folder / "weights", ["best"])
         run = trainer.load_runner(frozen, training.imgsz, device)
         features = compute_split_features(
             dataset, training, augmentation, crop, run, warn, reporter.report_crops
@@ -164,6 +156,21 @@ def train_classifier(
         reports = _evaluate(best, dataset, warn)
         _write_reports(folder, reports, reporter.results.rows)
     return ClassifierResult(folder, best, reports)
+
+
+def _made_with(
+    training: ClassifierSettings, dataset: Dataset, weights: Path, device: torch.device
+) -> dict[str, Any]:
+    """Return what the training is made with."""
+    import torch
+
+    return made_with(
+        torch.get_num_threads(),
+        training.seed,
+        model=describe_model(weights.absolute()),
+        data=describe_dataset(dataset),
+        device=str(device),
+    )
 
 
 def _crop_settings(training: ClassifierSettings) -> CropSettings:

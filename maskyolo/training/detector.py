@@ -40,7 +40,7 @@ from maskyolo.training.checks import (
 from maskyolo.training.initial_outputs import match_outputs
 from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress, TrainerListener
-from maskyolo.training.provenance import describe_training
+from maskyolo.training.provenance import describe_training, keep_hashes
 from maskyolo.training.recipes import load_recipe, take_blend
 from maskyolo.training.resuming import (
     INITIAL_OUTPUTS,
@@ -88,9 +88,10 @@ def train_detector(
     """Train a YOLOv8 detector on a YOLO data set.
 
     The run's folder gets `weights/{best,last}.pt`, `weights/best.onnx` (float32, any height, width
-    and batch size), `report.txt`, `report.json`, `results.csv`, `curves.png`, `args.yaml`,
-    `data.yaml` (the data set's, with absolute paths) and Ultralytics' plots. A run that is
-    interrupted or killed keeps its last complete epoch; `resume` continues from there.
+    and batch size), `weights/{best,last}.photos.txt` (perceptual hashes of the training photos, for
+    the warnings of `evaluate`), `report.txt`, `report.json`, `results.csv`, `curves.png`,
+    `args.yaml`, `data.yaml` (the data set's, with absolute paths) and Ultralytics' plots. A run
+    that is interrupted or killed keeps its last complete epoch; `resume` continues from there.
 
     Args:
         data: the data set's `data.yaml` or its folder; with `resume`, only if the data set moved.
@@ -176,6 +177,7 @@ def _train(
         args |= {"model": start, "data": str(folder / "data.yaml")}
         made = describe_training(args, dataset)
         report_differences(chosen.args, made, on_warning)
+        keep_hashes(dataset, Path(start), folder / "weights")
         initial = {name: source for name, source in matches.items() if name != source}
         _run(
             args | place,

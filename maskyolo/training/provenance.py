@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from maskyolo.dataset.layout import Dataset
+from maskyolo.dataset.photo_hashes import hash_photos, load_hashes, save_hashes
+from maskyolo.errors import output_errors
 from maskyolo.runtime.provenance import describe_data, describe_model, made_with
 
-__all__ = ["describe_dataset", "describe_training"]
+__all__ = ["describe_dataset", "describe_training", "keep_hashes"]
 
 
 def describe_training(args: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
@@ -51,3 +53,25 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     found = describe_data(labeled())
     sizes: dict[str, int] = {split: len(dataset.images(split)) for split in splits}
     return {**found, **sizes, **{dataset.names[n]: counts[n] for n in sorted(counts)}}
+
+
+def keep_hashes(
+    dataset: Dataset, start: Path, weights: Path, names: Sequence[str] = ("best", "last")
+) -> None:
+    """Write which photos a model learns from beside its weights; see `photo_hashes`.
+
+    Args:
+        dataset: the data set; its train split is learned.
+        start: the initial weights; what they have learned counts as learned, too.
+        weights: the run's folder of weights.
+        names: the names of the weights.
+
+    Raises:
+        WeightsError: the hashes of the initial weights cannot be read.
+        OutputError: a file cannot be written.
+    """
+    hashes = [*load_hashes(start), *hash_photos(dataset.images("train"))]
+    with output_errors(weights):
+        weights.mkdir(exist_ok=True)
+    for name in names:
+        save_hashes(weights / f"{name}.onnx", hashes)

@@ -575,7 +575,9 @@ def test_the_command_prints_the_report_and_the_folder_last(
     assert call(*words) == 0
     out, err = capsys.readouterr()
     out = out.splitlines()
-    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 320 px\n", err)
+    network, warning = err.splitlines()
+    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 320 px", network)
+    assert warning.startswith("maskyolo: 7 of 8 images are near-copies of photos that maskyolo-n")
     assert out[-1] == str(tmp_path / "val")
     assert out[-2] == f"next: maskyolo detect --source {samples}"
     assert out[-3] == f"report: {tmp_path / 'val' / 'report.html'}"

@@ -98,6 +98,7 @@ def test_int8_is_calibrated_measured_and_loaded_without_pytorch(
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "args.yaml",
         "maskyolo-n.bin",
+        "maskyolo-n.photos.txt",
         "maskyolo-n.xml",
         "report.json",
         "report.txt",
@@ -316,6 +317,7 @@ def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
         "args.yaml",
         "maskyolo-n.onnx",
+        "maskyolo-n.photos.txt",
         "report.json",
         "report.txt",
     ]

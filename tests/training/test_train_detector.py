@@ -21,6 +21,7 @@ import yaml
 from maskyolo.cli import main
 from maskyolo.core.installation import install_command
 from maskyolo.dataset.layout import load_dataset
+from maskyolo.dataset.photo_hashes import hash_photos, load_hashes, save_hashes
 from maskyolo.errors import DatasetError, DependencyError, MaskyoloError, OutputError, WeightsError
 from maskyolo.models.backends.loading import load_backend
 from maskyolo.runtime.provenance import report_differences
@@ -34,6 +35,7 @@ from maskyolo.training.detector import (
 from maskyolo.training.initial_outputs import find_rows, match_outputs
 from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress
+from maskyolo.training.provenance import keep_hashes
 from maskyolo.training.recipes import find_recipe, load_recipe
 from maskyolo.training.resuming import find_run, trim_results
 
@@ -150,6 +152,17 @@ def test_a_run_repeated_from_its_args_yaml_has_the_same_figures(
     assert load_recipe(options.recipe or "")["batch"] == 4
     report_differences(options.args, made, lines.append)
     assert lines == [f"figures may differ from those of {changed}: data train 8 instead of 9"]
+
+
+def test_a_run_keeps_the_hashes_of_its_training_photos_and_those_of_its_start(
+    run: tuple[TrainResult, list[Progress]], tiny_set: Path, tmp_path: Path
+) -> None:
+    learned = hash_photos(sorted((tiny_set / "images" / "train").iterdir()))
+    weights = run[0].folder / "weights"
+    assert load_hashes(weights / "best.onnx") == load_hashes(weights / "last.pt") == learned
+    save_hashes(tmp_path / "start.pt", ["0123456789abcdef"])
+    keep_hashes(load_dataset(tiny_set), tmp_path / "start.pt", tmp_path / "weights")
+    assert load_hashes(tmp_path / "weights" / "best.pt") == sorted([*learned, "0123456789abcdef"])
 
 
 def test_progress_is_reported_after_each_batch_and_epoch(

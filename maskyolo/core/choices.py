@@ -14,6 +14,7 @@ __all__ = [
     "ExportPrecision",
     "FaceDetectorName",
     "ImageCache",
+    "Logger",
     "Optimizer",
     "Pipeline",
     "Precision",
@@ -163,6 +164,14 @@ class ImageCache(Choice):
     RAM = "ram"
     DISK = "disk"
     NONE = "none"
+
+
+class Logger(Choice):
+    """Where a training is logged in addition to its folder; the values are names of packages."""
+
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+    WANDB = "wandb"
 
 
 class ExportFormat(Choice):

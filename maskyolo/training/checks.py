@@ -33,12 +33,17 @@ _CHOICES = {
 _SWITCHES = ("amp", "compile", "channels_last", "rect", "single_cls", "cls_remap", "cos_lr")
 
 
-def check_several_gpus() -> None:
-    """Check for the package that Ultralytics needs to train on several GPUs.
+def check_several_gpus(logger: str | None = None) -> None:
+    """Check what training on several GPUs needs: a package of Ultralytics', and no logger.
 
     Raises:
-        DependencyError: it is not installed.
+        DependencyError: the package is not installed.
+        MaskyoloError: there is a logger.
     """
+    if logger is not None:
+        raise MaskyoloError(
+            "cannot log a training on several GPUs", "leave out --logger, or give one --device"
+        )
     if importlib.util.find_spec("cloudpickle") is None:
         raise DependencyError(
             "training on several GPUs needs cloudpickle",

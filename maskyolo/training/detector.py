@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from maskyolo.core.choices import ImageCache
+from maskyolo.core.choices import ImageCache, Logger
 from maskyolo.core.files import write_atomic
 from maskyolo.core.options import takes_options
 from maskyolo.core.repeating import PROVENANCE
@@ -38,6 +38,7 @@ from maskyolo.training.checks import (
     is_third_party,
 )
 from maskyolo.training.initial_outputs import match_outputs
+from maskyolo.training.loggers import check_logger, logger_callbacks
 from maskyolo.training.options import DetectorTrainOptions
 from maskyolo.training.progress import Progress, TrainerListener
 from maskyolo.training.provenance import describe_training, keep_hashes
@@ -142,6 +143,7 @@ def _train(
     on_warning: Callable[[str], None] | None,
 ) -> TrainResult:
     """Start or resume a training; see `train_detector`."""
+    check_logger(chosen.logger)
     machine = _machine_settings(chosen)
     given = _given(chosen, *_RECIPE_OPTIONS)
     if chosen.resume is not None:
@@ -155,7 +157,7 @@ def _train(
         if data is not None:
             _write_data(check_detector_dataset(load_dataset(data)), folder)
         listener = TrainerListener(folder, on_progress, on_warning)
-        return _resume(folder, machine, chosen.trust, listener)
+        return _resume(folder, machine, chosen, listener)
     if data is None:
         raise MaskyoloError("no data set given", "give --data DIR/data.yaml, or --resume a run")
     args = load_recipe(chosen.recipe or "detector") | given | machine
@@ -183,6 +185,7 @@ def _train(
             args | place,
             folder,
             TrainerListener(folder, on_progress, on_warning),
+            logger=chosen.logger,
             added={
                 **({"blend": blend} if blend < 1 else {}),
                 **({INITIAL_OUTPUTS: initial} if initial else {}),
@@ -212,6 +215,7 @@ def _run(
     listener: TrainerListener,
     cfg: Any = None,
     *,
+    logger: Logger | None,
     added: Mapping[str, Any],
 ) -> None:
     """Run Ultralytics' trainer with these settings; `args.yaml` also records what is `added`."""
@@ -221,10 +225,11 @@ def _run(
     from maskyolo.training.detector_trainer import DetectorTraining
 
     with silenced(), _user_errors(folder), decoded_images(folder):
-        trainer = DetectorTraining(cfg=cfg or DEFAULT_CFG, overrides=args)
+        callbacks = logger_callbacks(logger, folder)
+        trainer = DetectorTraining(cfg or DEFAULT_CFG, args, callbacks)
         add_to_args(folder, added)
         if trainer.ddp:
-            check_several_gpus()
+            check_several_gpus(logger)
         else:  # callbacks cannot be sent to the processes of the other GPUs
             for event, callback in listener.callbacks().items():
                 trainer.add_callback(event, callback)
@@ -232,12 +237,16 @@ def _run(
 
 
 def _resume(
-    folder: Path, machine: dict[str, Any], trust: bool, listener: TrainerListener
+    folder: Path,
+    machine: dict[str, Any],
+    chosen: DetectorTrainOptions,
+    listener: TrainerListener,
 ) -> TrainResult:
     """Continue an unfinished run with its original settings, except those in `machine`."""
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    args, added = saved_settings(folder), saved_additions(folder)
+    args = saved_settings(folder)
+    more: dict[str, Any] = {"added": saved_additions(folder), "logger": chosen.logger}
     data = folder / "data.yaml"
     if not data.is_file():
         raise MaskyoloError(
@@ -249,20 +258,20 @@ def _resume(
     remove_parts(last.parent)
     check_weights(
         args | {file: str(last.with_name(f"{file}.pt")) for file in ("last", "best", "start")},
-        trust,
+        chosen.trust,
     )
     cfg = DEFAULT_CFG_DICT | {"save_dir": ""}
     place = {"save_dir": str(folder), "data": str(data)}
     with output_errors(folder):
         if not last.is_file():  # stopped in the first epoch: start over with the same settings
-            start = find_start(str(args.get("model", "yolov8n")), trust)
+            start = find_start(str(args.get("model", "yolov8n")), chosen.trust)
             (folder / "results.csv").unlink(missing_ok=True)
             again = {"model": start, "resume": False}
-            _run(args | machine | place | again, folder, listener, cfg, added=added)
+            _run(args | machine | place | again, folder, listener, cfg, **more)
         elif 0 <= (epoch := last_epoch(last)) < args["epochs"] - 1:
             trim_results(folder / "results.csv", epoch + 1)
             resume = {"resume": str(last)}
-            _run(machine | place | resume, folder, listener, cfg, added=added)
+            _run(machine | place | resume, folder, listener, cfg, **more)
     return _finish(folder, machine["device"])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from maskyolo.core.choices import Architecture, ImageCache, Optimizer, Pipeline
+from maskyolo.core.choices import Architecture, ImageCache, Logger, Optimizer, Pipeline
 from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.repeating import args_file, load_args, typed_value
 from maskyolo.core.runs import RunOptions
@@ -104,6 +104,13 @@ class _DetectorOptions(Options, panel=Panel.TRAINING):
         None,
         help="Where to cache decoded images: ram, disk or none. Default: ram.",
         panel=Panel.ADVANCED,
+    )
+    logger: Logger | None = option(
+        None,
+        help="Also log to tensorboard, mlflow or wandb, whose package must be installed. Default: "
+        "no log besides the run's folder, and no connection.",
+        recorded=False,
+        panel=Panel.OUTPUT,
     )
     resume: Path | str | None = option(
         None,

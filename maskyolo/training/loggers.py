@@ -41,6 +41,10 @@ def logger_callbacks(logger: Logger | None, folder: Path) -> dict[str, list[Call
     Args:
         logger: the logger; None for no log.
         folder: the run's folder, where Weights & Biases keeps its files.
+
+    Raises:
+        DependencyError: the logger is installed, but does not work, so that Ultralytics would
+            train without it.
     """
     from ultralytics.utils.callbacks import get_default_callbacks
 
@@ -58,6 +62,11 @@ def logger_callbacks(logger: Logger | None, folder: Path) -> dict[str, list[Call
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     module = importlib.import_module(f"ultralytics.utils.callbacks.{_MODULES[logger]}")
+    if not module.callbacks:
+        raise DependencyError(
+            f"--logger {logger} does not work: Ultralytics cannot load or may not use it",
+            f"try: python -c 'import {logger}'",
+        )
     for event, callback in module.callbacks.items():
         found[event].append(callback)
     return found

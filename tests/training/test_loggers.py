@@ -60,6 +60,16 @@ def test_the_loggers_callbacks_are_added_and_offline_is_respected(
     assert os.environ["WANDB_DIR"] == str(tmp_path)
 
 
+def test_a_logger_that_does_not_load_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("mlflow")
+    module.callbacks = {}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ultralytics.utils.callbacks.mlflow", module)
+    with pytest.raises(DependencyError, match="--logger mlflow does not work"):
+        logger_callbacks(Logger.MLFLOW, tmp_path)
+
+
 def test_several_gpus_cannot_be_logged() -> None:
     with pytest.raises(MaskyoloError, match="leave out --logger"):
         check_several_gpus(Logger.MLFLOW)

@@ -15,21 +15,31 @@ Parts:
 - *bare*: a folder of photos without masks; in what fraction of them a mask is found, by confidence;
 - *occluders*: the same faces with hands, phones, cups or scarves drawn on them
   (`maskyolo.synthesize_masks`);
-- *video*: frames without masks, given as `--video FILE:FIRST-LAST`.
+- *video*: frames without masks, given as `--video FILE:FIRST-LAST`;
+- *close-ups*: a folder with `with_mask` and `without_mask`; in what fraction of the photos the most
+  confident detection has the folder's class, by the photo's size;
+- *kinds*: labeled faces of the street photos by kind, such as profiles, from a table (`--kinds`).
+
+`--ignore-boxes` names a table of faces that the annotators left out: a detection on one is neither
+right nor wrong. `--photos` restricts the close-ups and bare faces to a list, such as photos that no
+model was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from maskyolo.core.boxes import Boxes
+from maskyolo.core.boxes import Boxes, as_boxes, box_iou
+from maskyolo.core.classes import CLASS_NAMES, WITHOUT_MASK_ID
 from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray, list_images, read_image
 from maskyolo.detectors.loading import load_detector
@@ -43,6 +53,8 @@ from maskyolo.synthesis.synthesize import synthesize_masks
 
 MASK = 0  # class id of with_mask
 CONFIDENCES = (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+PHOTO_LIMIT = 300  # longer side in pixels of a small close-up
+PHOTO_SIZES = (f"<{PHOTO_LIMIT} px", f">={PHOTO_LIMIT} px")
 SIZES = ("<16", "16-32", "32-96", ">96")
 #: Figures of other projects. The first was measured by our scorer on the 846 photos; the last three
 #: are of models that were trained on such photos.
@@ -202,7 +214,7 @@ def compressed(pictures: Sequence[LabeledImage], folder: Path) -> list[LabeledIm
     for picture in pictures:
         path = folder / f"{picture.path.stem}.jpg"
         path.write_bytes(cv2.imencode(".jpg", read_image(picture.path), options)[1].tobytes())
-        saved.append(LabeledImage(path, picture.labels, picture.ignored, picture.normalized))
+        saved.append(replace(picture, path=path))
     return saved
 
 
@@ -214,6 +226,57 @@ def best_mask(detector: Detector, images: Iterable[ImageArray]) -> list[float]:
         confidence = found.confidence if found.confidence is not None else np.zeros(0)
         best.append(float(confidence[found.class_id == MASK].max(initial=0)))
     return best
+
+
+def by_size(
+    detector: Detector, folder: Path, only: set[str] | None
+) -> list[tuple[str, str, int, float]]:
+    """Return class, size, number and right share of a folder's close-ups.
+
+    A photo is right if its most confident detection has the class of its folder.
+    """
+    rows = []
+    for class_id, name in enumerate(CLASS_NAMES):
+        right: dict[str, list[bool]] = {size: [] for size in PHOTO_SIZES}
+        for path in list_images(folder / name):
+            if only is not None and f"{name}/{path.name}" not in only:
+                continue
+            image = read_image(path)
+            found = detector(image)
+            size = PHOTO_SIZES[max(image.shape[:2]) >= PHOTO_LIMIT]
+            best = int(np.argmax(found.confidence)) if len(found) else -1
+            right[size].append(best >= 0 and int(found.class_id[best]) == class_id)
+        rows += [
+            (name, size, len(hits), float(np.mean(hits))) for size, hits in right.items() if hits
+        ]
+    return rows
+
+
+def by_kind(
+    detector: Detector, table: Path, pictures: Sequence[LabeledImage]
+) -> list[tuple[str, str, int, int, int]]:
+    """Return kind, class, faces, found faces, and found ones with the right class.
+
+    Faces in other photos are left out. A mask that is worn incorrectly counts as `without_mask`.
+    """
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    paths = {picture.path.name: picture.path for picture in pictures}
+    images: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with table.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["image"] in paths:
+                images[row["image"]].append(row)
+    for image, rows in images.items():
+        found = detector(read_image(paths[image]))
+        boxes = as_boxes([[float(row[key]) for key in ("x1", "y1", "x2", "y2")] for row in rows])
+        overlaps = box_iou(boxes, as_boxes(found.xyxy))
+        for row, overlap in zip(rows, overlaps, strict=True):
+            hit = int(np.argmax(overlap)) if overlap.size and overlap.max() >= 0.5 else -1
+            wanted = MASK if row["class"] == CLASS_NAMES[MASK] else WITHOUT_MASK_ID
+            right = hit >= 0 and int(found.class_id[hit]) == wanted
+            now = counts[row["kind"], row["class"]]
+            counts[row["kind"], row["class"]] = [now[0] + 1, now[1] + (hit >= 0), now[2] + right]
+    return [(*key, *value) for key, value in sorted(counts.items())]
 
 
 def read_all(paths: Iterable[Path]) -> Iterator[ImageArray]:
@@ -260,6 +323,16 @@ def main() -> None:
     options.add_argument(
         "--conf", type=float, default=0.25, help="minimum confidence of detections"
     )
+    options.add_argument(
+        "--ignore-boxes", type=Path, help="table of faces without a label, as for maskyolo val"
+    )
+    options.add_argument(
+        "--closeups", type=Path, help="folder with with_mask and without_mask, a face per photo"
+    )
+    options.add_argument(
+        "--photos", type=Path, help="list of the photos in --closeups to use, as CLASS/NAME"
+    )
+    options.add_argument("--kinds", type=Path, help="table of labeled faces with their kind")
     options.add_argument("--card", type=Path, help="model card to write the tables to")
     options.add_argument("--trust", action="store_true", help="open .pt files of unknown origin")
     args = options.parse_args()
@@ -267,8 +340,12 @@ def main() -> None:
 
     names = args.list or args.kaggle / "benchmark.txt"
     pictures, _ = find_images(
-        images=args.kaggle / "images", labels=args.kaggle / "annotations", image_list=names
+        images=args.kaggle / "images",
+        labels=args.kaggle / "annotations",
+        image_list=names,
+        ignore_boxes=args.ignore_boxes,
     )
+    only = set(args.photos.read_text(encoding="utf-8").splitlines()) if args.photos else None
     cases, sharpness, _ = predict(
         pictures, {model: load(model, trust=args.trust) for model in models}
     )
@@ -290,7 +367,12 @@ def main() -> None:
     sure = load(first.name, min(CONFIDENCES), args.trust)
     rows: dict[str, list[float]] = {}
     if args.bare:
-        rows["bare faces"] = best_mask(sure, read_all(list_images(args.bare)))
+        bare = [
+            path
+            for path in list_images(args.bare)
+            if only is None or f"{args.bare.name}/{path.name}" in only
+        ]
+        rows["bare faces"] = best_mask(sure, read_all(bare))
         with tempfile.TemporaryDirectory() as folder:
             made = synthesize_masks(args.bare, Path(folder) / "made", masks=0, occluders=1, seed=1)
             drawn: dict[str, list[Path]] = defaultdict(list)
@@ -314,6 +396,20 @@ def main() -> None:
         ]
         text.append("Share of images without a mask in which one is found, by confidence:\n")
         text.append(table(["", "images", *(f"{conf:g}" for conf in CONFIDENCES)], counted))
+    if args.closeups or args.kinds:
+        usual = load(first.name, args.conf, args.trust)
+    if args.closeups:
+        text.append("Close-ups, right if the most confident detection has the photo's class:\n")
+        shares = by_size(usual, args.closeups, only)
+        text.append(
+            table(["", "size", "photos", "right"], [(*r[:3], number(r[3])) for r in shares])
+        )
+    if args.kinds:
+        text.append(
+            f"Labeled faces by kind, found at an IoU of 0.5 and a confidence of {args.conf:g}:\n"
+        )
+        head = ["kind", "class", "faces", "found", "with the right class"]
+        text.append(table(head, by_kind(usual, args.kinds, pictures)))
     report = "\n".join(text)
     print(report)
     if args.card:

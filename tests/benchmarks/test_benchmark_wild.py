@@ -123,3 +123,64 @@ def test_the_command_fills_a_model_card(
     assert text.endswith("<!-- end of figures -->\nafter\n")
     assert "| frames 0-3 of street.mp4 | 4 |" in text
     assert "mAP50" in capsys.readouterr().out
+
+
+class _ByBrightness:
+    """Finds a face in the middle of each bright image, with a mask if the image is not red."""
+
+    def __call__(self, image: ImageArray) -> sv.Detections:
+        height, width = image.shape[:2]
+        if image.max() < 100:
+            return sv.Detections.empty()
+        box = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
+        red = image[..., 2].mean() > image[..., 0].mean() + 50
+        return sv.Detections(
+            xyxy=box, confidence=np.ones(1, np.float32), class_id=np.array([int(red)])
+        )
+
+
+def _plain(path: Path, color: tuple[int, int, int], size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((size, size, 3), color, np.uint8))
+
+
+def test_closeups_are_counted_by_class_and_size(wild: ModuleType, tmp_path: Path) -> None:
+    _plain(tmp_path / "with_mask" / "a.png", (200, 200, 200), 100)
+    _plain(tmp_path / "with_mask" / "b.png", (0, 0, 0), 100)  # nothing is found
+    _plain(tmp_path / "with_mask" / "c.png", (0, 0, 200), 400)  # the other class
+    _plain(tmp_path / "without_mask" / "d.png", (0, 0, 200), 300)
+    _plain(tmp_path / "without_mask" / "e.png", (200, 200, 200), 300)  # not listed
+    only = {"with_mask/a.png", "with_mask/b.png", "with_mask/c.png", "without_mask/d.png"}
+    assert wild.by_size(_ByBrightness(), tmp_path, only) == [
+        ("with_mask", "<300 px", 2, 0.5),
+        ("with_mask", ">=300 px", 1, 0.0),
+        ("without_mask", ">=300 px", 1, 1.0),
+    ]
+    assert wild.by_size(_ByBrightness(), tmp_path, None)[-1] == (
+        "without_mask",
+        ">=300 px",
+        2,
+        0.5,
+    )
+
+
+def test_faces_are_counted_by_kind(wild: ModuleType, samples: Path, tmp_path: Path) -> None:
+    pictures, _ = find_images(images=samples, labels=samples / "annotations")
+    first = pictures[0].path
+    height, width = read_image(first).shape[:2]
+    middle = [width / 4, height / 4, width * 3 / 4, height * 3 / 4]
+    rows = [
+        [first.name, *middle, "with_mask", "profile"],
+        [first.name, *middle, "mask_weared_incorrect", "worn incorrectly"],
+        [first.name, 0, 0, 5, 5, "with_mask", "profile"],  # not found
+        ["elsewhere.jpg", *middle, "with_mask", "profile"],  # not measured
+    ]
+    table = tmp_path / "kinds.csv"
+    lines = ["image,x1,y1,x2,y2,class,kind", *(",".join(map(str, row)) for row in rows)]
+    table.write_text("\n".join(lines))
+    found = wild.by_kind(_ByBrightness(), table, pictures)
+    assert [row[:4] for row in found] == [
+        ("profile", "with_mask", 2, 1),
+        ("worn incorrectly", "mask_weared_incorrect", 1, 1),
+    ]
+    assert sorted(row[4] for row in found) == [0, 1]  # one class for both, so one of them is right

@@ -1,6 +1,6 @@
-"""Adds faces that the annotators left out to a Pascal VOC set, from a table of corrections.
+r"""Adds faces that the annotators left out to a Pascal VOC set, from a table of corrections.
 
-    python tools/add_faces.py kaggle853 data/kaggle853-corrections.csv \\
+    python tools/add_faces.py kaggle853 data/kaggle853-corrections.csv \
         --list kaggle853/train.txt --out data/corrected
 
 The table has a row per face: `image,x1,y1,x2,y2,class`, in pixels. The class is with_mask,

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.people import Person
 from maskyolo.runtime.results import NullSink, Result
+from maskyolo.runtime.time_of_day import dated_name, format_moment
 from maskyolo.runtime.timeline import Timeline, mask_share
 from maskyolo.runtime.tracking import LOST
 
@@ -50,12 +52,14 @@ def states_of(names: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass
 class SourceCounts:
-    """What was counted in one source.
+    """What was counted in one source, or on one day of a camera or stream.
 
     Attributes:
         source: the file, URL or camera.
         frames: number of processed frames.
         seconds: time of the last frame.
+        begun: time of the first frame.
+        moment: time of day of the first frame; None if unknown.
         names: the classes.
         people: number of people in each of `states_of`; with a zone, of those who were in it.
         crossed: number of people of each class who crossed the line, by direction.
@@ -67,6 +71,8 @@ class SourceCounts:
     names: Sequence[str] = CLASS_NAMES
     frames: int = 0
     seconds: float = 0.0
+    begun: float = 0.0
+    moment: datetime | None = None
     people: Counter[str] = field(default_factory=Counter)
     crossed: dict[str, Counter[str]] = field(
         default_factory=lambda: {"in": Counter(), "out": Counter()}
@@ -80,11 +86,27 @@ class SourceCounts:
     def add(self, time: float, seen: Sequence[int]) -> None:
         """Add a frame, given the number of visible people of each class."""
         self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
-        self.timeline.add(time, seen)
+        self.timeline.add(time - self.begun, seen)
+
+    def timeline_records(self) -> list[dict[str, Any]]:
+        """Return the timeline's entries, with the time of day if it is known."""
+        return [
+            entry
+            | {"time": round(self.begun + entry["time"], 3)}
+            | (
+                {"datetime": format_moment(self.moment + timedelta(seconds=entry["time"]))}
+                if self.moment
+                else {}
+            )
+            for entry in self.timeline.records()
+        ]
 
 
 class Counting(NullSink):
     """A sink that counts people and reports what happens to them.
+
+    For cameras and streams there is one file of counts per day. A person who is visible at midnight
+    counts on both days.
 
     Args:
         zone: corners of a polygon, see `areas.Areas`; only people whose face's center is in it are
@@ -97,7 +119,7 @@ class Counting(NullSink):
         names: the classes that the detector reports.
         listeners: called with each event.
         path: the file that the counts are written to, if any.
-        counts: what was counted, by source.
+        counts: what was counted, by source; of a camera or stream, today.
 
     Raises:
         MaskyoloError: the zone or the line cannot be parsed.
@@ -115,10 +137,12 @@ class Counting(NullSink):
         self._people: dict[int, Person] = {}
         self._frames, self._found = 0, Counter[str]()
         self._saved = 0.0
+        self._day: date | None = None
+        self._earlier: list[SourceCounts] = []
 
     def people(self) -> Counter[str]:
-        """Return the number of people in each of `states_of`, in all sources together."""
-        return sum((counts.people for counts in self.counts), Counter())
+        """Return the number of people in each of `states_of`, in all sources and days together."""
+        return _people(self._earlier + self.counts)
 
     def crossed(self, direction: str) -> Counter[str]:
         """Return the number of people of each class who crossed the line, in all sources together.
@@ -126,13 +150,11 @@ class Counting(NullSink):
         Args:
             direction: `in` or `out`.
         """
-        return sum((counts.crossed[direction] for counts in self.counts), Counter())
+        return _crossed(self._earlier + self.counts, direction)
 
     def share_with_mask(self) -> float | None:
         """Return the fraction of visible people, over all frames, who wear a mask; None if none."""
-        return mask_share(
-            [sum(numbers) for numbers in zip(*(counts.seen for counts in self.counts), strict=True)]
-        )
+        return _share(self._earlier + self.counts)
 
     def summary(self) -> str:
         """Return the counts as lines of text."""
@@ -168,16 +190,17 @@ class Counting(NullSink):
         }
         if not self.counts:
             return record
-        crossed = {way: self.crossed(way) for way in ("in", "out")}
-        record |= self._people_record(self.people(), crossed, self.share_with_mask())
+        crossed = {way: _crossed(self.counts, way) for way in ("in", "out")}
+        record |= self._people_record(_people(self.counts), crossed, _share(self.counts))
         record["sources"] = [
             {
                 "source": counts.source,
                 "frames": counts.frames,
                 "seconds": round(counts.seconds, 3),
             }
+            | ({"datetime": format_moment(counts.moment)} if counts.moment else {})
             | self._people_record(counts.people, counts.crossed, mask_share(counts.seen))
-            | {"step": counts.timeline.step, "timeline": counts.timeline.records()}
+            | {"step": counts.timeline.step, "timeline": counts.timeline_records()}
             for counts in self.counts
         ]
         return record
@@ -185,13 +208,16 @@ class Counting(NullSink):
     def write(self, result: Result) -> None:
         """Count a frame's detections and, if they are tracked, people; see `Sink`."""
         frame, found = result.frame, result.detections
+        self._start_day(frame)
         self._frames += 1
         self._found.update(map(str, found.data["class_name"]))
         if found.tracker_id is None:
             return
         if not self.counts or self.counts[-1].source != frame.source:
             self.finish()
-            self.counts.append(SourceCounts(frame.source, self.names))
+            self.counts.append(
+                SourceCounts(frame.source, self.names, begun=frame.time, moment=frame.moment)
+            )
         self._areas.fit(frame.image.shape[1], frame.image.shape[0])
         here = self.counts[-1]
         here.frames, here.seconds = here.frames + 1, frame.time
@@ -216,7 +242,7 @@ class Counting(NullSink):
         )
         if self.path and frame.time - self._saved >= SAVE_EVERY:
             self._saved = frame.time
-            self._save()
+            self._save(self.path)
 
     def finish(self) -> None:
         """End every track of the source; see `Sink`."""
@@ -228,11 +254,24 @@ class Counting(NullSink):
         """End every track and write the counts; see `Sink`."""
         self.finish()
         if self.path:
-            self._save()
+            self._save(self.path)
 
     def draw_overlay(self, image: ImageArray) -> None:
         """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3)."""
         self._areas.draw(image)
+
+    def _start_day(self, frame: Frame) -> None:
+        """Complete the counts of a camera or stream at the first frame of a new day."""
+        if frame.kind != "live" or frame.moment is None:
+            return
+        day = frame.moment.date()
+        if self._day is not None and day > self._day:
+            self.finish()
+            if self.path:
+                self._save(dated_name(self.path, self._day))
+            self._earlier += self.counts
+            self.counts, self._frames, self._found = [], 0, Counter()
+        self._day = day if self._day is None else max(day, self._day)
 
     def _people_record(
         self, people: Counter[str], crossed: dict[str, Counter[str]], share: float | None
@@ -313,10 +352,22 @@ class Counting(NullSink):
             track,
             self.names[person.class_id],
             person.confidence,
+            person.moment,
         )
         for listener in self.listeners:
             listener(event)
 
-    def _save(self) -> None:
-        if self.path:
-            write_atomic(self.path, json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n")
+    def _save(self, path: Path) -> None:
+        write_atomic(path, json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n")
+
+
+def _people(counts: Sequence[SourceCounts]) -> Counter[str]:
+    return sum((one.people for one in counts), Counter())
+
+
+def _crossed(counts: Sequence[SourceCounts], direction: str) -> Counter[str]:
+    return sum((one.crossed[direction] for one in counts), Counter())
+
+
+def _share(counts: Sequence[SourceCounts]) -> float | None:
+    return mask_share([sum(numbers) for numbers in zip(*(one.seen for one in counts), strict=True)])

@@ -41,6 +41,7 @@ from maskyolo.runtime.provenance import describe_model, made_with, report_differ
 from maskyolo.runtime.results import Sinks
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
 from maskyolo.runtime.sources import numbered_pattern, open_sources
+from maskyolo.runtime.time_of_day import Clock, parse_start
 from maskyolo.runtime.tracking import LOW_CONF, Tracking
 from maskyolo.runtime.window import Window
 
@@ -78,7 +79,8 @@ def detect(
 
     Yields:
         The frame as it was read (with `blur`, faces are hidden), BGR uint8 (H, W, 3), and its
-        detections. Their `metadata` holds source, frame, time, width and height; their
+        detections. Their `metadata` holds source, frame, time, width, height and, if the time of
+        day is known, datetime; their
         `tracker_id`, if people are tracked, is the track from 1 on, or -1.
 
     Raises:
@@ -104,7 +106,9 @@ def detect(
     alerts = None
     if chosen.alert_after is not None:
         alerts = Alerts(chosen.alert_cmd, chosen.alert_url, partial(report, "alert"))
+    clock = Clock(None if chosen.start is None else parse_start(chosen.start))
     sources = open_sources(source)
+    _check_start(chosen, sources)
     _check_moving(chosen, sources, source)
     detector = _detector(model, chosen, sources)
     recorded = cache(partial(_recorded, chosen, source, model, detector))
@@ -121,6 +125,7 @@ def detect(
         detector,
         _steps(chosen),
         Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts)),
+        clock,
         Window() if chosen.show else None,
         counting.draw_overlay if counting else None,
         report,
@@ -145,6 +150,15 @@ def _check(options: DetectOptions) -> None:
             raise MaskyoloError(
                 f"cannot write both --events and --save-json to {events}", "use two files"
             )
+
+
+def _check_start(options: DetectOptions, sources: list[Source]) -> None:
+    """Raise a MaskyoloError if the start of one recording is given for several."""
+    if options.start is not None and len(sources) > 1:
+        raise MaskyoloError(
+            f"--start is the start of one recording, and there are {len(sources)} sources",
+            "run `maskyolo detect` once for each recording",
+        )
 
 
 def _check_moving(

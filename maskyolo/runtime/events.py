@@ -7,11 +7,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.json_lines import LineFile
+from maskyolo.runtime.results import Result
+from maskyolo.runtime.time_of_day import format_moment
 
 __all__ = ["Event", "EventFile"]
 
@@ -30,6 +33,7 @@ class Event:
         track_id: number of the person in this source, from 1.
         class_name: the person's class from this moment on.
         confidence: confidence of the detection in this frame.
+        moment: the time of day of this frame, with a zone; None if unknown.
     """
 
     event: str
@@ -39,18 +43,26 @@ class Event:
     track_id: int
     class_name: str
     confidence: float
+    moment: datetime | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return the event as it is written to files and sent in alerts."""
+        """Return the event as it is written to files and sent in alerts.
+
+        It contains `datetime` only if the time of day is known.
+        """
         fields = asdict(self) | {
             "time": round(self.time, 3),
             "confidence": round(self.confidence, 4),
         }
-        return {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
+        moment = fields.pop("moment")
+        record = {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
+        return record | ({"datetime": format_moment(moment)} if moment else {})
 
 
 class EventFile(LineFile):
     """Writes one line per event; the file's suffix selects CSV with a header or JSON.
+
+    Events of cameras and streams are in one file per day; see `LineFile.start_day`.
 
     Args:
         path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
@@ -60,12 +72,17 @@ class EventFile(LineFile):
         MaskyoloError: an unknown suffix.
     """
 
-    FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence")
+    FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence", "datetime")
 
     def __init__(self, path: Path) -> None:
         self.check(path)
         super().__init__(path)
         self._csv = path.suffix.lower() == ".csv"
+        self._live = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Write the header of a CSV file."""
         if self._csv:
             self.line(_csv_line(self.FIELDS))
 
@@ -82,13 +99,20 @@ class EventFile(LineFile):
                 "use a .csv or .jsonl file",
             )
 
+    def write(self, result: Result) -> None:
+        """Note whether the events of this frame are of a camera or stream; see `Sink`."""
+        self._live = result.frame.kind == "live"
+
     def __call__(self, event: Event) -> None:
         """Write an event's line."""
+        if self._live and event.moment:
+            self.start_day(event.moment.date())
         record = event.record()
         if self._csv:
-            self.line(_csv_line([record[key] for key in self.FIELDS]))
+            self.line(_csv_line([record.get(key, "") for key in self.FIELDS]))
         else:
-            self.line(json.dumps({key: record[key] for key in self.FIELDS}, ensure_ascii=False))
+            fields = {key: record[key] for key in self.FIELDS if key in record}
+            self.line(json.dumps(fields, ensure_ascii=False))
 
 
 def _csv_line(values: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -29,6 +30,7 @@ class Frame:
         taken: `time.monotonic()` when a camera or stream delivered it.
         skipped: frames of a stream since the previous one that were not decoded because newer
             ones had arrived.
+        moment: the time of day at which it was taken, with a zone; None if unknown.
     """
 
     image: ImageArray
@@ -40,6 +42,7 @@ class Frame:
     total: int | None = None
     taken: float = 0.0
     skipped: int = 0
+    moment: datetime | None = None
 
 
 class Source(Protocol):

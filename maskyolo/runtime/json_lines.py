@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from maskyolo.errors import OutputError, output_errors
 from maskyolo.runtime.drawing import confidences_of
 from maskyolo.runtime.results import NullSink, Result
 from maskyolo.runtime.sinks import class_ids_of
+from maskyolo.runtime.time_of_day import dated_name, format_moment
 
 __all__ = ["JsonLines", "LineFile", "json_record"]
 
@@ -22,6 +24,9 @@ class LineFile(NullSink):
 
     The final file is therefore never incomplete, and the temporary one is always valid up to its
     last line, even after a crash. A pipe or device (`/dev/stdout`) is written to directly.
+
+    If days are given (`start_day`), there is a file per day: at the first line of a new day, the
+    file of the day before gets its date (`seen-2026-11-27.jsonl`), and a new one begins.
 
     Args:
         path: the file to write; `close` replaces an existing one.
@@ -47,6 +52,30 @@ class LineFile(NullSink):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open_alone(self._part)
         self._size = 0
+        self._day: date | None = None
+
+    def start_day(self, day: date) -> None:
+        """Say which day the next lines are of; a later day than before begins a new file.
+
+        A pipe or device stays one.
+
+        Raises:
+            OutputError: no space left, or no permission.
+        """
+        before = self._day or day
+        self._day = max(before, day)
+        if day <= before or self._part == self._path:
+            return
+        self._file.close()
+        with output_errors(self._path):
+            move_into_place(self._part, dated_name(self._path, before))
+            self._part = fresh_part(self._path)
+            self._file = open_alone(self._part)
+        self._size = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Write what each file begins with: nothing, except in subclasses."""
 
     def close(self) -> None:
         """Move the file into place; see `Sink`."""
@@ -76,6 +105,9 @@ class JsonLines(LineFile):
 
     def write(self, result: Result) -> None:
         """Write a frame's line; see `Sink`."""
+        frame = result.frame
+        if frame.kind == "live" and frame.moment:
+            self.start_day(frame.moment.date())
         self.line(json.dumps(json_record(result), ensure_ascii=False))
 
     def fail(self, source: str, index: int, error: str) -> None:
@@ -97,6 +129,7 @@ def json_record(result: Result) -> dict[str, Any]:
         "source": frame.source,
         "frame": frame.index,
         "time": round(frame.time, 6),
+        **({"datetime": format_moment(frame.moment)} if frame.moment else {}),
         "width": frame.image.shape[1],
         "height": frame.image.shape[0],
         "detections": [

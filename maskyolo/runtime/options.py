@@ -29,6 +29,11 @@ class SourceOptions(Options, panel=Panel.INPUT):
         help="How long to try to reconnect to a camera or stream, in seconds (inf: forever).",
         minimum=0,
     )
+    start: str | None = option(
+        None,
+        help="Start of a recording, such as 2026-11-27T08:00:00+01:00, to write the time of day of "
+        "each frame. Cameras and streams have it without this.",
+    )
     slice_size: int | None = option(
         None,
         help="Also detect in overlapping tiles of this size in pixels, to find distant faces in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from maskyolo.core.classes import ALL_CLASS_NAMES, INCORRECT_MASK_ID, WITH_MASK_ID
@@ -25,6 +26,7 @@ class Person:
         box: xyxy pixels of the last detection, (4,).
         class_id: class of the last detection.
         confidence: confidence of the last detection.
+        moment: time of day of the last detection; None if unknown.
         appeared: whether it counts as a person, see `SETTLED`.
         reported_class: class in the last event.
         inside: whether it is in the zone.
@@ -41,6 +43,7 @@ class Person:
     box: Any
     class_id: int
     confidence: float
+    moment: datetime | None = None
     appeared: bool = False
     reported_class: int = 0
     inside: bool = False
@@ -52,7 +55,7 @@ class Person:
     def see(self, frame: Frame, box: Any, class_id: int, confidence: float) -> None:
         """Update the track with its detection in a new frame."""
         self.frame, self.time, self.box = frame.index, frame.time, box
-        self.class_id, self.confidence = class_id, confidence
+        self.class_id, self.confidence, self.moment = class_id, confidence, frame.moment
 
     def follow(
         self, inside: bool, has_zone: bool, people: Counter[str], alert_after: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runtime.results import Quit, Result, Sink, Sinks
 from maskyolo.runtime.sinks import Crops, Drawings, LabelFiles
+from maskyolo.runtime.time_of_day import Clock
 from maskyolo.runtime.window import Window
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Run:
     """A run that is ready to start: its sources, its processing, and its outputs.
 
     Attributes:
+        clock: gives the time of day of each frame.
         record: whether outputs are also written when the only source cannot be read at all, to
             record the error.
         item_errors: explains the errors of single sources.
@@ -81,6 +83,7 @@ class Run:
     detector: Detector
     steps: list[Step]
     sinks: Sinks
+    clock: Clock
     window: Window | None
     overlay: Callable[[ImageArray], None] | None
     report: Callable[[str, MaskyoloError], None]
@@ -146,6 +149,8 @@ class Run:
 
     def _result(self, outcome: Detected) -> Result:
         frame, detections = outcome.frame, outcome.detections
+        moment = self.clock.moment(frame)
+        frame = replace(frame, moment=moment) if moment else frame
         for step in self.steps:
             frame, detections = step(frame, detections)
         height, width = frame.image.shape[:2]
@@ -155,7 +160,7 @@ class Run:
             "time": frame.time,
             "width": width,
             "height": height,
-        }
+        } | ({"datetime": moment} if moment else {})
         return Result(frame, detections, self.overlay)
 
     def _write(self, outcome: Detected) -> Result:

@@ -322,7 +322,8 @@ def test_people_are_tracked_counted_and_reported(walk: Path, tmp_path: Path) -> 
         )
     )
     events = [line.split(",") for line in (tmp_path / "events.csv").read_text().splitlines()]
-    assert events[0] == ["source", "frame", "time", "track_id", "event", "class", "confidence"]
+    fields = "source,frame,time,track_id,event,class,confidence,datetime"
+    assert events[0] == fields.split(",")
     assert [(event[3], event[4], event[5]) for event in events[1:]] == [
         ("1", "appears", "without_mask"),
         ("1", "enters", "without_mask"),
@@ -421,7 +422,7 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
     recorded = yaml.safe_load((tmp_path / "runs" / "predict" / "args.yaml").read_text())
     names = (
         "source model conf iou imgsz device vid_stride reconnect max_det slice_size pipeline "
-        "detector face face_conf class_map incorrect backend precision threads track zone "
+        "detector face face_conf class_map incorrect backend precision threads start track zone "
         "line events alert_after alert_cmd alert_url blur stats_only save save_json save_txt "
         "save_conf save_crop show provenance "
     )

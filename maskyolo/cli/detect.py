@@ -101,6 +101,8 @@ def _print_summary(summary: Summary, options: DetectOptions) -> None:
         found = ", ".join(f"{summary.counts[name]} {name}" for name in summary.class_names)
         total = counted(sum(summary.counts.values()), "detection")
         print(f"{counted(summary.frames, 'frame')}, {total}: {found}")
+    if summary.resumed:
+        print(f"{counted(summary.resumed, 'source')} finished before")
     if summary.people and summary.frames:
         print(summary.people.summary())
     if summary.dropped:
@@ -109,7 +111,7 @@ def _print_summary(summary: Summary, options: DetectOptions) -> None:
         times = "once" if summary.interruptions == 1 else f"{summary.interruptions} times"
         print(f"connection lost {times}")
     for path in (options.save_json, options.events):
-        if path and summary.frames:
+        if path and (summary.frames or summary.resumed):
             print(path)
     if summary.folder:
         print(summary.folder)

@@ -83,10 +83,14 @@ def move_into_place(part: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def open_alone(path: Path) -> io.FileIO:
+def open_alone(path: Path, keep: int = 0) -> io.FileIO:
     """Open a new or existing file to overwrite it, and lock it against other runs.
 
     The lock ends with the process, even if the process is killed. There is none on Windows.
+
+    Args:
+        path: the file.
+        keep: number of bytes at its beginning to keep; writing continues after them.
 
     Raises:
         OutputError: another run is writing it.
@@ -99,7 +103,8 @@ def open_alone(path: Path) -> io.FileIO:
             # If the other run has just finished, it has moved its file to the final name.
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 raise BlockingIOError  # noqa: TRY301
-        file.truncate()
+        file.truncate(keep)
+        file.seek(keep)
     except BlockingIOError:
         file.close()
         raise OutputError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskyolo.core.choices import Pipeline
 from maskyolo.core.detector import Detector, class_names_of
+from maskyolo.core.files import part_of
 from maskyolo.core.images import ImageArray
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.options import takes_options
@@ -36,9 +37,11 @@ from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource, VideoSource
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.frames import Source
+from maskyolo.runtime.json_lines import JsonLines
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 from maskyolo.runtime.results import Sinks
+from maskyolo.runtime.resuming import Progress, check_resumable, find_progress, settings_of
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
 from maskyolo.runtime.sources import numbered_pattern, open_sources
 from maskyolo.runtime.time_of_day import Clock, parse_start
@@ -96,20 +99,18 @@ def detect(
         ...     print(len(detections))
     """
     chosen = DetectOptions.merge(options, settings)
-    model = chosen.model if model is None else model
-    model = DEFAULT_MODELS[chosen.pipeline] if model is None else model
+    choices = (model, chosen.model, DEFAULT_MODELS[chosen.pipeline])
+    model = next(choice for choice in choices if choice is not None)
     _check(chosen)
     report = on_error or _log
-    counting = None
-    if chosen.tracks or chosen.stats_only:
-        counting = Counting(chosen.zone, chosen.line, chosen.alert_after)
-    alerts = None
-    if chosen.alert_after is not None:
-        alerts = Alerts(chosen.alert_cmd, chosen.alert_url, partial(report, "alert"))
+    counting, alerts = _counting(chosen), _alerts(chosen, report)
     clock = Clock(None if chosen.start is None else parse_start(chosen.start))
     sources = open_sources(source)
     _check_start(chosen, sources)
     _check_moving(chosen, sources, source)
+    progress = _progress(chosen, sources)
+    if progress and not progress.remaining:
+        return _complete(progress, summary)
     detector = _detector(model, chosen, sources)
     recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
@@ -120,11 +121,14 @@ def detect(
     summary.network, summary.network_details = describe_detector(detector)
     if chosen.slice_size is not None:
         detector = SlicedDetector(detector, chosen.slice_size)
+    if progress:
+        summary.resumed = progress.check(settings_of(recorded()))
+    kept = progress.kept if progress else 0 if len(sources) > 1 else None
     run = Run(
-        sources,
+        progress.remaining if progress else sources,
         detector,
         _steps(chosen),
-        Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts)),
+        Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
         clock,
         Window() if chosen.show else None,
         counting.draw_overlay if counting else None,
@@ -150,6 +154,37 @@ def _check(options: DetectOptions) -> None:
             raise MaskyoloError(
                 f"cannot write both --events and --save-json to {events}", "use two files"
             )
+
+
+def _counting(options: DetectOptions) -> Counting | None:
+    if options.tracks or options.stats_only:
+        return Counting(options.zone, options.line, options.alert_after)
+    return None
+
+
+def _alerts(options: DetectOptions, report: Callable[[str, MaskyoloError], None]) -> Alerts | None:
+    if options.alert_after is None:
+        return None
+    return Alerts(options.alert_cmd, options.alert_url, partial(report, "alert"))
+
+
+def _progress(options: DetectOptions, sources: list[Source]) -> Progress | None:
+    """Return what an interrupted run has written, if it is to be resumed."""
+    if not options.resume:
+        return None
+    check_resumable(options, sources)
+    return find_progress(Path(str(options.save_json)), sources)
+
+
+def _complete(
+    progress: Progress, summary: Summary | None
+) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
+    """Move the lines of an interrupted run that had finished all sources into place."""
+    if summary is not None:
+        summary.resumed = progress.done
+    if part_of(progress.file).is_file():
+        JsonLines(progress.file, progress.kept, {}).close()
+    yield from ()
 
 
 def _check_start(options: DetectOptions, sources: list[Source]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from maskyolo.core.files import fresh_part, move_into_place, open_alone
 from maskyolo.errors import OutputError, output_errors
 from maskyolo.runtime.drawing import confidences_of
 from maskyolo.runtime.results import NullSink, Result
+from maskyolo.runtime.resuming import save_settings, settings_file
 from maskyolo.runtime.sinks import class_ids_of
 from maskyolo.runtime.time_of_day import dated_name, format_moment
 
@@ -30,12 +32,13 @@ class LineFile(NullSink):
 
     Args:
         path: the file to write; `close` replaces an existing one.
+        keep: number of bytes of the temporary file to keep, of an interrupted run.
 
     Raises:
         OutputError: no space left, no permission, no such folder, or another run is writing it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: int = 0) -> None:
         self._path = path
         # our own standard output may be a plain file, which must not be replaced
         own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))
@@ -50,9 +53,14 @@ class LineFile(NullSink):
                 self._file = path.open("wb", buffering=0)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open_alone(self._part)
-        self._size = 0
+                self._file = open_alone(self._part, keep)
+        self._size = keep
         self._day: date | None = None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether lines go directly to a pipe or device."""
+        return self._part == self._path
 
     def start_day(self, day: date) -> None:
         """Say which day the next lines are of; a later day than before begins a new file.
@@ -64,7 +72,7 @@ class LineFile(NullSink):
         """
         before = self._day or day
         self._day = max(before, day)
-        if day <= before or self._part == self._path:
+        if day <= before or self.is_direct:
             return
         self._file.close()
         with output_errors(self._path):
@@ -80,7 +88,7 @@ class LineFile(NullSink):
     def close(self) -> None:
         """Move the file into place; see `Sink`."""
         self._file.close()
-        if self._part != self._path:
+        if not self.is_direct:
             with output_errors(self._path):
                 move_into_place(self._part, self._path)
 
@@ -93,7 +101,7 @@ class LineFile(NullSink):
                 while written < len(line):
                     written += self._file.write(line[written:]) or 0
             except BaseException:  # leave no incomplete line
-                if self._part != self._path:
+                if not self.is_direct:
                     self._file.truncate(self._size)
                     self._file.seek(self._size)
                 raise
@@ -101,7 +109,28 @@ class LineFile(NullSink):
 
 
 class JsonLines(LineFile):
-    """Writes one line of JSON per frame; see `LineFile`."""
+    """Writes one line of JSON per frame; see `LineFile`.
+
+    Args:
+        path: the file to write.
+        keep: number of bytes of an interrupted run's temporary file to keep.
+        settings: what decides about the content of lines. It is stored beside the temporary file,
+            so that an interrupted run can be resumed; None for a run that cannot.
+    """
+
+    def __init__(
+        self, path: Path, keep: int = 0, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(path, keep)
+        self._settings = None if settings is None or self.is_direct else settings_file(path)
+        if settings is not None and self._settings:
+            save_settings(path, settings)
+
+    def close(self) -> None:
+        """Move the file into place; see `Sink`."""
+        super().close()
+        if self._settings:
+            self._settings.unlink(missing_ok=True)
 
     def write(self, result: Result) -> None:
         """Write a frame's line; see `Sink`."""

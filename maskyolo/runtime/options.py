@@ -123,6 +123,12 @@ class OutputOptions(Options, panel=Panel.OUTPUT):
         cli_type=Path | None,
         repeated=False,
     )
+    resume: bool = option(
+        False,
+        help="Continue the file of --save-json that an interrupted run over image and video files "
+        "has left, or start it if there is none. Finished lines are kept.",
+        repeated=False,
+    )
     save_txt: bool = option(False, help="Save YOLO label files in the run's folder.")
     save_conf: bool = option(False, help="Add the confidence to the label files.")
     save_crop: bool = option(False, help="Save an image of each detection in the run's folder.")

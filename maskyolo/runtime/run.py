@@ -26,6 +26,7 @@ from maskyolo.runtime.json_lines import JsonLines
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runtime.results import Quit, Result, Sink, Sinks
+from maskyolo.runtime.resuming import settings_of
 from maskyolo.runtime.sinks import Crops, Drawings, LabelFiles
 from maskyolo.runtime.time_of_day import Clock
 from maskyolo.runtime.window import Window
@@ -45,6 +46,7 @@ class Summary:
         frames: number of processed frames and images.
         dropped: frames of cameras and streams that were skipped because newer ones had arrived.
         interruptions: how often a camera or stream broke off and had to be reconnected.
+        resumed: number of sources that an interrupted run had finished, if it is resumed.
         total: expected number of frames, if known.
         class_names: the classes that the detector reports.
         counts: detections of each class name, over all frames.
@@ -59,6 +61,7 @@ class Summary:
     frames: int = 0
     dropped: int = 0
     interruptions: int = 0
+    resumed: int = 0
     total: int | None = None
     class_names: tuple[str, ...] = CLASS_NAMES
     counts: Counter[str] = field(default_factory=Counter)
@@ -140,7 +143,7 @@ class Run:
                 else:
                     self._failed(outcome)
                 del outcome
-        if not self.summary.frames:
+        if not self.summary.frames and not self.summary.resumed:
             first = self.summary.errors[0][1]
             raise SourceError(
                 f"none of the {len(self.sources)} sources can be read; the first: {first.problem}",
@@ -174,7 +177,8 @@ class Run:
         return result
 
     def _failed(self, outcome: Failed) -> None:
-        name, alone = outcome.source.name, len(self.sources) == 1
+        name = outcome.source.name
+        alone = len(self.sources) == 1 and not self.summary.resumed
         error = self.item_errors.explain(name, outcome.error)
         self.summary.errors.append((name, error))
         # If the only source cannot be read at all, no sink is opened, so that no files are left.
@@ -205,8 +209,19 @@ def open_sinks(
     summary: Summary,
     counting: Counting | None,
     alerts: Alerts | None,
+    *,
+    kept: int | None = None,
 ) -> Iterator[Sink]:
-    """Make the run's folder, if anything is written into it, and open the outputs one by one."""
+    """Make the run's folder, if anything is written into it, and open the outputs one by one.
+
+    Args:
+        options: what to write.
+        recorded: returns what `args.yaml` records.
+        summary: gets the run's folder.
+        counting: counts people, if they are tracked.
+        alerts: forwards alerts, if there are any.
+        kept: bytes of lines of an interrupted run to keep; None if this run cannot be resumed.
+    """
     folder = None
     if options.save or options.save_txt or options.save_crop or options.stats_only:
         folder = run_folder(options, recorded, summary)
@@ -226,7 +241,8 @@ def open_sinks(
     if folder and options.save:
         yield Drawings(folder)
     if options.save_json is not None:
-        yield JsonLines(Path(options.save_json))
+        settings = None if kept is None else settings_of(recorded())
+        yield JsonLines(Path(options.save_json), kept or 0, settings)
 
 
 def _folder(path: Path) -> Path:

@@ -424,7 +424,7 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
         "source model conf iou imgsz device vid_stride reconnect max_det slice_size pipeline "
         "detector face face_conf class_map incorrect backend precision threads start track zone "
         "line events alert_after alert_cmd alert_url blur stats_only save save_json save_txt "
-        "save_conf save_crop show provenance "
+        "save_conf save_crop show resume provenance "
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)

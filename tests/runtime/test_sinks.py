@@ -311,7 +311,8 @@ def test_jsonl_on_a_full_disk_keeps_whole_lines(
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            "maskyolo.runtime.json_lines.open_alone", lambda path: FullDisk(open_alone(path))
+            "maskyolo.runtime.json_lines.open_alone",
+            lambda path, keep: FullDisk(open_alone(path, keep)),
         )
         sink = JsonLines(tmp_path / "out.jsonl")
     sink.write(result())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from maskyolo.evaluation.comparison import compare
     from maskyolo.evaluation.evaluation import evaluate
     from maskyolo.export.export import export_model
+    from maskyolo.reports.reporting import report
     from maskyolo.runtime.detection import detect
     from maskyolo.synthesis.synthesize import synthesize_masks
     from maskyolo.training.classifier import train_classifier
@@ -27,6 +28,7 @@ __all__ = [
     "export_dataset",
     "export_model",
     "load_detector",
+    "report",
     "serve_web",
     "synthesize_masks",
     "train_classifier",
@@ -47,6 +49,7 @@ _HOMES = {
     "export_dataset": "maskyolo.dataset.formats.export",
     "export_model": "maskyolo.export.export",
     "load_detector": "maskyolo.detectors.loading",
+    "report": "maskyolo.reports.reporting",
     "serve_web": "maskyolo.web.serving",
     "synthesize_masks": "maskyolo.synthesis.synthesize",
     "train_classifier": "maskyolo.training.classifier",

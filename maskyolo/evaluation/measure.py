@@ -16,6 +16,7 @@ from maskyolo.core.detector import Detector
 from maskyolo.core.images import ImageArray, read_image
 from maskyolo.core.item_errors import ItemErrors
 from maskyolo.errors import DatasetError, MaskyoloError
+from maskyolo.evaluation.class_scores import ClassScores, Report
 from maskyolo.evaluation.labeled import LabeledImage
 from maskyolo.evaluation.metrics import (
     Case,
@@ -28,7 +29,6 @@ from maskyolo.evaluation.metrics import (
     match,
     rates,
 )
-from maskyolo.evaluation.report import ClassScores, Report
 from maskyolo.evaluation.resampling import (
     boot_weights,
     interval,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from maskyolo.core.text import counted
+from maskyolo.evaluation.class_scores import ClassScores, Report
 from maskyolo.evaluation.metrics import Case, Floats, Ints, Matches
-from maskyolo.evaluation.report import ClassScores, Report
 
 __all__ = ["Curves", "Evaluation", "Slice"]
 

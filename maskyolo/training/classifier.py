@@ -28,7 +28,7 @@ from maskyolo.core.runs import clear_run, new_run, save_args
 from maskyolo.dataset.layout import Dataset, load_dataset
 from maskyolo.detectors.classifier import Classifier, CropSettings
 from maskyolo.errors import DependencyError, ImageError, MaskyoloError, output_errors
-from maskyolo.evaluation.report import ClassificationReport
+from maskyolo.evaluation.class_scores import ClassificationReport
 from maskyolo.models.weights import find_weights
 from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 from maskyolo.training.checks import check_dataset, find_device

@@ -22,7 +22,7 @@ from maskyolo.core.repeating import PROVENANCE
 from maskyolo.core.runs import add_to_args, clear_run, new_run
 from maskyolo.dataset.layout import Dataset, load_dataset
 from maskyolo.errors import DatasetError, MaskyoloError, OutputError, output_errors
-from maskyolo.evaluation.report import ClassScores, Report
+from maskyolo.evaluation.class_scores import ClassScores, Report
 from maskyolo.models.ultralytics import import_ultralytics, only_trusted, silenced
 from maskyolo.runtime.provenance import report_differences
 from maskyolo.training.checks import (

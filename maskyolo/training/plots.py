@@ -12,7 +12,7 @@ import numpy as np
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.core.files import write_atomic
 from maskyolo.core.plotting import import_matplotlib
-from maskyolo.evaluation.report import ClassificationReport
+from maskyolo.evaluation.class_scores import ClassificationReport
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from maskyolo.evaluation.report import ClassScores, Report
+from maskyolo.evaluation.class_scores import ClassScores, Report
 
 REPORT = Report(
     data="data/mask/data.yaml",

@@ -19,6 +19,7 @@ from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray
 from maskyolo.core.text import counted
+from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.people import Person
@@ -119,6 +120,7 @@ class Counting(NullSink):
         names: the classes that the detector reports.
         listeners: called with each event.
         path: the file that the counts are written to, if any.
+        images: saves the frame of each alert, if wanted.
         counts: what was counted, by source; of a camera or stream, today.
 
     Raises:
@@ -131,6 +133,7 @@ class Counting(NullSink):
         self.names: Sequence[str] = CLASS_NAMES
         self.listeners: list[Callable[[Event], None]] = []
         self.path: Path | None = None
+        self.images: AlertImages | None = None
         self.counts: list[SourceCounts] = []
         self._areas = Areas(zone, line)
         self._alert_after = alert_after
@@ -228,7 +231,8 @@ class Counting(NullSink):
             for event in person.follow(
                 track in inside, self._areas.has_zone, here.people, self._alert_after
             ):
-                self._report(event, track)
+                image = self.images.save(result, track) if self.images and event == "alert" else ""
+                self._report(event, track, str(image))
         self._cross()
         seen = [
             sum(self._people[track].class_id == class_id for track in inside)
@@ -342,7 +346,7 @@ class Counting(NullSink):
                 self._report("ends", track)
             del self._people[track]
 
-    def _report(self, name: str, track: int) -> None:
+    def _report(self, name: str, track: int, image: str = "") -> None:
         person = self._people[track]
         event = Event(
             name,
@@ -353,6 +357,7 @@ class Counting(NullSink):
             self.names[person.class_id],
             person.confidence,
             person.moment,
+            image,
         )
         for listener in self.listeners:
             listener(event)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskyolo.core.choices import Pipeline
+from maskyolo.core.classes import find_class
 from maskyolo.core.detector import Detector, class_names_of
 from maskyolo.core.files import part_of
 from maskyolo.core.images import ImageArray
@@ -99,8 +100,7 @@ def detect(
         ...     print(len(detections))
     """
     chosen = DetectOptions.merge(options, settings)
-    choices = (model, chosen.model, DEFAULT_MODELS[chosen.pipeline])
-    model = next(choice for choice in choices if choice is not None)
+    model = _first_given(model, chosen.model, DEFAULT_MODELS[chosen.pipeline])
     _check(chosen)
     report = on_error or _log
     counting, alerts = _counting(chosen), _alerts(chosen, report)
@@ -129,6 +129,7 @@ def detect(
         detector,
         _steps(chosen),
         Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
+        _class_ids(chosen, summary.class_names),
         clock,
         Window() if chosen.show else None,
         counting.draw_overlay if counting else None,
@@ -142,10 +143,10 @@ def detect(
 
 def _check(options: DetectOptions) -> None:
     """Raise a MaskyoloError if options contradict each other."""
-    if options.stats_only and (options.save or options.save_crop):
+    if options.stats_only and (options.save or options.save_crop or options.save_alerts):
         raise MaskyoloError(
             "cannot save images with --stats-only, which saves none",
-            "omit --save-crop or --stats-only",
+            "omit --save-crop and --save-alerts, or --stats-only",
         )
     if options.events is not None:
         events, save_json = Path(options.events), options.save_json
@@ -154,6 +155,23 @@ def _check(options: DetectOptions) -> None:
             raise MaskyoloError(
                 f"cannot write both --events and --save-json to {events}", "use two files"
             )
+
+
+def _first_given(*models: str | Path | Detector | None) -> str | Path | Detector:
+    return next(model for model in models if model is not None)
+
+
+def _class_ids(options: DetectOptions, names: Sequence[str]) -> list[int] | None:
+    """Return the ids of the classes to report, or None for all."""
+    if options.classes is None:
+        return None
+    found = [find_class(name, names) for name in options.classes]
+    if "" in found:
+        raise MaskyoloError(
+            f"the model reports no class '{options.classes[found.index('')]}'",
+            f"use --classes with one of {', '.join(names)}",
+        )
+    return [names.index(name) for name in found]
 
 
 def _counting(options: DetectOptions) -> Counting | None:

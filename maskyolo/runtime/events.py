@@ -34,6 +34,7 @@ class Event:
         class_name: the person's class from this moment on.
         confidence: confidence of the detection in this frame.
         moment: the time of day of this frame, with a zone; None if unknown.
+        image: the file of an alert's image; empty if none is saved.
     """
 
     event: str
@@ -44,19 +45,22 @@ class Event:
     class_name: str
     confidence: float
     moment: datetime | None = None
+    image: str = ""
 
     def record(self) -> dict[str, Any]:
         """Return the event as it is written to files and sent in alerts.
 
-        It contains `datetime` only if the time of day is known.
+        It contains `datetime` only if the time of day is known, and `image` only if there is one.
         """
         fields = asdict(self) | {
             "time": round(self.time, 3),
             "confidence": round(self.confidence, 4),
         }
-        moment = fields.pop("moment")
+        moment, image = fields.pop("moment"), fields.pop("image")
         record = {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
-        return record | ({"datetime": format_moment(moment)} if moment else {})
+        if moment:
+            record["datetime"] = format_moment(moment)
+        return record | ({"image": image} if image else {})
 
 
 class EventFile(LineFile):
@@ -72,7 +76,9 @@ class EventFile(LineFile):
         MaskyoloError: an unknown suffix.
     """
 
-    FIELDS = ("source", "frame", "time", "track_id", "event", "class", "confidence", "datetime")
+    FIELDS = (
+        "source", "frame", "time", "track_id", "event", "class", "confidence", "datetime", "image",
+    )  # fmt: skip
 
     def __init__(self, path: Path) -> None:
         self.check(path)

@@ -148,7 +148,7 @@ class JsonLines(LineFile):
 
 def json_record(result: Result) -> dict[str, Any]:
     """Return a result as a line of JSONL: boxes in pixels xyxy; `track_id` None if not tracked."""
-    frame, found = result.frame, result.detections
+    frame, found = result.frame, result.reported
     tracks = (
         [None] * len(found)
         if found.tracker_id is None

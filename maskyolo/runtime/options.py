@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,12 +91,16 @@ class AlertOptions(Options, panel=Panel.ALERTS):
         None, help="URL to post the event to, as JSON, on each alert.", repeated=False
     )
 
+    save_alerts: bool = option(
+        False, help="Save an image of each alert in the folder alerts of the run's folder."
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = self.alert_cmd is not None or self.alert_url is not None
+        wanted = self.alert_cmd is not None or self.alert_url is not None or self.save_alerts
         if wanted and self.alert_after is None:
             raise MaskyoloError(
-                "--alert-cmd and --alert-url need --alert-after",
+                "--alert-cmd, --alert-url and --save-alerts need --alert-after",
                 "set --alert-after to the number of seconds without a mask",
             )
 
@@ -104,6 +109,12 @@ class AlertOptions(Options, panel=Panel.ALERTS):
 class OutputOptions(Options, panel=Panel.OUTPUT):
     """What to write and show."""
 
+    classes: Sequence[str] | None = option(
+        None,
+        help="Draw, save and write only detections of this class, such as without_mask. Counts, "
+        "events and alerts are not affected. Can be repeated.",
+        cli_type=list[str] | None,
+    )
     blur: bool = option(
         False,
         help="Make every face unrecognizable in all saved and displayed output.",
@@ -152,3 +163,9 @@ class DetectOptions(
         """Whether people are tracked, because of `track` or of an option that needs tracks."""
         needing = (self.zone, self.line, self.events, self.alert_after)
         return self.track or any(value is not None for value in needing)
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether something is written into the run's folder."""
+        wanted = (self.save, self.save_txt, self.save_crop, self.stats_only, self.save_alerts)
+        return any(wanted)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
 
 from maskyolo.core.images import ImageArray
 from maskyolo.core.interrupts import uninterrupted
@@ -28,17 +30,30 @@ class Result:
     """A frame and its detections.
 
     Attributes:
+        frame: the frame.
+        detections: all detections, for counting.
         overlay: draws what the run adds to an annotated frame, such as a zone.
+        classes: class ids to report; None for all.
     """
 
     frame: Frame
     detections: sv.Detections
     overlay: Callable[[ImageArray], None] | None = None
+    classes: Collection[int] | None = None
+
+    @cached_property
+    def reported(self) -> sv.Detections:
+        """The detections to write, draw and return: those of the chosen classes."""
+        found = self.detections
+        if self.classes is None or found.class_id is None:
+            return found
+        kept: Any = found[np.isin(found.class_id, list(self.classes))]
+        return cast("sv.Detections", kept)
 
     @cached_property
     def drawn(self) -> ImageArray:
         """A copy of the frame with detections and overlay drawn, made once for all sinks."""
-        drawn = draw_detections(self.frame.image, self.detections)
+        drawn = draw_detections(self.frame.image, self.reported)
         if self.overlay:
             self.overlay(drawn)
         return drawn

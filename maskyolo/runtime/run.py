@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from maskyolo.core.interrupts import uninterrupted
 from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
+from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.alerts import Alerts
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import EventFile
@@ -76,6 +77,7 @@ class Run:
     """A run that is ready to start: its sources, its processing, and its outputs.
 
     Attributes:
+        classes: class ids to report; None for all.
         clock: gives the time of day of each frame.
         record: whether outputs are also written when the only source cannot be read at all, to
             record the error.
@@ -86,6 +88,7 @@ class Run:
     detector: Detector
     steps: list[Step]
     sinks: Sinks
+    classes: Collection[int] | None
     clock: Clock
     window: Window | None
     overlay: Callable[[ImageArray], None] | None
@@ -133,7 +136,7 @@ class Run:
                         continue
                     if self.window:
                         self.window.write(result)
-                    yield result.frame.image, result.detections
+                    yield result.frame.image, result.reported
                     del result  # and below, the outcome: a large frame, before the next is read
                 elif isinstance(outcome, Interrupted):
                     self.summary.interruptions += 1
@@ -164,14 +167,14 @@ class Run:
             "width": width,
             "height": height,
         } | ({"datetime": moment} if moment else {})
-        return Result(frame, detections, self.overlay)
+        return Result(frame, detections, self.overlay, self.classes)
 
     def _write(self, outcome: Detected) -> Result:
         result = self._result(outcome)
         with uninterrupted():  # Ctrl-C must not leave a frame in only some of the outputs
             self.sinks.write(result)
             self.summary.frames += 1
-            self.summary.counts.update(map(str, result.detections.data["class_name"]))
+            self.summary.counts.update(map(str, result.reported.data["class_name"]))
         if len(self.sources) == 1:
             self.summary.total = result.frame.total
         return result
@@ -223,7 +226,7 @@ def open_sinks(
         kept: bytes of lines of an interrupted run to keep; None if this run cannot be resumed.
     """
     folder = None
-    if options.save or options.save_txt or options.save_crop or options.stats_only:
+    if options.needs_folder:
         folder = run_folder(options, recorded, summary)
     if alerts:
         yield alerts
@@ -233,6 +236,8 @@ def open_sinks(
     if counting:  # after its listeners: sinks close in reverse order, and it still sends events
         counting.listeners = [listener for listener in (alerts, event_file) if listener]
         counting.path = folder / "counts.json" if folder else None
+        if folder and options.save_alerts:
+            counting.images = AlertImages(folder / "alerts")
         yield counting
     if folder and options.save_txt:
         yield LabelFiles(_folder(folder / "labels"), options.save_conf)

@@ -131,7 +131,7 @@ class LabelFiles(NullSink):
 
     def write(self, result: Result) -> None:
         """Write a frame's file; see `Sink`."""
-        found, frame = result.detections, result.frame
+        found, frame = result.reported, result.frame
         height, width = frame.image.shape[:2]
         text = format_yolo(Labels(as_boxes(found.xyxy), class_ids_of(found)), width, height)
         if self._conf:
@@ -164,11 +164,11 @@ class Crops(NullSink):
         frame = result.frame
         stem = self._name(frame) + _place(frame)
         edges = np.concatenate(
-            [np.floor(result.detections.xyxy[:, :2]), np.ceil(result.detections.xyxy[:, 2:])],
+            [np.floor(result.reported.xyxy[:, :2]), np.ceil(result.reported.xyxy[:, 2:])],
             axis=1,
         ).astype(int)
         for number, ((x1, y1, x2, y2), class_id) in enumerate(
-            zip(edges, class_ids_of(result.detections), strict=True), 1
+            zip(edges, class_ids_of(result.reported), strict=True), 1
         ):
             crop = frame.image[y1:y2, x1:x2]
             if crop.size:  # a box can be empty after rounding

@@ -277,11 +277,12 @@ def test_events_as_csv(tmp_path: Path) -> None:
                 "source": "a,b.mp4",
                 "frame": "7",
                 "time": "0.28",
-                "datetime": "",
                 "track_id": "3",
                 "event": "alert",
                 "class": "without_mask",
                 "confidence": "0.9123",
+                "datetime": "",
+                "image": "",
             }
         ]
 

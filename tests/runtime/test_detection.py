@@ -20,7 +20,7 @@ from PIL import Image
 
 import maskyolo
 from maskyolo.core.classes import CLASS_NAMES
-from maskyolo.core.images import ImageArray
+from maskyolo.core.images import ImageArray, read_image
 from maskyolo.errors import ImageError, MaskyoloError, OutputError, SourceError
 from maskyolo.runtime.detection import detect
 from maskyolo.runtime.options import DetectOptions
@@ -322,7 +322,7 @@ def test_people_are_tracked_counted_and_reported(walk: Path, tmp_path: Path) -> 
         )
     )
     events = [line.split(",") for line in (tmp_path / "events.csv").read_text().splitlines()]
-    fields = "source,frame,time,track_id,event,class,confidence,datetime"
+    fields = "source,frame,time,track_id,event,class,confidence,datetime,image"
     assert events[0] == fields.split(",")
     assert [(event[3], event[4], event[5]) for event in events[1:]] == [
         ("1", "appears", "without_mask"),
@@ -424,7 +424,7 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
         "source model conf iou imgsz device vid_stride reconnect max_det slice_size pipeline "
         "detector face face_conf class_map incorrect backend precision threads start track zone "
         "line events alert_after alert_cmd alert_url blur stats_only save save_json save_txt "
-        "save_conf save_crop show resume provenance "
+        "save_conf save_crop show resume classes save_alerts provenance "
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)
@@ -579,3 +579,89 @@ def test_a_folder_that_vanishes_during_a_run_is_a_users_error(photos: Path, tmp_
     shutil.rmtree(tmp_path / "runs")
     with pytest.raises(OutputError, match="its folder was removed or renamed"):
         next(results)
+
+
+def test_an_alert_has_an_image(walk: Path, tmp_path: Path) -> None:
+    found = list(
+        detect(
+            walk,
+            walker,
+            alert_after=0.2,
+            save_alerts=True,
+            events=tmp_path / "events.jsonl",
+            start="2026-11-27T08:00:00+01:00",
+            project=tmp_path / "runs",
+        )
+    )
+    events = lines(tmp_path / "events.jsonl")
+    (alert,) = [event for event in events if event["event"] == "alert"]
+    image = Path(alert["image"])
+    assert image.parent == tmp_path / "runs" / "predict" / "alerts"
+    seconds = alert["time"]
+    assert image.name == f"2026-11-27_0800{seconds:06.3f}_track1.jpg"
+    assert all("image" not in event for event in events if event is not alert)
+    frame = found[alert["frame"]][0]
+    saved = read_image(image)
+    assert saved.shape == frame.shape
+    x1, y1, x2, y2 = found[alert["frame"]][1].xyxy[0].astype(int)
+    assert saved[y1 + 8 : y2 - 8, x1 + 8 : x2 - 8].min() > 200  # the face, between its drawn edges
+    assert np.abs(saved.astype(int) - frame).max() > 100  # the box is drawn
+
+
+def test_the_image_of_an_alert_is_blurred(walk: Path, tmp_path: Path) -> None:
+    options = {"alert_after": 0.2, "save_alerts": True, "project": tmp_path / "runs"}
+    for name, blur in (("sharp", False), ("blurred", True)):
+        list(detect(walk, walker, blur=blur, name=name, **options))
+    (sharp,) = (tmp_path / "runs" / "sharp" / "alerts").iterdir()
+    (blurred,) = (tmp_path / "runs" / "blurred" / "alerts").iterdir()
+    assert sharp.name == blurred.name
+
+    def grays(path: Path) -> int:
+        """Return the number of pixels between black and white, as in cells at the face's edges."""
+        image = read_image(path).astype(int)
+        return int(
+            (np.ptp(image, axis=2) < 20)[(image.max(axis=2) > 60) & (image.min(axis=2) < 200)].sum()
+        )
+
+    assert grays(blurred) > 2 * grays(sharp) + 200
+
+
+def test_images_of_alerts_need_alerts_and_pixels(walk: Path) -> None:
+    with pytest.raises(MaskyoloError, match="--save-alerts need --alert-after"):
+        list(detect(walk, walker, save_alerts=True))
+    with pytest.raises(MaskyoloError, match="--stats-only, which saves none"):
+        list(detect(walk, walker, save_alerts=True, alert_after=1, stats_only=True))
+
+
+def test_only_chosen_classes_are_reported_and_all_are_counted(walk: Path, tmp_path: Path) -> None:
+    summary = Summary()
+    found = list(
+        detect(
+            walk,
+            walker,
+            track=True,
+            classes=["no mask"],
+            save=True,
+            save_txt=True,
+            save_crop=True,
+            save_json=tmp_path / "out.jsonl",
+            project=tmp_path / "runs",
+            summary=summary,
+        )
+    )
+    assert {int(class_id) for _, one in found for class_id in one.class_id} == {1}  # type: ignore[union-attr]
+    records = lines(tmp_path / "out.jsonl")
+    assert len(records) == 100
+    assert {found["class"] for record in records for found in record["detections"]} == {
+        "without_mask"
+    }
+    assert set(summary.counts) == {"without_mask"}
+    folder = tmp_path / "runs" / "predict"
+    assert list((folder / "crops" / "with_mask").iterdir()) == []
+    assert list((folder / "crops" / "without_mask").iterdir()) != []
+    texts = [path.read_text() for path in (folder / "labels").iterdir()]
+    assert {line.split()[0] for text in texts for line in text.splitlines()} == {"1"}
+    assert summary.people
+    assert summary.people.people() == {"put_on": 1}  # the masked half is counted, too
+    with pytest.raises(MaskyoloError, match="reports no class 'helmet'"):
+        list(detect(walk, walker, classes=["helmet"]))

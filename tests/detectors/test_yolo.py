@@ -318,3 +318,11 @@ def test_the_size_is_read_from_the_metadata() -> None:
     for text in ("[]", "large", "None", "__import__('os').abort()"):
         with pytest.raises(WeightsError, match="imgsz"):
             parse_imgsz({"imgsz": text}, Path("x"))
+
+
+@pytest.mark.parametrize("model", ["maskyolo-n", "maskyolo-n-folders"])
+@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (640, 640), (360, 640)])
+def test_there_is_no_face_in_a_plain_image(model: str, shape: tuple[int, int]) -> None:
+    detector = load_detector(model)
+    for gray in range(0, 256, 15):  # a white wall, a covered lens, and what is between
+        assert len(detector(np.full((*shape, 3), gray, np.uint8))) == 0, gray

@@ -32,7 +32,7 @@ class ModelCard:
     Attributes:
         name: the model's name, as for `--model`.
         description: what it is for, in a few words.
-        figures: its results, such as "mAP@0.5 0.866, mAP@0.5:0.95 0.498".
+        figures: its results, such as "mAP@0.5 0.885, mAP@0.5:0.95 0.560".
         measured_on: the data of these results.
     """
 
@@ -49,7 +49,7 @@ def model_card(name: str) -> ModelCard:
     text = (package_folder() / "weights" / f"{name}.md").read_text(encoding="utf-8")
     content = yaml.safe_load(text.split("---\n")[1])
     result = content["model-index"][0]["results"][0]
-    figures = ", ".join(f"{metric['type']} {metric['value']}" for metric in result["metrics"])
+    figures = ", ".join(f"{metric['type']} {metric['value']:.3f}" for metric in result["metrics"])
     return ModelCard(name, content["description"], figures, result["dataset"]["name"])
 
 

@@ -138,7 +138,7 @@ def test_faces_of_low_confidence_are_hidden_but_not_reported(samples: Path, tmp_
 
 def test_faces_beyond_max_det_are_hidden_but_not_reported(samples: Path) -> None:
     def run(**settings: object) -> tuple[ImageArray, sv.Detections]:
-        ((image, detections),) = detect(samples / "plaza.jpg", precision="fp32", **settings)  # type: ignore[arg-type]
+        ((image, detections),) = detect(samples / "office.jpg", precision="fp32", **settings)  # type: ignore[arg-type]
         return image, detections
 
     (hidden, found), (few, best) = run(blur=True), run(blur=True, max_det=1)

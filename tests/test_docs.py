@@ -14,6 +14,7 @@ import pytest
 from paths import ROOT
 
 import maskyolo
+import maskyolo.batch
 import maskyolo.review
 from maskyolo.cli import main
 
@@ -129,7 +130,9 @@ def test_the_readme_is_short_and_names_every_command() -> None:
     assert [name for name in COMMANDS if f"[`maskyolo {name}`](docs/reference/" not in README] == []
 
 
-@pytest.mark.parametrize("module", [maskyolo, maskyolo.review], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [maskyolo, maskyolo.batch, maskyolo.review], ids=lambda module: module.__name__
+)
 def test_every_public_function_is_in_the_reference(module: ModuleType) -> None:
     text = (REFERENCE / "python.md").read_text(encoding="utf-8")
     block = text.partition(f"::: {module.__name__}\n")[2].partition(":::")[0]

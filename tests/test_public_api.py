@@ -20,7 +20,7 @@ from paths import ROOT
 
 NAMES = [
     (package, name)
-    for package in ("maskyolo", "maskyolo.review")
+    for package in ("maskyolo", "maskyolo.batch", "maskyolo.review")
     for name in importlib.import_module(package).__all__
 ]
 
@@ -79,7 +79,7 @@ def test_a_public_name_is_a_function_or_class(
     assert value["qualname"] == name[1]
 
 
-@pytest.mark.parametrize("package", ["maskyolo", "maskyolo.review"])
+@pytest.mark.parametrize("package", ["maskyolo", "maskyolo.batch", "maskyolo.review"])
 def test_dir_lists_the_public_names_before_they_are_used(
     package: str, found: dict[tuple[str, str], subprocess.CompletedProcess[str]]
 ) -> None:
@@ -89,7 +89,7 @@ def test_dir_lists_the_public_names_before_they_are_used(
     assert "__name__" in listed
 
 
-@pytest.mark.parametrize("package", ["maskyolo", "maskyolo.review"])
+@pytest.mark.parametrize("package", ["maskyolo", "maskyolo.batch", "maskyolo.review"])
 def test_no_module_has_the_name_of_a_public_function(package: str) -> None:
     module = importlib.import_module(package)
     modules = {found.name for found in pkgutil.iter_modules(module.__path__)}

@@ -33,6 +33,7 @@ _SUMMARIES = {
     "val": "Evaluate a detector on labeled images.",
     "compare": "Compare the accuracy and speed of detectors.",
     "detect": "Detect faces and masks in images, video and streams.",
+    "batch": "Detect in archives, on one machine or many.",
     "report": "Report who wore a mask over time, from events.",
     "export": "Export a model for another runtime.",
     "web": "Detect in the browser: photos, videos and the camera.",

@@ -12,7 +12,7 @@ import typer
 
 from maskyolo.cli.terminal import printable_streams, raw_stderr
 
-__all__ = ["progress_bar", "resumable_progress"]
+__all__ = ["duration", "progress_bar", "resumable_progress"]
 
 #: Seconds between two lines of progress without a terminal, such as in a log file.
 _PERIOD = 60.0
@@ -91,13 +91,14 @@ def _lines(unit: str) -> Callable[[int, int | None], None]:
             return
         printed = now
         rate = done / (now - start)
-        left = f" of {total}, {_duration((total - done) / rate)} left" if total else ""
+        left = f" of {total}, {duration((total - done) / rate)} left" if total else ""
         typer.echo(f"maskyolo: {unit}: {done}{left}, {rate:.3g} {unit}/s", err=True)
 
     return on_progress
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as `H:MM:SS`, or `M:SS` below an hour."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

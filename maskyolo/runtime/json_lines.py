@@ -92,6 +92,12 @@ class LineFile(NullSink):
             with output_errors(self._path):
                 move_into_place(self._part, self._path)
 
+    def abandon(self) -> None:
+        """Close the file and remove it; what went to a pipe or device stays."""
+        self._file.close()
+        if not self.is_direct:
+            self._part.unlink(missing_ok=True)
+
     def line(self, text: str) -> None:
         """Write a line."""
         line = (text + "\n").encode(errors="backslashreplace")  # a file name may be invalid Unicode

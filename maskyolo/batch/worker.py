@@ -1,0 +1,72 @@
+"""The worker process of `batch run`: it processes the shards that its driver names.
+
+A worker can be killed by a damaged image at any time, and only the driver survives. They exchange
+lines of JSON on the worker's standard input and output; see `Worker` in `local.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from typing import Any, TextIO
+
+from maskyolo.batch.plans import read_plan
+from maskyolo.batch.processing import ItemDone, Processor, Record
+from maskyolo.errors import MaskyoloError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve the driver until it closes the pipe, or dies."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what a library prints must not get among the answers
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    try:
+        _serve(requests, answers)
+    except MaskyoloError as error:
+        _send(answers, failed=[type(error).__name__, error.problem, error.remedy])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        _send(answers, failed=["OutputError", f"cannot write the results: {reason}", ""])
+
+
+def _read(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    os._exit(0)  # the driver has closed the pipe or was killed; nobody waits for the shard
+
+
+def _serve(requests: queue.SimpleQueue[dict[str, Any]], answers: TextIO) -> None:
+    start = requests.get()
+    plan = read_plan(start["out"])
+    processor = Processor(plan, start["threads"], start["trust"])
+    _send(answers, made=processor.made)
+
+    def report(event: Record | ItemDone) -> None:
+        if isinstance(event, Record):
+            _send(answers, error=[event.item.name, event.content["error"]])
+        else:
+            _send(answers, done=event.item.number)
+
+    while True:
+        request = requests.get()
+        if "shard" in request:
+            processor.write_part(request["shard"], report)
+            _send(answers, finished=request["shard"])
+            continue
+        number, shard = request["item"], request["of"]
+        item = next(one for one in plan.items(shard) if one.number == number)
+        for event in processor.process([item]):
+            if isinstance(event, Record):
+                _send(answers, record=event.content)
+        _send(answers, finished=number)
+
+
+def _send(answers: TextIO, **message: Any) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from maskyolo.evaluation.comparison import compare
     from maskyolo.evaluation.evaluation import evaluate
     from maskyolo.export.export import export_model
+    from maskyolo.live.serving import serve
     from maskyolo.reports.reporting import report
     from maskyolo.runtime.detection import detect
     from maskyolo.synthesis.synthesize import synthesize_masks
@@ -29,6 +30,7 @@ __all__ = [
     "export_model",
     "load_detector",
     "report",
+    "serve",
     "serve_web",
     "synthesize_masks",
     "train_classifier",
@@ -50,6 +52,7 @@ _HOMES = {
     "export_model": "maskyolo.export.export",
     "load_detector": "maskyolo.detectors.loading",
     "report": "maskyolo.reports.reporting",
+    "serve": "maskyolo.live.serving",
     "serve_web": "maskyolo.web.serving",
     "synthesize_masks": "maskyolo.synthesis.synthesize",
     "train_classifier": "maskyolo.training.classifier",

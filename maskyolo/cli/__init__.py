@@ -36,6 +36,7 @@ _SUMMARIES = {
     "batch": "Detect in archives, on one machine or many.",
     "report": "Report who wore a mask over time, from events.",
     "export": "Export a model for another runtime.",
+    "serve": "Watch cameras in the browser, and over HTTP.",
     "web": "Detect in the browser: photos, videos and the camera.",
     "models": "List, download and verify weights.",
     "doctor": "Check the installation and suggest fixes.",

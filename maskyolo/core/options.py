@@ -102,6 +102,7 @@ class Panel(StrEnum):
     ALERTS = "Alerts"
     DISPLAY = "Display"
     OUTPUT = "Output"
+    SERVER = "Server"
     ADVANCED = "Advanced"
 
 

@@ -228,6 +228,7 @@ def check_extras() -> Iterator[Check]:
     for extra, package, purpose in (
         ("train", "ultralytics", "train and export"),
         ("review", "fiftyone", "review of data sets"),
+        ("serve", "fastapi", "the live page of cameras"),
     ):
         if version := installed_version(package):
             yield Check(f"extra {extra}", "ok", f"{package} {version}")

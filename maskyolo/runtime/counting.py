@@ -136,6 +136,7 @@ class Counting(NullSink):
         self.images: AlertImages | None = None
         self.counts: list[SourceCounts] = []
         self._areas = Areas(zone, line)
+        self._next_areas: Areas | None = None
         self._alert_after = alert_after
         self._people: dict[int, Person] = {}
         self._frames, self._found = 0, Counter[str]()
@@ -216,6 +217,8 @@ class Counting(NullSink):
         self._found.update(map(str, found.data["class_name"]))
         if found.tracker_id is None:
             return
+        if self._next_areas:
+            self._areas, self._next_areas = self._next_areas, None
         if not self.counts or self.counts[-1].source != frame.source:
             self.finish()
             self.counts.append(
@@ -259,6 +262,14 @@ class Counting(NullSink):
         self.finish()
         if self.path:
             self._save(self.path)
+
+    def set_areas(self, zone: str | None, line: str | None) -> None:
+        """Replace the zone and the line from the next frame on; another thread may call it.
+
+        Raises:
+            MaskyoloError: the zone or the line cannot be parsed.
+        """
+        self._next_areas = Areas(zone, line)
 
     def draw_overlay(self, image: ImageArray) -> None:
         """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3)."""

@@ -52,7 +52,7 @@ from maskyolo.runtime.window import Window
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["detect"]
+__all__ = ["detect", "prepare_detector"]
 
 #: Maximum number of faces per image that are blurred, regardless of `max_det`.
 HIDDEN = 10_000
@@ -111,7 +111,7 @@ def detect(
     progress = _progress(chosen, sources)
     if progress and not progress.remaining:
         return _complete(progress, summary)
-    detector = _detector(model, chosen, sources)
+    detector = prepare_detector(model, chosen, sources)
     recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
     summary.class_names = class_names_of(detector)
@@ -229,10 +229,10 @@ def _check_moving(
     )
 
 
-def _detector(
+def prepare_detector(
     model: str | Path | Detector, options: DetectOptions, sources: list[Source]
 ) -> Detector:
-    """Return the given detector, or load it."""
+    """Return the given detector, or load it as `detect` does for these options and sources."""
     detector = _load(model, options, sources) if isinstance(model, (str, Path)) else model
     two_stage = options.pipeline is Pipeline.TWO_STAGE
     if options.blur and two_stage and isinstance(detector, TwoStageDetector):

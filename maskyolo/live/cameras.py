@@ -1,0 +1,273 @@
+"""Cameras that are watched: each reads and detects in a thread, and shows its newest frame."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from maskyolo.core.detector import Detector, class_names_of
+from maskyolo.core.images import ImageArray
+from maskyolo.errors import MaskyoloError
+from maskyolo.live.tally import Tally
+from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.areas import Areas
+from maskyolo.runtime.counting import Counting
+from maskyolo.runtime.detection import detect
+from maskyolo.runtime.drawing import draw_detections
+from maskyolo.runtime.events import Event
+from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.json_lines import json_record
+from maskyolo.runtime.options import DetectOptions
+from maskyolo.runtime.results import Result
+from maskyolo.runtime.run import Summary
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["Camera", "Seen", "Status"]
+
+#: Maximum length of the longer side of served frames, and their JPEG quality.
+_LONGEST, _QUALITY = 1280, 80
+#: Seconds until a source that could not be opened is tried again.
+_RETRY = 5.0
+#: Seconds over which the frame rate is averaged.
+_RATE_SPAN = 3.0
+
+
+class Status(StrEnum):
+    """What a camera does."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
+
+
+@dataclass
+class Seen:
+    """A frame with its detections; what viewers get is made when the first one asks for it.
+
+    Attributes:
+        number: counts the frames of the camera, from 1.
+        image: BGR uint8 (H, W, 3), blurred if that was requested.
+        detections: the detections.
+        record: the line of JSON of `maskyolo detect --save-json`.
+    """
+
+    number: int
+    image: ImageArray
+    detections: sv.Detections
+    record: dict[str, Any]
+    overlay: Callable[[ImageArray], None]
+    _jpeg: bytes = b""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def jpeg(self) -> bytes:
+        """Return the annotated frame as JPEG; it is encoded once for all viewers."""
+        with self._lock:
+            if not self._jpeg:
+                drawn = draw_detections(self.image, self.detections)
+                self.overlay(drawn)
+                self._jpeg = encode(drawn, _LONGEST)
+            return self._jpeg
+
+
+class Camera:
+    """Watches one source in a thread of its own.
+
+    Args:
+        number: its number, from 1.
+        source: what `detect` accepts: a camera, stream or video.
+        detector: finds faces; any number of cameras may share it.
+        options: options of `detect`, with tracking.
+        on_event: called in the camera's thread with each event, and a function that returns the
+            current frame.
+
+    Attributes:
+        name: the source without passwords.
+        status: what it does.
+        problem: what is wrong, if anything.
+        zone: its zone, as in `DetectOptions`.
+        line: its line.
+        tally: the people of each hour.
+        events: number of events of each kind.
+        frames: number of processed frames.
+        class_names: the classes that the detector reports.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        source: str,
+        detector: Detector,
+        options: DetectOptions,
+        on_event: Callable[[Camera, Event, Seen], None],
+    ) -> None:
+        self.number, self.name = number, display_name(source)
+        self.status, self.problem = Status.CONNECTING, ""
+        self.zone, self.line = options.zone, options.line
+        self.tally = Tally()
+        self.events: Counter[str] = Counter()
+        self.frames = 0
+        self.class_names = class_names_of(detector)
+        self._source, self._detector, self._options = source, detector, options
+        self._on_event = on_event
+        self._newest: Seen | None = None
+        self._times: list[float] = []
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._counting: Counting | None = None
+        self._pending: list[Event] = []
+        self._thread = threading.Thread(
+            target=self._run, name=f"maskyolo-camera-{number}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop with the next frame; do not wait for it."""
+        self._stop.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait at most this long until it has stopped; without frames, it ends with the process."""
+        self._thread.join(seconds)
+
+    def newest(self) -> Seen | None:
+        """Return the newest frame, or None if there was none yet."""
+        return self._newest
+
+    async def after(self, number: int) -> Seen:
+        """Wait until there is a newer frame than that with this number, and return the newest."""
+        while True:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            with self._lock:
+                if self._newest and self._newest.number > number:
+                    return self._newest
+                self._waiting.append((loop, future))
+            try:
+                await future
+            finally:
+                with self._lock, suppress(ValueError):
+                    self._waiting.remove((loop, future))
+
+    @property
+    def rate(self) -> float:
+        """Frames per second, over the last seconds."""
+        times = [each for each in list(self._times) if time.monotonic() - each < _RATE_SPAN]
+        return len(times) / _RATE_SPAN
+
+    def set_areas(self, zone: str | None, line: str | None) -> None:
+        """Replace zone and line, from the next frame on.
+
+        Raises:
+            MaskyoloError: they cannot be parsed, or do not fit the image.
+        """
+        areas = Areas(zone, line)
+        seen = self._newest
+        if seen:
+            areas.fit(seen.image.shape[1], seen.image.shape[0])
+        self.zone, self.line = zone, line
+        if self._counting:
+            self._counting.set_areas(zone, line)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._watch()
+            except MaskyoloError as error:
+                self.status, self.problem = Status.INTERRUPTED, str(error)
+            except Exception as error:  # noqa: BLE001  one camera must not end the others
+                self.status = Status.INTERRUPTED
+                self.problem = f"unexpected error: {type(error).__name__}"
+            else:
+                self.status = Status.ENDED
+                return
+            self._stop.wait(_RETRY)
+
+    def _watch(self) -> None:
+        """Read and detect until the source ends or breaks off."""
+        summary = Summary()
+        self.tally.restart()
+        options = DetectOptions.merge(self._options, {"zone": self.zone, "line": self.line})
+        frames = detect(
+            self._source,
+            self._detector,
+            options=options,
+            on_error=self._interrupted,
+            summary=summary,
+        )
+        begun = None
+        with closing(frames):
+            for image, detections in frames:
+                if self._stop.is_set():
+                    break
+                if begun is None:
+                    begun = time.monotonic() - detections.metadata["time"]
+                    self._listen(summary.people)
+                self._publish(image, detections)
+                if "datetime" not in detections.metadata:  # a recording: at its own speed
+                    self._stop.wait(begun + detections.metadata["time"] - time.monotonic())
+
+    def _listen(self, counting: Counting | None) -> None:
+        if counting:
+            self._counting = counting
+            counting.listeners.append(self._pending.append)
+
+    def _interrupted(self, source: str, error: MaskyoloError) -> None:
+        del source
+        self.status, self.problem = Status.INTERRUPTED, str(error)
+
+    def _publish(self, image: ImageArray, detections: sv.Detections) -> None:
+        facts = detections.metadata
+        frame = Frame(image, self.name, facts["frame"], facts["time"], moment=facts.get("datetime"))
+        record = json_record(Result(frame, detections))
+        self.frames += 1
+        seen = Seen(self.frames, image, detections, record, self._overlay)
+        self.status, self.problem = Status.LIVE, ""
+        now = time.monotonic()
+        self._times = [each for each in self._times if now - each < _RATE_SPAN] + [now]
+        with self._lock:
+            self._newest = seen
+            waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            with suppress(RuntimeError):  # the server's loop has ended
+                loop.call_soon_threadsafe(_resolve, future)
+        events, self._pending[:] = list(self._pending), []
+        for event in events:
+            moment = event.moment or datetime.now().astimezone()
+            self.tally.add(event, moment, self.zone is not None)
+            self.events[event.event] += 1
+            self._on_event(self, event, seen)
+
+    def _overlay(self, image: ImageArray) -> None:
+        if self._counting:
+            self._counting.draw_overlay(image)
+
+
+def encode(image: ImageArray, longest: int) -> bytes:
+    """Return an image as JPEG, scaled down if its longer side exceeds `longest` pixels."""
+    scale = longest / max(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

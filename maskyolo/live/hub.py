@@ -1,0 +1,144 @@
+"""What the server shows: the cameras, the last alerts, and a stream of all events."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from maskyolo.live.cameras import Camera, Seen, encode
+from maskyolo.runtime.areas import parse_points
+from maskyolo.runtime.drawing import draw_detections
+from maskyolo.runtime.events import Event
+
+__all__ = ["Alert", "Hub"]
+
+#: Number of alerts that are kept in memory, and the longer side of their images.
+_ALERTS, _ALERT_SIZE = 20, 480
+#: Events that wait for a slow reader; older ones are dropped.
+_WAITING = 256
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert.
+
+    Attributes:
+        number: counts the alerts, from 1.
+        camera: number of the camera.
+        record: the event, as it is written to event files.
+        jpeg: the annotated frame; empty if no images are served.
+    """
+
+    number: int
+    camera: int
+    record: dict[str, Any]
+    jpeg: bytes
+
+
+class Hub:
+    """The state of the server.
+
+    Args:
+        stats_only: whether no image may be served.
+
+    Attributes:
+        cameras: the cameras by number.
+    """
+
+    def __init__(self, stats_only: bool) -> None:
+        self.cameras: dict[int, Camera] = {}
+        self.stats_only = stats_only
+        self._alerts: deque[Alert] = deque(maxlen=_ALERTS)
+        self._number = 0
+        self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
+        self._lock = threading.Lock()
+
+    def on_event(self, camera: Camera, event: Event, seen: Seen) -> None:
+        """Take an event from a camera's thread."""
+        record = {"camera": camera.number, **event.record()}
+        if event.event == "alert":
+            image = b""
+            if not self.stats_only:
+                image = encode(draw_detections(seen.image, seen.detections), _ALERT_SIZE)
+            moment = event.moment or datetime.now().astimezone()
+            with self._lock:
+                self._number += 1
+                noted = {**record, "datetime": moment.isoformat(timespec="milliseconds")}
+                self._alerts.appendleft(Alert(self._number, camera.number, noted, image))
+        with self._lock:
+            readers = list(self._readers)
+        for loop, queue in readers:
+            with suppress(RuntimeError):  # the server's loop has ended
+                loop.call_soon_threadsafe(_put, queue, record)
+
+    def alerts(self) -> list[Alert]:
+        """Return the last alerts, the newest first."""
+        with self._lock:
+            return list(self._alerts)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:
+        """Give a queue of all events from now on."""
+        entry = (asyncio.get_running_loop(), asyncio.Queue[dict[str, Any]](_WAITING))
+        with self._lock:
+            self._readers.append(entry)
+        try:
+            yield entry[1]
+        finally:
+            with self._lock:
+                self._readers.remove(entry)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the page shows, apart from the frames."""
+        day = datetime.now().astimezone().date()
+        return {
+            "stats_only": self.stats_only,
+            "cameras": [_describe(camera, day) for camera in self.cameras.values()],
+            "alerts": [
+                {"number": alert.number, "image": bool(alert.jpeg), **alert.record}
+                for alert in self.alerts()
+            ],
+        }
+
+
+def _describe(camera: Camera, day: Any) -> dict[str, Any]:
+    seen = camera.newest()
+    now = Counter(found["class"] for found in seen.record["detections"]) if seen else Counter()
+    return {
+        "number": camera.number,
+        "name": camera.name,
+        "status": str(camera.status),
+        "problem": camera.problem,
+        "rate": round(camera.rate, 1),
+        "size": [seen.record["width"], seen.record["height"]] if seen else None,
+        "now": dict(now) if camera.status == "live" else None,
+        "today": camera.tally.today(day),
+        "hours": camera.tally.by_hour(day),
+        "zone": _fractions(camera.zone, seen),
+        "line": _fractions(camera.line, seen),
+    }
+
+
+def _fractions(text: str | None, seen: Seen | None) -> list[list[float]] | None:
+    """Return the points of a zone or line as fractions of the image's size."""
+    if text is None:
+        return None
+    points = parse_points(text, "zone", minimum=2)
+    if all(0 <= value <= 1 for point in points for value in point):
+        return [list(point) for point in points]
+    if seen is None:
+        return None
+    height, width = seen.image.shape[:2]
+    return [[x / width, y / height] for x, y in points]
+
+
+def _put(queue: asyncio.Queue[dict[str, Any]], record: dict[str, Any]) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(record)

@@ -1,0 +1,102 @@
+"""Options of `serve`: what the cameras detect, and who can see it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskyolo.core.options import Options, Panel, option, option_of
+from maskyolo.detectors.options import InferenceOptions
+from maskyolo.runtime.options import DetectOptions
+
+__all__ = ["PORT", "ServeOptions"]
+
+#: Next to the port of `maskyolo web`.
+PORT = 8643
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ServerOptions(Options, panel=Panel.SERVER):
+    """Where the page is served, and who may see it."""
+
+    host: str = option(
+        "127.0.0.1",
+        help="Address to serve on. 127.0.0.1: only this machine; any other needs the token that is "
+        "printed at the start. 0.0.0.0: all addresses of this machine.",
+        recorded=False,
+    )
+    port: int = option(
+        PORT, help="Port to serve on. 0: any free port.", minimum=0, maximum=65535, recorded=False
+    )
+    token_file: Path | None = option(
+        None,
+        help="File that contains the token; created if it does not exist. Default: a new token at "
+        "each start, if --host needs one.",
+        recorded=False,
+        repeated=False,
+    )
+    allow_host: tuple[str, ...] | None = option(
+        None,
+        help="Another name by which browsers may call this server, such as that of a reverse "
+        "proxy. Can be repeated. Allowed anyway: localhost, this machine's name, IP addresses.",
+        cli_type=list[str] | None,
+        cli_parse=tuple,
+        recorded=False,
+        repeated=False,
+    )
+    areas: Path | None = option(
+        None,
+        help="JSON file that zones and lines drawn on the page are saved in and loaded from. "
+        "Default: they are forgotten at the end.",
+        recorded=False,
+        repeated=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(_ServerOptions, InferenceOptions):
+    """Options of `serve` and `maskyolo serve`."""
+
+    vid_stride: int = option_of(DetectOptions, "vid_stride")
+    reconnect: float = option_of(DetectOptions, "reconnect", default=math.inf)
+    zone: str | None = option_of(DetectOptions, "zone")
+    line: str | None = option_of(DetectOptions, "line")
+    alert_after: float | None = option_of(
+        DetectOptions,
+        "alert_after",
+        help="Raise an alert when a person has been seen without a mask for this many seconds.",
+    )
+    alert_cmd: str | None = option_of(DetectOptions, "alert_cmd")
+    alert_url: str | None = option_of(DetectOptions, "alert_url")
+    blur: bool = option_of(
+        DetectOptions, "blur", help="Make every face unrecognizable in everything that is served."
+    )
+    stats_only: bool = option_of(
+        DetectOptions,
+        "stats_only",
+        help="Serve only numbers, no images.",
+        panel=Panel.DISPLAY,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the options of `detect` too."""
+        super().__post_init__()
+        self.for_detection(self.zone, self.line)
+
+    def for_detection(self, zone: str | None, line: str | None) -> DetectOptions:
+        """Return the options of `detect` for a camera with this zone and line."""
+        own = DetectOptions(
+            vid_stride=self.vid_stride,
+            reconnect=self.reconnect,
+            zone=zone,
+            line=line,
+            blur=self.blur,
+            track=True,
+            alert_after=self.alert_after,
+            alert_cmd=self.alert_cmd,
+            alert_url=self.alert_url,
+        )
+        return DetectOptions.merge(
+            own, {name: getattr(self, name) for name in InferenceOptions.__dataclass_fields__}
+        )

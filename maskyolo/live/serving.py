@@ -1,0 +1,248 @@
+"""Serve cameras as a live page and an HTTP API; used by `maskyolo serve`."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from maskyolo.core.detector import Detector
+from maskyolo.core.installation import install_command
+from maskyolo.core.options import takes_options
+from maskyolo.detectors.loading import DEFAULT_MODELS, FACE_CONF
+from maskyolo.errors import DependencyError, MaskyoloError, SourceError
+from maskyolo.live.areas_file import AreasFile
+from maskyolo.live.cameras import Camera
+from maskyolo.live.hub import Hub
+from maskyolo.live.options import ServeOptions
+from maskyolo.live.shared import SharedDetector
+from maskyolo.runtime.areas import Areas
+from maskyolo.runtime.detection import prepare_detector
+from maskyolo.runtime.file_sources import ImageSource
+from maskyolo.runtime.filters import drop_below, drop_weak_faces, keep_most_confident
+from maskyolo.runtime.live_sources import CameraSource
+from maskyolo.runtime.sources import open_sources
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["Address", "open_server", "serve"]
+
+#: Packages of the extra `serve`.
+_PACKAGES = ("fastapi", "prometheus_client", "uvicorn", "websockets")
+#: Seconds that viewers and cameras get at the end.
+_GRACE = 1
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is.
+
+    Attributes:
+        url: the page's address.
+        token: the token, if one is needed and not known yet; else empty.
+    """
+
+    url: str
+    token: str = ""
+
+
+@takes_options(ServeOptions)
+def serve(
+    source: str | int | Path | Sequence[str | int | Path],
+    model: str | Path | Detector | None = None,
+    *,
+    options: ServeOptions | None = None,
+    on_start: Callable[[Address], None] = lambda _: None,
+    **settings: Any,
+) -> None:
+    """Serve cameras as a live page and an HTTP API, until interrupted.
+
+    Args:
+        source: a camera, stream or video, or several.
+        model: name or file of a model, or a loaded detector. Default: the package's own model.
+        options: all other settings; see `ServeOptions`.
+        on_start: called with the address as soon as the page can be opened.
+        settings: fields of `ServeOptions`, which override `options`.
+
+    Raises:
+        DependencyError: the extra `serve` is not installed.
+        SourceError: a source does not exist, or is an image.
+        WeightsError: the model cannot be loaded.
+        MaskyoloError: options are out of range, the port is in use, or a file cannot be read.
+
+    Example:
+        >>> serve(["rtsp://10.0.0.5/live", "0"], blur=True)
+    """
+    if model is not None and isinstance(model, (str, Path)):
+        settings["model"] = model
+    chosen = ServeOptions.merge(options, settings)
+    detector = model if model is not None and not isinstance(model, (str, Path)) else None
+    with open_server(source, chosen, detector) as (server, listening, address):
+        on_start(address)
+        ending = _Ending(server)
+        server.run(sockets=[listening])
+    if signal.SIGINT in ending.received:
+        raise KeyboardInterrupt
+
+
+class _Ending:
+    """Lets signals end a server, and not the process, so that everything is closed after it.
+
+    Attributes:
+        received: the signals.
+    """
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self.received: list[int] = []
+        self._server = server
+        server.handle_exit = self._end  # type: ignore[method-assign]
+
+    def _end(self, sig: int, frame: FrameType | None) -> None:
+        del frame
+        self._server.force_exit = bool(self.received)  # the second Ctrl-C
+        self._server.should_exit = True
+        self.received.append(sig)
+
+
+@contextmanager
+def open_server(
+    source: str | int | Path | Sequence[str | int | Path],
+    options: ServeOptions,
+    detector: Detector | None = None,
+) -> Iterator[tuple[uvicorn.Server, socket.socket, Address]]:
+    """Start the cameras, and give a server that is ready to run; stop the cameras at the end.
+
+    Args:
+        source: see `serve`.
+        options: the settings.
+        detector: a loaded detector instead of the options' model.
+
+    Raises:
+        MaskyoloError: see `serve`.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"cannot serve: {missing[0]} is not installed", f"run: {install_command('serve')}"
+        )
+    import uvicorn
+
+    from maskyolo.live.app import PUBLIC, make_app
+    from maskyolo.live.requests import Uploads
+    from maskyolo.live.security import Guard, is_loopback, names_of, read_token
+
+    several = [source] if isinstance(source, (str, int, Path)) else list(source)
+    names = _checked([str(one) for one in several])
+    Areas(options.zone, options.line)
+    token, is_new = None, False
+    if options.token_file is not None or not is_loopback(options.host):
+        token, is_new = read_token(options.token_file)
+    areas = AreasFile(None if options.areas is None else Path(options.areas))
+    listening = _listen(options.host, options.port)
+    hub = Hub(options.stats_only)
+    try:
+        shared = SharedDetector(_loaded(options, detector))
+        for number, name in enumerate(names, 1):
+            hub.cameras[number] = _camera(number, name, shared, options, areas, hub)
+        face_conf = FACE_CONF if options.face_conf is None else options.face_conf
+        steps = [drop_weak_faces(face_conf), drop_below(options.conf)]
+        uploads = Uploads(shared, [*steps, keep_most_confident(options.max_det)])
+        app = make_app(hub, uploads, areas, token)
+        hosts = names_of(options.host, options.allow_host or ())
+        config = uvicorn.Config(
+            Guard(app, token, hosts, PUBLIC),
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws_max_size=1 << 16,
+            limit_concurrency=256,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        for camera in hub.cameras.values():
+            camera.start()
+        port = listening.getsockname()[1]
+        shown = f"[{options.host}]" if ":" in options.host else options.host
+        local = "localhost" if is_loopback(options.host) else shown
+        if options.host in ("0.0.0.0", "::"):  # noqa: S104  the user's choice, with a token
+            local = socket.gethostname()
+        address = Address(f"http://{local}:{port}/", token or "" if is_new else "")
+        yield uvicorn.Server(config), listening, address
+    finally:
+        listening.close()
+        for camera in hub.cameras.values():
+            camera.stop()
+        for camera in hub.cameras.values():
+            camera.join(_GRACE / len(hub.cameras))
+
+
+def _checked(names: list[str]) -> list[str]:
+    """Return the sources, if they can be watched.
+
+    Raises:
+        SourceError: a source does not exist, is an image, or several files.
+    """
+    if not names:
+        raise SourceError("no source given", "use a camera number, a URL or a video")
+    for name in names:
+        found = open_sources(name)
+        if len(found) > 1:
+            raise SourceError(
+                f"{name} stands for {len(found)} files", "pass each camera with its own --source"
+            )
+        if isinstance(found[0], ImageSource):
+            raise SourceError(f"cannot watch the image {name}", "use a camera, a stream or a video")
+    return names
+
+
+def _loaded(options: ServeOptions, detector: Detector | None) -> Detector:
+    if detector is not None:
+        return detector
+    model = options.model or DEFAULT_MODELS[options.pipeline]
+    alike = replace(options.for_detection(None, None), model=model)
+    return prepare_detector(model, alike, [CameraSource(0)])
+
+
+def _camera(
+    number: int,
+    source: str,
+    detector: Detector,
+    options: ServeOptions,
+    areas: AreasFile,
+    hub: Hub,
+) -> Camera:
+    wanted = options.for_detection(options.zone, options.line)
+    camera = Camera(number, source, detector, wanted, hub.on_event)
+    saved = areas.of(camera.name)
+    if saved:
+        camera.set_areas(*saved)
+    return camera
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        MaskyoloError: the port is in use or not allowed, or the address is not of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason = "in use" if error.errno == errno.EADDRINUSE else "not allowed for this user"
+            raise MaskyoloError(
+                f"port {port} is {reason}", "choose another with --port, or --port 0 for any"
+            ) from error
+        raise MaskyoloError(
+            f"cannot serve on {host}: {(error.strerror or str(error)).lower()}",
+            "use an address of this machine, such as 127.0.0.1 or 0.0.0.0",
+        ) from error

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from maskyolo.batch.arrow import load_arrow
+from maskyolo.batch.listing import list_items
 from maskyolo.batch.options import PlanOptions
 from maskyolo.batch.plans import FORMAT, ITEMS, PARTS, PLAN, Item, Plan, read_plan, shown
 from maskyolo.core.choices import BackendName, Pipeline, Precision
@@ -18,24 +21,15 @@ from maskyolo.core.options import takes_options
 from maskyolo.detectors.loading import describe_detector, load_detector, model_file
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.detectors.yolo import YoloDetector
-from maskyolo.errors import MaskyoloError, OutputError, SourceError, output_errors
+from maskyolo.errors import OutputError, output_errors
 from maskyolo.models.backends.loading import choose_backend
 from maskyolo.runtime.addresses import display_name
-from maskyolo.runtime.file_sources import (
-    AnimationSource,
-    ImageSource,
-    UnreadableSource,
-    VideoSource,
-)
-from maskyolo.runtime.frames import Source
 from maskyolo.runtime.provenance import describe_model, made_with
-from maskyolo.runtime.sources import open_sources
 
 __all__ = ["plan_batch"]
 
 #: Bytes of a video that count as one image: a frame of 1080p H.264 at 4 Mbit/s and 25 fps.
 VIDEO_BYTES = 20_000
-_KINDS = {ImageSource: "image", AnimationSource: "animation", VideoSource: "video"}
 
 
 @takes_options(PlanOptions)
@@ -52,10 +46,11 @@ def plan_batch(
     Runtime, precision and inference size are fixed, so that every machine gives the same results.
 
     Args:
-        source: folder, glob, list or file, or several, as for `detect`.
+        source: folder, glob, list or file, or several, as for `detect`; a tar file, a Parquet file
+            with images as bytes, or the address of an object or prefix, such as s3://bucket/photos.
         out: folder to create, for the plan and the results.
         options: all settings; see `PlanOptions`.
-        on_progress: called with the number of items listed, and their total.
+        on_progress: called with the number of items listed, and None.
         settings: fields of `PlanOptions`, which override `options`.
 
     Raises:
@@ -78,23 +73,13 @@ def plan_batch(
             "choose another folder"
             + (f", or process its plan: maskyolo batch run {out}" if (out / PLAN).exists() else ""),
         )
-    sources = open_sources(source)
-    for one in sources:
-        if not isinstance(one, (*_KINDS, UnreadableSource)):
-            raise SourceError(
-                f"cannot plan {one.name}: it is not an image or video file",
-                "use `maskyolo detect` for cameras, streams, pipes and numbered images",
-            )
+    items = list_items(source)
+    first = next(items)  # before anything is written
     detector = load_detector(options=chosen.part(InferenceOptions))
     chosen = _fixed(chosen, detector)
     file = model_file(chosen)
     model = describe_model(file, describe_detector(detector)[0])
-    with output_errors(out):
-        (out / PARTS).mkdir(parents=True, exist_ok=True)
-    listed: Iterator[Item] = (_item(number, one) for number, one in enumerate(sources))
-    if on_progress:
-        listed = _counted(listed, len(sources), on_progress)
-    _write_items(out / ITEMS, _shards(listed, chosen.shard))
+    _write_items(out, _shards(_numbered(chain([first], items), on_progress), chosen.shard))
     recorded = {**chosen.recorded(), "model": str(chosen.model or file.stem)}
     several = [source] if isinstance(source, (str, Path)) else source
     content: dict[str, Any] = {
@@ -131,29 +116,13 @@ def _fixed(options: PlanOptions, detector: Any) -> PlanOptions:
     )
 
 
-def _item(number: int, source: Source) -> Item:
-    if isinstance(source, UnreadableSource):
-        return Item(
-            number,
-            source.name,
-            "unreadable",
-            problem=source.error.problem,
-            remedy=source.error.remedy,
-        )
-    kind = next(kind for type_, kind in _KINDS.items() if isinstance(source, type_))
-    try:
-        found = Path(source.name).stat()
-    except OSError:  # reported when it is processed
-        return Item(number, source.name, kind)
-    return Item(number, source.name, kind, found.st_size, found.st_mtime_ns)
-
-
-def _counted(
-    items: Iterable[Item], total: int, on_progress: Callable[[int, int | None], None]
+def _numbered(
+    items: Iterable[Item], on_progress: Callable[[int, int | None], None] | None
 ) -> Iterator[Item]:
-    for number, item in enumerate(items, 1):
-        yield item
-        on_progress(number, total)
+    for number, item in enumerate(items):
+        yield replace(item, number=number)
+        if on_progress:
+            on_progress(number + 1, None)
 
 
 def _shards(items: Iterable[Item], images: int) -> Iterator[list[Item]]:
@@ -161,7 +130,7 @@ def _shards(items: Iterable[Item], images: int) -> Iterator[list[Item]]:
     shard: list[Item] = []
     weight = 0
     for item in items:
-        own = max(1, item.size // VIDEO_BYTES) if item.kind == "video" else 1
+        own = max(1, item.bytes // VIDEO_BYTES) if item.kind == "video" else 1
         if shard and weight + own > images:
             yield shard
             shard, weight = [], 0
@@ -171,42 +140,43 @@ def _shards(items: Iterable[Item], images: int) -> Iterator[list[Item]]:
         yield shard
 
 
-def _write_items(path: Path, shards: Iterable[list[Item]]) -> None:
-    """Write the list of items, one row group per shard."""
+def _write_items(out: Path, shards: Iterable[list[Item]]) -> None:
+    """Write the list of items into the folder, which is created, one row group per shard."""
     arrow = load_arrow()
-    text, number = arrow.string(), arrow.int64()
+    kinds = {"int": arrow.int64(), "str": arrow.string()}
     schema = arrow.schema(
         {
-            "number": number,
-            "source": text,
-            "name": arrow.binary(),  # only if the path is not valid UTF-8
-            "kind": text,
-            "size": number,
-            "mtime": number,
-            "problem": text,
-            "remedy": text,
+            "source": arrow.string(),
+            **{field.name: kinds[str(field.type)] for field in fields(Item)},
+            "name": arrow.binary(),  # only if it is not the same as `source`
         }
     )
+    path = out / ITEMS
     part = part_of(path)
     try:
+        with output_errors(out):
+            (out / PARTS).mkdir(parents=True, exist_ok=True)
         with output_errors(path), arrow.parquet.ParquetWriter(part, schema) as writer:
             for shard in shards:
                 rows = [_row(item) for item in shard]
                 writer.write_table(
                     arrow.Table.from_pylist(rows, schema=schema), row_group_size=len(rows)
                 )
-        part.replace(path)
-    except arrow.ArrowException as error:
-        raise MaskyoloError(f"cannot write {path}: {error}") from error
-    finally:
+        with output_errors(path):
+            part.replace(path)
+    except BaseException:
         part.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may have been there before
+            (out / PARTS).rmdir()
+            out.rmdir()
+        raise
 
 
 def _row(item: Item) -> dict[str, Any]:
+    texts = {name: shown(value) for name, value in vars(item).items() if isinstance(value, str)}
     return {
         **vars(item),
+        **texts,
         "source": item.source,
         "name": None if item.source == item.name else os.fsencode(item.name),
-        "problem": shown(item.problem),
-        "remedy": shown(item.remedy),
     }

@@ -32,10 +32,14 @@ class Item:
         number: its position in the plan, from 0.
         name: its path, as `detect` names it.
         kind: `image`, `animation`, `video`, or `unreadable`.
-        size: bytes when it was planned; -1 if unknown.
+        size: bytes of the file that contains it when it was planned; -1 if unknown.
         mtime: time of its last change when it was planned, in ns since 1970; -1 if unknown.
         problem: why it is unreadable, as in `MaskyoloError`.
         remedy: what can be done about that.
+        store: address of the bucket or container with the file; empty for a local file.
+        place: the file that contains it; empty for a local file of its own.
+        offset: where it begins in a tar file, or its row group in a Parquet file; else -1.
+        length: its bytes in a tar file, or its row in the row group; else -1.
     """
 
     number: int
@@ -45,6 +49,25 @@ class Item:
     mtime: int = -1
     problem: str = ""
     remedy: str = ""
+    store: str = ""
+    place: str = ""
+    offset: int = -1
+    length: int = -1
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is a part of a tar or Parquet file."""
+        return self.offset >= 0
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a row of a Parquet file."""
+        return self.is_inside and self.place.lower().endswith(".parquet")
+
+    @property
+    def bytes(self) -> int:
+        """Its own size in bytes; that of a row is unknown, and -1."""
+        return -1 if self.is_row else self.length if self.is_inside else self.size
 
     @property
     def source(self) -> str:

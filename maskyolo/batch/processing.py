@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskyolo.batch.parts import PartWriter
 from maskyolo.batch.plans import Item, Plan
+from maskyolo.batch.stores import Fetcher
+from maskyolo.core.decoding import open_image
 from maskyolo.core.detector import Detector
+from maskyolo.core.images import decode_image
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.parallel import usable_cpus
 from maskyolo.detectors.loading import load_detector, model_file
@@ -23,6 +28,8 @@ from maskyolo.runtime.file_sources import (
     ImageSource,
     UnreadableSource,
     VideoSource,
+    decode_animation,
+    is_animation,
 )
 from maskyolo.runtime.filters import Step, keep_most_confident
 from maskyolo.runtime.frames import Frame, Source
@@ -98,17 +105,18 @@ class Processor:
         Raises:
             MaskyoloError: an error that concerns more than one item, such as a full disk.
         """
-        sources = [_PlannedSource(item) for item in items]
-        known = {id(source): source.item for source in sources}
-        for outcome in results(sources, self._detector, self.plan.options.vid_stride):
-            item = known[id(outcome.source)]
-            if isinstance(outcome, Detected):
-                yield Record(item, self._record(outcome))
-            elif isinstance(outcome, Failed):
-                error = self._errors.explain(item.name, outcome.error)
-                yield Record(item, {"frame": outcome.index, "error": str(error)})
-            if isinstance(outcome, (Failed, Ended)):
-                yield ItemDone(item)
+        with closing(Fetcher(items)) as fetcher:
+            sources = [_PlannedSource(item, fetcher) for item in items]
+            known = {id(source): source.item for source in sources}
+            for outcome in results(sources, self._detector, self.plan.options.vid_stride):
+                item = known[id(outcome.source)]
+                if isinstance(outcome, Detected):
+                    yield Record(item, self._record(outcome))
+                elif isinstance(outcome, Failed):
+                    error = self._errors.explain(item.name, outcome.error)
+                    yield Record(item, {"frame": outcome.index, "error": str(error)})
+                if isinstance(outcome, (Failed, Ended)):
+                    yield ItemDone(item)
 
     def write_part(self, shard: int, on_event: Callable[[Record | ItemDone], None]) -> None:
         """Process a shard, and write its part.
@@ -145,6 +153,7 @@ class _PlannedSource:
     """The source of an item, which must be as it was when it was planned."""
 
     item: Item
+    fetcher: Fetcher
 
     @property
     def name(self) -> str:
@@ -153,33 +162,58 @@ class _PlannedSource:
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield its frames; see `Source`."""
-        item, path = self.item, Path(self.item.name)
+        item = self.item
         if item.kind == "unreadable":
             error = SourceError(item.problem, item.remedy)
             return UnreadableSource(item.name, error).frames(vid_stride)
-        _check_unchanged(item)
-        return _SOURCES[item.kind](path).frames(vid_stride)
+        if item.place:
+            return self._stored(vid_stride)
+        self._check(item)
+        return _SOURCES[item.kind](Path(item.name)).frames(vid_stride)
+
+    def _stored(self, vid_stride: int) -> Iterator[Frame]:
+        """Yield the frames of an object, or of a part of a tar or Parquet file."""
+        item = self.item
+        if item.kind == "video":
+            self._check(item)
+            with self.fetcher.copy(item) as path:
+                for frame in VideoSource(path, item.name).frames(vid_stride):
+                    yield frame
+                    del frame
+            return
+        data = self.fetcher.read(item, self._check)
+        if _is_animated(data):
+            yield from decode_animation(data, item.name, vid_stride)
+        else:
+            yield Frame(decode_image(data, item.name), item.name, total=1)
+
+    def _check(self, item: Item) -> None:
+        """Raise a SourceError if a file has changed since it was planned."""
+        try:
+            size, mtime = self.fetcher.stat(item)
+        except OSError:
+            return  # reading it fails with the error that `detect` reports
+        if (size, mtime) == (item.size, item.mtime):
+            return
+        change = (
+            "it did not exist then"
+            if item.size < 0
+            else f"{item.size} bytes then, {size} now"
+            if size != item.size
+            else "it was written again"
+        )
+        name = item.place if item.is_inside else item.name
+        raise SourceError(
+            f"{name} has changed since it was planned: {change}", "plan again in another folder"
+        )
 
 
-def _check_unchanged(item: Item) -> None:
-    """Raise a SourceError if a file has changed since it was planned."""
+def _is_animated(data: bytes) -> bool:
     try:
-        found = Path(item.name).stat()
-    except OSError:
-        return  # reading it fails with the error that `detect` reports
-    if (found.st_size, found.st_mtime_ns) == (item.size, item.mtime):
-        return
-    change = (
-        "it did not exist then"
-        if item.size < 0
-        else f"{item.size} bytes then, {found.st_size} now"
-        if found.st_size != item.size
-        else "it was written again"
-    )
-    raise SourceError(
-        f"{item.name} has changed since it was planned: {change}",
-        "plan again in another folder",
-    )
+        with open_image(io.BytesIO(data)) as image:
+            return is_animation(image)
+    except Exception:  # noqa: BLE001  Pillow's plugins can raise any error; decoding reports it
+        return False
 
 
 def _check_model(plan: Plan, options: InferenceOptions) -> None:

@@ -23,6 +23,7 @@ __all__ = ["app"]
 PLAN_EXAMPLES = examples(
     "maskyolo batch plan photos --out plans/photos",
     "maskyolo batch plan 'archive/**/*' --out plans/archive --shard 5000 --imgsz 320",
+    "maskyolo batch plan 'shards/*.tar' s3://bucket/photos --out plans/all",
     "maskyolo batch plan recordings.txt --out plans/recordings --vid-stride 5",
 )
 RUN_EXAMPLES = examples(
@@ -60,7 +61,9 @@ def plan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Image, video, folder, glob, or list of these (.txt). Can be given several times.",
+            help="Image, video, folder, glob, or list of these (.txt); tar file; Parquet file with "
+            "images as bytes; address of an object or prefix (s3://, gs://, abfs://). Can be given "
+            "several times.",
             show_default=False,
         ),
     ],

@@ -125,14 +125,20 @@ class NumberedImages:
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video file, in any format that FFmpeg reads."""
+    """A video file, in any format that FFmpeg reads.
+
+    Attributes:
+        path: the file.
+        title: what it is called, if the file is a temporary copy; empty: its path.
+    """
 
     path: Path
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """The path, as given."""
-        return str(self.path)
+        """The title, or the path, as given."""
+        return self.title or str(self.path)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield the video's frames, upright; see `Source`."""
@@ -140,15 +146,15 @@ class VideoSource:
             with self.path.open("rb") as file:
                 playlist = is_playlist(file.read(512))
         except FileNotFoundError:
-            raise SourceError(f"cannot read {self.path}: no such file", "check the path") from None
+            raise SourceError(f"cannot read {self.name}: no such file", "check the path") from None
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise SourceError(
-                f"cannot read {self.path}: {reason}", "check the path and its permissions"
+                f"cannot read {self.name}: {reason}", "check the path and its permissions"
             ) from error
         if playlist:
             raise SourceError(
-                f"cannot read {self.path}: it is a playlist, which names other files or addresses",
+                f"cannot read {self.name}: it is a playlist, which names other files or addresses",
                 "use the videos themselves, or the address of the playlist",
             )
         yield from decode_video(f"file:{self.path}", self.name, vid_stride)

@@ -1,13 +1,15 @@
-"""Fixtures that several tests share: the repository's samples, images, and FiftyOne."""
+"""Fixtures that several tests share: samples, images, a browser, and FiftyOne."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,35 @@ def colors() -> ImageArray:
     """A 30 x 40 BGR image whose pixels all differ, so that any swap or flip is noticed."""
     y, x = np.mgrid[0:30, 0:40]
     return np.stack([x * 6, y * 8, 255 - x * 3 - y * 4], axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A function that starts a browser; it is closed at the end of the session."""
+    from browsing import CAMERA_ARGS, write_camera_clip
+
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed; `make test` installs it"
+    )
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None:
+        pytest.skip("no Chromium; tools/install_system_packages.sh installs it on Debian, Ubuntu")
+    clip = write_camera_clip(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
+    with playwright.sync_playwright() as started, ExitStack() as browsers:
+
+        def launch(*args: str) -> Any:
+            browser = started.chromium.launch(
+                executable_path=found,
+                args=[
+                    "--no-sandbox",
+                    "--disable-dev-shm-usage",  # a container may have little shared memory
+                    *(args or (*CAMERA_ARGS, f"--use-file-for-fake-video-capture={clip}")),
+                ],
+            )
+            browsers.callback(browser.close)
+            return browser
+
+        yield launch
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-// One camera: its newest frame, one at a time, and its counts.
+// One camera: its newest frame, one at a time, its counts, and its zone and line.
+import { Areas } from "./areas.js";
+
 const RETRY = 2000; // milliseconds until a lost connection is opened again
 
 export class Camera {
@@ -17,6 +19,7 @@ export class Camera {
     this.canvas = this.part("canvas");
     this.context = this.canvas.getContext("2d");
     this.element.dataset.number = number;
+    this.areas = new Areas(this.element, number);
     if (withoutImages) this.part(".blank").textContent = "Only numbers are served.";
     this.connect();
     document.addEventListener("visibilitychange", () => {
@@ -31,13 +34,16 @@ export class Camera {
 
   connect() {
     if (document.hidden) return;
-    const socket = new WebSocket(`cameras/${this.number}/frames`.replace(/^/, location.href.replace(/^http/, "ws").replace(/[^/]*$/, "")));
+    const address = new URL(`cameras/${this.number}/frames`, location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address);
     socket.binaryType = "blob";
     this.socket = socket;
     let record = null;
     socket.onmessage = async (event) => {
       if (typeof event.data === "string") {
         record = JSON.parse(event.data);
+        this.shape(record.width, record.height);
         if (!this.withoutImages) return;
       } else {
         await this.paint(event.data);
@@ -56,12 +62,16 @@ export class Camera {
     };
   }
 
+  shape(width, height) {
+    this.part(".picture").style.aspectRatio = `${width} / ${height}`;
+    this.element.style.setProperty("--ratio", width / height);
+  }
+
   async paint(blob) {
     const image = await createImageBitmap(blob);
     if (this.canvas.width !== image.width || this.canvas.height !== image.height) {
       this.canvas.width = image.width;
       this.canvas.height = image.height;
-      this.part(".picture").style.aspectRatio = `${image.width} / ${image.height}`;
     }
     this.context.drawImage(image, 0, 0);
     image.close();
@@ -79,6 +89,7 @@ export class Camera {
     this.part(".problem").textContent = about.problem;
     if (!live) this.faces = [];
     if (about.status === "ended") this.part(".problem").textContent = "The recording has ended.";
+    this.areas.show(about.zone, about.line);
     const today = about.today;
     const parts = [`${today.people} today`];
     if (live) parts.push(`${about.rate.toFixed(1)} frames/s`);

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from maskyolo.core.options import Options, Panel, option, option_of
+from maskyolo.core.options import Choice, Options, Panel, option, option_of
 from maskyolo.detectors.options import InferenceOptions, ModelOptions
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.options import SourceOptions
 
-__all__ = ["PlanOptions", "WorkOptions"]
+__all__ = ["Engine", "PlanOptions", "WorkOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,13 @@ class PlanOptions(InferenceOptions, panel=Panel.INPUT):
     slice_size: int | None = option_of(SourceOptions, "slice_size")
 
 
+class Engine(Choice):
+    """What distributes the shards: processes on this machine, or Ray on a cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions(Options, panel=Panel.ADVANCED):
     """Which shards of a plan to process, and with how many processes."""
@@ -37,13 +44,24 @@ class WorkOptions(Options, panel=Panel.ADVANCED):
         "array. I counts from 0.",
         panel=Panel.INPUT,
     )
+    engine: Engine = option(
+        Engine.LOCAL,
+        help="What distributes the shards: local (processes on this machine) or ray (a Ray "
+        "cluster).",
+    )
+    address: str | None = option(
+        None,
+        help="Address of the Ray cluster, such as 10.0.0.1:6379, or auto for the one on this "
+        "machine. Default: start Ray for this run only.",
+    )
     workers: int | None = option(
         None, help="Number of processes on this machine. Default: one per 4 cores.", minimum=1
     )
     threads: int | None = option_of(
         ModelOptions,
         "threads",
-        help="Maximum number of CPU threads of all processes. Default: one per core.",
+        help="Maximum number of CPU threads of all processes; with ray, of each. Default: one per "
+        "core; with ray, 4.",
         panel=Panel.ADVANCED,
     )
     trust: bool = option_of(ModelOptions, "trust", panel=Panel.ADVANCED)
@@ -51,6 +69,14 @@ class WorkOptions(Options, panel=Panel.ADVANCED):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.share()
+        if self.address is not None and self.engine is not Engine.RAY:
+            raise MaskyoloError("--address needs --engine ray", "add it, or omit --address")
+        if self.address is not None and self.workers is not None:
+            raise MaskyoloError(
+                "--workers has no effect on a cluster, which runs as many shards as it has cores "
+                "for",
+                "omit --workers, or set the cores per shard with --threads",
+            )
 
     def share(self) -> tuple[int, int]:
         """Return I and N of `only`; (0, 1) for all shards.

@@ -9,7 +9,7 @@ from typing import Any
 
 from maskyolo.batch.joining import write_manifest
 from maskyolo.batch.local import Event, Resources, run_locally
-from maskyolo.batch.options import WorkOptions
+from maskyolo.batch.options import Engine, WorkOptions
 from maskyolo.batch.plans import Plan, read_plan
 from maskyolo.batch.progress import BatchStatus, status_of
 from maskyolo.core.options import takes_options
@@ -51,6 +51,7 @@ def run_batch(
         MaskyoloError: there is no plan in `out`, or another version of maskyolo made it.
         WeightsError: the model is not the one that was planned.
         OutputError: the results cannot be written.
+        DependencyError: PyArrow, or Ray, is not installed.
 
     Examples:
         >>> status = run_batch("plans/samples")  # doctest: +SKIP
@@ -73,7 +74,13 @@ def run_batch(
             if on_progress:
                 on_progress(done, total)
 
-    if shards:
+    if shards and chosen.engine is Engine.RAY:
+        from maskyolo.batch.ray_engine import run_on_ray
+
+        threads = chosen.threads or plan.options.threads
+        resources = Resources(threads, chosen.trust)
+        run_on_ray(plan, shards, chosen.address, chosen.workers, resources, on_event)
+    elif shards:
         workers, resources = _shares(chosen, plan, len(shards))
         run_locally(plan, shards, workers, resources, on_event)
     status = status_of(plan)

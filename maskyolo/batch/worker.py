@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any, TextIO
 
-from maskyolo.batch.plans import read_plan
+from maskyolo.batch.plans import Item, read_plan
 from maskyolo.batch.processing import ItemDone, Processor, Record
 from maskyolo.errors import MaskyoloError
 
@@ -53,6 +53,7 @@ def _serve(requests: queue.SimpleQueue[dict[str, Any]], answers: TextIO) -> None
         else:
             _send(answers, done=event.item.number)
 
+    items: dict[int, Item] = {}
     while True:
         request = requests.get()
         if "shard" in request:
@@ -60,8 +61,9 @@ def _serve(requests: queue.SimpleQueue[dict[str, Any]], answers: TextIO) -> None
             _send(answers, finished=request["shard"])
             continue
         number, shard = request["item"], request["of"]
-        item = next(one for one in plan.items(shard) if one.number == number)
-        for event in processor.process([item]):
+        if number not in items:
+            items = {item.number: item for item in plan.items(shard)}
+        for event in processor.process([items[number]]):
             if isinstance(event, Record):
                 _send(answers, record=event.content)
         _send(answers, finished=number)

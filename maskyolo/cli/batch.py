@@ -30,6 +30,7 @@ RUN_EXAMPLES = examples(
     "maskyolo batch run plans/photos",
     "maskyolo batch run plans/photos --only 0/8",
     "maskyolo batch run plans/photos --workers 4 --threads 16",
+    "maskyolo batch run plans/photos --engine ray --address 10.0.0.1:6379",
 )
 STATUS_EXAMPLES = examples("maskyolo batch status plans/photos")
 JOIN_EXAMPLES = examples(

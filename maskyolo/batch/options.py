@@ -54,6 +54,12 @@ class WorkOptions(Options, panel=Panel.ADVANCED):
         help="Address of the Ray cluster, such as 10.0.0.1:6379, or auto for the one on this "
         "machine. Default: start Ray for this run only.",
     )
+    retry_errors: bool = option(
+        False,
+        help="Also process the finished shards that have errors again, such as after a failure of "
+        "the network. Their results are replaced.",
+        panel=Panel.INPUT,
+    )
     workers: int | None = option(
         None, help="Number of processes on this machine. Default: one per 4 cores.", minimum=1
     )

@@ -33,7 +33,7 @@ _cached: list[tuple[tuple[str, str, Resources], Worker]] = []
 
 
 def process_on_node(out: str, shard: int, resources: Resources) -> list[Event]:
-    """Process a shard, unless another node has finished it meanwhile; this is Ray's task.
+    """Process a shard; this is Ray's task.
 
     Args:
         out: folder of the plan.
@@ -48,8 +48,6 @@ def process_on_node(out: str, shard: int, resources: Resources) -> list[Event]:
     """
     plan = read_plan(out)
     events: list[Event] = []
-    if plan.part(shard).exists():
-        return [Event(item=item.number) for item in plan.items(shard)]
     key = out, plan.id, resources
     if not _cached or _cached[0][0] != key:
         while _cached:

@@ -10,6 +10,7 @@ from typing import Any
 from maskyolo.batch.joining import write_manifest
 from maskyolo.batch.local import Event, Resources, run_locally
 from maskyolo.batch.options import Engine, WorkOptions
+from maskyolo.batch.parts import read_info
 from maskyolo.batch.plans import Plan, read_plan
 from maskyolo.batch.progress import BatchStatus, status_of
 from maskyolo.core.options import takes_options
@@ -61,7 +62,7 @@ def run_batch(
     chosen = WorkOptions.merge(options, settings)
     plan = read_plan(out)
     index, number = chosen.share()
-    shards = [shard for shard in plan.missing() if shard % number == index]
+    shards = [shard for shard in _unfinished(plan, chosen) if shard % number == index]
     total, done = sum(plan.sizes[shard] for shard in shards), 0
     report = on_error or _log
 
@@ -87,6 +88,14 @@ def run_batch(
     if status.complete:
         write_manifest(plan)
     return status
+
+
+def _unfinished(plan: Plan, options: WorkOptions) -> list[int]:
+    missing = plan.missing()
+    if not options.retry_errors:
+        return missing
+    finished = set(range(len(plan.sizes))) - set(missing)
+    return sorted({*missing, *(one for one in finished if read_info(plan, one).errors)})
 
 
 def _shares(options: WorkOptions, plan: Plan, shards: int) -> tuple[int, Resources]:

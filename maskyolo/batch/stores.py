@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from maskyolo.batch.arrow import load_arrow
 from maskyolo.batch.plans import Item
 from maskyolo.core.images import MAX_FILE
-from maskyolo.errors import SourceError
+from maskyolo.errors import FULL_DISK, SourceError
 
 __all__ = ["Fetcher", "content_column", "filesystem", "open_place", "stat_place", "store_errors"]
 
@@ -46,6 +46,8 @@ def store_errors(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceError(f"cannot read {name}: no such file or object", "check it") from error
     except (OSError, EOFError, arrow.ArrowException) as error:
+        if getattr(error, "errno", None) in FULL_DISK:
+            raise
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
         raise SourceError(
             f"cannot read {name}: {reason}", "check the address and your permissions"

@@ -190,6 +190,22 @@ def test_a_file_that_has_changed_since_the_plan_is_an_error(
     assert joined(out).splitlines()[4:] == expected.splitlines()[4:]
 
 
+def test_shards_with_errors_are_retried_on_request(
+    archive: Path, expected: bytes, tmp_path: Path
+) -> None:
+    out = plan(archive, tmp_path / "out", 3)
+    lost = archive / "g.jpg"
+    lost.rename(tmp_path / "elsewhere.jpg")
+    assert run_batch(out, on_error=lambda *_: None).errors == 2
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
+    (tmp_path / "elsewhere.jpg").rename(lost)
+    assert run_batch(out).errors == 2
+    assert run_batch(out, retry_errors=True, on_error=lambda *_: None).errors == 1
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
+    assert [name for name in before if before[name] == after[name]] == ["000001.parquet"]
+    assert joined(out) == expected
+
+
 def test_another_model_of_the_same_name_is_refused(archive: Path, tmp_path: Path) -> None:
     own = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
     model = tmp_path / "own.onnx"

@@ -7,11 +7,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -21,10 +23,10 @@ from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError
 from maskyolo.live.tally import Tally
 from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.detection import detect
-from maskyolo.runtime.drawing import draw_detections
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.frames import Frame
 from maskyolo.runtime.json_lines import json_record
@@ -60,26 +62,30 @@ class Seen:
 
     Attributes:
         number: counts the frames of the camera, from 1.
-        image: BGR uint8 (H, W, 3), blurred if that was requested.
-        detections: the detections.
-        record: the line of JSON of `maskyolo detect --save-json`.
+        result: the frame, blurred if that was requested, with its detections.
     """
 
     number: int
-    image: ImageArray
-    detections: sv.Detections
-    record: dict[str, Any]
-    overlay: Callable[[ImageArray], None]
+    result: Result
     _jpeg: bytes = b""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The line of JSON of `maskyolo detect --save-json`."""
+        return json_record(self.result)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frame in pixels."""
+        height, width = self.result.frame.image.shape[:2]
+        return width, height
 
     def jpeg(self) -> bytes:
         """Return the annotated frame as JPEG; it is encoded once for all viewers."""
         with self._lock:
             if not self._jpeg:
-                drawn = draw_detections(self.image, self.detections)
-                self.overlay(drawn)
-                self._jpeg = encode(drawn, _LONGEST)
+                self._jpeg = encode(self.result.drawn, _LONGEST)
             return self._jpeg
 
 
@@ -93,6 +99,7 @@ class Camera:
         options: options of `detect`, with tracking.
         on_event: called in the camera's thread with each event, and a function that returns the
             current frame.
+        alerts: folder that the frames of alerts are saved in, if they are.
 
     Attributes:
         name: the source without passwords.
@@ -113,6 +120,7 @@ class Camera:
         detector: Detector,
         options: DetectOptions,
         on_event: Callable[[Camera, Event, Seen], None],
+        alerts: Path | None = None,
     ) -> None:
         self.number, self.name = number, display_name(source)
         self.status, self.problem = Status.CONNECTING, ""
@@ -123,6 +131,7 @@ class Camera:
         self.class_names = class_names_of(detector)
         self._source, self._detector, self._options = source, detector, options
         self._on_event = on_event
+        self._images = None if alerts is None else AlertImages(alerts)
         self._newest: Seen | None = None
         self._times: list[float] = []
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -138,11 +147,11 @@ class Camera:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop with the next frame; do not wait for it."""
+        """Stop soon; do not wait for it."""
         self._stop.set()
 
     def join(self, seconds: float) -> None:
-        """Wait at most this long until it has stopped; without frames, it ends with the process."""
+        """Wait at most this long until it has stopped."""
         self._thread.join(seconds)
 
     def newest(self) -> Seen | None:
@@ -179,7 +188,7 @@ class Camera:
         areas = Areas(zone, line)
         seen = self._newest
         if seen:
-            areas.fit(seen.image.shape[1], seen.image.shape[0])
+            areas.fit(*seen.size)
         self.zone, self.line = zone, line
         if self._counting:
             self._counting.set_areas(zone, line)
@@ -209,12 +218,13 @@ class Camera:
             options=options,
             on_error=self._interrupted,
             summary=summary,
+            stop=self._stop,
         )
         begun = None
-        with closing(frames):
+        with ExitStack() as stack:
+            stack.callback(self._pass_events)  # after the frames are closed, which ends all visits
+            stack.enter_context(closing(frames))
             for image, detections in frames:
-                if self._stop.is_set():
-                    break
                 if begun is None:
                     begun = time.monotonic() - detections.metadata["time"]
                     self._listen(summary.people)
@@ -225,6 +235,7 @@ class Camera:
     def _listen(self, counting: Counting | None) -> None:
         if counting:
             self._counting = counting
+            counting.images = self._images
             counting.listeners.append(self._pending.append)
 
     def _interrupted(self, source: str, error: MaskyoloError) -> None:
@@ -233,10 +244,11 @@ class Camera:
 
     def _publish(self, image: ImageArray, detections: sv.Detections) -> None:
         facts = detections.metadata
-        frame = Frame(image, self.name, facts["frame"], facts["time"], moment=facts.get("datetime"))
-        record = json_record(Result(frame, detections))
+        moment = facts.get("datetime")
+        kind: Literal["live", "video"] = "live" if moment else "video"
+        frame = Frame(image, self.name, facts["frame"], facts["time"], kind, moment=moment)
         self.frames += 1
-        seen = Seen(self.frames, image, detections, record, self._overlay)
+        seen = Seen(self.frames, Result(frame, detections, self._overlay))
         self.status, self.problem = Status.LIVE, ""
         now = time.monotonic()
         self._times = [each for each in self._times if now - each < _RATE_SPAN] + [now]
@@ -246,8 +258,14 @@ class Camera:
         for loop, future in waiting:
             with suppress(RuntimeError):  # the server's loop has ended
                 loop.call_soon_threadsafe(_resolve, future)
+        self._pass_events()
+
+    def _pass_events(self) -> None:
         events, self._pending[:] = list(self._pending), []
         for event in events:
+            seen = self._newest
+            if seen is None:
+                continue
             moment = event.moment or datetime.now().astimezone()
             self.tally.add(event, moment, self.zone is not None)
             self.events[event.event] += 1

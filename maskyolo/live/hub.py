@@ -13,8 +13,7 @@ from typing import Any
 
 from maskyolo.live.cameras import Camera, Seen, encode
 from maskyolo.runtime.areas import parse_points
-from maskyolo.runtime.drawing import draw_detections
-from maskyolo.runtime.events import Event
+from maskyolo.runtime.events import Event, EventFile
 
 __all__ = ["Alert", "Hub"]
 
@@ -46,26 +45,32 @@ class Hub:
 
     Args:
         stats_only: whether no image may be served.
+        event_file: gets all events, if wanted.
 
     Attributes:
         cameras: the cameras by number.
     """
 
-    def __init__(self, stats_only: bool) -> None:
+    def __init__(self, stats_only: bool, event_file: EventFile | None = None) -> None:
         self.cameras: dict[int, Camera] = {}
         self.stats_only = stats_only
         self._alerts: deque[Alert] = deque(maxlen=_ALERTS)
         self._number = 0
+        self._event_file = event_file
         self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
         self._lock = threading.Lock()
 
     def on_event(self, camera: Camera, event: Event, seen: Seen) -> None:
         """Take an event from a camera's thread."""
         record = {"camera": camera.number, **event.record()}
+        with self._lock:
+            if self._event_file:
+                self._event_file.write(seen.result)
+                self._event_file(event)
         if event.event == "alert":
             image = b""
             if not self.stats_only:
-                image = encode(draw_detections(seen.image, seen.detections), _ALERT_SIZE)
+                image = encode(seen.result.drawn, _ALERT_SIZE)
             moment = event.moment or datetime.now().astimezone()
             with self._lock:
                 self._number += 1
@@ -76,6 +81,13 @@ class Hub:
         for loop, queue in readers:
             with suppress(RuntimeError):  # the server's loop has ended
                 loop.call_soon_threadsafe(_put, queue, record)
+
+    def close(self) -> None:
+        """Complete the file of events; later events are not written."""
+        with self._lock:
+            if self._event_file:
+                self._event_file.close()
+            self._event_file = None
 
     def alerts(self) -> list[Alert]:
         """Return the last alerts, the newest first."""
@@ -116,7 +128,7 @@ def _describe(camera: Camera, day: Any) -> dict[str, Any]:
         "status": str(camera.status),
         "problem": camera.problem,
         "rate": round(camera.rate, 1),
-        "size": [seen.record["width"], seen.record["height"]] if seen else None,
+        "size": seen.size if seen else None,
         "now": dict(now) if camera.status == "live" else None,
         "today": camera.tally.today(day),
         "hours": camera.tally.by_hour(day),
@@ -134,7 +146,7 @@ def _fractions(text: str | None, seen: Seen | None) -> list[list[float]] | None:
         return [list(point) for point in points]
     if seen is None:
         return None
-    height, width = seen.image.shape[:2]
+    width, height = seen.size
     return [[x / width, y / height] for x, y in points]
 
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.options import Options, Panel, option, option_of
+from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
+from maskyolo.errors import MaskyoloError
+from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.options import DetectOptions
 
 __all__ = ["PORT", "ServeOptions"]
@@ -69,6 +72,17 @@ class ServeOptions(_ServerOptions, InferenceOptions):
     )
     alert_cmd: str | None = option_of(DetectOptions, "alert_cmd")
     alert_url: str | None = option_of(DetectOptions, "alert_url")
+    save_alerts: bool = option_of(DetectOptions, "save_alerts")
+    events: Path | str | None = option_of(
+        DetectOptions,
+        "events",
+        help="Write the events of all cameras to this .csv or .jsonl file, one per line, for "
+        "`maskyolo report`. There is one file per day.",
+        panel=Panel.OUTPUT,
+    )
+    project: Path | str = option_of(RunOptions, "project", default="runs/serve")
+    name: str = option_of(RunOptions, "name", default="serve")
+    exist_ok: bool = option_of(RunOptions, "exist_ok")
     blur: bool = option_of(
         DetectOptions, "blur", help="Make every face unrecognizable in everything that is served."
     )
@@ -83,6 +97,18 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         """Check the options of `detect` too."""
         super().__post_init__()
         self.for_detection(self.zone, self.line)
+        if self.save_alerts and self.alert_after is None:
+            raise MaskyoloError(
+                "--save-alerts needs --alert-after",
+                "set --alert-after to the number of seconds without a mask",
+            )
+        if self.save_alerts and self.stats_only:
+            raise MaskyoloError(
+                "cannot save images with --stats-only, which saves none",
+                "omit --save-alerts or --stats-only",
+            )
+        if self.events is not None:
+            EventFile.check(Path(self.events))
 
     def for_detection(self, zone: str | None, line: str | None) -> DetectOptions:
         """Return the options of `detect` for a camera with this zone and line."""

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 from maskyolo.core.detector import Detector
 from maskyolo.core.installation import install_command
 from maskyolo.core.options import takes_options
+from maskyolo.core.runs import new_run, save_args
 from maskyolo.detectors.loading import DEFAULT_MODELS, FACE_CONF
-from maskyolo.errors import DependencyError, MaskyoloError, SourceError
+from maskyolo.errors import DependencyError, MaskyoloError, SourceError, output_errors
 from maskyolo.live.areas_file import AreasFile
 from maskyolo.live.cameras import Camera
 from maskyolo.live.hub import Hub
 from maskyolo.live.options import ServeOptions
 from maskyolo.live.shared import SharedDetector
+from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.alerts import display_command, display_host
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.detection import prepare_detector
+from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
 from maskyolo.runtime.filters import drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.live_sources import CameraSource
@@ -37,8 +42,9 @@ __all__ = ["Address", "open_server", "serve"]
 
 #: Packages of the extra `serve`.
 _PACKAGES = ("fastapi", "prometheus_client", "uvicorn", "websockets")
-#: Seconds that viewers and cameras get at the end.
-_GRACE = 1
+#: Seconds that viewers get at the end, and all cameras together to end their visits; they need
+#: less than one, unless the machine is busy or a driver blocks.
+_GRACE, _PATIENCE = 1, 10.0
 
 
 @dataclass(frozen=True)
@@ -145,13 +151,10 @@ def open_server(
     token, is_new = None, False
     if options.token_file is not None or not is_loopback(options.host):
         token, is_new = read_token(options.token_file)
-    areas = AreasFile(None if options.areas is None else Path(options.areas))
-    listening = _listen(options.host, options.port)
-    hub = Hub(options.stats_only)
-    try:
-        shared = SharedDetector(_loaded(options, detector))
-        for number, name in enumerate(names, 1):
-            hub.cameras[number] = _camera(number, name, shared, options, areas, hub)
+    with (
+        _listen(options.host, options.port) as listening,
+        _watching(names, options, detector) as (hub, shared, areas),
+    ):
         face_conf = FACE_CONF if options.face_conf is None else options.face_conf
         steps = [drop_weak_faces(face_conf), drop_below(options.conf)]
         uploads = Uploads(shared, [*steps, keep_most_confident(options.max_det)])
@@ -167,21 +170,62 @@ def open_server(
             limit_concurrency=256,
             timeout_graceful_shutdown=_GRACE,
         )
+        url = _url(options.host, listening.getsockname()[1])
+        yield uvicorn.Server(config), listening, Address(url, token or "" if is_new else "")
+
+
+@contextmanager
+def _watching(
+    names: Sequence[str], options: ServeOptions, detector: Detector | None
+) -> Iterator[tuple[Hub, SharedDetector, AreasFile]]:
+    """Start the cameras; at the end, stop them and complete what they write."""
+    areas = AreasFile(None if options.areas is None else Path(options.areas))
+    shared = SharedDetector(_loaded(options, detector))
+    folder = _alerts_folder(options, names) if options.save_alerts else None
+    event_file = None if options.events is None else EventFile(Path(options.events))
+    hub = Hub(options.stats_only, event_file)
+    wanted = options.for_detection(options.zone, options.line)
+    try:
+        for number, name in enumerate(names, 1):
+            alerts = folder / f"camera{number}" if folder else None
+            camera = Camera(number, name, shared, wanted, hub.on_event, alerts)
+            if saved := areas.of(camera.name):
+                camera.set_areas(*saved)
+            hub.cameras[number] = camera
         for camera in hub.cameras.values():
             camera.start()
-        port = listening.getsockname()[1]
-        shown = f"[{options.host}]" if ":" in options.host else options.host
-        local = "localhost" if is_loopback(options.host) else shown
-        if options.host in ("0.0.0.0", "::"):  # noqa: S104  the user's choice, with a token
-            local = socket.gethostname()
-        address = Address(f"http://{local}:{port}/", token or "" if is_new else "")
-        yield uvicorn.Server(config), listening, address
+        yield hub, shared, areas
     finally:
-        listening.close()
         for camera in hub.cameras.values():
             camera.stop()
+        end = time.monotonic() + _PATIENCE
         for camera in hub.cameras.values():
-            camera.join(_GRACE / len(hub.cameras))
+            camera.join(max(end - time.monotonic(), 0))
+        hub.close()
+
+
+def _alerts_folder(options: ServeOptions, names: Sequence[str]) -> Path:
+    """Create the run's folder, with `args.yaml`, and return its folder of alerts."""
+    folder = new_run(options.project, options.name, options.exist_ok)
+    recorded = {"source": [display_name(name) for name in names], **options.recorded()}
+    if options.alert_cmd is not None:
+        recorded["alert_cmd"] = display_command(options.alert_cmd)
+    if options.alert_url is not None:
+        recorded["alert_url"] = display_host(options.alert_url)
+    save_args(folder, recorded)
+    with output_errors(folder):
+        (folder / "alerts").mkdir(exist_ok=True)
+    return folder / "alerts"
+
+
+def _url(host: str, port: int) -> str:
+    """Return the address of the page for a browser."""
+    from maskyolo.live.security import is_loopback
+
+    if host in ("0.0.0.0", "::"):  # noqa: S104  the user's choice, with a token
+        return f"http://{socket.gethostname()}:{port}/"
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{'localhost' if is_loopback(host) else name}:{port}/"
 
 
 def _checked(names: list[str]) -> list[str]:
@@ -209,22 +253,6 @@ def _loaded(options: ServeOptions, detector: Detector | None) -> Detector:
     model = options.model or DEFAULT_MODELS[options.pipeline]
     alike = replace(options.for_detection(None, None), model=model)
     return prepare_detector(model, alike, [CameraSource(0)])
-
-
-def _camera(
-    number: int,
-    source: str,
-    detector: Detector,
-    options: ServeOptions,
-    areas: AreasFile,
-    hub: Hub,
-) -> Camera:
-    wanted = options.for_detection(options.zone, options.line)
-    camera = Camera(number, source, detector, wanted, hub.on_event)
-    saved = areas.of(camera.name)
-    if saved:
-        camera.set_areas(*saved)
-    return camera
 
 
 def _listen(host: str, port: int) -> socket.socket:

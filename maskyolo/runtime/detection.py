@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -66,6 +67,7 @@ def detect(
     options: DetectOptions | None = None,
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     summary: Summary | None = None,
+    stop: threading.Event | None = None,
     **settings: Any,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     """Detect faces in each frame of a source in one forward pass, and write results as they come.
@@ -79,13 +81,13 @@ def detect(
         on_error: called with the source and the error for each unreadable file of a batch, and for
             a stream that broke off. Default: errors are logged as warnings.
         summary: updated during the run.
+        stop: ends the run within a second when it is set, also while a camera delivers no frame.
         settings: fields of `DetectOptions`, which override `options`.
 
     Yields:
         The frame as it was read (with `blur`, faces are hidden), BGR uint8 (H, W, 3), and its
         detections. Their `metadata` holds source, frame, time, width, height and, if the time of
-        day is known, datetime; their
-        `tracker_id`, if people are tracked, is the track from 1 on, or -1.
+        day is known, datetime; their `tracker_id`, if people are tracked, is the track, or -1.
 
     Raises:
         SourceError: there is nothing to read, no source can be read, or the only source broke
@@ -119,14 +121,12 @@ def detect(
         counting.names = summary.class_names
     summary.people = counting if chosen.tracks else None
     summary.network, summary.network_details = describe_detector(detector)
-    if chosen.slice_size is not None:
-        detector = SlicedDetector(detector, chosen.slice_size)
     if progress:
         summary.resumed = progress.check(settings_of(recorded()))
     kept = progress.kept if progress else 0 if len(sources) > 1 else None
     run = Run(
         progress.remaining if progress else sources,
-        detector,
+        detector if chosen.slice_size is None else SlicedDetector(detector, chosen.slice_size),
         _steps(chosen),
         Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
         _class_ids(chosen, summary.class_names),
@@ -137,6 +137,7 @@ def detect(
         summary,
         record=chosen.save_json is not None,
         item_errors=ItemErrors(partial(_log_file, chosen, recorded, summary), hide=hide_addresses),
+        stop=stop or threading.Event(),
     )
     return run.results(chosen.vid_stride, chosen.reconnect)
 

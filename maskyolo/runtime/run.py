@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -82,6 +83,7 @@ class Run:
         record: whether outputs are also written when the only source cannot be read at all, to
             record the error.
         item_errors: explains the errors of single sources.
+        stop: ends the run when it is set.
     """
 
     sources: list[Source]
@@ -96,6 +98,7 @@ class Run:
     summary: Summary
     record: bool
     item_errors: ItemErrors
+    stop: threading.Event
 
     def results(
         self, vid_stride: int, reconnect: float
@@ -106,7 +109,6 @@ class Run:
         """
         if all(isinstance(source, ImageSource) for source in self.sources):
             self.summary.total = len(self.sources)
-        idle = self.window.idle if self.window else lambda: None
         given_up: set[int] = set()
         with ExitStack() as stack:
             stack.enter_context(suppress(Quit))
@@ -121,12 +123,13 @@ class Run:
                         vid_stride,
                         reconnect,
                         self._dropped,
-                        idle,
+                        self._idle,
                         given_up,
                     )
                 )
             )
             for outcome in outcomes:
+                self._check_stop()
                 if isinstance(outcome, Detected):
                     try:
                         result = self._write(outcome)
@@ -146,12 +149,21 @@ class Run:
                 else:
                     self._failed(outcome)
                 del outcome
-        if not self.summary.frames and not self.summary.resumed:
+        if self.summary.errors and not self.summary.frames and not self.summary.resumed:
             first = self.summary.errors[0][1]
             raise SourceError(
                 f"none of the {len(self.sources)} sources can be read; the first: {first.problem}",
                 first.remedy,
             )
+
+    def _idle(self) -> None:
+        self._check_stop()
+        if self.window:
+            self.window.idle()
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise Quit
 
     def _result(self, outcome: Detected) -> Result:
         frame, detections = outcome.frame, outcome.detections

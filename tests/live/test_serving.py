@@ -30,6 +30,9 @@ from maskyolo.core.images import decode_image
 from maskyolo.errors import MaskyoloError
 from maskyolo.live.options import ServeOptions
 from maskyolo.live.serving import open_server, serve
+from maskyolo.reports.reporting import report
+
+FACES = ("with_mask", "without_mask")
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +152,33 @@ def test_an_alert_has_an_image_and_events_are_streamed(camera: Mjpeg, detector: 
         connection.close()
         (data,) = [line for line in lines if line.startswith("data:")][:1]
         assert json.loads(data.removeprefix("data: "))["event"] == "appears"
+
+
+def test_events_and_images_of_alerts_are_written_and_reported(
+    camera: Mjpeg, detector: Detector, samples: Path, tmp_path: Path
+) -> None:
+    other = Mjpeg(samples / "office.jpg")
+    settings = {"alert_after": 0.0, "save_alerts": True, "project": tmp_path / "runs"}
+    events = tmp_path / "events.csv"
+    with running([camera.url, other.url], detector, events=events, **settings) as server:
+
+        def alerts() -> int:
+            camera.send(1)
+            other.send(1)
+            return len(server.ask("/cameras").json()["alerts"])
+
+        until(lambda: alerts() == 4)
+        today = [server.camera(number)["today"] for number in (1, 2)]
+    other.die()
+    figures = report(events, out=tmp_path / "report.html")
+    assert figures.open_ended == 0  # everyone's visit has ended, because the server has
+    for source, shown in zip((camera.url, other.url), today, strict=True):
+        people = figures.by_place[source, ""].people
+        assert {name: people[name] for name in FACES} == {name: shown[name] for name in FACES}
+    assert len(figures.alerts) == 4
+    assert len(list((tmp_path / "runs" / "serve" / "alerts").rglob("*.jpg"))) == 4
+    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 4
+    assert "alert_after: 0.0" in (tmp_path / "runs" / "serve" / "args.yaml").read_text()
 
 
 def test_two_cameras_share_the_detector_and_one_may_be_away(
@@ -431,6 +461,12 @@ def test_wrong_sources_and_ports_are_errors_of_one_line(
     assert "not numbers" in problem("0", zone="a,b")
     with pytest.raises(MaskyoloError, match="need --alert-after"):
         ServeOptions(alert_cmd="true")
+    with pytest.raises(MaskyoloError, match="needs --alert-after"):
+        ServeOptions(save_alerts=True)
+    with pytest.raises(MaskyoloError, match="cannot save images with --stats-only"):
+        ServeOptions(save_alerts=True, alert_after=1, stats_only=True)
+    with pytest.raises(MaskyoloError, match="unknown suffix"):
+        ServeOptions(events="e.txt")
     assert "cannot serve on 203.0.113.7" in problem("0", host="203.0.113.7")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

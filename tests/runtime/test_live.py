@@ -428,3 +428,21 @@ def test_a_killed_run_leaves_no_incomplete_file_and_usable_parts(
     capture = cv2.VideoCapture(str(tmp_path / "saved.mp4"))
     assert capture.read()[0]
     capture.release()
+
+
+def test_a_run_is_stopped_while_no_frame_arrives(mjpeg: Mjpeg) -> None:
+    reader, stop = NumberReader(), threading.Event()
+    frames = detect(mjpeg.url, reader, stop=stop, reconnect=float("inf"))
+    next(frames)
+    while reader.seen[-1] != mjpeg.sent - 1:
+        next(frames)
+    threading.Timer(0.05, stop.set).start()  # there is no further frame, and no end
+    assert list(frames) == []
+
+
+def test_a_run_is_stopped_before_the_first_frame() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stop = threading.Event()
+        stop.set()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/live"
+        assert list(detect(url, NumberReader(), stop=stop)) == []

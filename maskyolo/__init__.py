@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskyolo.adaptation.adapting import adapt
     from maskyolo.conversion.convert import convert_dataset
     from maskyolo.dataset.formats.export import export_dataset
     from maskyolo.detectors.loading import load_detector
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from maskyolo.web.serving import serve_web
 
 __all__ = [
+    "adapt",
     "compare",
     "convert_dataset",
     "detect",
@@ -44,6 +46,7 @@ __version__ = "0.1.0"
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _HOMES = {
+    "adapt": "maskyolo.adaptation.adapting",
     "compare": "maskyolo.evaluation.comparison",
     "convert_dataset": "maskyolo.conversion.convert",
     "detect": "maskyolo.runtime.detection",

@@ -35,6 +35,7 @@ _SUMMARIES = {
     "detect": "Detect faces and masks in images, video and streams.",
     "batch": "Detect in archives, on one machine or many.",
     "report": "Report who wore a mask over time, from events.",
+    "adapt": "Make training data of a camera's own recordings.",
     "export": "Export a model for another runtime.",
     "serve": "Watch cameras in the browser, and over HTTP.",
     "web": "Detect in the browser: photos, videos and the camera.",

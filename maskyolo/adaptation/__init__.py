@@ -1,0 +1,1 @@
+"""A camera's own recordings as training data, labeled without a person."""

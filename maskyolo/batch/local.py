@@ -36,9 +36,9 @@ _STARTS = 3
 
 @dataclass(frozen=True)
 class Event:
-    """What has happened: an item is done, an item has an error, or a shard is finished."""
+    """What has happened: items are done, an item has an error, or a shard is finished."""
 
-    item: int | None = None
+    items: int = 0
     error: tuple[str, str] | None = None
     shard: int | None = None
 
@@ -210,11 +210,10 @@ def process_shard(
     done = 0
     try:
         for answer in worker.ask(shard=shard):
-            if "error" in answer:
-                on_event(Event(error=tuple(answer["error"])))
-            elif "done" in answer:
-                done += 1
-                on_event(Event(item=answer["done"]))
+            done += answer["done"]
+            for name, error in answer["errors"]:
+                on_event(Event(error=(name, error)))
+            on_event(Event(items=answer["done"]))
     except WorkerDied:
         _process_singly(plan, shard, worker, done, on_event)
     on_event(Event(shard=shard))
@@ -236,7 +235,7 @@ def _process_singly(
                 if "error" in record and place >= reported:
                     on_event(Event(error=(item.name, record["error"])))
             if place >= reported:
-                on_event(Event(item=item.number))
+                on_event(Event(items=1))
         writer.finish()
 
 

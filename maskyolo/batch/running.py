@@ -70,8 +70,8 @@ def run_batch(
         nonlocal done
         if event.error:
             report(*event.error)
-        if event.item is not None:
-            done += 1
+        if event.items:
+            done += event.items
             if on_progress:
                 on_progress(done, total)
 

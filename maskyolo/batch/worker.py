@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import Any, TextIO
 
 from maskyolo.batch.plans import Item, read_plan
@@ -18,6 +19,9 @@ from maskyolo.batch.processing import ItemDone, Processor, Record
 from maskyolo.errors import MaskyoloError
 
 __all__ = ["main"]
+
+#: Minimum seconds between two reports of progress.
+_PERIOD = 0.2
 
 
 def main() -> None:
@@ -47,17 +51,13 @@ def _serve(requests: queue.SimpleQueue[dict[str, Any]], answers: TextIO) -> None
     processor = Processor(plan, start["threads"], start["trust"])
     _send(answers, made=processor.made)
 
-    def report(event: Record | ItemDone) -> None:
-        if isinstance(event, Record):
-            _send(answers, error=[event.item.name, event.content["error"]])
-        else:
-            _send(answers, done=event.item.number)
-
+    progress = _Progress(answers)
     items: dict[int, Item] = {}
     while True:
         request = requests.get()
         if "shard" in request:
-            processor.write_part(request["shard"], report)
+            processor.write_part(request["shard"], progress.add)
+            progress.flush()
             _send(answers, finished=request["shard"])
             continue
         number, shard = request["item"], request["of"]
@@ -67,6 +67,34 @@ def _serve(requests: queue.SimpleQueue[dict[str, Any]], answers: TextIO) -> None
             if isinstance(event, Record):
                 _send(answers, record=event.content)
         _send(answers, finished=number)
+
+
+class _Progress:
+    """Reports progress several times per second; to wake the driver for each item costs time."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self._answers = answers
+        self._done, self._errors = 0, list[tuple[str, str]]()
+        self._waiting: list[tuple[str, str]] = []
+        self._last = float("-inf")
+
+    def add(self, event: Record | ItemDone) -> None:
+        """Note an error, or that an item is done with its errors."""
+        if isinstance(event, Record):
+            self._waiting.append((event.item.name, event.content["error"]))
+            return
+        self._done += 1
+        self._errors += self._waiting
+        self._waiting.clear()
+        if time.monotonic() - self._last >= _PERIOD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Report what has not been reported."""
+        if self._done:
+            _send(self._answers, done=self._done, errors=self._errors)
+        self._done, self._errors = 0, []
+        self._last = time.monotonic()
 
 
 def _send(answers: TextIO, **message: Any) -> None:

@@ -72,7 +72,8 @@ def test_two_local_workers(archive: Path, tmp_path: Path) -> None:
     )
     assert status.complete
     assert joined(out) == expected
-    assert progress == list(range(1, 9))
+    assert progress == sorted(set(progress))
+    assert progress[-1] == 8
     assert errors == [str(archive / "c.jpg")]
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}

@@ -25,7 +25,7 @@ DRIVER = """
 import os, signal, sys
 from maskyolo.batch import run_batch
 def on_progress(done, total):
-    if done == int(sys.argv[2]):
+    if done >= int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 run_batch(sys.argv[1], on_progress=on_progress, on_error=lambda *_: None)
 """
@@ -65,7 +65,8 @@ def test_the_lines_are_those_of_detect(archive: Path, expected: bytes, tmp_path:
     assert b"with_mask" in expected
     assert joined(out) == expected
     assert [name for name, _ in errors] == [str(archive / "c.jpg")]
-    assert progress == [(done, 8) for done in range(1, 9)]
+    assert progress == sorted(set(progress))
+    assert progress[-1] == (8, 8)
 
 
 def test_the_rows_are_typed(archive: Path, tmp_path: Path) -> None:
@@ -159,7 +160,8 @@ def test_an_image_that_kills_the_process_is_one_error(
     assert status.complete
     assert status.errors == 2
     assert [name for name, _ in errors] == [str(poison), str(archive / "c.jpg")]
-    assert progress == list(range(1, 9))
+    assert progress == sorted(set(progress))
+    assert progress[-1] == 8
     lines, before = joined(out).splitlines(), expected.splitlines()
     assert json.loads(lines[1]) == {
         "source": str(poison),

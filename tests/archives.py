@@ -44,8 +44,10 @@ def make_archive(folder: Path) -> Path:
 
 
 def detect_lines(source: Path | str | list[str], out: Path) -> bytes:
-    """Return the lines of `detect` on the same source."""
-    for _ in maskyolo.detect(source, save_json=out, on_error=lambda *_: None, **SETTINGS):
+    """Return the lines of `maskyolo detect` on the same source."""
+    for _ in maskyolo.detect(
+        source, save_json=out, on_error=lambda *_: None, reduced=True, **SETTINGS
+    ):
         pass
     return out.read_bytes()
 

@@ -15,12 +15,12 @@ from maskyolo.batch.plans import Item, Plan
 from maskyolo.batch.stores import Fetcher
 from maskyolo.core.decoding import open_image
 from maskyolo.core.detector import Detector
-from maskyolo.core.images import decode_image
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
 from maskyolo.core.parallel import usable_cpus
 from maskyolo.detectors.loading import load_detector, model_file
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.detectors.slicing import SlicedDetector
+from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError, SourceError, WeightsError
 from maskyolo.runtime.addresses import hide_addresses
 from maskyolo.runtime.file_sources import (
@@ -29,6 +29,7 @@ from maskyolo.runtime.file_sources import (
     UnreadableSource,
     VideoSource,
     decode_animation,
+    decode_photo,
     is_animation,
 )
 from maskyolo.runtime.filters import Step, keep_most_confident
@@ -41,7 +42,6 @@ from maskyolo.runtime.results import Result
 __all__ = ["ItemDone", "Processor", "Record"]
 
 _SOURCES: dict[str, Callable[[Path], Source]] = {
-    "image": ImageSource,
     "animation": AnimationSource,
     "video": VideoSource,
 }
@@ -91,9 +91,11 @@ class Processor:
         options = replace(plan.options.part(InferenceOptions), threads=threads, trust=trust)
         _check_model(plan, options)
         self._detector: Detector = load_detector(options=options, streams=threads or usable_cpus())
+        self._side = self._detector.imgsz if isinstance(self._detector, YoloDetector) else None
         self._steps: list[Step] = []
         if plan.options.slice_size is not None:
             self._detector = SlicedDetector(self._detector, plan.options.slice_size)
+            self._side = None
             self._steps.append(keep_most_confident(plan.options.max_det))
         self._errors = ItemErrors(lambda: plan.out / ERROR_LOG, hide=hide_addresses)
         made = made_with(threads)
@@ -106,7 +108,7 @@ class Processor:
             MaskyoloError: an error that concerns more than one item, such as a full disk.
         """
         with closing(Fetcher(items)) as fetcher:
-            sources = [_PlannedSource(item, fetcher) for item in items]
+            sources = [_PlannedSource(item, fetcher, self._side) for item in items]
             known = {id(source): source.item for source in sources}
             for outcome in results(sources, self._detector, self.plan.options.vid_stride):
                 item = known[id(outcome.source)]
@@ -154,6 +156,7 @@ class _PlannedSource:
 
     item: Item
     fetcher: Fetcher
+    side: int | None = None  # see `ImageSource`
 
     @property
     def name(self) -> str:
@@ -169,6 +172,8 @@ class _PlannedSource:
         if item.place:
             return self._stored(vid_stride)
         self._check(item)
+        if item.kind == "image":
+            return ImageSource(Path(item.name), self.side).frames(vid_stride)
         return _SOURCES[item.kind](Path(item.name)).frames(vid_stride)
 
     def _stored(self, vid_stride: int) -> Iterator[Frame]:
@@ -185,7 +190,7 @@ class _PlannedSource:
         if _is_animated(data):
             yield from decode_animation(data, item.name, vid_stride)
         else:
-            yield Frame(decode_image(data, item.name), item.name, total=1)
+            yield decode_photo(data, item.name, self.side)
 
     def _check(self, item: Item) -> None:
         """Raise a SourceError if a file has changed since it was planned."""

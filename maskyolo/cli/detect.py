@@ -76,6 +76,7 @@ def detect(
                     options=replace(options, save=options.save and not options.stats_only),
                     on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
                     summary=summary,
+                    reduced=True,
                 )
             ) as results,
         ):

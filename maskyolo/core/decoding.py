@@ -29,7 +29,9 @@ __all__ = [
     "large_turn",
     "open_image",
     "other_pages",
+    "reduce",
     "to_bgr",
+    "upright_size",
 ]
 
 #: Images with more pixels are refused before they are decoded, because a 10 kB PNG can unpack to
@@ -240,6 +242,33 @@ def other_pages(image: Image.Image) -> int:
         image.seek(0)
         return 0 if smaller else number - 1
     return number - 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height of an opened image once it is upright."""
+    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
+
+
+def reduce(image: Image.Image, side: int) -> int:
+    """Let an opened JPEG be decoded at a half, a quarter or an eighth of its sides.
+
+    libjpeg then computes fewer pixels of each block of 8 by 8; sides are rounded up.
+
+    Args:
+        image: the image, not decoded yet.
+        side: number of pixels that the longer side keeps at least.
+
+    Returns:
+        The factor by which both sides are smaller: 8, 4, 2, or 1 for all other images.
+    """
+    longer = max(image.size)
+    factor = next((factor for factor in (8, 4, 2) if longer >= factor * side), 1)
+    if factor == 1 or image.format not in ("JPEG", "MPO"):
+        return 1
+    width, height = image.size
+    image.draft(None, (max(width // factor, 1), max(height // factor, 1)))
+    return round(longer / max(image.size))
 
 
 def to_bgr(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,8 @@ class Detector(Protocol):
 
     A detector that supports concurrent calls has an integer attribute `workers`: the number of
     threads that should call it at once. One that reports classes other than `CLASS_NAMES` has an
-    attribute `class_names`: their names by class id, see `class_names_of`.
+    attribute `class_names`: their names by class id, see `class_names_of`. One that detects faster
+    in many photos of different shapes if it knows that they are photos has a method `detect_photo`.
     """
 
     def __call__(self, image: ImageArray) -> sv.Detections:

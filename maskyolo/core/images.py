@@ -17,7 +17,9 @@ from maskyolo.core.decoding import (
     large_turn,
     open_image,
     other_pages,
+    reduce,
     to_bgr,
+    upright_size,
 )
 from maskyolo.core.files import walk_files, write_atomic
 from maskyolo.core.parsing import ParseError, read_limited
@@ -29,9 +31,11 @@ __all__ = [
     "ImageArray",
     "check_image",
     "decode_image",
+    "decode_reduced",
     "is_plain_rgb",
     "list_images",
     "read_image",
+    "read_image_file",
     "write_image",
 ]
 
@@ -86,14 +90,45 @@ def read_image(path: Path | str) -> ImageArray:
     Raises:
         ImageError: no such file, not readable, not an image, truncated, or too large.
     """
+    return decode_image(read_image_file(path), name=str(path))
+
+
+def decode_reduced(
+    data: bytes, side: int | None, name: str = "image"
+) -> tuple[ImageArray, int, tuple[int, int]]:
+    """Decode an image like `decode_image`, but a large JPEG at a half, a quarter or an eighth.
+
+    That takes a fraction of the time and memory, because most of the work is left out.
+
+    Args:
+        data: the content of the file.
+        side: number of pixels that the longer side of the result has at least, if it has as many in
+            the file. None: all of them.
+        name: the file, for error messages.
+
+    Returns:
+        The image, BGR uint8 (H, W, 3), upright; the factor of the reduction, 1 if it is not
+        reduced; and the width and height in the file, upright.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
+    return _decode(data, name, side)
+
+
+def read_image_file(path: Path | str) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        ImageError: no such file, not readable, or too large.
+    """
     try:
-        data = read_limited(path, MAX_FILE)
+        return read_limited(path, MAX_FILE)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ImageError(f"cannot read image {path}: {reason}", "check the path") from error
     except ParseError as error:
         raise ImageError(f"cannot read image {path}: {error}", "check the file") from error
-    return decode_image(data, name=str(path))
 
 
 def decode_image(data: bytes, name: str = "image") -> ImageArray:
@@ -110,12 +145,19 @@ def decode_image(data: bytes, name: str = "image") -> ImageArray:
     Raises:
         ImageError: not an image, truncated, damaged, or too large (see `core.decoding`).
     """
+    return _decode(data, name, None)[0]
+
+
+def _decode(data: bytes, name: str, side: int | None) -> tuple[ImageArray, int, tuple[int, int]]:
+    """Decode an image as `decode_reduced`, or at its size if `side` is None."""
     if not data:
         raise ImageError(f"cannot decode {name}: the file is empty", "remove it or copy it again")
     try:
         with open_image(io.BytesIO(data)) as image, large_turn(image.size):
             check_memory(image, data)
             pages = other_pages(image)
+            size = upright_size(image)
+            factor = 1 if side is None else reduce(image, side)
             pixels = to_bgr(image)
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -136,9 +178,9 @@ def decode_image(data: bytes, name: str = "image") -> ImageArray:
         warnings.warn(
             f"{name}: only the first of its {pages + 1} pages or frames is used",
             ImageWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return pixels
+    return pixels, factor, size
 
 
 def is_plain_rgb(data: bytes) -> bool:

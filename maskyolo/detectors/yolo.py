@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import cv2
@@ -17,7 +18,7 @@ from maskyolo.models.backends.base import Backend, Tensor
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["STRIDE", "YoloDetector", "letterbox", "network_shape", "postprocess"]
+__all__ = ["STRIDE", "YoloDetector", "letterbox", "network_shape", "photo_shape", "postprocess"]
 
 #: Stride in pixels of YOLOv8's coarsest layer; the input's sides are multiples of it.
 STRIDE = 32
@@ -26,6 +27,9 @@ IMGSZ = 640
 #: Maximum inference size in pixels. With a larger input, memory runs out, and the system kills the
 #: process without a message.
 MAX_IMGSZ = 8192
+#: Shorter sides of the network's input for photos, as parts of the longer side: a 16:9 and a 4:3
+#: photo fill it.
+_LANDSCAPE, _PORTRAIT = (0.6, 0.75), (0.75,)
 #: Gray level of the letterbox's border, the same as in Ultralytics' training.
 BORDER = 114
 
@@ -44,6 +48,30 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
     """
     scale = _ceil(imgsz) / max(height, width)
     return _ceil(round(height * scale)), _ceil(round(width * scale))
+
+
+def photo_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
+    """Return the (height, width) of the network's input for a photo, one of only four shapes.
+
+    A network is compiled for each shape of its input, which takes as long as detection in dozens of
+    photos, and 45 MB. Photos have dozens of aspect ratios; each gets the smallest of the four
+    shapes that it fits into.
+
+    Args:
+        height: height of the photo in pixels.
+        width: width of the photo in pixels.
+        imgsz: longer side of the input in pixels.
+
+    Examples:
+        >>> photo_shape(720, 1280, 640), photo_shape(1000, 1500, 640), photo_shape(900, 1000, 640)
+        ((384, 640), (480, 640), (640, 640))
+    """
+    exact, longer = network_shape(height, width, imgsz), _ceil(imgsz)
+    parts = _PORTRAIT if height > width else _LANDSCAPE
+    shorter = next(
+        (side for part in parts if (side := _ceil(round(part * longer))) >= min(exact)), longer
+    )
+    return (longer, shorter) if height > width else (shorter, longer)
 
 
 def letterbox(
@@ -190,12 +218,30 @@ class YoloDetector:
             `confidence` float32 (n,); `class_id` (n,), 0 = with_mask, 1 = without_mask, and if it
             reports three classes, 2 = incorrect_mask; `data["class_name"]` (n,).
         """
+        return self._detect(image, network_shape)
+
+    def detect_photo(self, image: ImageArray) -> sv.Detections:
+        """Detect in one of many photos of different shapes; see `photo_shape`.
+
+        The result is the same as for a call, but for the wider gray border.
+
+        Args:
+            image: BGR uint8 (H, W, 3).
+
+        Returns:
+            `supervision.Detections`, as for a call.
+        """
+        return self._detect(image, photo_shape)
+
+    def _detect(
+        self, image: ImageArray, shape_of: Callable[[int, int, int], tuple[int, int]]
+    ) -> sv.Detections:
         from maskyolo.core.lazy_supervision import sv
 
         check_image(image)
         height, width = image.shape[:2]
         canvas, scales, border = letterbox(
-            image, self.backend.shape or network_shape(height, width, self.imgsz)
+            image, self.backend.shape or shape_of(height, width, self.imgsz)
         )
         output = self.classes.select(self.backend(canvas[None])[0])
         boxes, confidence, class_ids = postprocess(output, self.conf, self.iou, self.max_det)

@@ -36,7 +36,7 @@ from maskyolo.runtime.alerts import Alerts, display_command, display_host
 from maskyolo.runtime.blur import BLUR_CONF, Blur
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import EventFile
-from maskyolo.runtime.file_sources import ImageSource, VideoSource
+from maskyolo.runtime.file_sources import ImageSource, VideoSource, reduced_photos
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.json_lines import JsonLines
@@ -68,6 +68,7 @@ def detect(
     on_error: Callable[[str, MaskyoloError], None] | None = None,
     summary: Summary | None = None,
     stop: threading.Event | None = None,
+    reduced: bool = False,
     **settings: Any,
 ) -> Generator[tuple[ImageArray, sv.Detections], None, None]:
     """Detect faces in each frame of a source in one forward pass, and write results as they come.
@@ -82,12 +83,16 @@ def detect(
             a stream that broke off. Default: errors are logged as warnings.
         summary: updated during the run.
         stop: ends the run within a second when it is set, also while a camera delivers no frame.
+        reduced: whether large JPEG photos may be decoded, and yielded, at a reduced size if nothing
+            else needs all their pixels, as `maskyolo detect` does. Detections are in pixels of the
+            file nevertheless.
         settings: fields of `DetectOptions`, which override `options`.
 
     Yields:
-        The frame as it was read (with `blur`, faces are hidden), BGR uint8 (H, W, 3), and its
-        detections. Their `metadata` holds source, frame, time, width, height and, if the time of
-        day is known, datetime; their `tracker_id`, if people are tracked, is the track, or -1.
+        The frame as it was read (with `blur`, faces are hidden; see also `reduced`), BGR uint8 (H,
+        W, 3), and its detections. Their `metadata` holds source, frame, time, width, height and, if
+        the time of day is known, datetime; their `tracker_id`, if people are tracked, is the track
+        from 1 on, or -1.
 
     Raises:
         SourceError: there is nothing to read, no source can be read, or the only source broke
@@ -107,25 +112,20 @@ def detect(
     report = on_error or _log
     counting, alerts = _counting(chosen), _alerts(chosen, report)
     clock = Clock(None if chosen.start is None else parse_start(chosen.start))
-    sources = open_sources(source)
-    _check_start(chosen, sources)
-    _check_moving(chosen, sources, source)
+    sources = _open(chosen, source)
     progress = _progress(chosen, sources)
     if progress and not progress.remaining:
         return _complete(progress, summary)
     detector = prepare_detector(model, chosen, sources)
     recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
-    summary.class_names = class_names_of(detector)
-    if counting:
-        counting.names = summary.class_names
-    summary.people = counting if chosen.tracks else None
-    summary.network, summary.network_details = describe_detector(detector)
+    _describe(summary, detector, counting, chosen)
     if progress:
         summary.resumed = progress.check(settings_of(recorded()))
+    remaining = progress.remaining if progress else sources
     kept = progress.kept if progress else 0 if len(sources) > 1 else None
     run = Run(
-        progress.remaining if progress else sources,
+        _reduced(remaining, detector, chosen) if reduced else remaining,
         detector if chosen.slice_size is None else SlicedDetector(detector, chosen.slice_size),
         _steps(chosen),
         Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
@@ -140,6 +140,33 @@ def detect(
         stop=stop or threading.Event(),
     )
     return run.results(chosen.vid_stride, chosen.reconnect)
+
+
+def _open(options: DetectOptions, given: str | int | Path | Sequence[Any]) -> list[Source]:
+    sources = open_sources(given)
+    _check_start(options, sources)
+    _check_moving(options, sources, given)
+    return sources
+
+
+def _describe(
+    summary: Summary, detector: Detector, counting: Counting | None, options: DetectOptions
+) -> None:
+    """Record what detects, and what counts people."""
+    summary.class_names = class_names_of(detector)
+    if counting:
+        counting.names = summary.class_names
+    summary.people = counting if options.tracks else None
+    summary.network, summary.network_details = describe_detector(detector)
+
+
+def _reduced(sources: list[Source], detector: Detector, options: DetectOptions) -> list[Source]:
+    """Let photos be decoded at a reduced size, if nothing draws on them, saves or compares them."""
+    saves = options.save or options.save_crop or options.blur or options.show
+    relates = options.tracks or options.slice_size is not None
+    if saves or relates or not isinstance(detector, YoloDetector):
+        return sources
+    return reduced_photos(sources, detector.imgsz)
 
 
 def _check(options: DetectOptions) -> None:

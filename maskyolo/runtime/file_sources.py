@@ -7,19 +7,19 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from PIL import Image
 
 from maskyolo.core.decoding import TooLargeError, check_memory, open_image, to_bgr
-from maskyolo.core.images import MAX_FILE, read_image
+from maskyolo.core.images import MAX_FILE, decode_reduced, read_image, read_image_file
 from maskyolo.core.parsing import ParseError, read_limited
 from maskyolo.core.text import counted
 from maskyolo.errors import ImageError, MaskyoloError, SourceError
 from maskyolo.runtime.ffmpeg import Access
-from maskyolo.runtime.frames import Frame
+from maskyolo.runtime.frames import Frame, Reduction, Source
 from maskyolo.runtime.live_stream import MAX_RATE
 from maskyolo.runtime.video import decode_video
 
@@ -32,8 +32,10 @@ __all__ = [
     "UnreadableSource",
     "VideoSource",
     "decode_animation",
+    "decode_photo",
     "is_animation",
     "is_playlist",
+    "reduced_photos",
 ]
 
 #: Frames per second of numbered images, as FFmpeg takes them.
@@ -50,9 +52,16 @@ _PLAYLIST = re.compile(
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: the file.
+        side: number of pixels of the longer side that are enough; None means all of them. A large
+            JPEG is then decoded at a reduced size.
+    """
 
     path: Path
+    side: int | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +71,7 @@ class ImageSource:
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield the image; see `Source`."""
         del vid_stride
-        yield Frame(read_image(self.path), self.name, total=1)
+        yield decode_photo(read_image_file(self.path), self.name, self.side)
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,24 @@ class UnreadableSource:
         del vid_stride
         yield from ()
         raise SourceError(self.error.problem, self.error.remedy)
+
+
+def decode_photo(data: bytes, name: str, side: int | None = None) -> Frame:
+    """Return the only frame of an image file; see `ImageSource`.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    image, factor, size = decode_reduced(data, side, name)
+    return Frame(image, name, total=1, reduction=Reduction(factor, *size) if factor > 1 else None)
+
+
+def reduced_photos(sources: Sequence[Source], side: int) -> list[Source]:
+    """Return the same sources, but each photo decoded at a reduced size that is at least `side`."""
+    return [
+        replace(source, side=side) if isinstance(source, ImageSource) else source
+        for source in sources
+    ]
 
 
 def decode_animation(data: bytes, name: str, vid_stride: int) -> Iterator[Frame]:

@@ -10,9 +10,24 @@ from typing import Literal, Protocol
 
 from maskyolo.core.images import ImageArray
 
-__all__ = ["Frame", "Source"]
+__all__ = ["Frame", "Reduction", "Source"]
 
 Kind = Literal["image", "video", "live"]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How much smaller an image was decoded than it is in its file.
+
+    Attributes:
+        factor: the factor of both sides, which are rounded up.
+        width: width in the file, upright, in pixels.
+        height: height in the file, upright, in pixels.
+    """
+
+    factor: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,8 @@ class Frame:
         skipped: frames of a stream since the previous one that were not decoded because newer
             ones had arrived.
         moment: the time of day at which it was taken, with a zone; None if unknown.
+        reduction: set if `image` is smaller than in its file. Detections, `width` and `height` are
+            in pixels of the file nevertheless.
     """
 
     image: ImageArray
@@ -43,6 +60,17 @@ class Frame:
     taken: float = 0.0
     skipped: int = 0
     moment: datetime | None = None
+    reduction: Reduction | None = None
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.reduction.width if self.reduction else self.image.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.reduction.height if self.reduction else self.image.shape[0]
 
 
 class Source(Protocol):

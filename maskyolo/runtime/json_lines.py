@@ -165,8 +165,8 @@ def json_record(result: Result) -> dict[str, Any]:
         "frame": frame.index,
         "time": round(frame.time, 6),
         **({"datetime": format_moment(frame.moment)} if frame.moment else {}),
-        "width": frame.image.shape[1],
-        "height": frame.image.shape[0],
+        "width": frame.width,
+        "height": frame.height,
         "detections": [
             {
                 "box": [round(float(side), 2) for side in box],

@@ -18,8 +18,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import cv2
+import numpy as np
 
+from maskyolo.core.boxes import clip_boxes
 from maskyolo.core.detector import Detector
+from maskyolo.core.images import ImageArray
 from maskyolo.errors import MaskyoloError, SourceError
 from maskyolo.runtime.frames import Frame, Source
 
@@ -122,7 +125,7 @@ def results(
             yield item
             return
         try:
-            detections = future.result() if future else detector(item.frame.image)
+            detections = future.result() if future else _detect(detector, item.frame)
         except Exception as error:  # noqa: BLE001  any error of one source is that source's
             unwanted.add(id(item.source))
             yield Failed(item.source, item.frame.index, error)
@@ -135,7 +138,7 @@ def results(
         for item in ahead:
             future = None
             if pool and isinstance(item, _Read):
-                future = pool.submit(detector, item.frame.image)
+                future = pool.submit(_detect, detector, item.frame)
             pending.append((item, future))
             room = 0 if pool is None or _is_live(item) else workers
             del item, future
@@ -148,6 +151,19 @@ def results(
         if pool:
             pool.shutdown(wait=True, cancel_futures=True)
             cv2.setNumThreads(opencv_threads)
+
+
+def _detect(detector: Detector, frame: Frame) -> sv.Detections:
+    """Return the detections of a frame, in pixels of its file."""
+    one: Callable[[ImageArray], sv.Detections] = detector
+    if frame.kind == "image":
+        one = getattr(detector, "detect_photo", detector)
+    found = one(frame.image)
+    if frame.reduction:
+        found.xyxy = clip_boxes(
+            found.xyxy * np.float32(frame.reduction.factor), frame.width, frame.height
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -171,13 +171,12 @@ class Run:
         frame = replace(frame, moment=moment) if moment else frame
         for step in self.steps:
             frame, detections = step(frame, detections)
-        height, width = frame.image.shape[:2]
         detections.metadata |= {
             "source": frame.source,
             "frame": frame.index,
             "time": frame.time,
-            "width": width,
-            "height": height,
+            "width": frame.width,
+            "height": frame.height,
         } | ({"datetime": moment} if moment else {})
         return Result(frame, detections, self.overlay, self.classes)
 

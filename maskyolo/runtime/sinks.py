@@ -132,8 +132,9 @@ class LabelFiles(NullSink):
     def write(self, result: Result) -> None:
         """Write a frame's file; see `Sink`."""
         found, frame = result.reported, result.frame
-        height, width = frame.image.shape[:2]
-        text = format_yolo(Labels(as_boxes(found.xyxy), class_ids_of(found)), width, height)
+        text = format_yolo(
+            Labels(as_boxes(found.xyxy), class_ids_of(found)), frame.width, frame.height
+        )
         if self._conf:
             text = "".join(
                 f"{line} {value:.6f}\n"

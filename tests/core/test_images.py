@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from maskyolo.core.files import write_atomic
-from maskyolo.core.images import ImageArray, decode_image, is_plain_rgb, read_image, write_image
+from maskyolo.core.images import (
+    ImageArray,
+    decode_image,
+    decode_reduced,
+    is_plain_rgb,
+    read_image,
+    write_image,
+)
 from maskyolo.errors import ImageError, OutputError
 
 
@@ -167,3 +174,48 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(
         write_atomic(target, "new")
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
     assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "factor", "shape"),
+    [
+        ((1600, 1201), 640, 2, (601, 800)),
+        ((1280, 720), 640, 2, (360, 640)),
+        ((1279, 720), 640, 1, (720, 1279)),
+        ((1280, 720), 100, 8, (90, 160)),
+        ((1280, 3), 100, 2, (2, 640)),
+    ],
+)
+def test_a_large_jpeg_is_read_at_reduced_size(
+    size: tuple[int, int], side: int, factor: int, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", size, (10, 120, 230)).save(path)
+    image, found, full = decode_reduced(path.read_bytes(), side)
+    assert (found, full, image.shape) == (factor, size, (*shape, 3))
+    assert np.abs(image.astype(int) - [230, 120, 10]).max() <= 2
+
+
+def test_a_reduced_jpeg_is_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((400, 800, 3), np.uint8)
+    pixels[:, :400] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned to the right
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
+    image, factor, size = decode_reduced((tmp_path / "a.jpg").read_bytes(), 200)
+    assert (factor, size, image.shape) == (4, (400, 800), (200, 100, 3))
+    assert image[50, 50].min() > 250
+    assert image[150, 50].max() < 5
+
+
+def test_only_jpeg_is_reduced(tmp_path: Path) -> None:
+    Image.new("RGB", (800, 400)).save(tmp_path / "a.png")
+    assert decode_reduced((tmp_path / "a.png").read_bytes(), 200)[0].shape == (400, 800, 3)
+
+
+def test_a_truncated_large_jpeg_is_an_error_at_reduced_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((1600, 1200), 90).save(path)
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(ImageError, match="truncated"):
+        decode_reduced(path.read_bytes(), 200)

@@ -12,7 +12,13 @@ from PIL import Image
 from maskyolo.core.boxes import box_iou
 from maskyolo.core.images import ImageArray, read_image
 from maskyolo.detectors.loading import load_detector
-from maskyolo.detectors.yolo import YoloDetector, letterbox, network_shape, postprocess
+from maskyolo.detectors.yolo import (
+    YoloDetector,
+    letterbox,
+    network_shape,
+    photo_shape,
+    postprocess,
+)
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, parse_imgsz, parse_names, to_tensor
 from maskyolo.models.backends.loading import load_backend
@@ -58,6 +64,34 @@ def test_the_input_has_as_little_border_as_possible(
     height: int, width: int, imgsz: int, shape: tuple[int, int]
 ) -> None:
     assert network_shape(height, width, imgsz) == shape
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "imgsz", "shape"),
+    [
+        (1080, 1920, 640, (384, 640)),
+        (100, 4000, 640, (384, 640)),
+        (3000, 4000, 640, (480, 640)),
+        (2000, 3000, 640, (480, 640)),
+        (4000, 3000, 640, (640, 480)),
+        (1920, 1080, 640, (640, 480)),
+        (900, 1000, 640, (640, 640)),
+        (1080, 1920, 320, (192, 320)),
+        (3, 4, 32, (32, 32)),
+    ],
+)
+def test_photos_get_the_smallest_of_four_shapes(
+    height: int, width: int, imgsz: int, shape: tuple[int, int]
+) -> None:
+    assert photo_shape(height, width, imgsz) == shape
+
+
+def test_photos_fit_into_their_shape_and_there_are_only_four() -> None:
+    sizes = [(height, width) for height in range(20, 1000, 17) for width in range(20, 1000, 19)]
+    shapes = [photo_shape(*size, 640) for size in sizes]
+    assert len(set(shapes)) == 4
+    exact = [network_shape(*size, 640) for size in sizes]
+    assert all(a >= c and b >= d for (a, b), (c, d) in zip(shapes, exact, strict=True))
 
 
 def test_letterbox_keeps_the_aspect_ratio_on_gray() -> None:

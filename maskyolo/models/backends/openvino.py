@@ -29,6 +29,7 @@ if sys.platform != "win32":
 with late("openvino.tools.ovc"):  # a model converter that is slow to import and not needed
     import openvino
     from openvino import opset13
+    from openvino.passes import ConstantFolding, Manager
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
 __all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "unpinned"]
@@ -165,6 +166,15 @@ class OpenVinoNetwork:
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.build()
 
+    def fold(self) -> None:
+        """Compute what is constant, such as half-precision weights in full precision.
+
+        Otherwise, each compiled network would have a copy of its own, 14 MB for a YOLOv8n.
+        """
+        steps = Manager()
+        steps.register_pass(ConstantFolding())
+        steps.run_passes(self.model)
+
     def native_precision(self) -> Precision:
         """Return the fastest precision with little loss that the device supports in hardware."""
         has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property(
@@ -255,6 +265,8 @@ class OpenVinoBackend:
                 "export the model again",
             )
         quantized = "FakeQuantize" in kinds
+        if not quantized:  # folding would also turn int8 weights to float
+            self._network.fold()
         if precision is Precision.AUTO:  # OpenVINO 2026.4 cannot compile int8 ONNX files in bf16
             precision = (
                 Precision.FP32

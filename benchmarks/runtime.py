@@ -381,6 +381,53 @@ def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
     return lines
 
 
+#: Times a network on one thread in CPU seconds, so that other load hardly matters.
+CPU_PROBE = """
+import sys, time, numpy as np
+from pathlib import Path
+from maskyolo.models.backends.openvino import CORE, OpenVinoNetwork, native_precision
+requests, seconds = [], []
+for file in sys.argv[2:]:
+    network = OpenVinoNetwork(Path(file))
+    network.take_pixels(unit_rgb=True)
+    requests.append(network.compile((1, 384, 640, 3), threads=1).create_infer_request())
+    seconds.append([])
+image = np.random.default_rng(0).integers(0, 255, (1, 384, 640, 3), dtype=np.uint8)
+for turn in range(int(sys.argv[1]) + 2):
+    for request, spent in zip(requests, seconds):
+        start = time.process_time()
+        request.infer([image], share_inputs=True)
+        spent.append(time.process_time() - start)
+fp32, int8 = (np.array(spent[2:]) * 1000 for spent in seconds)
+print(np.median(fp32), np.median(int8), np.median(fp32 / int8), native_precision(True))
+"""
+
+
+def cpus(rounds: int, folder: Path) -> list[str]:
+    """Compare int8 with fp32 on this CPU and on older ones that oneDNN imitates."""
+    del folder
+    lines = [
+        "The network alone at 640x384 on one thread, in CPU time; `ONEDNN_MAX_CPU_ISA` hides newer",
+        "instructions. Ratios are of calls in turn, in one process.",
+        "",
+        "| ONEDNN_MAX_CPU_ISA | fp32, ms | int8, ms | int8 is times as fast | auto chooses |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    files = [WEIGHTS / "maskyolo-n.onnx", WEIGHTS / "maskyolo-n-int8.xml"]
+    for isa in ("", "AVX512_CORE_VNNI", "AVX512_CORE", "AVX2_VNNI", "AVX2"):
+        done = subprocess.run(
+            [sys.executable, "-c", CPU_PROBE, str(rounds), *files],
+            env=os.environ | {"ONEDNN_MAX_CPU_ISA": isa or "ALL"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        fp32, int8, ratio, choice = done.stdout.split()
+        figures = f"{float(fp32):.1f} | {float(int8):.1f} | {float(ratio):.2f}"
+        lines.append(f"| {isa or 'none'} | {figures} | {choice} |")
+    return lines
+
+
 def _compiled(shape: Sequence[int], precision: str, streams: int = 1) -> Any:
     """Compile the network as OpenVINO's own examples do."""
     from maskyolo.models.backends.openvino import CORE
@@ -458,6 +505,7 @@ PARTS: dict[str, tuple[str, Callable[[int, Path], list[str]]]] = {
     "call": ("One call", call),
     "files": ("Files", files),
     "memory": ("Memory", memory),
+    "cpus": ("Other CPUs", cpus),
 }
 
 
@@ -469,7 +517,7 @@ def main() -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="cold, call, files, memory (all of these by default), accuracy",
+        help="cold, call, files, memory, cpus (all of these by default), accuracy",
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--images", type=Path, help="labeled images of the part accuracy")

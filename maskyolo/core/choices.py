@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from maskyolo.core.options import Choice
-from maskyolo.errors import MaskyoloError
 
 __all__ = [
     "Architecture",
@@ -45,22 +44,12 @@ class BackendName(Choice):
 
 
 class Precision(Choice):
-    """The precision that a network computes in; `AUTO` is bf16 where the CPU supports it."""
+    """The precision that a network computes in; `AUTO` is the fastest that the CPU supports."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
-
-    @classmethod
-    def advice(cls, value: str) -> MaskyoloError | None:
-        """Explain how to get int8, which needs an exported model."""
-        if value != "int8":
-            return None
-        return MaskyoloError(
-            "int8 cannot be chosen at inference: it needs calibration images",
-            "run `maskyolo export --format openvino --precision int8 --images FOLDER` and use the "
-            "result as --model",
-        )
+    INT8 = "int8"
 
 
 class FaceDetectorName(Choice):

@@ -50,7 +50,7 @@ class ModelOptions(Options, panel=Panel.MODEL):
     )
     precision: Precision = option(
         Precision.AUTO,
-        help="Inference precision. auto: bf16 where the CPU supports it (OpenVINO only).",
+        help="Inference precision. auto: bf16 or int8 where that is fastest (OpenVINO only).",
         panel=Panel.ADVANCED,
     )
     class_map: Mapping[str, str] | None = option(

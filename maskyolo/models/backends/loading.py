@@ -41,7 +41,9 @@ def load_backend(
         streams: number of threads that will call it at once, each using its share of the cores.
         backend: a `BackendName`, or its text; `auto` means the result of `choose_backend`.
         precision: a `Precision`, or its text. `bf16` (OpenVINO only) is faster on CPUs that support
-            it in hardware, and slightly less exact. `auto` uses it there, and fp32 elsewhere.
+            it in hardware, and slightly less exact. `int8` (OpenVINO only) needs a network that was
+            exported in int8, or one of ours that comes with such a form. `auto` is the fastest of
+            these, see `openvino.native_precision`.
         trust: whether to load a `.pt` file of unknown origin; see `check_trust`.
         threads: maximum number of CPU threads that it computes with. Default: one per core. With
             PyTorch, this applies to the whole process.
@@ -77,16 +79,19 @@ def load_backend(
             f"{backend} cannot read {path}: '{suffix}' files are read by {readers}",
             f"use --backend {_READ_BY[suffix][0]}",
         )
-    if precision is Precision.BF16 and backend is not BackendName.OPENVINO:
+    if precision in (Precision.BF16, Precision.INT8) and backend is not BackendName.OPENVINO:
         raise MaskyoloError(
             f"{backend} does not support {precision}",
             "use --backend openvino, or leave out --precision",
         )
+    requested = precision
+    if backend is BackendName.OPENVINO and device in ("auto", "cpu") and is_own(path):
+        path, precision = _in_int8(path, precision)
     # A .pt file must be trusted anyway, and a GPU's driver reserves memory without using it.
     unlimited = backend is BackendName.TORCH or device not in ("auto", "cpu")
     with nullcontext() if unlimited else model_errors(path):
         network = _load(path, device, streams, backend, precision, trust, threads)
-    if precision is Precision.AUTO and network.precision != Precision.FP32:
+    if requested is Precision.AUTO and network.precision != Precision.FP32:
         reasons.append(
             f"this CPU supports {network.precision} in hardware (--precision fp32 is slower and "
             "slightly more exact)"
@@ -94,6 +99,18 @@ def load_backend(
     network.title += f" {network.precision}"
     network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
     return network if unlimited or is_own(path) else LimitedBackend(network, path)
+
+
+def _in_int8(path: Path, precision: Precision) -> tuple[Path, Precision]:
+    """Return the int8 form of one of our networks if that is wanted, or else the network."""
+    from maskyolo.models.backends.openvino import native_precision
+
+    int8 = path.with_name(f"{path.stem}-int8.xml")
+    if not int8.is_file():
+        return path, precision
+    if precision is Precision.AUTO:
+        precision = native_precision(has_int8=True)
+    return (int8 if precision is Precision.INT8 else path), precision
 
 
 def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]:

@@ -19,6 +19,7 @@ from maskyolo.core.choices import Precision
 from maskyolo.core.images import ImageArray
 from maskyolo.core.lazy_imports import late
 from maskyolo.core.parsing import load_yaml
+from maskyolo.core.processor import instruction_sets
 from maskyolo.core.silence import quiet
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz
@@ -32,7 +33,7 @@ with late("openvino.tools.ovc"):  # a model converter that is slow to import and
     from openvino.passes import ConstantFolding, Manager
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-__all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "unpinned"]
+__all__ = ["CORE", "OpenVinoBackend", "OpenVinoNetwork", "native_precision", "unpinned"]
 
 #: The process's only OpenVINO core, kept until the process ends. On Linux, OpenVINO's CPU plugin
 #: gives the loading thread a signal stack. If another thread frees the core, the stack's memory is
@@ -44,7 +45,7 @@ CORE = openvino.Core()
 openvino.Type.f32.to_dtype()
 
 #: OpenVINO's names for the precisions.
-_HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
+_HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 
 #: OpenVINO's names for loops, which no YOLOv8 detector has.
 _LOOPS = {"Loop", "TensorIterator"}
@@ -177,10 +178,7 @@ class OpenVinoNetwork:
 
     def native_precision(self) -> Precision:
         """Return the fastest precision with little loss that the device supports in hardware."""
-        has_bf16 = self._device == "CPU" and "BF16" in CORE.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        )
-        return Precision.BF16 if has_bf16 else Precision.FP32
+        return native_precision() if self._device == "CPU" else Precision.FP32
 
     def compile(
         self,
@@ -231,6 +229,25 @@ class OpenVinoNetwork:
             ) from error
 
 
+def native_precision(has_int8: bool = False) -> Precision:
+    """Return the fastest precision with little loss that the CPU supports in hardware.
+
+    Measured in benchmarks/runtime.md: bf16 is the fastest where there is hardware for it; int8 is
+    with VNNI, and with AVX2 alone.
+
+    Args:
+        has_int8: whether the network also exists in int8.
+    """
+    sets = instruction_sets()
+    # OpenVINO also claims bf16 where it imitates it with AVX-512, several times slower than fp32
+    imitated = bool(sets) and not sets & {"avx512_bf16", "amx_bf16"}
+    if "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and not imitated:
+        return Precision.BF16
+    if has_int8 and sets & {"avx512_vnni", "avx_vnni", "avx2"}:
+        return Precision.INT8
+    return Precision.FP32
+
+
 class OpenVinoBackend:
     """A YOLO detection network in OpenVINO, compiled for each input shape on first use.
 
@@ -273,7 +290,14 @@ class OpenVinoBackend:
                 if quantized and path.suffix.lower() == ".onnx"
                 else self._network.native_precision()
             )
+        if precision is Precision.INT8 and not quantized:
+            raise MaskyoloError(
+                f"{path} is not in int8, which needs calibration images",
+                "run `maskyolo export --format openvino --precision int8 --images FOLDER` and use "
+                "the result as --model",
+            )
         self.precision = str(precision)
+        quantized = quantized and precision is not Precision.INT8  # which says so already
         self.description = f"OpenVINO on {self._network.device}" + (", int8" if quantized else "")
         device_name = self._network.device.removeprefix("the ")
         self.title = f"OpenVINO {device_name}" + (" int8" if quantized else "")

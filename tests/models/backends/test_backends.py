@@ -22,9 +22,16 @@ from paths import ROOT, SAMPLES
 import maskyolo
 from maskyolo.core.boxes import box_iou
 from maskyolo.core.images import read_image
+from maskyolo.core.processor import instruction_sets
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
 from maskyolo.models.backends.loading import choose_backend, load_backend
-from maskyolo.models.backends.openvino import CORE, FILES_KEPT, OpenVinoNetwork, unpinned
+from maskyolo.models.backends.openvino import (
+    CORE,
+    FILES_KEPT,
+    OpenVinoNetwork,
+    native_precision,
+    unpinned,
+)
 
 PHOTOS = sorted((SAMPLES).glob("*.jpg"))
 ONNX = ROOT / "maskyolo" / "weights" / "maskyolo-n.onnx"
@@ -113,24 +120,80 @@ def test_threads_may_share_a_backend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "device", "precision"),
+    ("sets", "capabilities", "has_int8", "precision"),
     [
-        (["FP32", "BF16"], "CPU", "bf16"),
-        (["FP32", "INT8"], "CPU", "fp32"),
-        (["FP32", "BF16"], "GPU", "fp32"),
+        ({"avx512_bf16", "avx512_vnni", "avx2"}, ["FP32", "BF16"], True, "bf16"),
+        ({"avx512_vnni", "avx2"}, ["FP32", "BF16"], True, "int8"),
+        ({"avx512_vnni", "avx2"}, ["FP32", "BF16"], False, "fp32"),
+        ({"avx2", "avx_vnni"}, ["FP32"], True, "int8"),
+        ({"avx2"}, ["FP32"], True, "int8"),
+        ({"sse4_1"}, ["FP32"], True, "fp32"),
+        (set(), ["FP32", "BF16"], True, "bf16"),
+        (set(), ["FP32", "INT8"], True, "fp32"),
     ],
 )
-def test_bf16_is_chosen_where_the_cpu_has_it(
-    capabilities: list[str], device: str, precision: str, monkeypatch: pytest.MonkeyPatch
+def test_the_fastest_precision_of_the_cpu_is_chosen(
+    sets: set[str],
+    capabilities: list[str],
+    has_int8: bool,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    core = SimpleNamespace(get_property=lambda *_: capabilities)
+    monkeypatch.setattr("maskyolo.models.backends.openvino.CORE", core)
+    monkeypatch.setattr("maskyolo.models.backends.openvino.instruction_sets", lambda: sets)
+    assert native_precision(has_int8) == precision
+
+
+def test_other_devices_than_the_cpu_compute_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     core = SimpleNamespace(
         available_devices=["CPU", "GPU"],
         read_model=CORE.read_model,
-        get_property=lambda *_: capabilities,
+        get_property=lambda *_: ["FP32", "BF16"],
     )
     monkeypatch.setattr("maskyolo.models.backends.openvino.CORE", core)
-    network = OpenVinoNetwork(ONNX, device)
-    assert network.native_precision() == precision
+    assert OpenVinoNetwork(ONNX, "GPU").native_precision() == "fp32"
+
+
+def test_without_bf16_our_network_runs_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = "maskyolo.models.backends.openvino.instruction_sets"
+    monkeypatch.setattr(sets, lambda: {"avx512_vnni", "avx2"})
+    network = load_backend(ONNX, backend="openvino")
+    assert (network.precision, network.title) == ("int8", "OpenVINO CPU int8")
+    assert load_backend(ONNX, backend="openvino", precision="fp32").precision == "fp32"
+    folders = load_backend(ONNX.with_name("maskyolo-n-folders.onnx"), backend="openvino")
+    assert folders.precision == "fp32"
+
+
+def test_int8_finds_the_same_faces(expected: list[sv.Detections]) -> None:
+    ours = found(backend="openvino", precision="int8")
+    for one, other in zip(ours, expected, strict=True):
+        sure = other[other.confidence > 0.5]
+        overlap = box_iou(sure.xyxy, one.xyxy)
+        assert len(sure) == 0 or overlap.max(axis=1).min() > 0.7
+        assert (one.class_id[overlap.argmax(axis=1)] == sure.class_id).all()
+    assert sum(map(len, ours)) > 10
+
+
+def test_a_network_that_is_not_in_int8_says_how_to_export_it() -> None:
+    with pytest.raises(MaskyoloError, match="is not in int8") as failed:
+        load_backend(
+            ONNX.with_name("maskyolo-n-folders.onnx"), backend="openvino", precision="int8"
+        )
+    assert "maskyolo export --format openvino --precision int8" in failed.value.remedy
+
+
+def test_a_processor_that_is_imitated_hides_instruction_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "avx_vnni"}
+    monkeypatch.setattr("maskyolo.core.processor.describe_processor", lambda: ("", flags))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_vnni")
+    assert instruction_sets() == flags - {"avx512_bf16", "amx_bf16"}
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert instruction_sets() == {"avx2"}
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert instruction_sets() == flags
 
 
 def test_the_precision_reaches_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,11 +336,6 @@ def test_without_a_cache_it_is_compiled_each_time(
             "unknown backend 'tensorrt'; choose one of auto, openvino",
         ),
         ({"precision": "int4"}, MaskyoloError, "precision 'int4'; choose one of auto, fp32"),
-        (
-            {"precision": "int8"},
-            MaskyoloError,
-            "run `maskyolo export --format openvino --precision int8",
-        ),
         (
             {"backend": "torch"},
             WeightsError,

@@ -16,20 +16,20 @@ __all__ = ["SETTINGS", "detect_lines", "make_archive", "patch_workers"]
 
 SETTINGS = {"imgsz": 160, "threads": 1}
 
-#: Kills a worker process when it reads a file that begins with DEADLY, and at the given reads,
+#: Kills a worker process when it decodes an image that begins with DEADLY, and at the given images,
 #: counted over all worker processes.
 _DEADLY = """
 import os, signal
 from maskyolo.runtime import file_sources
-read = file_sources.read_image
-def read_image(path):
+decode = file_sources.decode_photo
+def decode_photo(data, name, side=None):
     with open({log!r}, "ab") as log:
         log.write(b"x")
         count = log.tell()
-    if count in {kills!r} or open(path, "rb").read(6) == b"DEADLY":
+    if count in {kills!r} or data.startswith(b"DEADLY"):
         os.kill(os.getpid(), signal.{signal})
-    return read(path)
-file_sources.read_image = read_image
+    return decode(data, name, side)
+file_sources.decode_photo = decode_photo
 """
 
 
@@ -55,6 +55,6 @@ def detect_lines(source: Path | str | list[str], out: Path) -> bytes:
 def patch_workers(
     patch: pytest.MonkeyPatch, log: Path, kills: tuple[int, ...] = (), signal: str = "SIGKILL"
 ) -> None:
-    """Make worker processes die at the given reads of images, counted over all of them."""
+    """Make worker processes die at the given images, counted over all of them."""
     code = _DEADLY.format(log=str(log), kills=kills, signal=signal)
     patch.setattr(local, "CODE", f"{code}\n{local.CODE}")

@@ -106,6 +106,8 @@ def _print_summary(summary: Summary, options: DetectOptions) -> None:
         print(f"{counted(summary.resumed, 'source')} finished before")
     if summary.people and summary.frames:
         print(summary.people.summary())
+    for name, rate in summary.rates.items():
+        print(f"{name}: {counted(rate.frames, 'frame')}, {rate.per_second:.1f} per second")
     if summary.dropped:
         print(f"{counted(summary.dropped, 'frame')} skipped to keep up")
     if summary.interruptions:

@@ -19,6 +19,7 @@ from maskyolo.errors import ImageError
 from maskyolo.runtime.filters import Step
 from maskyolo.runtime.frames import Frame
 from maskyolo.runtime.json_lines import json_record
+from maskyolo.runtime.pipeline import detect_frame
 from maskyolo.runtime.results import Result
 
 __all__ = ["MAX_BODY", "Uploads", "read_body"]
@@ -71,7 +72,7 @@ class Uploads:
 
     def _detect(self, data: bytes) -> dict[str, Any]:
         frame = Frame(decode_image(data, "the image"), "upload")
-        detections = self._detector(frame.image)
+        detections = detect_frame(self._detector, frame)
         for step in self._steps:
             frame, detections = step(frame, detections)
         return json_record(Result(frame, detections))

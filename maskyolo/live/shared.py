@@ -30,3 +30,9 @@ class SharedDetector:
         """Detect in an image; see `Detector`."""
         with self._lock:
             return self._detector(image)
+
+    def detect_photo(self, image: ImageArray) -> sv.Detections:
+        """Detect in a still image, as `maskyolo detect` does."""
+        with self._lock:
+            found: sv.Detections = getattr(self._detector, "detect_photo", self._detector)(image)
+            return found

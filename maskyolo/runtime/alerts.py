@@ -97,8 +97,9 @@ class Alerts(NullSink):
         del result
         self._report()
 
-    def finish(self) -> None:
+    def finish(self, source: str = "") -> None:
         """Wait up to `PATIENCE` seconds for the alerts in progress; see `Sink`."""
+        del source
         self._wait(PATIENCE)
 
     def close(self) -> None:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK
 from maskyolo.core.files import write_atomic
@@ -22,22 +19,16 @@ from maskyolo.core.text import counted
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
-from maskyolo.runtime.people import Person
 from maskyolo.runtime.results import NullSink, Result
+from maskyolo.runtime.source_counting import SourceCounting, SourceCounts
 from maskyolo.runtime.time_of_day import dated_name, format_moment
-from maskyolo.runtime.timeline import Timeline, mask_share
-from maskyolo.runtime.tracking import LOST
+from maskyolo.runtime.timeline import mask_share
 
 if TYPE_CHECKING:
-    import supervision as sv
-
     from maskyolo.runtime.frames import Frame
 
-__all__ = ["Counting", "SourceCounts", "states_of"]
+__all__ = ["Counting", "states_of"]
 
-#: Seconds for which a face must be visible before it counts as a person. By then its class has
-#: settled, and most false detections have gone.
-SETTLED = 0.5
 #: Seconds between writes of the counts to disk during a run.
 SAVE_EVERY = 60.0
 
@@ -49,58 +40,6 @@ def states_of(names: Sequence[str]) -> tuple[str, ...]:
     classes, `incorrect_mask` is also the state after a change to that class.
     """
     return (*names, "put_on", "took_off")
-
-
-@dataclass
-class SourceCounts:
-    """What was counted in one source, or on one day of a camera or stream.
-
-    Attributes:
-        source: the file, URL or camera.
-        frames: number of processed frames.
-        seconds: time of the last frame.
-        begun: time of the first frame.
-        moment: time of day of the first frame; None if unknown.
-        names: the classes.
-        people: number of people in each of `states_of`; with a zone, of those who were in it.
-        crossed: number of people of each class who crossed the line, by direction.
-        seen: number of visible people of each class, summed over all frames.
-        timeline: visible people of each class over time.
-    """
-
-    source: str
-    names: Sequence[str] = CLASS_NAMES
-    frames: int = 0
-    seconds: float = 0.0
-    begun: float = 0.0
-    moment: datetime | None = None
-    people: Counter[str] = field(default_factory=Counter)
-    crossed: dict[str, Counter[str]] = field(
-        default_factory=lambda: {"in": Counter(), "out": Counter()}
-    )
-    seen: list[int] = field(init=False)
-    timeline: Timeline = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.seen, self.timeline = [0] * len(self.names), Timeline(self.names)
-
-    def add(self, time: float, seen: Sequence[int]) -> None:
-        """Add a frame, given the number of visible people of each class."""
-        self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
-        self.timeline.add(time - self.begun, seen)
-
-    def timeline_records(self) -> list[dict[str, Any]]:
-        """Return the timeline's entries, with the time of day if it is known."""
-        return [
-            entry
-            | {"time": round(self.begun + entry["time"], 3)}
-            | (
-                {"datetime": format_moment(self.moment + timedelta(seconds=entry["time"]))}
-                if self.moment
-                else {}
-            )
-            for entry in self.timeline.records()
-        ]
 
 
 class Counting(NullSink):
@@ -135,10 +74,10 @@ class Counting(NullSink):
         self.path: Path | None = None
         self.images: AlertImages | None = None
         self.counts: list[SourceCounts] = []
-        self._areas = Areas(zone, line)
-        self._next_areas: Areas | None = None
-        self._alert_after = alert_after
-        self._people: dict[int, Person] = {}
+        self._zone, self._line, self._alert_after = zone, line, alert_after
+        self._has_line = Areas(zone, line).has_line
+        self._next_areas: tuple[str | None, str | None] | None = None
+        self._open: dict[str, SourceCounting] = {}
         self._frames, self._found = 0, Counter[str]()
         self._saved = 0.0
         self._day: date | None = None
@@ -177,7 +116,7 @@ class Counting(NullSink):
         share = self.share_with_mask()
         if share is not None:
             lines.append(f"masks were worn {share:.0%} of the time that people were visible")
-        if self._areas.has_line:
+        if self._has_line:
             crossings = [
                 f"{direction} "
                 + ", ".join(f"{self.crossed(direction)[name]} {name}" for name in self.names)
@@ -218,44 +157,23 @@ class Counting(NullSink):
         if found.tracker_id is None:
             return
         if self._next_areas:
-            self._areas, self._next_areas = self._next_areas, None
-        if not self.counts or self.counts[-1].source != frame.source:
-            self.finish()
-            self.counts.append(
-                SourceCounts(frame.source, self.names, begun=frame.time, moment=frame.moment)
-            )
-        self._areas.fit(frame.image.shape[1], frame.image.shape[0])
-        here = self.counts[-1]
-        here.frames, here.seconds = here.frames + 1, frame.time
-        settled = self._see(frame, found)
-        inside = self._inside(settled)
-        for track in settled:
-            person = self._people[track]
-            for event in person.follow(
-                track in inside, self._areas.has_zone, here.people, self._alert_after
-            ):
-                image = self.images.save(result, track) if self.images and event == "alert" else ""
-                self._report(event, track, str(image))
-        self._cross()
-        seen = [
-            sum(self._people[track].class_id == class_id for track in inside)
-            for class_id in range(len(self.names))
-        ]
-        here.add(frame.time, seen)
-        self._end(  # the tracker may still resume a track for LOST seconds
-            track
-            for track, person in self._people.items()
-            if frame.time - person.time > LOST + SETTLED
-        )
+            (self._zone, self._line), self._next_areas = self._next_areas, None
+            for one in self._open.values():
+                one.areas = Areas(self._zone, self._line)
+        if frame.source not in self._open:
+            if frame.kind != "live":  # a file that did not end properly
+                self.finish()
+            self._open[frame.source] = self._source(frame)
+        self._open[frame.source].write(result)
         if self.path and frame.time - self._saved >= SAVE_EVERY:
             self._saved = frame.time
             self._save(self.path)
 
-    def finish(self) -> None:
+    def finish(self, source: str = "") -> None:
         """End every track of the source; see `Sink`."""
-        self._end(self._people)
-        self._areas.reset()
-        self._saved = 0.0
+        for name in [source] if source else list(self._open):
+            if name in self._open:
+                self._open.pop(name).finish()
 
     def close(self) -> None:
         """End every track and write the counts; see `Sink`."""
@@ -269,11 +187,40 @@ class Counting(NullSink):
         Raises:
             MaskyoloError: the zone or the line cannot be parsed.
         """
-        self._next_areas = Areas(zone, line)
+        self._has_line = Areas(zone, line).has_line
+        self._next_areas = zone, line
 
-    def draw_overlay(self, image: ImageArray) -> None:
-        """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3)."""
-        self._areas.draw(image)
+    def draw_overlay(self, image: ImageArray, source: str = "") -> None:
+        """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3).
+
+        Args:
+            image: drawn on in place.
+            source: the source that the image is from; may be omitted if there is only one.
+        """
+        for name in [source] if source else list(self._open):
+            if name in self._open:
+                self._open[name].areas.draw(image)
+
+    def _source(self, frame: Frame) -> SourceCounting:
+        """Begin the counts of a source."""
+        self._saved = min(self._saved, frame.time)
+        self.counts.append(
+            SourceCounts(frame.source, self.names, begun=frame.time, moment=frame.moment)
+        )
+        return SourceCounting(
+            self.counts[-1],
+            Areas(self._zone, self._line),
+            self._alert_after,
+            self._report,
+            self._save_image,
+        )
+
+    def _save_image(self, result: Result, track: int) -> str:
+        return str(self.images.save(result, track)) if self.images else ""
+
+    def _report(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
 
     def _start_day(self, frame: Frame) -> None:
         """Complete the counts of a camera or stream at the first frame of a new day."""
@@ -294,84 +241,11 @@ class Counting(NullSink):
         record: dict[str, Any] = {"people": sum(people.values())}
         record |= {state: people[state] for state in states_of(self.names)}
         record["share_with_mask"] = share
-        if self._areas.has_line:
+        if self._has_line:
             record["line"] = {
                 way: {name: counts[name] for name in self.names} for way, counts in crossed.items()
             }
         return record
-
-    def _see(self, frame: Frame, found: sv.Detections) -> list[int]:
-        """Update the tracks that were detected in a frame; return those that count as people."""
-        rows: Any = zip(
-            found.tracker_id,  # type: ignore[arg-type]
-            found.xyxy,
-            found.class_id,  # type: ignore[arg-type]
-            found.confidence,  # type: ignore[arg-type]
-            strict=True,
-        )
-        settled = []
-        for track, box, class_id, confidence in rows:
-            if track < 1:
-                continue
-            person = self._people.setdefault(
-                int(track), Person(frame.time, 0, 0.0, box, int(class_id), 0.0)
-            )
-            person.see(frame, box, int(class_id), float(confidence))
-            if frame.time - person.first >= SETTLED:
-                settled.append(int(track))
-        return settled
-
-    def _detections(self, tracks: Sequence[int]) -> sv.Detections:
-        """Return the last detections of these tracks."""
-        import supervision as sv
-
-        people = [self._people[track] for track in tracks]
-        return sv.Detections(
-            np.array([person.box for person in people], np.float32).reshape(-1, 4),
-            class_id=np.array([person.class_id for person in people], np.int64),
-            tracker_id=np.array(tracks, np.int64),
-        )
-
-    def _inside(self, tracks: Sequence[int]) -> set[int]:
-        """Return the tracks that are in the zone; all of them if there is no zone."""
-        if not self._areas.has_zone:
-            return set(tracks)
-        inside = self._areas.inside(self._detections(tracks))
-        return {track for track, is_inside in zip(tracks, inside, strict=True) if is_inside}
-
-    def _cross(self) -> None:
-        """Count people who cross the line; those not visible stay where they were last seen."""
-        if not self._areas.has_line:
-            return
-        tracks = [track for track, person in self._people.items() if person.appeared]
-        crossings = self._areas.crossings(self._detections(tracks))
-        for direction, crossed in zip(("in", "out"), crossings, strict=True):
-            for track in np.array(tracks, np.int64)[crossed].tolist():
-                self.counts[-1].crossed[direction][self.names[self._people[track].class_id]] += 1
-                self._report(f"crosses_{direction}", track)
-
-    def _end(self, tracks: Iterable[int]) -> None:
-        """Report and forget people who are no longer seen, in the order they were last seen."""
-        for track in sorted(tracks, key=lambda track: self._people[track].time):
-            if self._people[track].appeared:
-                self._report("ends", track)
-            del self._people[track]
-
-    def _report(self, name: str, track: int, image: str = "") -> None:
-        person = self._people[track]
-        event = Event(
-            name,
-            self.counts[-1].source,
-            person.frame,
-            person.time,
-            track,
-            self.names[person.class_id],
-            person.confidence,
-            person.moment,
-            image,
-        )
-        for listener in self.listeners:
-            listener(event)
 
     def _save(self, path: Path) -> None:
         write_atomic(path, json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n")

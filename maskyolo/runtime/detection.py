@@ -45,7 +45,7 @@ from maskyolo.runtime.provenance import describe_model, made_with, report_differ
 from maskyolo.runtime.results import Sinks
 from maskyolo.runtime.resuming import Progress, check_resumable, find_progress, settings_of
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
-from maskyolo.runtime.sources import numbered_pattern, open_sources
+from maskyolo.runtime.sources import are_cameras, numbered_pattern, open_sources
 from maskyolo.runtime.time_of_day import Clock, parse_start
 from maskyolo.runtime.tracking import LOW_CONF, Tracking
 from maskyolo.runtime.window import Window
@@ -120,14 +120,13 @@ def detect(
     recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
     _describe(summary, detector, counting, chosen)
-    if progress:
-        summary.resumed = progress.check(settings_of(recorded()))
+    summary.resumed = progress.check(settings_of(recorded())) if progress else 0
     remaining = progress.remaining if progress else sources
     kept = progress.kept if progress else 0 if len(sources) > 1 else None
     run = Run(
         _reduced(remaining, detector, chosen) if reduced else remaining,
         detector if chosen.slice_size is None else SlicedDetector(detector, chosen.slice_size),
-        _steps(chosen),
+        partial(_steps, chosen),
         Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
         _class_ids(chosen, summary.class_names),
         clock,
@@ -138,14 +137,14 @@ def detect(
         record=chosen.save_json is not None,
         item_errors=ItemErrors(partial(_log_file, chosen, recorded, summary), hide=hide_addresses),
         stop=stop or threading.Event(),
+        cameras=are_cameras(sources),
     )
     return run.results(chosen.vid_stride, chosen.reconnect)
 
 
 def _open(options: DetectOptions, given: str | int | Path | Sequence[Any]) -> list[Source]:
     sources = open_sources(given)
-    _check_start(options, sources)
-    _check_moving(options, sources, given)
+    _check_sources(options, sources, given)
     return sources
 
 
@@ -233,19 +232,18 @@ def _complete(
     yield from ()
 
 
-def _check_start(options: DetectOptions, sources: list[Source]) -> None:
-    """Raise a MaskyoloError if the start of one recording is given for several."""
+def _check_sources(
+    options: DetectOptions, sources: list[Source], given: str | int | Path | Sequence[Any]
+) -> None:
+    """Raise a MaskyoloError if options do not fit the sources.
+
+    The start of one recording may be given for several, or people tracked in still images.
+    """
     if options.start is not None and len(sources) > 1:
         raise MaskyoloError(
             f"--start is the start of one recording, and there are {len(sources)} sources",
             "run `maskyolo detect` once for each recording",
         )
-
-
-def _check_moving(
-    options: DetectOptions, sources: list[Source], given: str | int | Path | Sequence[Any]
-) -> None:
-    """Raise a MaskyoloError if people should be tracked in still images."""
     if not options.tracks or not all(isinstance(source, ImageSource) for source in sources):
         return
     pattern = numbered_pattern(sources)

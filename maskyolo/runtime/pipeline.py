@@ -29,7 +29,19 @@ from maskyolo.runtime.frames import Frame, Source
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["Detected", "Ended", "Failed", "Interrupted", "Outcome", "results"]
+__all__ = [
+    "IDLE",
+    "Detected",
+    "Ended",
+    "Failed",
+    "Interrupted",
+    "Outcome",
+    "Read",
+    "ReadAhead",
+    "detect_frame",
+    "read",
+    "results",
+]
 
 #: Maximum number of frames read ahead, and the bytes beyond which fewer are read. After a frame
 #: larger than that, nothing is read until it is processed and no variable here refers to it.
@@ -108,8 +120,8 @@ def results(
     workers = getattr(detector, "workers", 1)
     stop = threading.Event()
     unwanted: set[int] = set() if given_up is None else given_up
-    items = _read(sources, vid_stride, reconnect, stop, unwanted)
-    ahead = _ReadAhead(items, stop, on_dropped, on_idle)
+    items = read(sources, vid_stride, reconnect, stop, unwanted)
+    ahead = ReadAhead(items, stop, on_dropped, on_idle)
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     opencv_threads = cv2.getNumThreads()
     if pool:
@@ -121,11 +133,11 @@ def results(
         item, future = pending.popleft()
         if id(item.source) in unwanted:
             return
-        if not isinstance(item, _Read):
+        if not isinstance(item, Read):
             yield item
             return
         try:
-            detections = future.result() if future else _detect(detector, item.frame)
+            detections = future.result() if future else detect_frame(detector, item.frame)
         except Exception as error:  # noqa: BLE001  any error of one source is that source's
             unwanted.add(id(item.source))
             yield Failed(item.source, item.frame.index, error)
@@ -137,8 +149,8 @@ def results(
     try:
         for item in ahead:
             future = None
-            if pool and isinstance(item, _Read):
-                future = pool.submit(_detect, detector, item.frame)
+            if pool and isinstance(item, Read):
+                future = pool.submit(detect_frame, detector, item.frame)
             pending.append((item, future))
             room = 0 if pool is None or _is_live(item) else workers
             del item, future
@@ -153,7 +165,7 @@ def results(
             cv2.setNumThreads(opencv_threads)
 
 
-def _detect(detector: Detector, frame: Frame) -> sv.Detections:
+def detect_frame(detector: Detector, frame: Frame) -> sv.Detections:
     """Return the detections of a frame, in pixels of its file."""
     one: Callable[[ImageArray], sv.Detections] = detector
     if frame.kind == "image":
@@ -167,15 +179,17 @@ def _detect(detector: Detector, frame: Frame) -> sv.Detections:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
+    """A frame that was read."""
+
     source: Source
     frame: Frame
 
 
-_Item = _Read | Interrupted | Failed | Ended
+_Item = Read | Interrupted | Failed | Ended
 
 
-def _read(
+def read(
     sources: Sequence[Source],
     vid_stride: int,
     reconnect: float,
@@ -189,7 +203,7 @@ def _read(
             for item in _reconnected(source, vid_stride, reconnect, stop):
                 if id(source) in given_up:
                     break
-                if isinstance(item, _Read):
+                if isinstance(item, Read):
                     _check_alone(item.frame, sources)
                     index = item.frame.index + 1
                 yield item
@@ -206,13 +220,13 @@ def _check_alone(frame: Frame, sources: Sequence[Source]) -> None:
         raise MaskyoloError(
             f"{frame.source} is a live stream, which never ends, and there are {len(sources)} "
             "sources",
-            "start one `maskyolo detect` for each camera or stream",
+            "start one `maskyolo detect` for cameras and streams, and one for files",
         )
 
 
 def _reconnected(
     source: Source, vid_stride: int, reconnect: float, stop: threading.Event
-) -> Iterator[_Read | Interrupted]:
+) -> Iterator[Read | Interrupted]:
     """Yield a source's frames; reopen a camera or stream that breaks off.
 
     The numbers and times of its frames continue.
@@ -226,7 +240,7 @@ def _reconnected(
                 now = time.monotonic()
                 begun, lost, wait, live = begun or now, None, FIRST_WAIT, frame.kind == "live"
                 index = earlier + frame.index + 1
-                yield _Read(
+                yield Read(
                     source, replace(frame, index=index - 1, time=now - begun) if earlier else frame
                 )
                 del frame
@@ -253,19 +267,29 @@ def _reconnecting(source: Source, error: SourceError | None, reconnect: float) -
     return SourceError(error.problem, f"{error.remedy}; {remedy}" if error.remedy else remedy)
 
 
-class _ReadAhead:
-    """Iterates over `items`, read ahead in a separate thread; drops outdated live frames."""
+class ReadAhead:
+    """Iterates over `items`, read ahead in a separate thread; drops outdated live frames.
+
+    Args:
+        items: what to read.
+        stop: set to end the thread.
+        on_dropped: called with the number of dropped frames.
+        on_idle: called several times per second while the iterator waits.
+        changed: notified of every new item; to be shared by several readers that are not iterated
+            over, but asked with `take`.
+    """
 
     def __init__(
         self,
         items: Generator[_Item, None, None],
         stop: threading.Event,
         on_dropped: Callable[[int], None] | None,
-        on_idle: Callable[[], None],
+        on_idle: Callable[[], None] = lambda: None,
+        changed: threading.Condition | None = None,
     ) -> None:
         self._items, self._stop, self._on_dropped, self._on_idle = items, stop, on_dropped, on_idle
         self._ready: deque[_Item] = deque()
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._is_large_out = False
         self._over = False
         self._error: BaseException | None = None
@@ -292,13 +316,36 @@ class _ReadAhead:
         if self._error:
             raise self._error
 
-    def close(self) -> None:
-        """Stop the thread; if a driver blocks it, it ends with the process."""
+    @property
+    def has_news(self) -> bool:
+        """Whether an item is ready, or an error; to be called with the condition locked."""
+        return bool(self._ready) or (self._over and self._error is not None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are no more items; to be called with the condition locked."""
+        return self._over and not self._ready and self._error is None
+
+    def take(self) -> _Item | None:
+        """Return the next item without waiting, or None if there is none now.
+
+        Raises:
+            BaseException: what ended the thread.
+        """
+        with self._changed:
+            item = self._ready.popleft() if self._ready else None
+            if item is None and self._over and self._error:
+                raise self._error
+            self._changed.notify_all()
+        return item
+
+    def close(self, patience: float = 0.5) -> None:
+        """Stop the thread; if it is blocked for `patience` seconds, it ends with the process."""
         self._stop.set()
         with self._changed:
             self._ready.clear()
             self._changed.notify_all()
-        self._thread.join(timeout=0.5)
+        self._thread.join(timeout=patience)
 
     def _fill(self) -> None:
         try:
@@ -338,8 +385,8 @@ class _ReadAhead:
         )
 
 
-def _is_live(item: _Item) -> TypeGuard[_Read]:
-    return isinstance(item, _Read) and item.frame.kind == "live"
+def _is_live(item: _Item) -> TypeGuard[Read]:
+    return isinstance(item, Read) and item.frame.kind == "live"
 
 
 def _is_large(item: _Item) -> bool:
@@ -347,4 +394,4 @@ def _is_large(item: _Item) -> bool:
 
 
 def _bytes(items: Iterable[_Item]) -> int:
-    return sum(item.frame.image.nbytes for item in items if isinstance(item, _Read))
+    return sum(item.frame.image.nbytes for item in items if isinstance(item, Read))

@@ -74,8 +74,8 @@ class Sink(Protocol):
         """Record that `source` could not be read from frame `index` on."""
         ...
 
-    def finish(self) -> None:
-        """Complete the outputs of the source that has just ended."""
+    def finish(self, source: str = "") -> None:
+        """Complete the outputs of a source that has ended, by its name; of all without one."""
         ...
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class NullSink:
     def fail(self, source: str, index: int, error: str) -> None:
         """Ignore it; see `Sink`."""
 
-    def finish(self) -> None:
+    def finish(self, source: str = "") -> None:
         """Do nothing; see `Sink`."""
 
     def close(self) -> None:
@@ -123,10 +123,10 @@ class Sinks:
         for sink in self._open():
             sink.fail(source, index, error)
 
-    def finish(self) -> None:
+    def finish(self, source: str = "") -> None:
         """Inform each sink; see `Sink`."""
         for sink in self._sinks or []:
-            sink.finish()
+            sink.finish(source)
 
     def close(self) -> None:
         """Close every sink, even if one fails, and however often Ctrl-C is pressed; see `Sink`."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.alerts import Alerts
+from maskyolo.runtime.cameras import camera_results
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
@@ -36,7 +38,33 @@ from maskyolo.runtime.window import Window
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["Run", "Summary", "open_sinks", "run_folder"]
+__all__ = ["Rate", "Run", "Summary", "open_sinks", "run_folder"]
+
+
+@dataclass
+class Rate:
+    """How many frames of a camera were processed, and when.
+
+    Attributes:
+        frames: their number.
+        first: when the first was taken, in the seconds of `Frame.taken`.
+        last: when the last was taken.
+    """
+
+    frames: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+    def add(self, taken: float) -> None:
+        """Count a frame."""
+        self.first = self.first if self.frames else taken
+        self.frames, self.last = self.frames + 1, taken
+
+    @property
+    def per_second(self) -> float:
+        """The mean number of frames per second; 0 for a single frame."""
+        seconds = self.last - self.first
+        return (self.frames - 1) / seconds if seconds > 0 else 0.0
 
 
 @dataclass
@@ -56,6 +84,7 @@ class Summary:
         network: runtime, device, precision and inference size, such as "OpenVINO CPU bf16, 640
             px"; empty if the detector is not one of ours.
         network_details: the same in a longer line, with the reason for the choice.
+        rates: the frames processed of each camera, if there are several.
         errors: the sources that could not be read, as (source, error).
     """
 
@@ -70,6 +99,7 @@ class Summary:
     people: Counting | None = None
     network: str = ""
     network_details: str = ""
+    rates: dict[str, Rate] = field(default_factory=dict)
     errors: list[tuple[str, MaskyoloError]] = field(default_factory=list)
 
 
@@ -84,21 +114,26 @@ class Run:
             record the error.
         item_errors: explains the errors of single sources.
         stop: ends the run when it is set.
+        cameras: whether the sources are cameras and streams that are read at the same time.
+        steps: makes what is done with the detections of a source's frames, in order.
+        overlay: draws what is added to an annotated frame, given it and its `source`.
     """
 
     sources: list[Source]
     detector: Detector
-    steps: list[Step]
+    steps: Callable[[], list[Step]]
     sinks: Sinks
     classes: Collection[int] | None
     clock: Clock
     window: Window | None
-    overlay: Callable[[ImageArray], None] | None
+    overlay: Callable[..., None] | None
     report: Callable[[str, MaskyoloError], None]
     summary: Summary
     record: bool
     item_errors: ItemErrors
     stop: threading.Event
+    cameras: bool = False
+    _steps: dict[str, list[Step]] = field(default_factory=dict)
 
     def results(
         self, vid_stride: int, reconnect: float
@@ -117,7 +152,7 @@ class Run:
                 stack.enter_context(closing(self.window))
             outcomes = stack.enter_context(
                 closing(
-                    results(
+                    (camera_results if self.cameras else results)(
                         self.sources,
                         self.detector,
                         vid_stride,
@@ -145,7 +180,7 @@ class Run:
                     self.summary.interruptions += 1
                     self.report(outcome.source.name, outcome.error)
                 elif isinstance(outcome, Ended):
-                    self.sinks.finish()
+                    self.sinks.finish(outcome.source.name)
                 else:
                     self._failed(outcome)
                 del outcome
@@ -169,7 +204,10 @@ class Run:
         frame, detections = outcome.frame, outcome.detections
         moment = self.clock.moment(frame)
         frame = replace(frame, moment=moment) if moment else frame
-        for step in self.steps:
+        of = frame.source if self.cameras else ""  # each camera has its own tracks
+        if of not in self._steps:
+            self._steps[of] = self.steps()
+        for step in self._steps[of]:
             frame, detections = step(frame, detections)
         detections.metadata |= {
             "source": frame.source,
@@ -178,7 +216,8 @@ class Run:
             "width": frame.width,
             "height": frame.height,
         } | ({"datetime": moment} if moment else {})
-        return Result(frame, detections, self.overlay, self.classes)
+        overlay = partial(self.overlay, source=frame.source) if self.overlay else None
+        return Result(frame, detections, overlay, self.classes)
 
     def _write(self, outcome: Detected) -> Result:
         result = self._result(outcome)
@@ -186,6 +225,8 @@ class Run:
             self.sinks.write(result)
             self.summary.frames += 1
             self.summary.counts.update(map(str, result.reported.data["class_name"]))
+            if self.cameras:
+                self.summary.rates.setdefault(result.frame.source, Rate()).add(result.frame.taken)
         if len(self.sources) == 1:
             self.summary.total = result.frame.total
         return result
@@ -201,7 +242,7 @@ class Run:
         if alone:
             raise error
         self.report(name, error)
-        self.sinks.finish()
+        self.sinks.finish(name)
 
     def _dropped(self, frames: int) -> None:
         self.summary.dropped += frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Drawings(NullSink):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._name = _Names(len(".jpg"))
-        self._video: VideoWriter | None = None
+        self._videos: dict[str, VideoWriter] = {}
 
     def write(self, result: Result) -> None:
         """Write an image or a video's next frame; see `Sink`."""
@@ -98,20 +99,21 @@ class Drawings(NullSink):
                 )
             write_image(path, result.drawn)
             return
-        if self._video is None:
-            self._video = VideoWriter(
+        if frame.source not in self._videos:
+            self._videos[frame.source] = VideoWriter(
                 self._folder / f"{self._name(frame)}.mp4", frame.rate, timed=frame.kind == "live"
             )
-        self._video.write(result.drawn, frame.time)
+        self._videos[frame.source].write(result.drawn, frame.time)
 
-    def finish(self) -> None:
+    def finish(self, source: str = "") -> None:
         """Close the video of the source that ended; see `Sink`."""
-        if self._video:
-            video, self._video = self._video, None
-            video.close()
+        with ExitStack() as stack:  # every one is closed, even if another cannot be
+            for name in [source] if source else list(self._videos):
+                if name in self._videos:
+                    stack.callback(self._videos.pop(name).close)
 
     def close(self) -> None:
-        """Close the open video; see `Sink`."""
+        """Close the open videos; see `Sink`."""
         self.finish()
 
 

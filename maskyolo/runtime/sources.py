@@ -37,9 +37,11 @@ from maskyolo.runtime.media_names import (
     VIDEO_SUFFIXES,
 )
 
-__all__ = ["numbered_pattern", "open_sources"]
+__all__ = ["are_cameras", "numbered_pattern", "open_sources"]
 
 _SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or URL"
+#: Suffixes of video files that cameras use in the addresses of their streams, too.
+_STREAM_SUFFIXES = frozenset({".mjpeg", ".mjpg", ".ts"})
 #: The major device number of cameras (Video4Linux).
 _CAMERA_MAJOR = 81
 
@@ -57,11 +59,12 @@ def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[
     - A name with `%d` or `%04d`, such as `frame_%04d.png`, stands for images that are the frames of
       one video, in the order of their numbers.
     - Anything else that contains `*`, `?` or `[` is a glob (`**` includes subfolders).
-    - A sequence of several of these is all of them, one after the other.
+    - A sequence of several of these is all of them: files one after the other, cameras and streams
+      at the same time (see `are_cameras`).
 
     Raises:
         SourceError: the file does not exist, the folder is empty, the glob has no match, the list
-            is empty or unreadable, or a camera or stream is not the only source.
+            is empty or unreadable, or a camera or stream is among files.
     """
     if isinstance(source, (str, int, Path)):
         found = _open(source)
@@ -73,13 +76,31 @@ def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[
         for entry in given if len(given) > 1 else ():
             found += _open_entry(str(entry))
     live = [one for one in found if _never_ends(one)]
-    if live and len(found) > 1:
+    files = [one for one in found if not isinstance(one, (CameraSource, StreamSource))]
+    if live and files:
         raise SourceError(
-            f"{live[0].name} is a camera or stream, which never ends, and there are {len(found)} "
-            "sources",
-            "start one `maskyolo detect` for each camera or stream",
+            f"{live[0].name} is a camera or stream, which never ends, and {files[0].name} a file",
+            "start one `maskyolo detect` for cameras and streams, and one for files",
         )
     return _number_same_names(found)
+
+
+def are_cameras(sources: Sequence[Source]) -> bool:
+    """Return whether these are several cameras or streams, which are read at the same time.
+
+    Addresses over HTTP and FTP count as streams, unless all of them are named like images or
+    videos.
+    """
+    if len(sources) < 2 or not all(
+        isinstance(one, (CameraSource, StreamSource)) for one in sources
+    ):
+        return False
+    return any(_never_ends(one) or not _is_named_like_a_file(one) for one in sources)
+
+
+def _is_named_like_a_file(source: Source) -> bool:
+    path = urllib.parse.urlsplit(source.url).path if isinstance(source, StreamSource) else ""
+    return Path(path).suffix.lower() in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - _STREAM_SUFFIXES
 
 
 def _open(source: str | int | Path) -> list[Source]:

@@ -19,7 +19,8 @@ __all__ = ["Window"]
 class Window:
     """Shows annotated frames; `q` or Esc quits, any other key continues after a still image.
 
-    Frames of a camera or stream are labeled with the time since their capture.
+    Frames of a camera or stream are labeled with the time since their capture. Each further camera
+    has its own window.
 
     Raises:
         OutputError: no window can be opened. A child process tries it first, because OpenCV aborts
@@ -33,7 +34,8 @@ class Window:
             raise OutputError(
                 f"cannot show a window: {reason}", "run without --show and open the saved images"
             )
-        self._shape: tuple[int, ...] = ()
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._titles: dict[str, str] = {}
 
     def write(self, result: Result) -> None:
         """Show a frame.
@@ -41,14 +43,14 @@ class Window:
         Raises:
             Quit: the user closed the window.
         """
-        image = result.drawn
-        if not self._shape:
-            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-        if image.shape != self._shape:
-            self._shape = image.shape
+        image, title = result.drawn, self._title(result)
+        if title not in self._shapes:
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        if image.shape != self._shapes.get(title):
+            self._shapes[title] = image.shape
             scale = min(1280 / image.shape[1], 720 / image.shape[0], 1)
             cv2.resizeWindow(
-                self.TITLE,
+                title,
                 max(round(image.shape[1] * scale), 1),
                 max(round(image.shape[0] * scale), 1),
             )
@@ -57,7 +59,7 @@ class Window:
             font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
             image = image.copy()
             cv2.putText(image, latency, (8, 24), font, 0.7, white, 2, cv2.LINE_AA)
-        cv2.imshow(self.TITLE, image)
+        cv2.imshow(title, image)
         if result.frame.kind == "image":
             while not self._pressed(50):
                 pass
@@ -70,18 +72,28 @@ class Window:
         Raises:
             Quit: the user closed the window.
         """
-        if self._shape:
+        if self._shapes:
             self._pressed(1)
 
     def close(self) -> None:
         """Close the window."""
-        if self._shape:
+        if self._shapes:
             cv2.destroyAllWindows()
+
+    def _title(self, result: Result) -> str:
+        """Return the title of a source's window: one for all files, and one per camera."""
+        frame = result.frame
+        if frame.kind != "live":
+            return self.TITLE
+        if not self._titles:
+            self._titles[frame.source] = self.TITLE
+        return self._titles.setdefault(frame.source, f"maskyolo {frame.source} (q quits)")
 
     def _pressed(self, wait: int) -> bool:
         """Wait up to `wait` milliseconds for a key; return whether one was pressed."""
         key = cv2.waitKey(wait)
-        if key in (ord("q"), 27) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        closed = (cv2.getWindowProperty(one, cv2.WND_PROP_VISIBLE) < 1 for one in self._shapes)
+        if key in (ord("q"), 27) or any(closed):
             raise Quit
         return bool(key != -1)
 

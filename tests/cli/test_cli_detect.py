@@ -212,11 +212,11 @@ def test_source_can_be_given_several_times(
     assert recorded["source"] == [str(samples / "office.jpg"), str(samples / "street.jpg")]
 
 
-def test_two_cameras_are_one_clear_error(
+def test_a_camera_among_files_is_one_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "cams.txt").write_text("rtsp://me:secret@10.0.0.5/x\nrtsp://10.0.0.6/x\n")
+    (tmp_path / "cams.txt").write_text("rtsp://me:secret@10.0.0.5/x\nphoto.jpg\n")
     assert call("--source", tmp_path / "cams.txt", "--project", tmp_path) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("start one `maskyolo detect` for each camera or stream")
+    assert line.endswith("start one `maskyolo detect` for cameras and streams, and one for files")
     assert "secret" not in line

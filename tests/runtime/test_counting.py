@@ -16,10 +16,11 @@ import supervision as sv
 from maskyolo.core.classes import CLASS_NAMES
 from maskyolo.errors import MaskyoloError, OutputError
 from maskyolo.runtime.areas import parse_points
-from maskyolo.runtime.counting import SETTLED, Counting
+from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.events import Event, EventFile
 from maskyolo.runtime.frames import Frame
 from maskyolo.runtime.results import Result
+from maskyolo.runtime.source_counting import SETTLED
 from maskyolo.runtime.timeline import ENTRIES, Timeline
 from maskyolo.runtime.tracking import LOST
 

@@ -432,7 +432,7 @@ def test_sinks_open_late_and_all_are_closed_even_if_one_fails() -> None:
         def fail(self, source: str, index: int, error: str) -> None:
             log.append(f"fail {self.name}")
 
-        def finish(self) -> None:
+        def finish(self, source: str = "") -> None:
             log.append(f"finish {self.name}")
 
         def close(self) -> None:

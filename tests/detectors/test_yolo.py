@@ -360,3 +360,18 @@ def test_there_is_no_face_in_a_plain_image(model: str, shape: tuple[int, int]) -
     detector = load_detector(model)
     for gray in range(0, 256, 15):  # a white wall, a covered lens, and what is between
         assert len(detector(np.full((*shape, 3), gray, np.uint8))) == 0, gray
+
+
+def test_the_int8_file_is_of_the_same_weights() -> None:
+    full, quantized = (load_detector(precision=precision) for precision in ("fp32", "int8"))
+    for name in ("office.jpg", "selfie.jpg", "portrait.jpg", "folders/with_mask/04.jpg"):
+        image = read_image(SAMPLES / name)
+        one, two = full(image), quantized(image)
+        assert len(one) == len(two) > 0
+        overlaps = box_iou(one.xyxy, two.xyxy)
+        best = overlaps.argmax(axis=1)
+        assert overlaps.max(axis=1).min() > 0.93
+        assert one.class_id is not None
+        assert two.class_id is not None
+        assert (one.class_id == two.class_id[best]).all()
+        assert np.abs(one.confidence - two.confidence[best]).max() < 0.06  # type: ignore[index]

@@ -72,6 +72,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
     )
     alert_cmd: str | None = option_of(DetectOptions, "alert_cmd")
     alert_url: str | None = option_of(DetectOptions, "alert_url")
+    alert_outbox: Path | str | None = option_of(DetectOptions, "alert_outbox")
     save_alerts: bool = option_of(DetectOptions, "save_alerts")
     events: Path | str | None = option_of(
         DetectOptions,
@@ -122,6 +123,8 @@ class ServeOptions(_ServerOptions, InferenceOptions):
             alert_after=self.alert_after,
             alert_cmd=self.alert_cmd,
             alert_url=self.alert_url,
+            alert_outbox=self.alert_outbox,
+            project=self.project,
         )
         return DetectOptions.merge(
             own, {name: getattr(self, name) for name in InferenceOptions.__dataclass_fields__}

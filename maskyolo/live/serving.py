@@ -26,8 +26,9 @@ from maskyolo.live.hub import Hub
 from maskyolo.live.options import ServeOptions
 from maskyolo.live.shared import SharedDetector
 from maskyolo.runtime.addresses import display_name
-from maskyolo.runtime.alerts import display_command, display_host
+from maskyolo.runtime.alerts import display_command
 from maskyolo.runtime.areas import Areas
+from maskyolo.runtime.delivery.webhook import display_host
 from maskyolo.runtime.detection import prepare_detector
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource

@@ -1,4 +1,4 @@
-"""Runs a command or posts to a URL on each alert, without delaying the frames."""
+"""Runs a command on each alert and delivers it to other machines, without delaying the frames."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.parse
+import uuid
 from collections import deque
-from collections.abc import Callable
-from http.client import InvalidURL
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, cast
 
 from maskyolo.core.children import programs_environment
 from maskyolo.core.text import printable
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.addresses import hide_addresses
-from maskyolo.runtime.downloads import NoRedirects, http_request, open_url
+from maskyolo.runtime.delivery.courier import Courier
+from maskyolo.runtime.delivery.targets import Target
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.results import NullSink, Result
 
-__all__ = ["Alerts", "display_command", "display_host"]
+__all__ = ["Alerts", "display_command"]
 
-#: Timeouts in seconds: for a command to finish, and for a URL to answer.
-COMMAND_TIMEOUT, URL_TIMEOUT = 60.0, 10.0
+#: Seconds for a command to finish.
+COMMAND_TIMEOUT = 60.0
 
 #: Maximum bytes kept of what a command writes to standard error; the rest is read and discarded.
 MAX_OUTPUT = 4096
@@ -37,82 +37,108 @@ MAX_OUTPUT = 4096
 #: Seconds to wait for alerts in progress: at the end of a source, and when a run is stopped early.
 PATIENCE, SHORT_PATIENCE = 15.0, 0.3
 
-#: Maximum number of alerts in progress at once; further ones are dropped.
+#: Maximum number of commands in progress at once; for further alerts, none is started.
 MAX_ALERTS = 16
 
 
 class Alerts(NullSink):
-    """A listener that forwards alerts as JSON, each in its own thread.
+    """A listener that forwards alerts as JSON, without delaying the frames.
+
+    Each alert has an `id`. A target may get an alert more than once, always with the same one.
 
     Args:
         command: a program with its arguments, quoted as in a shell but run without one; it gets
             the event on its standard input.
-        url: an HTTP(S) URL that the event is posted to.
-        on_failure: called with an error for the first alert that cannot be delivered, in the thread
-            that calls the sink's methods.
+        targets: other machines that alerts are delivered to; see `Courier`.
+        outbox: the folder that alerts wait in until they are delivered. It is created for the
+            first one.
+        on_failure: called with an error for the first command that fails, for each outage of a
+            target, and for alerts that are left at the end, in the thread that calls the sink's
+            methods.
 
     Raises:
-        MaskyoloError: no such program, or not an HTTP(S) URL.
+        MaskyoloError: no such program.
     """
 
     def __init__(
-        self, command: str | None, url: str | None, on_failure: Callable[[MaskyoloError], None]
+        self,
+        command: str | None,
+        targets: Sequence[Target],
+        outbox: Path,
+        on_failure: Callable[[MaskyoloError], None],
     ) -> None:
         self._command = _parse_command(command) if command is not None else []
-        self._url = url
-        if url is not None and not (
-            url.lower().startswith(("http://", "https://")) and display_host(url)
-        ):
-            raise MaskyoloError(
-                "cannot post alerts: --alert-url is not an HTTP(S) URL",
-                "use http://… or https://…",
-            )
+        self._targets, self._outbox = targets, outbox
+        self._couriers: list[Courier] = []
         self._on_failure = on_failure
         self._threads: list[threading.Thread] = []
         self._failures: deque[str] = deque(maxlen=1)
-        self._reported = False
+        self._reported = self._is_live = False
 
     def __call__(self, event: Event) -> None:
         """Forward an event if it is an alert."""
         if event.event != "alert":
             return
-        text = json.dumps(event.record(), ensure_ascii=False)
+        text = json.dumps({"id": uuid.uuid4().hex} | event.record(), ensure_ascii=False)
         data = text.encode(errors="backslashreplace")  # a file name may be invalid Unicode
-        for wanted, send in ((self._command, self._run), (self._url, self._post)):
-            if not wanted:
-                continue
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            if len(self._threads) >= MAX_ALERTS:
-                self._failures.append(
-                    f"{MAX_ALERTS} alerts are still in progress; further ones are dropped"
-                )
-                continue
-            self._threads.append(
-                threading.Thread(target=send, args=(data,), name="maskyolo-alert", daemon=True)
-            )
-            self._threads[-1].start()
+        self._start()
+        for courier in self._couriers:
+            courier.put(data)
+        if self._command:
+            self._run_beside(data)
 
     def write(self, result: Result) -> None:
-        """Report an alert that could not be delivered; see `Sink`."""
-        del result
+        """Report what could not be delivered; at first, continue to deliver; see `Sink`."""
+        self._is_live = result.frame.kind == "live"
+        self._start()
         self._report()
 
     def finish(self, source: str = "") -> None:
-        """Wait up to `PATIENCE` seconds for the alerts in progress; see `Sink`."""
+        """At the end of a file, wait up to `PATIENCE` seconds for its alerts; see `Sink`."""
         del source
-        self._wait(PATIENCE)
+        if not self._is_live:  # other cameras go on
+            self._wait(PATIENCE)
 
     def close(self) -> None:
-        """Abandon the alerts in progress after `SHORT_PATIENCE` seconds; commands keep running."""
+        """Give the alerts in progress `SHORT_PATIENCE` seconds; see `Sink`.
+
+        Commands keep running, and the next run delivers the alerts that are left.
+        """
         self._wait(SHORT_PATIENCE)
+        for courier in self._couriers:
+            courier.close(SHORT_PATIENCE)
+        self._report()
+
+    def _start(self) -> None:
+        if not self._couriers and self._targets:
+            self._couriers = [Courier(target, self._outbox) for target in self._targets]
+            for courier in self._couriers:
+                courier.start()
+
+    def _run_beside(self, data: bytes) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= MAX_ALERTS:
+            self._failures.append(
+                f"{MAX_ALERTS} alerts are still in progress; further ones are dropped"
+            )
+            return
+        self._threads.append(
+            threading.Thread(target=self._run, args=(data,), name="maskyolo-alert", daemon=True)
+        )
+        self._threads[-1].start()
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0))
+        for courier in self._couriers:
+            courier.wait(max(end - time.monotonic(), 0))
         self._report()
 
     def _report(self) -> None:
+        for courier in self._couriers:
+            for problem in courier.problems():
+                self._on_failure(problem)
         if self._failures and not self._reported:
             self._reported = True
             self._on_failure(
@@ -141,30 +167,6 @@ class Alerts(NullSink):
                 self._failures.append(
                     f"--alert-cmd {program} exited with {code}" + (f" ({detail})" if detail else "")
                 )
-
-    def _post(self, data: bytes) -> None:
-        try:
-            request = http_request(self._url or "", data, {"Content-Type": "application/json"})
-            with open_url(request, URL_TIMEOUT, URL_TIMEOUT, NoRedirects()):
-                pass  # the answer is not read
-        except (ValueError, InvalidURL):  # its text contains part of the URL
-            self._undelivered("not a valid URL")
-        except urllib.error.HTTPError as error:
-            error.close()
-            redirects = 300 <= error.code < 400
-            self._undelivered(
-                f"it redirects ({error.code}); use the URL it redirects to"
-                if redirects
-                else str(error).lower()
-            )
-        except Exception as error:  # noqa: BLE001  no failure of an alert may end the run
-            self._undelivered(
-                " ".join(str(getattr(error, "reason", None) or error).split()).lower()
-            )
-
-    def _undelivered(self, reason: str) -> None:
-        detail = printable(reason)[:200]
-        self._failures.append(f"--alert-url {display_host(self._url or '')}: {detail}")
 
 
 def _run_command(command: list[str], data: bytes) -> tuple[int, bytes]:
@@ -207,14 +209,6 @@ def _run_command(command: list[str], data: bytes) -> tuple[int, bytes]:
         raise
     reader.join(timeout=1)
     return code, bytes(output)
-
-
-def display_host(url: str) -> str:
-    """Return only the host of a URL; the rest of a webhook's URL is often secret."""
-    try:
-        return urllib.parse.urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def display_command(text: str) -> str:

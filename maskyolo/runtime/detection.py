@@ -32,9 +32,10 @@ from maskyolo.detectors.two_stage import TwoStageDetector
 from maskyolo.detectors.yolo import YoloDetector
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.addresses import display_name, hide_addresses
-from maskyolo.runtime.alerts import Alerts, display_command, display_host
+from maskyolo.runtime.alerts import Alerts, display_command
 from maskyolo.runtime.blur import BLUR_CONF, Blur
 from maskyolo.runtime.counting import Counting
+from maskyolo.runtime.delivery.webhook import display_host, webhook
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource, VideoSource, reduced_photos
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
@@ -210,7 +211,8 @@ def _counting(options: DetectOptions) -> Counting | None:
 def _alerts(options: DetectOptions, report: Callable[[str, MaskyoloError], None]) -> Alerts | None:
     if options.alert_after is None:
         return None
-    return Alerts(options.alert_cmd, options.alert_url, partial(report, "alert"))
+    targets = [] if options.alert_url is None else [webhook(options.alert_url)]
+    return Alerts(options.alert_cmd, targets, options.outbox, partial(report, "alert"))
 
 
 def _progress(options: DetectOptions, sources: list[Source]) -> Progress | None:

@@ -90,7 +90,13 @@ class AlertOptions(Options, panel=Panel.ALERTS):
     alert_url: str | None = option(
         None, help="URL to post the event to, as JSON, on each alert.", repeated=False
     )
-
+    alert_outbox: Path | str | None = option(
+        None,
+        help="Folder that alerts wait in until they can be delivered, also by the next run. "
+        "Default: the folder outbox in --project.",
+        cli_type=Path | None,
+        repeated=False,
+    )
     save_alerts: bool = option(
         False, help="Save an image of each alert in the folder alerts of the run's folder."
     )
@@ -163,6 +169,12 @@ class DetectOptions(
         """Whether people are tracked, because of `track` or of an option that needs tracks."""
         needing = (self.zone, self.line, self.events, self.alert_after)
         return self.track or any(value is not None for value in needing)
+
+    @property
+    def outbox(self) -> Path:
+        """The folder that alerts wait in until they are delivered."""
+        chosen = self.alert_outbox
+        return Path(self.project) / "outbox" if chosen is None else Path(chosen)
 
     @property
     def needs_folder(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskyolo.adaptation.adapting import adapt
+    from maskyolo.configuration.loading import load_config
     from maskyolo.conversion.convert import convert_dataset
     from maskyolo.dataset.formats.export import export_dataset
     from maskyolo.detectors.loading import load_detector
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "export_dataset",
     "export_model",
+    "load_config",
     "load_detector",
     "report",
     "serve",
@@ -53,6 +55,7 @@ _HOMES = {
     "evaluate": "maskyolo.evaluation.evaluation",
     "export_dataset": "maskyolo.dataset.formats.export",
     "export_model": "maskyolo.export.export",
+    "load_config": "maskyolo.configuration.loading",
     "load_detector": "maskyolo.detectors.loading",
     "report": "maskyolo.reports.reporting",
     "serve": "maskyolo.live.serving",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskyolo.cli.configuration import Config, ConfigSchema, read_config, sources_of
 from maskyolo.cli.options import Strict, Verbose, examples, with_options
 from maskyolo.cli.progress import progress_bar
 from maskyolo.core.options import Panel
@@ -28,10 +29,11 @@ EXAMPLES = examples(
     "maskyolo detect --source data/samples/street.mp4 --track --events street.csv",
     "maskyolo detect --source data/samples/street.mp4 --stats-only --zone 0,0.2,1,0.2,1,1,0,1",
     "maskyolo detect --source data/samples --blur",
+    "maskyolo detect --config cameras.yaml",
 )
 
 
-@with_options(DetectOptions)
+@with_options(DetectOptions, read_config)
 def detect(
     sources: Annotated[
         list[str] | None,
@@ -49,6 +51,8 @@ def detect(
             rich_help_panel=Panel.INPUT,
         ),
     ] = None,
+    config: Config = None,
+    config_schema: ConfigSchema = False,
     options: DetectOptions,
     verbose: Verbose = False,
     strict: Strict = False,
@@ -60,9 +64,8 @@ def detect(
     from maskyolo.runtime.detection import detect as run
     from maskyolo.runtime.run import Summary
 
-    given = [*(sources or ()), *(source or ())]
-    if not given:
-        raise typer.BadParameter("no source given, such as photo.jpg or 0", param_hint="--source")
+    del config_schema  # its callback prints
+    given = sources_of([*(sources or ()), *(source or ())], config)
     for ending in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), _interrupt)

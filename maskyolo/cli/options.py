@@ -51,10 +51,17 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(
+    kind: type[Options], configure: Callable[[Path], Any] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command that takes `options: kind` so that it offers each field as an option.
 
     They are listed where `options` stands in the command's own signature.
+
+    Args:
+        kind: the class of options.
+        configure: reads the file of the command's own parameter `config`, if it has one; the
+            command gets the `Configuration`, and its settings are defaults of the options.
 
     Examples:
         >>> @with_options(GreetOptions)
@@ -74,7 +81,7 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
                     )
                     for field in fields(kind)
                 ]
-                if "args" in hints:
+                if "args" in hints or configure:
                     parameters.append(_CONTEXT)
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
@@ -85,9 +92,13 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
             for field in fields(kind):
                 info = option_info(field)
                 values[field.name] = _parsed(field.name, info, given.pop(field.name))
-            if _context and values.get("args") is not None:
-                explicit = {name: values[name] for name in values if _is_given(_context, name)}
-                values = {**values, **kind.saved(values["args"]), **explicit}
+            explicit = {name: values[name] for name in values if _is_given(_context, name)}
+            if configure and given.get("config") is not None:
+                given["config"] = config = configure(given["config"]).without(explicit)
+                values |= config.settings(kind)
+            if values.get("args") is not None:
+                values |= kind.saved(values["args"])
+            values |= explicit
             command(**given, options=kind(**values))
 
         del run.__wrapped__  # or Typer would read the wrapped function's signature
@@ -98,8 +109,8 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
     return decorate
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
+def _is_given(context: typer.Context | None, name: str) -> bool:
+    source = context.get_parameter_source(name) if context else None
     return source is not None and source.name == "COMMANDLINE"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskyolo.cli.configuration import Config, ConfigSchema, read_config, sources_of
 from maskyolo.cli.options import examples, with_options
 from maskyolo.core.options import Panel
 from maskyolo.live.options import ServeOptions
@@ -17,19 +18,22 @@ EXAMPLES = examples(
     "maskyolo serve --source 0",
     "maskyolo serve --source rtsp://10.0.0.5/live --source rtsp://10.0.0.6/live --blur",
     "maskyolo serve --source 0 --host 0.0.0.0 --token-file token.txt --areas areas.json",
+    "maskyolo serve --config cameras.yaml",
 )
 
 
-@with_options(ServeOptions)
+@with_options(ServeOptions, read_config)
 def serve(
     source: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="Camera number, stream URL or video. Repeat it for several cameras.",
             rich_help_panel=Panel.INPUT,
         ),
-    ],
+    ] = None,
     *,
+    config: Config = None,
+    config_schema: ConfigSchema = False,
     options: ServeOptions,
 ) -> None:
     """Watch cameras in the browser: live frames, counts, alerts, and an HTTP API.
@@ -38,7 +42,8 @@ def serve(
     """
     from maskyolo.live.serving import serve as run
 
-    run(source, options=options, on_start=_announce)
+    del config_schema  # its callback prints
+    run(sources_of(source or (), config), options=options, on_start=_announce)
 
 
 def _announce(address: Address) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -65,6 +65,8 @@ def typed_value(value: Any, hint: Any, where: str) -> Any:
             return value
         if kind is tuple and isinstance(value, list):
             return tuple(value)
+        if kind is Sequence and isinstance(value, list) and _all_text(value):
+            return value
     texts = [part for part in parts if isinstance(part, type) and issubclass(part, (str, Path))]
     if texts and isinstance(value, str):
         return Path(value) if texts == [Path] else value

@@ -30,6 +30,7 @@ from maskyolo.runtime.detection import detect
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.frames import Frame
 from maskyolo.runtime.json_lines import json_record
+from maskyolo.runtime.named_cameras import GivenSource, NamedCamera
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.results import Result
 from maskyolo.runtime.run import Summary
@@ -102,7 +103,7 @@ class Camera:
         alerts: folder that the frames of alerts are saved in, if they are.
 
     Attributes:
-        name: the source without passwords.
+        name: its name, or the source without passwords.
         status: what it does.
         problem: what is wrong, if anything.
         zone: its zone, as in `DetectOptions`.
@@ -116,20 +117,25 @@ class Camera:
     def __init__(
         self,
         number: int,
-        source: str,
+        source: GivenSource,
         detector: Detector,
         options: DetectOptions,
         on_event: Callable[[Camera, Event, Seen], None],
         alerts: Path | None = None,
     ) -> None:
-        self.number, self.name = number, display_name(source)
+        self.number = number
+        self.name = source.name if isinstance(source, NamedCamera) else display_name(source)
         self.status, self.problem = Status.CONNECTING, ""
         self.zone, self.line = options.zone, options.line
         self.tally = Tally()
         self.events: Counter[str] = Counter()
         self.frames = 0
         self.class_names = class_names_of(detector)
-        self._source, self._detector, self._options = source, detector, options
+        # its own zone, line and time until an alert are in the options
+        self._source = (
+            NamedCamera(source.name, source.source) if isinstance(source, NamedCamera) else source
+        )
+        self._detector, self._options = detector, options
         self._on_event = on_event
         self._images = None if alerts is None else AlertImages(alerts)
         self._newest: Seen | None = None

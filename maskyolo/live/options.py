@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from maskyolo.core.options import Options, Panel, option, option_of
 from maskyolo.core.runs import RunOptions
 from maskyolo.detectors.options import InferenceOptions
 from maskyolo.errors import MaskyoloError
 from maskyolo.runtime.events import EventFile
+from maskyolo.runtime.named_cameras import GivenSource, NamedCamera
 from maskyolo.runtime.options import DetectOptions
 
 __all__ = ["PORT", "ServeOptions"]
+
+_Value = TypeVar("_Value")
 
 #: Next to the port of `maskyolo web`.
 PORT = 8643
@@ -111,6 +115,13 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         if self.events is not None:
             EventFile.check(Path(self.events))
 
+    def for_camera(self, source: GivenSource) -> DetectOptions:
+        """Return the options of `detect` for a camera, with what is its own."""
+        if not isinstance(source, NamedCamera):
+            return self.for_detection(self.zone, self.line)
+        own = replace(self, alert_after=_first(source.alert_after, self.alert_after))
+        return own.for_detection(_first(source.zone, self.zone), _first(source.line, self.line))
+
     def for_detection(self, zone: str | None, line: str | None) -> DetectOptions:
         """Return the options of `detect` for a camera with this zone and line."""
         own = DetectOptions(
@@ -129,3 +140,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         return DetectOptions.merge(
             own, {name: getattr(self, name) for name in InferenceOptions.__dataclass_fields__}
         )
+
+
+def _first(own: _Value | None, common: _Value | None) -> _Value | None:
+    return common if own is None else own

@@ -34,6 +34,7 @@ from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
 from maskyolo.runtime.filters import drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.live_sources import CameraSource
+from maskyolo.runtime.named_cameras import GivenSource, NamedCamera, record_of
 from maskyolo.runtime.sources import open_sources
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Address:
 
 @takes_options(ServeOptions)
 def serve(
-    source: str | int | Path | Sequence[str | int | Path],
+    source: GivenSource | Sequence[GivenSource],
     model: str | Path | Detector | None = None,
     *,
     options: ServeOptions | None = None,
@@ -73,7 +74,7 @@ def serve(
     """Serve cameras as a live page and an HTTP API, until interrupted.
 
     Args:
-        source: a camera, stream or video, or several.
+        source: a camera, stream, video or `NamedCamera`, or several.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `ServeOptions`.
         on_start: called with the address as soon as the page can be opened.
@@ -121,7 +122,7 @@ class _Ending:
 
 @contextmanager
 def open_server(
-    source: str | int | Path | Sequence[str | int | Path],
+    source: GivenSource | Sequence[GivenSource],
     options: ServeOptions,
     detector: Detector | None = None,
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, Address]]:
@@ -146,15 +147,15 @@ def open_server(
     from maskyolo.live.requests import Uploads
     from maskyolo.live.security import Guard, is_loopback, names_of, read_token
 
-    several = [source] if isinstance(source, (str, int, Path)) else list(source)
-    names = _checked([str(one) for one in several])
+    several = [source] if isinstance(source, GivenSource) else list(source)
+    sources = _checked(several)
     Areas(options.zone, options.line)
     token, is_new = None, False
     if options.token_file is not None or not is_loopback(options.host):
         token, is_new = read_token(options.token_file)
     with (
         _listen(options.host, options.port) as listening,
-        _watching(names, options, detector) as (hub, shared, areas),
+        _watching(sources, options, detector) as (hub, shared, areas),
     ):
         face_conf = FACE_CONF if options.face_conf is None else options.face_conf
         steps = [drop_weak_faces(face_conf), drop_below(options.conf)]
@@ -177,19 +178,19 @@ def open_server(
 
 @contextmanager
 def _watching(
-    names: Sequence[str], options: ServeOptions, detector: Detector | None
+    sources: Sequence[GivenSource], options: ServeOptions, detector: Detector | None
 ) -> Iterator[tuple[Hub, SharedDetector, AreasFile]]:
     """Start the cameras; at the end, stop them and complete what they write."""
     areas = AreasFile(None if options.areas is None else Path(options.areas))
     shared = SharedDetector(_loaded(options, detector))
-    folder = _alerts_folder(options, names) if options.save_alerts else None
+    folder = _alerts_folder(options, sources) if options.save_alerts else None
     event_file = None if options.events is None else EventFile(Path(options.events))
     hub = Hub(options.stats_only, event_file)
-    wanted = options.for_detection(options.zone, options.line)
     try:
-        for number, name in enumerate(names, 1):
+        for number, source in enumerate(sources, 1):
             alerts = folder / f"camera{number}" if folder else None
-            camera = Camera(number, name, shared, wanted, hub.on_event, alerts)
+            wanted = options.for_camera(source)
+            camera = Camera(number, source, shared, wanted, hub.on_event, alerts)
             if saved := areas.of(camera.name):
                 camera.set_areas(*saved)
             hub.cameras[number] = camera
@@ -205,10 +206,10 @@ def _watching(
         hub.close()
 
 
-def _alerts_folder(options: ServeOptions, names: Sequence[str]) -> Path:
+def _alerts_folder(options: ServeOptions, sources: Sequence[GivenSource]) -> Path:
     """Create the run's folder, with `args.yaml`, and return its folder of alerts."""
     folder = new_run(options.project, options.name, options.exist_ok)
-    recorded = {"source": [display_name(name) for name in names], **options.recorded()}
+    recorded = {**record_of(sources), **options.recorded()}
     if options.alert_cmd is not None:
         recorded["alert_cmd"] = display_command(options.alert_cmd)
     if options.alert_url is not None:
@@ -229,23 +230,24 @@ def _url(host: str, port: int) -> str:
     return f"http://{'localhost' if is_loopback(host) else name}:{port}/"
 
 
-def _checked(names: list[str]) -> list[str]:
+def _checked(sources: list[GivenSource]) -> list[GivenSource]:
     """Return the sources, if they can be watched.
 
     Raises:
         SourceError: a source does not exist, is an image, or several files.
     """
-    if not names:
+    if not sources:
         raise SourceError("no source given", "use a camera number, a URL or a video")
-    for name in names:
-        found = open_sources(name)
+    for source in sources:
+        found = open_sources(source)
+        name = source.name if isinstance(source, NamedCamera) else display_name(source)
         if len(found) > 1:
             raise SourceError(
                 f"{name} stands for {len(found)} files", "pass each camera with its own --source"
             )
         if isinstance(found[0], ImageSource):
             raise SourceError(f"cannot watch the image {name}", "use a camera, a stream or a video")
-    return names
+    return sources
 
 
 def _loaded(options: ServeOptions, detector: Detector | None) -> Detector:

@@ -19,6 +19,7 @@ from maskyolo.core.text import counted
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
+from maskyolo.runtime.named_cameras import NamedCamera
 from maskyolo.runtime.results import NullSink, Result
 from maskyolo.runtime.source_counting import SourceCounting, SourceCounts
 from maskyolo.runtime.time_of_day import dated_name, format_moment
@@ -54,6 +55,7 @@ class Counting(NullSink):
         line: start and end of a line, see `areas.Areas`; people who cross it are counted.
         alert_after: seconds without a mask, or with one worn incorrectly (in the zone, if there is
             one), after which an alert is raised.
+        cameras: sources with their own zone, line or time until an alert.
 
     Attributes:
         names: the classes that the detector reports.
@@ -67,7 +69,11 @@ class Counting(NullSink):
     """
 
     def __init__(
-        self, zone: str | None = None, line: str | None = None, alert_after: float | None = None
+        self,
+        zone: str | None = None,
+        line: str | None = None,
+        alert_after: float | None = None,
+        cameras: Sequence[NamedCamera] = (),
     ) -> None:
         self.names: Sequence[str] = CLASS_NAMES
         self.listeners: list[Callable[[Event], None]] = []
@@ -75,7 +81,9 @@ class Counting(NullSink):
         self.images: AlertImages | None = None
         self.counts: list[SourceCounts] = []
         self._zone, self._line, self._alert_after = zone, line, alert_after
-        self._has_line = Areas(zone, line).has_line
+        self._own = {camera.name: camera for camera in cameras}
+        lines = [Areas(one.zone, one.line).has_line for one in cameras]
+        self._has_line = Areas(zone, line).has_line or any(lines)
         self._next_areas: tuple[str | None, str | None] | None = None
         self._open: dict[str, SourceCounting] = {}
         self._frames, self._found = 0, Counter[str]()
@@ -158,8 +166,8 @@ class Counting(NullSink):
             return
         if self._next_areas:
             (self._zone, self._line), self._next_areas = self._next_areas, None
-            for one in self._open.values():
-                one.areas = Areas(self._zone, self._line)
+            for name, one in self._open.items():
+                one.areas = self._areas(name)
         if frame.source not in self._open:
             if frame.kind != "live":  # a file that did not end properly
                 self.finish()
@@ -188,7 +196,7 @@ class Counting(NullSink):
             MaskyoloError: the zone or the line cannot be parsed.
         """
         self._has_line = Areas(zone, line).has_line
-        self._next_areas = zone, line
+        self._own, self._next_areas = {}, (zone, line)
 
     def draw_overlay(self, image: ImageArray, source: str = "") -> None:
         """Draw the zone, and the line with its counts, into an image, BGR uint8 (H, W, 3).
@@ -207,13 +215,20 @@ class Counting(NullSink):
         self.counts.append(
             SourceCounts(frame.source, self.names, begun=frame.time, moment=frame.moment)
         )
+        own = self._own.get(frame.source)
+        alert_after = own.alert_after if own else None
         return SourceCounting(
             self.counts[-1],
-            Areas(self._zone, self._line),
-            self._alert_after,
+            self._areas(frame.source),
+            self._alert_after if alert_after is None else alert_after,
             self._report,
             self._save_image,
         )
+
+    def _areas(self, source: str) -> Areas:
+        own = self._own.get(source)
+        zone, line = (own.zone, own.line) if own else (None, None)
+        return Areas(self._zone if zone is None else zone, self._line if line is None else line)
 
     def _save_image(self, result: Result, track: int) -> str:
         return str(self.images.save(result, track)) if self.images else ""

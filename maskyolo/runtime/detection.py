@@ -41,6 +41,7 @@ from maskyolo.runtime.file_sources import ImageSource, VideoSource, reduced_phot
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.json_lines import JsonLines
+from maskyolo.runtime.named_cameras import GivenSource, NamedCamera, named_cameras, record_of
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.provenance import describe_model, made_with, report_differences
 from maskyolo.runtime.results import Sinks
@@ -62,7 +63,7 @@ HIDDEN = 10_000
 
 @takes_options(DetectOptions)
 def detect(
-    source: str | int | Path | Sequence[str | int | Path],
+    source: GivenSource | Sequence[GivenSource],
     model: str | Path | Detector | None = None,
     *,
     options: DetectOptions | None = None,
@@ -77,7 +78,8 @@ def detect(
     All outputs are complete and closed when the iterator ends, is closed, or fails, and on Ctrl-C.
 
     Args:
-        source: file, folder, glob, list, camera or URL, or several; see `sources.open_sources`.
+        source: file, folder, glob, list, camera, URL or `NamedCamera`, or several; see
+            `sources.open_sources`.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `DetectOptions`.
         on_error: called with the source and the error for each unreadable file of a batch, and for
@@ -111,7 +113,7 @@ def detect(
     model = _first_given(model, chosen.model, DEFAULT_MODELS[chosen.pipeline])
     _check(chosen)
     report = on_error or _log
-    counting, alerts = _counting(chosen), _alerts(chosen, report)
+    counting, alerts = _counting(chosen, source), _alerts(chosen, report)
     clock = Clock(None if chosen.start is None else parse_start(chosen.start))
     sources = _open(chosen, source)
     progress = _progress(chosen, sources)
@@ -143,7 +145,7 @@ def detect(
     return run.results(chosen.vid_stride, chosen.reconnect)
 
 
-def _open(options: DetectOptions, given: str | int | Path | Sequence[Any]) -> list[Source]:
+def _open(options: DetectOptions, given: GivenSource | Sequence[GivenSource]) -> list[Source]:
     sources = open_sources(given)
     _check_sources(options, sources, given)
     return sources
@@ -202,9 +204,12 @@ def _class_ids(options: DetectOptions, names: Sequence[str]) -> list[int] | None
     return [names.index(name) for name in found]
 
 
-def _counting(options: DetectOptions) -> Counting | None:
+def _counting(
+    options: DetectOptions, given: GivenSource | Sequence[GivenSource]
+) -> Counting | None:
     if options.tracks or options.stats_only:
-        return Counting(options.zone, options.line, options.alert_after)
+        cameras = named_cameras(given)
+        return Counting(options.zone, options.line, options.alert_after, cameras)
     return None
 
 
@@ -235,7 +240,7 @@ def _complete(
 
 
 def _check_sources(
-    options: DetectOptions, sources: list[Source], given: str | int | Path | Sequence[Any]
+    options: DetectOptions, sources: list[Source], given: GivenSource | Sequence[GivenSource]
 ) -> None:
     """Raise a MaskyoloError if options do not fit the sources.
 
@@ -309,17 +314,12 @@ def _steps(options: DetectOptions) -> list[Step]:
 
 def _recorded(
     options: DetectOptions,
-    source: str | int | Path | Sequence[str | int | Path],
+    source: GivenSource | Sequence[GivenSource],
     model: str | Path | Detector,
     detector: Detector,
 ) -> dict[str, Any]:
     """Return what `args.yaml` records: the options in effect, without any passwords."""
-    several = [source] if isinstance(source, (str, int, Path)) else source
-    names = [display_name(one) for one in several]
-    recorded: dict[str, Any] = {
-        "source": names if len(names) > 1 else names[0],
-        **options.recorded(),
-    }
+    recorded: dict[str, Any] = {**record_of(source), **options.recorded()}
     recorded["model"] = model if isinstance(model, (str, Path)) else type(model).__name__
     recorded["track"] = options.tracks
     if isinstance(detector, YoloDetector):
@@ -340,10 +340,12 @@ def _log_file(
     return run_folder(options, recorded, summary) / ERROR_LOG
 
 
-def _source_name(source: str | int | Path | Sequence[str | int | Path]) -> str:
+def _source_name(source: GivenSource | Sequence[GivenSource]) -> str:
     """Return what was given as source, without any passwords."""
-    several = [source] if isinstance(source, (str, int, Path)) else source
-    return ", ".join(map(display_name, several))
+    several = [source] if isinstance(source, GivenSource) else source
+    return ", ".join(
+        one.name if isinstance(one, NamedCamera) else display_name(one) for one in several
+    )
 
 
 def _face_conf(options: DetectOptions) -> float:

@@ -175,14 +175,16 @@ class PipeSource:
 
     Attributes:
         path: the pipe; None is standard input.
+        title: what it is called; empty: its path.
     """
 
     path: Path | None = None
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """The path, as given, or `stdin`."""
-        return "stdin" if self.path is None else str(self.path)
+        """The title, or the path, as given, or `stdin`."""
+        return self.title or ("stdin" if self.path is None else str(self.path))
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield every frame that comes through the pipe; see `Source`."""

@@ -69,14 +69,25 @@ MIN_JPEGS = 3
 
 @dataclass(frozen=True)
 class CameraSource:
-    """A camera of this machine, by its index."""
+    """A camera of this machine, by its index.
+
+    Attributes:
+        index: its index.
+        title: what it is called; empty: its index.
+    """
 
     index: int
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """The index as text."""
-        return str(self.index)
+        """The title, or the index as text."""
+        return self.title or str(self.index)
+
+    @property
+    def may_be_away(self) -> bool:
+        """Whether it need not be there at the start."""
+        return bool(self.title)
 
     def frames(self, vid_stride: int = 1) -> Iterator[Frame]:
         """Yield frames until the camera is disconnected; see `Source`."""
@@ -122,14 +133,23 @@ class StreamSource:
     Attributes:
         url: the address, with its password.
         number: distinguishes addresses that differ only in hidden parts.
+        title: what it is called; empty: the address without its password.
     """
 
     url: str
     number: int = 1
+    title: str = ""
+
+    @property
+    def may_be_away(self) -> bool:
+        """Whether it need not be there at the start."""
+        return bool(self.title)
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
+        """The title, or the URL without its password."""
+        if self.title:
+            return self.title
         return display_name(self.url) + (f"#{self.number}" if self.number > 1 else "")
 
     @property

@@ -227,14 +227,15 @@ def _check_alone(frame: Frame, sources: Sequence[Source]) -> None:
 def _reconnected(
     source: Source, vid_stride: int, reconnect: float, stop: threading.Event
 ) -> Iterator[Read | Interrupted]:
-    """Yield a source's frames; reopen a camera or stream that breaks off.
+    """Yield a source's frames; reopen a camera or stream that breaks off, or may be away at first.
 
     The numbers and times of its frames continue.
     """
     index, begun, wait = 0, 0.0, FIRST_WAIT
     lost: float | None = None
+    away = getattr(source, "may_be_away", False)
     while True:
-        earlier, live, error = index, lost is not None, None
+        earlier, live, error = index, lost is not None or away, None
         try:
             for frame in source.frames(vid_stride):
                 now = time.monotonic()

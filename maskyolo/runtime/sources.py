@@ -36,6 +36,7 @@ from maskyolo.runtime.media_names import (
     RAW_SUFFIXES,
     VIDEO_SUFFIXES,
 )
+from maskyolo.runtime.named_cameras import GivenSource, NamedCamera
 
 __all__ = ["are_cameras", "numbered_pattern", "open_sources"]
 
@@ -46,7 +47,7 @@ _STREAM_SUFFIXES = frozenset({".mjpeg", ".mjpg", ".ts"})
 _CAMERA_MAJOR = 81
 
 
-def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[Source]:
+def open_sources(source: GivenSource | Sequence[GivenSource]) -> list[Source]:
     """Return the sources that `source` refers to, without opening them.
 
     - An existing path is that file or folder, whatever characters its name contains. A folder
@@ -58,6 +59,7 @@ def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[
       up in the working folder, then next to the list.
     - A name with `%d` or `%04d`, such as `frame_%04d.png`, stands for images that are the frames of
       one video, in the order of their numbers.
+    - A `NamedCamera` is one camera, stream or video with that name.
     - Anything else that contains `*`, `?` or `[` is a glob (`**` includes subfolders).
     - A sequence of several of these is all of them: files one after the other, cameras and streams
       at the same time (see `are_cameras`).
@@ -66,7 +68,7 @@ def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[
         SourceError: the file does not exist, the folder is empty, the glob has no match, the list
             is empty or unreadable, or a camera or stream is among files.
     """
-    if isinstance(source, (str, int, Path)):
+    if isinstance(source, GivenSource):
         found = _open(source)
     else:
         given = list(source)
@@ -74,7 +76,7 @@ def open_sources(source: str | int | Path | Sequence[str | int | Path]) -> list[
             raise SourceError("no source given", _SUPPORTED)
         found = _open(given[0]) if len(given) == 1 else []
         for entry in given if len(given) > 1 else ():
-            found += _open_entry(str(entry))
+            found += _open(entry) if isinstance(entry, NamedCamera) else _open_entry(str(entry))
     live = [one for one in found if _never_ends(one)]
     files = [one for one in found if not isinstance(one, (CameraSource, StreamSource))]
     if live and files:
@@ -99,11 +101,15 @@ def are_cameras(sources: Sequence[Source]) -> bool:
 
 
 def _is_named_like_a_file(source: Source) -> bool:
-    path = urllib.parse.urlsplit(source.url).path if isinstance(source, StreamSource) else ""
+    if not isinstance(source, StreamSource) or source.title:
+        return False
+    path = urllib.parse.urlsplit(source.url).path
     return Path(path).suffix.lower() in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - _STREAM_SUFFIXES
 
 
-def _open(source: str | int | Path) -> list[Source]:
+def _open(source: GivenSource) -> list[Source]:
+    if isinstance(source, NamedCamera):
+        return [_named(source)]
     text = str(source)
     if not text:
         raise SourceError("no source given: the name is empty", _SUPPORTED)
@@ -133,6 +139,19 @@ def _open(source: str | int | Path) -> list[Source]:
     raise SourceError(f"no source '{_shown(text)}': no such file or folder", _SUPPORTED)
 
 
+def _named(camera: NamedCamera) -> Source:
+    """Return the source of a camera with a name."""
+    found = _open(camera.source)
+    if len(found) == 1 and isinstance(
+        found[0], (CameraSource, StreamSource, VideoSource, PipeSource)
+    ):
+        return replace(found[0], title=camera.name)
+    raise SourceError(
+        f"the source of '{camera.name}' is not one camera, stream or video",
+        "give each camera its own address",
+    )
+
+
 def _shown(text: str) -> str:
     """Return the name of what does not exist; it may be an address with a mistake."""
     return display_name(f"://{text}")[3:] if "@" in text or "=" in text else text
@@ -141,7 +160,7 @@ def _shown(text: str) -> str:
 def _never_ends(source: Source) -> bool:
     """Return whether a source is live for certain; behind HTTP and FTP there can be a file."""
     if isinstance(source, StreamSource):
-        return source.scheme not in ("http", "https", "ftp")
+        return bool(source.title) or source.scheme not in ("http", "https", "ftp")
     return isinstance(source, CameraSource)
 
 

@@ -1,0 +1,1 @@
+"""Configuration files of `detect` and `serve`: cameras and options of what runs for months."""

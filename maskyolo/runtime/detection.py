@@ -78,8 +78,7 @@ def detect(
     All outputs are complete and closed when the iterator ends, is closed, or fails, and on Ctrl-C.
 
     Args:
-        source: file, folder, glob, list, camera, URL or `NamedCamera`, or several; see
-            `sources.open_sources`.
+        source: file, folder, glob, camera, URL, `NamedCamera`, or several; see `open_sources`.
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `DetectOptions`.
         on_error: called with the source and the error for each unreadable file of a batch, and for

@@ -76,6 +76,13 @@ class ServeOptions(_ServerOptions, InferenceOptions):
     )
     alert_cmd: str | None = option_of(DetectOptions, "alert_cmd")
     alert_url: str | None = option_of(DetectOptions, "alert_url")
+    mqtt: str | None = option_of(
+        DetectOptions,
+        "mqtt",
+        help="MQTT broker to publish alerts and counts to, such as mqtt://user@host:1883, with "
+        "Home Assistant's discovery. The password can be in the environment variable "
+        "MASKYOLO_MQTT_PASSWORD. Needs the extra mqtt.",
+    )
     alert_outbox: Path | str | None = option_of(DetectOptions, "alert_outbox")
     save_alerts: bool = option_of(DetectOptions, "save_alerts")
     events: Path | str | None = option_of(
@@ -134,6 +141,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
             alert_after=self.alert_after,
             alert_cmd=self.alert_cmd,
             alert_url=self.alert_url,
+            mqtt=self.mqtt,
             alert_outbox=self.alert_outbox,
             project=self.project,
         )

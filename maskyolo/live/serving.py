@@ -28,7 +28,7 @@ from maskyolo.live.shared import SharedDetector
 from maskyolo.runtime.addresses import display_name
 from maskyolo.runtime.alerts import display_command
 from maskyolo.runtime.areas import Areas
-from maskyolo.runtime.delivery.webhook import display_host
+from maskyolo.runtime.delivery.choosing import recorded_targets, targets_of
 from maskyolo.runtime.detection import prepare_detector
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
@@ -150,6 +150,7 @@ def open_server(
     several = [source] if isinstance(source, GivenSource) else list(source)
     sources = _checked(several)
     Areas(options.zone, options.line)
+    targets_of(options)
     token, is_new = None, False
     if options.token_file is not None or not is_loopback(options.host):
         token, is_new = read_token(options.token_file)
@@ -212,8 +213,7 @@ def _alerts_folder(options: ServeOptions, sources: Sequence[GivenSource]) -> Pat
     recorded = {**record_of(sources), **options.recorded()}
     if options.alert_cmd is not None:
         recorded["alert_cmd"] = display_command(options.alert_cmd)
-    if options.alert_url is not None:
-        recorded["alert_url"] = display_host(options.alert_url)
+    recorded |= recorded_targets(options)
     save_args(folder, recorded)
     with output_errors(folder):
         (folder / "alerts").mkdir(exist_ok=True)

@@ -35,7 +35,7 @@ from maskyolo.runtime.addresses import display_name, hide_addresses
 from maskyolo.runtime.alerts import Alerts, display_command
 from maskyolo.runtime.blur import BLUR_CONF, Blur
 from maskyolo.runtime.counting import Counting
-from maskyolo.runtime.delivery.webhook import display_host, webhook
+from maskyolo.runtime.delivery.choosing import recorded_targets, targets_of
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource, VideoSource, reduced_photos
 from maskyolo.runtime.filters import Step, drop_below, drop_weak_faces, keep_most_confident
@@ -129,7 +129,7 @@ def detect(
         _reduced(remaining, detector, chosen) if reduced else remaining,
         detector if chosen.slice_size is None else SlicedDetector(detector, chosen.slice_size),
         partial(_steps, chosen),
-        Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, kept=kept)),
+        Sinks(partial(open_sinks, chosen, recorded, summary, counting, alerts, report, kept=kept)),
         _class_ids(chosen, summary.class_names),
         clock,
         Window() if chosen.show else None,
@@ -213,9 +213,9 @@ def _counting(
 
 
 def _alerts(options: DetectOptions, report: Callable[[str, MaskyoloError], None]) -> Alerts | None:
+    targets = targets_of(options)
     if options.alert_after is None:
         return None
-    targets = [] if options.alert_url is None else [webhook(options.alert_url)]
     return Alerts(options.alert_cmd, targets, options.outbox, partial(report, "alert"))
 
 
@@ -325,8 +325,7 @@ def _recorded(
         recorded["imgsz"] = detector.imgsz
     if options.alert_cmd is not None:
         recorded["alert_cmd"] = display_command(options.alert_cmd)
-    if options.alert_url is not None:
-        recorded["alert_url"] = display_host(options.alert_url)
+    recorded |= recorded_targets(options)
     file = model_file(replace(options, model=model)) if isinstance(model, (str, Path)) else None
     made = made_with(options.threads, model=describe_model(file, describe_detector(detector)[0]))
     report_differences(options.args, made)

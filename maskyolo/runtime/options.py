@@ -90,6 +90,13 @@ class AlertOptions(Options, panel=Panel.ALERTS):
     alert_url: str | None = option(
         None, help="URL to post the event to, as JSON, on each alert.", repeated=False
     )
+    mqtt: str | None = option(
+        None,
+        help="MQTT broker to publish alerts and the counts of cameras to, such as "
+        "mqtt://user@host:1883, with Home Assistant's discovery. The password can be in the "
+        "environment variable MASKYOLO_MQTT_PASSWORD. Turns on tracking. Needs the extra mqtt.",
+        repeated=False,
+    )
     alert_outbox: Path | str | None = option(
         None,
         help="Folder that alerts wait in until they can be delivered, also by the next run. "
@@ -167,7 +174,7 @@ class DetectOptions(
     @property
     def tracks(self) -> bool:
         """Whether people are tracked, because of `track` or of an option that needs tracks."""
-        needing = (self.zone, self.line, self.events, self.alert_after)
+        needing = (self.zone, self.line, self.events, self.alert_after, self.mqtt)
         return self.track or any(value is not None for value in needing)
 
     @property

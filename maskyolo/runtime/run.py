@@ -22,11 +22,13 @@ from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.alerts import Alerts
 from maskyolo.runtime.cameras import camera_results
 from maskyolo.runtime.counting import Counting
+from maskyolo.runtime.delivery.mqtt import Broker
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
 from maskyolo.runtime.filters import Step
 from maskyolo.runtime.frames import Source
 from maskyolo.runtime.json_lines import JsonLines
+from maskyolo.runtime.mqtt_states import MqttStates
 from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runtime.results import Quit, Result, Sink, Sinks
@@ -264,6 +266,7 @@ def open_sinks(
     summary: Summary,
     counting: Counting | None,
     alerts: Alerts | None,
+    report: Callable[[str, MaskyoloError], None],
     *,
     kept: int | None = None,
 ) -> Iterator[Sink]:
@@ -275,6 +278,7 @@ def open_sinks(
         summary: gets the run's folder.
         counting: counts people, if they are tracked.
         alerts: forwards alerts, if there are any.
+        report: called with the option and the error if the counts cannot be published.
         kept: bytes of lines of an interrupted run to keep; None if this run cannot be resumed.
     """
     folder = None
@@ -291,6 +295,9 @@ def open_sinks(
         if folder and options.save_alerts:
             counting.images = AlertImages(folder / "alerts")
         yield counting
+        if options.mqtt is not None:
+            broker = Broker.parse(options.mqtt)
+            yield MqttStates(broker, counting, alerts is not None, partial(report, "mqtt"))
     if folder and options.save_txt:
         yield LabelFiles(_folder(folder / "labels"), options.save_conf)
     if folder and options.save_crop:

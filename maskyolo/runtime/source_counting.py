@@ -45,6 +45,7 @@ class SourceCounts:
         people: number of people in each of `states_of`; with a zone, of those who were in it.
         crossed: number of people of each class who crossed the line, by direction.
         seen: number of visible people of each class, summed over all frames.
+        now: number of visible people of each class in the last frame.
         timeline: visible people of each class over time.
     """
 
@@ -59,14 +60,17 @@ class SourceCounts:
         default_factory=lambda: {"in": Counter(), "out": Counter()}
     )
     seen: list[int] = field(init=False)
+    now: list[int] = field(init=False)
     timeline: Timeline = field(init=False)
 
     def __post_init__(self) -> None:
-        self.seen, self.timeline = [0] * len(self.names), Timeline(self.names)
+        self.seen, self.now = [0] * len(self.names), [0] * len(self.names)
+        self.timeline = Timeline(self.names)
 
     def add(self, time: float, seen: Sequence[int]) -> None:
         """Add a frame, given the number of visible people of each class."""
         self.seen = [before + now for before, now in zip(self.seen, seen, strict=True)]
+        self.now = list(seen)
         self.timeline.add(time - self.begun, seen)
 
     def timeline_records(self) -> list[dict[str, Any]]:

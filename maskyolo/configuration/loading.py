@@ -116,8 +116,8 @@ def load_config(path: Path | str) -> Configuration:
         more = f" (and {len(placed) - 1} more)" if len(placed) > 1 else ""
         raise _wrong(path, line, key, what + more) from None
     values = {name: value for name, value in read if value is not None}
-    for name in ("alert_cmd", "alert_url", "mqtt"):
-        if "***" in values.get(name, ""):
+    for name in ("alert_cmd", "alert_url", "mqtt", "notify"):
+        if "***" in str(values.get(name, "")):
             what = "a part of it is hidden (***), as in args.yaml; write all of it"
             raise _wrong(path, line_of(root, [name]), name, what)
     cameras = _cameras(path, root, values)

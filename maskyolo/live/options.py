@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -61,6 +62,15 @@ class _ServerOptions(Options, panel=Panel.SERVER):
     )
 
 
+class _SavingOptions(DetectOptions):
+    """Options of `detect` for a camera that saves the images of alerts in the server's folder."""
+
+    @property
+    def saves_images(self) -> bool:
+        """See `AlertOptions`."""
+        return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(_ServerOptions, InferenceOptions):
     """Options of `serve` and `maskyolo serve`."""
@@ -83,6 +93,8 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         "Home Assistant's discovery. The password can be in the environment variable "
         "MASKYOLO_MQTT_PASSWORD. Needs the extra mqtt.",
     )
+    notify: Sequence[str] | None = option_of(DetectOptions, "notify")
+    notify_images: bool = option_of(DetectOptions, "notify_images")
     alert_outbox: Path | str | None = option_of(DetectOptions, "alert_outbox")
     save_alerts: bool = option_of(DetectOptions, "save_alerts")
     events: Path | str | None = option_of(
@@ -131,7 +143,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
 
     def for_detection(self, zone: str | None, line: str | None) -> DetectOptions:
         """Return the options of `detect` for a camera with this zone and line."""
-        own = DetectOptions(
+        own = (_SavingOptions if self.save_alerts else DetectOptions)(
             vid_stride=self.vid_stride,
             reconnect=self.reconnect,
             zone=zone,
@@ -142,6 +154,8 @@ class ServeOptions(_ServerOptions, InferenceOptions):
             alert_cmd=self.alert_cmd,
             alert_url=self.alert_url,
             mqtt=self.mqtt,
+            notify=self.notify,
+            notify_images=self.notify_images,
             alert_outbox=self.alert_outbox,
             project=self.project,
         )

@@ -97,6 +97,18 @@ class AlertOptions(Options, panel=Panel.ALERTS):
         "environment variable MASKYOLO_MQTT_PASSWORD. Turns on tracking. Needs the extra mqtt.",
         repeated=False,
     )
+    notify: Sequence[str] | None = option(
+        None,
+        help="Address of apprise to send a message to on each alert, such as tgram://TOKEN/CHAT "
+        "(Telegram), or a file with such addresses. Can be repeated. Needs the extra notify.",
+        cli_type=list[str] | None,
+        repeated=False,
+    )
+    notify_images: bool = option(
+        False,
+        help="Attach the image of each alert to the messages of --notify. Needs --save-alerts.",
+        repeated=False,
+    )
     alert_outbox: Path | str | None = option(
         None,
         help="Folder that alerts wait in until they can be delivered, also by the next run. "
@@ -108,13 +120,22 @@ class AlertOptions(Options, panel=Panel.ALERTS):
         False, help="Save an image of each alert in the folder alerts of the run's folder."
     )
 
+    @property
+    def saves_images(self) -> bool:
+        """Whether the images of alerts are saved."""
+        return self.save_alerts
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = self.alert_cmd is not None or self.alert_url is not None or self.save_alerts
-        if wanted and self.alert_after is None:
+        wanted = (self.alert_cmd, self.alert_url, self.notify, self.save_alerts or None)
+        if self.alert_after is None and any(value is not None for value in wanted):
             raise MaskyoloError(
-                "--alert-cmd, --alert-url and --save-alerts need --alert-after",
+                "--alert-cmd, --alert-url, --notify and --save-alerts need --alert-after",
                 "set --alert-after to the number of seconds without a mask",
+            )
+        if self.notify_images and not (self.notify and self.saves_images):
+            raise MaskyoloError(
+                "--notify-images needs --notify and --save-alerts", "add both, or omit it"
             )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from maskyolo.runtime.addresses import display_name
 from maskyolo.runtime.delivery.mqtt import Broker, mqtt_target
+from maskyolo.runtime.delivery.notifying import display_service, notify_targets
 from maskyolo.runtime.delivery.webhook import display_host, webhook
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ class Delivery(Protocol):
     def mqtt(self) -> str | None:
         """The address of an MQTT broker."""
 
+    @property
+    def notify(self) -> Sequence[str] | None:
+        """Addresses of apprise, or files with them."""
+
+    @property
+    def notify_images(self) -> bool:
+        """Whether notifications have the image of the alert."""
+
 
 def targets_of(options: Delivery) -> list[Target]:
     """Return where alerts are delivered to.
@@ -38,14 +48,16 @@ def targets_of(options: Delivery) -> list[Target]:
         targets.append(webhook(options.alert_url))
     if options.mqtt is not None:
         targets.append(mqtt_target(Broker.parse(options.mqtt)))
-    return targets
+    return targets + notify_targets(options.notify or (), images=options.notify_images)
 
 
 def recorded_targets(options: Delivery) -> dict[str, Any]:
     """Return what `args.yaml` records of them, without secrets."""
-    recorded = {}
+    recorded: dict[str, Any] = {}
     if options.alert_url is not None:
         recorded["alert_url"] = display_host(options.alert_url)
     if options.mqtt is not None:
         recorded["mqtt"] = display_name(options.mqtt)
+    if options.notify is not None:
+        recorded["notify"] = [display_service(one) for one in options.notify]
     return recorded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from live import until
 from maskyolo.core.detector import Detector
 from maskyolo.live.options import ServeOptions
 from maskyolo.live.serving import open_server
+from maskyolo.runtime.activity import Activity
 
 __all__ = ["Answer", "Running", "running"]
 
@@ -72,10 +73,15 @@ class Running:
 
 
 @contextmanager
-def running(source: Any, detector: Detector | None = None, **settings: Any) -> Iterator[Running]:
+def running(
+    source: Any,
+    detector: Detector | None = None,
+    on_tick: Callable[[Activity], None] = lambda _: None,
+    **settings: Any,
+) -> Iterator[Running]:
     """Serve on loopback in a thread."""
     options = ServeOptions.merge(None, {"port": 0, **settings})
-    with open_server(source, options, detector) as (server, listening, address):
+    with open_server(source, options, detector, on_tick) as (server, listening, address):
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         until(lambda: server.started)

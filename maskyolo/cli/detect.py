@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskyolo.cli.configuration import Config, ConfigSchema, read_config, sources_of
+from maskyolo.cli.heartbeat import Heartbeat, Reports
 from maskyolo.cli.options import Strict, Verbose, examples, with_options
 from maskyolo.cli.progress import progress_bar
 from maskyolo.core.options import Panel
@@ -70,14 +72,16 @@ def detect(
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), _interrupt)
     summary = Summary()
+    bar = sys.stderr.isatty()
     try:
         with (
             progress_bar("frames") as on_progress,
+            Heartbeat(lambda: summary.live and not bar).beating(summary.activity),
             closing(
                 run(
                     given,
                     options=replace(options, save=options.save and not options.stats_only),
-                    on_error=lambda _, error: typer.echo(f"maskyolo: {error}", err=True),
+                    on_error=Reports(summary),
                     summary=summary,
                     reduced=True,
                 )
@@ -89,7 +93,8 @@ def detect(
                 if not shown and summary.network:
                     typer.echo(summary.network_details if verbose else summary.network, err=True)
                 shown = True
-                on_progress(summary.frames, summary.total)
+                if bar or not summary.live:
+                    on_progress(summary.frames, summary.total)
     finally:  # also after Ctrl-C and errors: everything finished so far is on disk
         _print_summary(summary, options)
     if len(summary.errors) > 1:

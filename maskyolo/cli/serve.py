@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskyolo.cli.configuration import Config, ConfigSchema, read_config, sources_of
+from maskyolo.cli.heartbeat import Heartbeat
 from maskyolo.cli.options import examples, with_options
 from maskyolo.core.options import Panel
 from maskyolo.live.options import ServeOptions
@@ -43,7 +44,16 @@ def serve(
     from maskyolo.live.serving import serve as run
 
     del config_schema  # its callback prints
-    run(sources_of(source or (), config), options=options, on_start=_announce)
+    heartbeat = Heartbeat()
+    try:
+        run(
+            sources_of(source or (), config),
+            options=options,
+            on_start=_announce,
+            on_tick=heartbeat.look,
+        )
+    finally:
+        heartbeat.end()
 
 
 def _announce(address: Address) -> None:

@@ -101,6 +101,7 @@ class Camera:
         on_event: called in the camera's thread with each event, and a function that returns the
             current frame.
         alerts: folder that the frames of alerts are saved in, if they are.
+        on_frame: called in the camera's thread with each frame.
 
     Attributes:
         name: its name, or the source without passwords.
@@ -122,6 +123,7 @@ class Camera:
         options: DetectOptions,
         on_event: Callable[[Camera, Event, Seen], None],
         alerts: Path | None = None,
+        on_frame: Callable[[Result], None] = lambda _: None,
     ) -> None:
         self.number = number
         self.name = source.name if isinstance(source, NamedCamera) else display_name(source)
@@ -136,7 +138,10 @@ class Camera:
             NamedCamera(source.name, source.source) if isinstance(source, NamedCamera) else source
         )
         self._detector, self._options = detector, options
-        self._on_event = on_event
+        self._on_event, self._on_frame = on_event, on_frame
+        self._summary = Summary()
+        self._resting: float | None = time.monotonic()
+        self._skipped = self._interruptions = 0
         self._images = None if alerts is None else AlertImages(alerts)
         self._newest: Seen | None = None
         self._times: list[float] = []
@@ -185,6 +190,23 @@ class Camera:
         times = [each for each in list(self._times) if time.monotonic() - each < _RATE_SPAN]
         return len(times) / _RATE_SPAN
 
+    @property
+    def active(self) -> float:
+        """When it last did something, or waited on purpose, in seconds of `time.monotonic`."""
+        if not self._thread.is_alive() or self._resting is None:
+            return time.monotonic()
+        return max(self._summary.active, self._resting)
+
+    @property
+    def skipped(self) -> int:
+        """Frames that were skipped because newer ones had arrived."""
+        return self._skipped + self._summary.dropped
+
+    @property
+    def interruptions(self) -> int:
+        """How often its connection was lost."""
+        return self._interruptions + self._summary.interruptions
+
     def set_areas(self, zone: str | None, line: str | None) -> None:
         """Replace zone and line, from the next frame on.
 
@@ -211,11 +233,18 @@ class Camera:
             else:
                 self.status = Status.ENDED
                 return
-            self._stop.wait(_RETRY)
+            self._rest(_RETRY)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait on purpose."""
+        self._resting = None
+        self._stop.wait(seconds)
+        self._resting = time.monotonic()
 
     def _watch(self) -> None:
         """Read and detect until the source ends or breaks off."""
-        summary = Summary()
+        self._skipped, self._interruptions = self.skipped, self.interruptions
+        self._summary = summary = Summary()
         self.tally.restart()
         options = DetectOptions.merge(self._options, {"zone": self.zone, "line": self.line})
         frames = detect(
@@ -236,7 +265,7 @@ class Camera:
                     self._listen(summary.people)
                 self._publish(image, detections)
                 if "datetime" not in detections.metadata:  # a recording: at its own speed
-                    self._stop.wait(begun + detections.metadata["time"] - time.monotonic())
+                    self._rest(begun + detections.metadata["time"] - time.monotonic())
 
     def _listen(self, counting: Counting | None) -> None:
         if counting:
@@ -264,6 +293,7 @@ class Camera:
         for loop, future in waiting:
             with suppress(RuntimeError):  # the server's loop has ended
                 loop.call_soon_threadsafe(_resolve, future)
+        self._on_frame(seen.result)
         self._pass_events()
 
     def _pass_events(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,8 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from maskyolo.live.cameras import Camera, Seen, encode
+from maskyolo.runtime.activity import Activity
 from maskyolo.runtime.areas import parse_points
 from maskyolo.runtime.events import Event, EventFile
+from maskyolo.runtime.json_lines import JsonLines
+from maskyolo.runtime.results import Result
 
 __all__ = ["Alert", "Hub"]
 
@@ -46,17 +50,23 @@ class Hub:
     Args:
         stats_only: whether no image may be served.
         event_file: gets all events, if wanted.
+        lines: gets all frames, if wanted.
 
     Attributes:
         cameras: the cameras by number.
     """
 
-    def __init__(self, stats_only: bool, event_file: EventFile | None = None) -> None:
+    def __init__(
+        self,
+        stats_only: bool,
+        event_file: EventFile | None = None,
+        lines: JsonLines | None = None,
+    ) -> None:
         self.cameras: dict[int, Camera] = {}
         self.stats_only = stats_only
         self._alerts: deque[Alert] = deque(maxlen=_ALERTS)
         self._number = 0
-        self._event_file = event_file
+        self._event_file, self._lines = event_file, lines
         self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
         self._lock = threading.Lock()
 
@@ -82,12 +92,30 @@ class Hub:
             with suppress(RuntimeError):  # the server's loop has ended
                 loop.call_soon_threadsafe(_put, queue, record)
 
-    def close(self) -> None:
-        """Complete the file of events; later events are not written."""
+    def on_frame(self, result: Result) -> None:
+        """Take a frame from a camera's thread."""
         with self._lock:
-            if self._event_file:
-                self._event_file.close()
-            self._event_file = None
+            if self._lines:
+                self._lines.write(result)
+
+    def activity(self) -> Activity:
+        """Return what all cameras have done so far; it is as old as that of the slowest."""
+        cameras = list(self.cameras.values())
+        return Activity(
+            min((camera.active for camera in cameras), default=time.monotonic()),
+            {camera.name: camera.frames for camera in cameras},
+            sum(camera.events["appears"] for camera in cameras),
+            sum(camera.skipped for camera in cameras),
+            sum(camera.interruptions for camera in cameras),
+        )
+
+    def close(self) -> None:
+        """Complete the files of events and frames; later ones are not written."""
+        with self._lock:
+            for file in (self._event_file, self._lines):
+                if file:
+                    file.close()
+            self._event_file = self._lines = None
 
     def alerts(self) -> list[Alert]:
         """Return the last alerts, the newest first."""

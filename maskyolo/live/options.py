@@ -104,6 +104,22 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         "`maskyolo report`. There is one file per day.",
         panel=Panel.OUTPUT,
     )
+    save_json: Path | str | None = option_of(
+        DetectOptions,
+        "save_json",
+        help="Write JSON Lines to this file, one line per frame of each camera. There is one file "
+        "per day.",
+    )
+    save_counts: Path | None = option(
+        None,
+        help="JSON file that the counts of the last two days are kept in, so that the page has "
+        "them after a restart. Default: they are forgotten at the end.",
+        recorded=False,
+        repeated=False,
+        panel=Panel.OUTPUT,
+    )
+    keep_days: int | None = option_of(DetectOptions, "keep_days")
+    keep_gb: float | None = option_of(DetectOptions, "keep_gb")
     project: Path | str = option_of(RunOptions, "project", default="runs/serve")
     name: str = option_of(RunOptions, "name", default="serve")
     exist_ok: bool = option_of(RunOptions, "exist_ok")

@@ -25,6 +25,7 @@ from maskyolo.live.cameras import Camera
 from maskyolo.live.hub import Hub
 from maskyolo.live.options import ServeOptions
 from maskyolo.live.shared import SharedDetector
+from maskyolo.runtime.activity import Activity
 from maskyolo.runtime.addresses import display_name
 from maskyolo.runtime.alerts import display_command
 from maskyolo.runtime.areas import Areas
@@ -33,7 +34,8 @@ from maskyolo.runtime.detection import prepare_detector
 from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.file_sources import ImageSource
 from maskyolo.runtime.filters import drop_below, drop_weak_faces, keep_most_confident
-from maskyolo.runtime.live_sources import CameraSource
+from maskyolo.runtime.json_lines import JsonLines
+from maskyolo.runtime.live_sources import CameraSource, StreamSource
 from maskyolo.runtime.named_cameras import GivenSource, NamedCamera, record_of
 from maskyolo.runtime.sources import open_sources
 
@@ -69,6 +71,7 @@ def serve(
     *,
     options: ServeOptions | None = None,
     on_start: Callable[[Address], None] = lambda _: None,
+    on_tick: Callable[[Activity], None] = lambda _: None,
     **settings: Any,
 ) -> None:
     """Serve cameras as a live page and an HTTP API, until interrupted.
@@ -78,6 +81,7 @@ def serve(
         model: name or file of a model, or a loaded detector. Default: the package's own model.
         options: all other settings; see `ServeOptions`.
         on_start: called with the address as soon as the page can be opened.
+        on_tick: called once per second with what was done so far.
         settings: fields of `ServeOptions`, which override `options`.
 
     Raises:
@@ -93,7 +97,7 @@ def serve(
         settings["model"] = model
     chosen = ServeOptions.merge(options, settings)
     detector = model if model is not None and not isinstance(model, (str, Path)) else None
-    with open_server(source, chosen, detector) as (server, listening, address):
+    with open_server(source, chosen, detector, on_tick) as (server, listening, address):
         on_start(address)
         ending = _Ending(server)
         server.run(sockets=[listening])
@@ -125,6 +129,7 @@ def open_server(
     source: GivenSource | Sequence[GivenSource],
     options: ServeOptions,
     detector: Detector | None = None,
+    on_tick: Callable[[Activity], None] = lambda _: None,
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, Address]]:
     """Start the cameras, and give a server that is ready to run; stop the cameras at the end.
 
@@ -132,6 +137,7 @@ def open_server(
         source: see `serve`.
         options: the settings.
         detector: a loaded detector instead of the options' model.
+        on_tick: see `serve`.
 
     Raises:
         MaskyoloError: see `serve`.
@@ -144,6 +150,7 @@ def open_server(
     import uvicorn
 
     from maskyolo.live.app import PUBLIC, make_app
+    from maskyolo.live.keeping import Keeping
     from maskyolo.live.requests import Uploads
     from maskyolo.live.security import Guard, is_loopback, names_of, read_token
 
@@ -157,6 +164,7 @@ def open_server(
     with (
         _listen(options.host, options.port) as listening,
         _watching(sources, options, detector) as (hub, shared, areas),
+        Keeping(hub, options, on_tick) as keeping,
     ):
         face_conf = FACE_CONF if options.face_conf is None else options.face_conf
         steps = [drop_weak_faces(face_conf), drop_below(options.conf)]
@@ -172,6 +180,8 @@ def open_server(
             ws_max_size=1 << 16,
             limit_concurrency=256,
             timeout_graceful_shutdown=_GRACE,
+            callback_notify=keeping.tick,
+            timeout_notify=1,
         )
         url = _url(options.host, listening.getsockname()[1])
         yield uvicorn.Server(config), listening, Address(url, token or "" if is_new else "")
@@ -185,13 +195,15 @@ def _watching(
     areas = AreasFile(None if options.areas is None else Path(options.areas))
     shared = SharedDetector(_loaded(options, detector))
     folder = _alerts_folder(options, sources) if options.save_alerts else None
-    event_file = None if options.events is None else EventFile(Path(options.events))
-    hub = Hub(options.stats_only, event_file)
+    live = _are_live(sources)
+    event_file = None if options.events is None else EventFile(Path(options.events), live)
+    lines = None if options.save_json is None else JsonLines(Path(options.save_json), dated=live)
+    hub = Hub(options.stats_only, event_file, lines)
     try:
         for number, source in enumerate(sources, 1):
             alerts = folder / f"camera{number}" if folder else None
             wanted = options.for_camera(source)
-            camera = Camera(number, source, shared, wanted, hub.on_event, alerts)
+            camera = Camera(number, source, shared, wanted, hub.on_event, alerts, hub.on_frame)
             if saved := areas.of(camera.name):
                 camera.set_areas(*saved)
             hub.cameras[number] = camera
@@ -205,6 +217,12 @@ def _watching(
         for camera in hub.cameras.values():
             camera.join(max(end - time.monotonic(), 0))
         hub.close()
+
+
+def _are_live(sources: Sequence[GivenSource]) -> bool:
+    """Return whether any source is a camera or stream."""
+    found = [open_sources(source)[0] for source in sources]
+    return any(isinstance(one, (CameraSource, StreamSource)) for one in found)
 
 
 def _alerts_folder(options: ServeOptions, sources: Sequence[GivenSource]) -> Path:

@@ -89,6 +89,26 @@ class Tally:
             hours = [Counter(self._hours.get(begin + timedelta(hours=n), {})) for n in range(24)]
         return [summary_of(counts) for counts in hours]
 
+    def record(self) -> dict[str, dict[str, int]]:
+        """Return the counts by hour, such as `2026-11-27T08:00:00`, for `restore`."""
+        with self._lock:
+            return {hour.isoformat(): dict(counts) for hour, counts in self._hours.items()}
+
+    def restore(self, record: Mapping[str, Mapping[str, int]]) -> None:
+        """Take over the counts of an earlier run.
+
+        Raises:
+            ValueError: not what `record` returns.
+        """
+        hours = {datetime.fromisoformat(hour): Counter(counts) for hour, counts in record.items()}
+        known = {*CLASS_NAMES, INCORRECT_MASK, "put_on", "took_off"}
+        for hour, counts in hours.items():
+            numbers = all(type(number) is int and number >= 0 for number in counts.values())
+            if hour.tzinfo or not numbers or not known.issuperset(counts):
+                raise ValueError(f"not counts of an hour: {hour.isoformat()}")
+        with self._lock:
+            self._hours = hours
+
     def _count(self, person: _Counted, now: datetime) -> None:
         if person.state and person.counted_class == person.class_name:
             return

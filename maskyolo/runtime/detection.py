@@ -47,7 +47,7 @@ from maskyolo.runtime.provenance import describe_model, made_with, report_differ
 from maskyolo.runtime.results import Sinks
 from maskyolo.runtime.resuming import Progress, check_resumable, find_progress, settings_of
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
-from maskyolo.runtime.sources import are_cameras, numbered_pattern, open_sources
+from maskyolo.runtime.sources import are_cameras, are_live, numbered_pattern, open_sources
 from maskyolo.runtime.time_of_day import Clock, parse_start
 from maskyolo.runtime.tracking import LOW_CONF, Tracking
 from maskyolo.runtime.window import Window
@@ -121,7 +121,7 @@ def detect(
     detector = prepare_detector(model, chosen, sources)
     recorded = cache(partial(_recorded, chosen, source, model, detector))
     summary = Summary() if summary is None else summary
-    _describe(summary, detector, counting, chosen)
+    _describe(summary, detector, counting, chosen, sources)
     summary.resumed = progress.check(settings_of(recorded())) if progress else 0
     remaining = progress.remaining if progress else sources
     kept = progress.kept if progress else 0 if len(sources) > 1 else None
@@ -151,9 +151,14 @@ def _open(options: DetectOptions, given: GivenSource | Sequence[GivenSource]) ->
 
 
 def _describe(
-    summary: Summary, detector: Detector, counting: Counting | None, options: DetectOptions
+    summary: Summary,
+    detector: Detector,
+    counting: Counting | None,
+    options: DetectOptions,
+    sources: list[Source],
 ) -> None:
-    """Record what detects, and what counts people."""
+    """Record what is read, what detects, and what counts people."""
+    summary.live = are_live(sources)
     summary.class_names = class_names_of(detector)
     if counting:
         counting.names = summary.class_names

@@ -70,6 +70,7 @@ class EventFile(LineFile):
 
     Args:
         path: a `.csv`, `.jsonl` or `.json` file; see `LineFile`.
+        dated: see `LineFile`.
 
     Raises:
         OutputError: no space left, no permission, or no such folder.
@@ -80,9 +81,9 @@ class EventFile(LineFile):
         "source", "frame", "time", "track_id", "event", "class", "confidence", "datetime", "image",
     )  # fmt: skip
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dated: bool = False) -> None:
         self.check(path)
-        super().__init__(path)
+        super().__init__(path, dated=dated)
         self._csv = path.suffix.lower() == ".csv"
         self._live = False
         self.begin()

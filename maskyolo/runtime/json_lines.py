@@ -15,6 +15,7 @@ from maskyolo.errors import OutputError, output_errors
 from maskyolo.runtime.drawing import confidences_of
 from maskyolo.runtime.results import NullSink, Result
 from maskyolo.runtime.resuming import save_settings, settings_file
+from maskyolo.runtime.retention import keep_earlier
 from maskyolo.runtime.sinks import class_ids_of
 from maskyolo.runtime.time_of_day import dated_name, format_moment
 
@@ -33,12 +34,13 @@ class LineFile(NullSink):
     Args:
         path: the file to write; `close` replaces an existing one.
         keep: number of bytes of the temporary file to keep, of an interrupted run.
+        dated: whether the file of an earlier run gets its date, and is not overwritten.
 
     Raises:
         OutputError: no space left, no permission, no such folder, or another run is writing it.
     """
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
+    def __init__(self, path: Path, keep: int = 0, dated: bool = False) -> None:
         self._path = path
         # our own standard output may be a plain file, which must not be replaced
         own = {"/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2}.get(str(path))
@@ -53,6 +55,8 @@ class LineFile(NullSink):
                 self._file = path.open("wb", buffering=0)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if dated:
+                    keep_earlier(path)
                 self._file = open_alone(self._part, keep)
         self._size = keep
         self._day: date | None = None
@@ -122,12 +126,17 @@ class JsonLines(LineFile):
         keep: number of bytes of an interrupted run's temporary file to keep.
         settings: what decides about the content of lines. It is stored beside the temporary file,
             so that an interrupted run can be resumed; None for a run that cannot.
+        dated: see `LineFile`.
     """
 
     def __init__(
-        self, path: Path, keep: int = 0, settings: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        keep: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        dated: bool = False,
     ) -> None:
-        super().__init__(path, keep)
+        super().__init__(path, keep, dated)
         self._settings = None if settings is None or self.is_direct else settings_file(path)
         if settings is not None and self._settings:
             save_settings(path, settings)

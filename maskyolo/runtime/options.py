@@ -174,6 +174,19 @@ class OutputOptions(Options, panel=Panel.OUTPUT):
         "has left, or start it if there is none. Finished lines are kept.",
         repeated=False,
     )
+    keep_days: int | None = option(
+        None,
+        help="Delete files of cameras and streams that are older than this many days: files of "
+        "earlier days, and images of alerts. Default: keep all.",
+        minimum=1,
+        repeated=False,
+    )
+    keep_gb: float | None = option(
+        None,
+        help="Delete the oldest of these files if they take more than this many gigabytes.",
+        minimum=0,
+        repeated=False,
+    )
     save_txt: bool = option(False, help="Save YOLO label files in the run's folder.")
     save_conf: bool = option(False, help="Add the confidence to the label files.")
     save_crop: bool = option(False, help="Save an image of each detection in the run's folder.")

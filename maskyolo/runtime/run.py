@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -18,6 +19,7 @@ from maskyolo.core.interrupts import uninterrupted
 from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
+from maskyolo.runtime.activity import Activity
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.alerts import Alerts
 from maskyolo.runtime.cameras import camera_results
@@ -33,6 +35,7 @@ from maskyolo.runtime.options import DetectOptions
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, Interrupted, results
 from maskyolo.runtime.results import Quit, Result, Sink, Sinks
 from maskyolo.runtime.resuming import settings_of
+from maskyolo.runtime.retention import Kept, Retention, keep_earlier
 from maskyolo.runtime.sinks import Crops, Drawings, LabelFiles
 from maskyolo.runtime.time_of_day import Clock
 from maskyolo.runtime.window import Window
@@ -86,6 +89,9 @@ class Summary:
         network: runtime, device, precision and inference size, such as "OpenVINO CPU bf16, 640
             px"; empty if the detector is not one of ours.
         network_details: the same in a longer line, with the reason for the choice.
+        live: whether the sources are cameras and streams.
+        active: when the run last did something, also if it only waited for a frame, in the seconds
+            of `time.monotonic`; 0 before it starts.
         rates: the frames processed of each camera, if there are several.
         errors: the sources that could not be read, as (source, error).
     """
@@ -101,8 +107,20 @@ class Summary:
     people: Counting | None = None
     network: str = ""
     network_details: str = ""
+    live: bool = False
+    active: float = field(default=0.0, compare=False)
     rates: dict[str, Rate] = field(default_factory=dict)
     errors: list[tuple[str, MaskyoloError]] = field(default_factory=list)
+
+    def activity(self) -> Activity:
+        """Return what was done so far, also from another thread.
+
+        Raises:
+            RuntimeError: the numbers are changing; try again.
+        """
+        people = sum(self.people.people().values()) if self.people else None
+        frames = {name: rate.frames for name, rate in self.rates.items()} or {"": self.frames}
+        return Activity(self.active, frames, people, self.dropped, self.interruptions)
 
 
 @dataclass
@@ -199,6 +217,7 @@ class Run:
             self.window.idle()
 
     def _check_stop(self) -> None:
+        self.summary.active = time.monotonic()
         if self.stop.is_set():
             raise Quit
 
@@ -278,7 +297,8 @@ def open_sinks(
         summary: gets the run's folder.
         counting: counts people, if they are tracked.
         alerts: forwards alerts, if there are any.
-        report: called with the option and the error if the counts cannot be published.
+        report: called with the option and the error if counts cannot be published, or an old file
+            cannot be deleted.
         kept: bytes of lines of an interrupted run to keep; None if this run cannot be resumed.
     """
     folder = None
@@ -286,12 +306,14 @@ def open_sinks(
         folder = run_folder(options, recorded, summary)
     if alerts:
         yield alerts
-    event_file = None if options.events is None else EventFile(Path(options.events))
+    event_file = None if options.events is None else EventFile(Path(options.events), summary.live)
     if event_file:
         yield event_file
     if counting:  # after its listeners: sinks close in reverse order, and it still sends events
         counting.listeners = [listener for listener in (alerts, event_file) if listener]
         counting.path = folder / "counts.json" if folder else None
+        if counting.path and summary.live:
+            keep_earlier(counting.path)
         if folder and options.save_alerts:
             counting.images = AlertImages(folder / "alerts")
         yield counting
@@ -306,7 +328,12 @@ def open_sinks(
         yield Drawings(folder)
     if options.save_json is not None:
         settings = None if kept is None else settings_of(recorded())
-        yield JsonLines(Path(options.save_json), kept or 0, settings)
+        yield JsonLines(Path(options.save_json), kept or 0, settings, dated=summary.live)
+    limits = Kept(options.keep_days, options.keep_gb)
+    if summary.live and limits.is_limited:
+        files = [Path(path) for path in (options.events, options.save_json) if path is not None]
+        runs = folder or Path(options.project) / options.name
+        yield Retention(limits, files, runs.with_name(options.name), partial(report, "retention"))
 
 
 def _folder(path: Path) -> Path:

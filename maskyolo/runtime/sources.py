@@ -38,7 +38,7 @@ from maskyolo.runtime.media_names import (
 )
 from maskyolo.runtime.named_cameras import GivenSource, NamedCamera
 
-__all__ = ["are_cameras", "numbered_pattern", "open_sources"]
+__all__ = ["are_cameras", "are_live", "numbered_pattern", "open_sources"]
 
 _SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or URL"
 #: Suffixes of video files that cameras use in the addresses of their streams, too.
@@ -88,14 +88,17 @@ def open_sources(source: GivenSource | Sequence[GivenSource]) -> list[Source]:
 
 
 def are_cameras(sources: Sequence[Source]) -> bool:
-    """Return whether these are several cameras or streams, which are read at the same time.
+    """Return whether these are several cameras or streams, which are read at the same time."""
+    return len(sources) > 1 and are_live(sources)
+
+
+def are_live(sources: Sequence[Source]) -> bool:
+    """Return whether these are cameras and streams.
 
     Addresses over HTTP and FTP count as streams, unless all of them are named like images or
     videos.
     """
-    if len(sources) < 2 or not all(
-        isinstance(one, (CameraSource, StreamSource)) for one in sources
-    ):
+    if not all(isinstance(one, (CameraSource, StreamSource)) for one in sources):
         return False
     return any(_never_ends(one) or not _is_named_like_a_file(one) for one in sources)
 

@@ -45,7 +45,7 @@ def test_annotated_images_are_saved_by_default_and_the_folder_is_printed_last(
         str(tmp_path / "out.jsonl"),
         str(tmp_path / "predict"),
     ]
-    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 640 px\n", err)
+    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16|int8), 640 px\n", err)
     assert (tmp_path / "predict" / "office.jpg").is_file()
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
     assert len(json.loads(line)["detections"]) == 4

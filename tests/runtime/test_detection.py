@@ -425,7 +425,7 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
         "detector face face_conf class_map incorrect backend precision threads start track zone "
         "line events alert_after alert_cmd alert_url mqtt notify notify_images alert_outbox "
         "blur stats_only save save_json save_txt save_conf save_crop show resume classes "
-        "save_alerts provenance "
+        "save_alerts keep_days keep_gb provenance "
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)

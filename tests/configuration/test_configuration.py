@@ -256,6 +256,7 @@ def test_the_schema_accepts_the_documented_files_and_rejects_wrong_ones(
     validator = jsonschema.Draft202012Validator(schema)
     monkeypatch.setenv("GATE_ADDRESS", "rtsp://10.0.0.6/live")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "door.txt").write_text("rtsp://10.0.0.5/live\n")
     page = (ROOT / "docs" / "live.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)

@@ -32,6 +32,7 @@ __all__ = [
     "check_image",
     "decode_image",
     "decode_reduced",
+    "encode_jpeg",
     "is_plain_rgb",
     "list_images",
     "read_image",
@@ -224,6 +225,22 @@ def write_image(path: Path | str, image: ImageArray, quality: int = 95) -> None:
             "choose another format",
         )
     write_atomic(path, encoded.tobytes())
+
+
+def encode_jpeg(image: ImageArray, longest: int, quality: int = 80) -> bytes:
+    """Return an image as JPEG, scaled down if its longer side exceeds `longest` pixels.
+
+    Args:
+        image: BGR uint8 (H, W, 3).
+        longest: maximum length of the longer side in pixels.
+        quality: JPEG quality, from 0 to 100.
+    """
+    scale = longest / max(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def list_images(folder: Path | str) -> list[Path]:

@@ -15,11 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
-import numpy as np
-
 from maskyolo.core.detector import Detector, class_names_of
-from maskyolo.core.images import ImageArray
+from maskyolo.core.images import ImageArray, encode_jpeg
 from maskyolo.errors import MaskyoloError
 from maskyolo.live.tally import Tally
 from maskyolo.runtime.addresses import display_name
@@ -40,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Camera", "Seen", "Status"]
 
-#: Maximum length of the longer side of served frames, and their JPEG quality.
-_LONGEST, _QUALITY = 1280, 80
+#: Maximum length of the longer side of served frames.
+_LONGEST = 1280
 #: Seconds until a source that could not be opened is tried again.
 _RETRY = 5.0
 #: Seconds over which the frame rate is averaged.
@@ -86,7 +83,7 @@ class Seen:
         """Return the annotated frame as JPEG; it is encoded once for all viewers."""
         with self._lock:
             if not self._jpeg:
-                self._jpeg = encode(self.result.drawn, _LONGEST)
+                self._jpeg = encode_jpeg(self.result.drawn, _LONGEST)
             return self._jpeg
 
 
@@ -310,16 +307,6 @@ class Camera:
     def _overlay(self, image: ImageArray) -> None:
         if self._counting:
             self._counting.draw_overlay(image)
-
-
-def encode(image: ImageArray, longest: int) -> bytes:
-    """Return an image as JPEG, scaled down if its longer side exceeds `longest` pixels."""
-    scale = longest / max(image.shape[:2])
-    if scale < 1:
-        image = np.asarray(
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-        )
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from maskyolo.live.cameras import Camera, Seen, encode
+from maskyolo.core.images import encode_jpeg
+from maskyolo.live.cameras import Camera, Seen
 from maskyolo.runtime.activity import Activity
 from maskyolo.runtime.areas import parse_points
 from maskyolo.runtime.events import Event, EventFile
@@ -80,7 +81,7 @@ class Hub:
         if event.event == "alert":
             image = b""
             if not self.stats_only:
-                image = encode(seen.result.drawn, _ALERT_SIZE)
+                image = encode_jpeg(seen.result.drawn, _ALERT_SIZE)
             moment = event.moment or datetime.now().astimezone()
             with self._lock:
                 self._number += 1

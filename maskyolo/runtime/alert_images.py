@@ -1,14 +1,29 @@
-"""Saves the frame of each alert as an image."""
+"""Saves the frame of each alert as an image, and a clip next to it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskyolo.core.images import write_image
 from maskyolo.errors import output_errors
+from maskyolo.runtime.alert_clips import AlertClips
 from maskyolo.runtime.results import Result
 
-__all__ = ["AlertImages"]
+__all__ = ["AlertFiles", "AlertImages"]
+
+
+@dataclass(frozen=True)
+class AlertFiles:
+    """The files that are saved of an alert; empty if they are not.
+
+    Attributes:
+        image: the frame in which it was raised.
+        clip: a video; it is complete some seconds after the alert.
+    """
+
+    image: str = ""
+    clip: str = ""
 
 
 class AlertImages:
@@ -20,13 +35,14 @@ class AlertImages:
 
     Args:
         folder: the folder to save in; it is created with the first alert.
+        clips: saves the clips, which have the name of the image with the suffix `.mp4`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, clips: AlertClips | None = None) -> None:
+        self._folder, self._clips = folder, clips
 
-    def save(self, result: Result, track_id: int) -> Path:
-        """Save the frame and return the file.
+    def save(self, result: Result, track_id: int) -> AlertFiles:
+        """Save the frame, begin the clip, and return the files.
 
         Args:
             result: the frame in which the alert was raised.
@@ -47,4 +63,8 @@ class AlertImages:
             number += 1
             path = self._folder / f"{stem}_{number}.jpg"
         write_image(path, result.drawn)
-        return path
+        if self._clips is None:
+            return AlertFiles(str(path))
+        clip = path.with_suffix(".mp4")
+        self._clips.begin(clip, result)
+        return AlertFiles(str(path), str(clip))

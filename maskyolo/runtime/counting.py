@@ -16,7 +16,7 @@ from maskyolo.core.classes import CLASS_NAMES, INCORRECT_MASK
 from maskyolo.core.files import write_atomic
 from maskyolo.core.images import ImageArray
 from maskyolo.core.text import counted
-from maskyolo.runtime.alert_images import AlertImages
+from maskyolo.runtime.alert_images import AlertFiles, AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.named_cameras import NamedCamera
@@ -230,8 +230,8 @@ class Counting(NullSink):
         zone, line = (own.zone, own.line) if own else (None, None)
         return Areas(self._zone if zone is None else zone, self._line if line is None else line)
 
-    def _save_image(self, result: Result, track: int) -> str:
-        return str(self.images.save(result, track)) if self.images else ""
+    def _save_image(self, result: Result, track: int) -> AlertFiles:
+        return self.images.save(result, track) if self.images else AlertFiles()
 
     def _report(self, event: Event) -> None:
         for listener in self.listeners:

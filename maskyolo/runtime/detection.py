@@ -177,10 +177,10 @@ def _reduced(sources: list[Source], detector: Detector, options: DetectOptions) 
 
 def _check(options: DetectOptions) -> None:
     """Raise a MaskyoloError if options contradict each other."""
-    if options.stats_only and (options.save or options.save_crop or options.save_alerts):
+    if options.stats_only and (options.save or options.save_crop or options.saves_images):
         raise MaskyoloError(
             "cannot save images with --stats-only, which saves none",
-            "omit --save-crop and --save-alerts, or --stats-only",
+            "omit --save-crop, --save-alerts and --alert-clip, or --stats-only",
         )
     if options.events is not None:
         events, save_json = Path(options.events), options.save_json

@@ -35,6 +35,7 @@ class Event:
         confidence: confidence of the detection in this frame.
         moment: the time of day of this frame, with a zone; None if unknown.
         image: the file of an alert's image; empty if none is saved.
+        clip: the file of an alert's video, which is completed later; empty if none is saved.
     """
 
     event: str
@@ -46,21 +47,24 @@ class Event:
     confidence: float
     moment: datetime | None = None
     image: str = ""
+    clip: str = ""
 
     def record(self) -> dict[str, Any]:
         """Return the event as it is written to files and sent in alerts.
 
-        It contains `datetime` only if the time of day is known, and `image` only if there is one.
+        It contains `datetime` only if the time of day is known, and `image` and `clip` only if
+        there are any.
         """
         fields = asdict(self) | {
             "time": round(self.time, 3),
             "confidence": round(self.confidence, 4),
         }
-        moment, image = fields.pop("moment"), fields.pop("image")
+        moment = fields.pop("moment")
+        saved = {name: file for name in ("image", "clip") if (file := fields.pop(name))}
         record = {{"class_name": "class"}.get(key, key): value for key, value in fields.items()}
         if moment:
             record["datetime"] = format_moment(moment)
-        return record | ({"image": image} if image else {})
+        return record | saved
 
 
 class EventFile(LineFile):
@@ -79,6 +83,7 @@ class EventFile(LineFile):
 
     FIELDS = (
         "source", "frame", "time", "track_id", "event", "class", "confidence", "datetime", "image",
+        "clip",
     )  # fmt: skip
 
     def __init__(self, path: Path, dated: bool = False) -> None:

@@ -120,17 +120,26 @@ class AlertOptions(Options, panel=Panel.ALERTS):
         False, help="Save an image of each alert in the folder alerts of the run's folder."
     )
 
+    alert_clip: float | None = option(
+        None,
+        help="Also save a video of each alert, from this many seconds before it until as many "
+        "after it. Turns on --save-alerts.",
+        minimum=1,
+        maximum=30,
+    )
+
     @property
     def saves_images(self) -> bool:
         """Whether the images of alerts are saved."""
-        return self.save_alerts
+        return self.save_alerts or self.alert_clip is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = (self.alert_cmd, self.alert_url, self.notify, self.save_alerts or None)
+        wanted = (self.alert_cmd, self.alert_url, self.notify, self.saves_images or None)
         if self.alert_after is None and any(value is not None for value in wanted):
             raise MaskyoloError(
-                "--alert-cmd, --alert-url, --notify and --save-alerts need --alert-after",
+                "alerts (--alert-cmd, --alert-url, --notify, --save-alerts, --alert-clip) need "
+                "--alert-after",
                 "set --alert-after to the number of seconds without a mask",
             )
         if self.notify_images and not (self.notify and self.saves_images):
@@ -220,5 +229,5 @@ class DetectOptions(
     @property
     def needs_folder(self) -> bool:
         """Whether something is written into the run's folder."""
-        wanted = (self.save, self.save_txt, self.save_crop, self.stats_only, self.save_alerts)
-        return any(wanted)
+        alerts = self.save_alerts or self.alert_clip is not None
+        return any((self.save, self.save_txt, self.save_crop, self.stats_only, alerts))

@@ -20,6 +20,7 @@ from maskyolo.core.item_errors import ItemErrors
 from maskyolo.core.runs import new_run, save_args
 from maskyolo.errors import MaskyoloError, SourceError, output_errors
 from maskyolo.runtime.activity import Activity
+from maskyolo.runtime.alert_clips import AlertClips
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.alerts import Alerts
 from maskyolo.runtime.cameras import camera_results
@@ -314,9 +315,14 @@ def open_sinks(
         counting.path = folder / "counts.json" if folder else None
         if counting.path and summary.live:
             keep_earlier(counting.path)
-        if folder and options.save_alerts:
-            counting.images = AlertImages(folder / "alerts")
+        clips = None
+        if options.alert_clip is not None:
+            clips = AlertClips(options.alert_clip, partial(report, "alert"))
+        if folder and options.saves_images:
+            counting.images = AlertImages(folder / "alerts", clips)
         yield counting
+        if clips:
+            yield clips
         if options.mqtt is not None:
             broker = Broker.parse(options.mqtt)
             yield MqttStates(broker, counting, alerts is not None, partial(report, "mqtt"))

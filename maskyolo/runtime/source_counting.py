@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskyolo.core.classes import CLASS_NAMES
+from maskyolo.runtime.alert_images import AlertFiles
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.events import Event
 from maskyolo.runtime.people import Person
@@ -29,6 +30,8 @@ __all__ = ["SETTLED", "SourceCounting", "SourceCounts"]
 #: Seconds for which a face must be visible before it counts as a person. By then its class has
 #: settled, and most false detections have gone.
 SETTLED = 0.5
+
+_NONE = AlertFiles()
 
 
 @dataclass
@@ -96,7 +99,7 @@ class SourceCounting:
         alert_after: seconds without a mask after which an alert is raised; see `Counting`.
         report: called with each event.
         save_image: saves a frame in which an alert was raised, given the track, and returns the
-            file; it returns an empty string if none are saved.
+            files.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class SourceCounting:
         areas: Areas,
         alert_after: float | None,
         report: Callable[[Event], None],
-        save_image: Callable[[Result, int], str],
+        save_image: Callable[[Result, int], AlertFiles],
     ) -> None:
         self.counts, self.areas = counts, areas
         self._alert_after, self._listener, self._save_image = alert_after, report, save_image
@@ -123,8 +126,9 @@ class SourceCounting:
             for event in person.follow(
                 track in inside, self.areas.has_zone, here.people, self._alert_after
             ):
-                image = self._save_image(result, track) if event == "alert" else ""
-                self._report(event, track, image)
+                alert = event == "alert"
+                saved = self._save_image(result, track) if alert else _NONE
+                self._report(event, track, saved)
         self._cross()
         seen = [
             sum(self._people[track].class_id == class_id for track in inside)
@@ -199,7 +203,7 @@ class SourceCounting:
                 self._report("ends", track)
             del self._people[track]
 
-    def _report(self, name: str, track: int, image: str = "") -> None:
+    def _report(self, name: str, track: int, saved: AlertFiles = _NONE) -> None:
         person = self._people[track]
         event = Event(
             name,
@@ -210,6 +214,7 @@ class SourceCounting:
             self.counts.names[person.class_id],
             person.confidence,
             person.moment,
-            image,
+            saved.image,
+            saved.clip,
         )
         self._listener(event)

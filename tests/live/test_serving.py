@@ -438,7 +438,7 @@ def test_nothing_is_encoded_without_a_viewer(
     camera: Mjpeg, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
-    monkeypatch.setattr("maskyolo.live.cameras.encode", lambda *given: encoded.append(given))
+    monkeypatch.setattr("maskyolo.live.cameras.encode_jpeg", lambda *given: encoded.append(given))
     camera.send(20)
     until(lambda: server.ask("/cameras/1/detections").json()["frame"] == camera.sent - 1)
     assert encoded == []

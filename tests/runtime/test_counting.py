@@ -284,6 +284,7 @@ def test_events_as_csv(tmp_path: Path) -> None:
                 "confidence": "0.9123",
                 "datetime": "",
                 "image": "",
+                "clip": "",
             }
         ]
 

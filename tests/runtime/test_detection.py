@@ -322,7 +322,7 @@ def test_people_are_tracked_counted_and_reported(walk: Path, tmp_path: Path) -> 
         )
     )
     events = [line.split(",") for line in (tmp_path / "events.csv").read_text().splitlines()]
-    fields = "source,frame,time,track_id,event,class,confidence,datetime,image"
+    fields = "source,frame,time,track_id,event,class,confidence,datetime,image,clip"
     assert events[0] == fields.split(",")
     assert [(event[3], event[4], event[5]) for event in events[1:]] == [
         ("1", "appears", "without_mask"),
@@ -425,7 +425,7 @@ def test_args_yaml_records_the_options_in_effect_and_no_passwords(
         "detector face face_conf class_map incorrect backend precision threads start track zone "
         "line events alert_after alert_cmd alert_url mqtt notify notify_images alert_outbox "
         "blur stats_only save save_json save_txt save_conf save_crop show resume classes "
-        "save_alerts keep_days keep_gb provenance "
+        "save_alerts alert_clip keep_days keep_gb provenance "
     )
     assert set(recorded) == set(names.split())
     assert recorded["source"] == str(walk)
@@ -628,7 +628,7 @@ def test_the_image_of_an_alert_is_blurred(walk: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_alerts_need_alerts_and_pixels(walk: Path) -> None:
-    with pytest.raises(MaskyoloError, match="--save-alerts need --alert-after"):
+    with pytest.raises(MaskyoloError, match=r"--save-alerts, --alert-clip\) need --alert-after"):
         list(detect(walk, walker, save_alerts=True))
     with pytest.raises(MaskyoloError, match="--stats-only, which saves none"):
         list(detect(walk, walker, save_alerts=True, alert_after=1, stats_only=True))

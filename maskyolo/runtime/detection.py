@@ -47,7 +47,7 @@ from maskyolo.runtime.provenance import describe_model, made_with, report_differ
 from maskyolo.runtime.results import Sinks
 from maskyolo.runtime.resuming import Progress, check_resumable, find_progress, settings_of
 from maskyolo.runtime.run import Run, Summary, open_sinks, run_folder
-from maskyolo.runtime.sources import are_cameras, are_live, numbered_pattern, open_sources
+from maskyolo.runtime.sources import are_cameras, are_live, as_video, open_sources
 from maskyolo.runtime.time_of_day import Clock, parse_start
 from maskyolo.runtime.tracking import LOW_CONF, Tracking
 from maskyolo.runtime.window import Window
@@ -146,6 +146,8 @@ def detect(
 
 def _open(options: DetectOptions, given: GivenSource | Sequence[GivenSource]) -> list[Source]:
     sources = open_sources(given)
+    if options.tracks:
+        sources = as_video(sources)
     _check_sources(options, sources, given)
     return sources
 
@@ -257,12 +259,9 @@ def _check_sources(
         )
     if not options.tracks or not all(isinstance(source, ImageSource) for source in sources):
         return
-    pattern = numbered_pattern(sources)
     raise MaskyoloError(
         f"cannot track in still images ({_source_name(given)})",
-        f"to read them as the frames of a video, use --source '{pattern}'"
-        if pattern
-        else "use a video, camera or stream, or omit --track",
+        "use a video, camera, stream or numbered images, or omit --track",
     )
 
 

@@ -38,7 +38,7 @@ from maskyolo.runtime.media_names import (
 )
 from maskyolo.runtime.named_cameras import GivenSource, NamedCamera
 
-__all__ = ["are_cameras", "are_live", "numbered_pattern", "open_sources"]
+__all__ = ["are_cameras", "are_live", "as_video", "numbered_pattern", "open_sources"]
 
 _SUPPORTED = "use an image, video, folder, glob, list (.txt), camera number or URL"
 #: Suffixes of video files that cameras use in the addresses of their streams, too.
@@ -311,6 +311,23 @@ def numbered_pattern(sources: Sequence[Source]) -> str:
                 found[source.path.with_name(f"{stem}%{width}d{tail}")] += 1
     common = found.most_common(1)
     return str(common[0][0]) if common and common[0][1] == len(sources) > 1 else ""
+
+
+def as_video(sources: list[Source]) -> list[Source]:
+    """Return images with numbered names as the frames of one video; anything else unchanged.
+
+    Example:
+        >>> as_video([ImageSource(Path("f_2.png")), ImageSource(Path("f_10.png"))])[0].name
+        'f_%d.png'
+    """
+    pattern = numbered_pattern(sources)
+    if not pattern:
+        return sources
+    before = Path(pattern).name.partition("%")[0]
+    images = [one.path for one in sources if isinstance(one, ImageSource)]
+    number = re.compile(r"\d+")
+    order = sorted(images, key=lambda path: int(number.findall(path.name[len(before) :])[0]))
+    return [NumberedImages(pattern, order)]
 
 
 def _in_list(path: Path) -> list[Source]:

@@ -23,13 +23,14 @@ from maskyolo.runtime.detection import detect
 from maskyolo.runtime.file_sources import (
     AnimationSource,
     ImageSource,
+    NumberedImages,
     PipeSource,
     UnreadableSource,
     VideoSource,
 )
 from maskyolo.runtime.frames import Frame, Source
 from maskyolo.runtime.live_sources import CameraSource, StreamSource
-from maskyolo.runtime.sources import numbered_pattern, open_sources
+from maskyolo.runtime.sources import as_video, numbered_pattern, open_sources
 
 GRAYS = [30, 60, 90, 120, 150]
 
@@ -214,11 +215,25 @@ def test_a_pattern_without_images_is_an_error_and_an_existing_file_is_itself(
     assert open_sources(tmp_path / "a_%d.png") == [ImageSource(tmp_path / "a_%d.png")]
 
 
-def test_tracking_in_a_folder_of_numbered_images_names_the_way(numbered: Path) -> None:
-    with pytest.raises(MaskyoloError, match=r"--source '.*/frame_%04d\.png'") as error:
+def test_a_folder_of_numbered_images_is_tracked_as_a_video(numbered: Path) -> None:
+    found = [one.metadata for _, one in detect(numbered, perfect(), track=True)]
+    assert {one["source"] for one in found} == {str(numbered / "frame_%04d.png")}
+    assert [one["frame"] for one in found] == list(range(5))
+    apart = [one.metadata["source"] for _, one in detect(numbered, perfect())]
+    assert len(set(apart)) == 5
+
+
+def test_images_without_numbers_in_common_are_not_tracked(numbered: Path) -> None:
+    Image.fromarray(plain(60)).save(numbered / "other.png")
+    with pytest.raises(MaskyoloError, match="cannot track in still images"):
         detect(numbered, perfect(), track=True)
-    pattern = str(error.value).rpartition("--source '")[2].rstrip("'")
-    assert len(list(detect(pattern, perfect(), track=True))) == 5
+
+
+def test_numbers_of_a_video_are_sorted_as_numbers() -> None:
+    names = ["f/a_1.png", "f/a_10.png", "f/a_2.png"]
+    (video,) = as_video([ImageSource(Path(name)) for name in names])
+    assert isinstance(video, NumberedImages)
+    assert [path.name for path in video.paths] == ["a_1.png", "a_2.png", "a_10.png"]
 
 
 def test_the_pattern_of_numbered_images() -> None:

@@ -55,7 +55,8 @@ def frames_of(url: str) -> float:
     """Return how many frames the server has processed."""
     with urllib.request.urlopen(f"{url}metrics") as answer:
         text = answer.read().decode()
-    return float(re.findall(r"^maskyolo_frames_total\{.*\} (\S+)$", text, re.MULTILINE)[0])
+    found = re.findall(r"^maskyolo_frames_total\{.*\} (\S+)$", text, re.MULTILINE)
+    return sum(map(float, found))
 
 
 def measure(browser: Any, url: str, viewers: int, server: psutil.Process, seconds: float) -> None:
@@ -75,7 +76,8 @@ def measure(browser: Any, url: str, viewers: int, server: psutil.Process, second
     ages = [page.evaluate("window.ages.slice(1)") for page in pages]
     for page in pages:
         page.context.close()
-    text = f"{viewers} viewers: {share:6.1%} of a core, {1000 * used / number:.0f} ms per frame"
+    each = 1000 * used / max(number, 1)
+    text = f"{viewers} viewers: {share:6.1%} of a core, {each:.0f} ms per frame"
     if ages:
         together = np.concatenate(ages)
         rate = np.mean([len(one) for one in ages]) / seconds
@@ -99,7 +101,8 @@ def main() -> None:
         chromium = shutil.which("chromium")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            time.sleep(SETTLE)
+            while frames_of(url) < 5 * RATE:  # the network has been compiled
+                time.sleep(1)
             for viewers in args.viewers:
                 measure(browser, url, viewers, psutil.Process(running.pid), args.seconds)
             browser.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from maskyolo.core.images import ImageArray, encode_jpeg
 from maskyolo.errors import MaskyoloError
 from maskyolo.live.tally import Tally
 from maskyolo.runtime.addresses import display_name
+from maskyolo.runtime.alert_clips import AlertClips
 from maskyolo.runtime.alert_images import AlertImages
 from maskyolo.runtime.areas import Areas
 from maskyolo.runtime.counting import Counting
@@ -99,6 +101,7 @@ class Camera:
             current frame.
         alerts: folder that the frames of alerts are saved in, if they are.
         on_frame: called in the camera's thread with each frame.
+        clip: seconds of a video of each alert, before and after it, that is saved there, too.
 
     Attributes:
         name: its name, or the source without passwords.
@@ -121,6 +124,7 @@ class Camera:
         on_event: Callable[[Camera, Event, Seen], None],
         alerts: Path | None = None,
         on_frame: Callable[[Result], None] = lambda _: None,
+        clip: float | None = None,
     ) -> None:
         self.number = number
         self.name = source.name if isinstance(source, NamedCamera) else display_name(source)
@@ -139,7 +143,8 @@ class Camera:
         self._summary = Summary()
         self._resting: float | None = time.monotonic()
         self._skipped = self._interruptions = 0
-        self._images = None if alerts is None else AlertImages(alerts)
+        self._alerts, self._clip = alerts, clip
+        self._clips: AlertClips | None = None
         self._newest: Seen | None = None
         self._times: list[float] = []
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -259,19 +264,24 @@ class Camera:
             for image, detections in frames:
                 if begun is None:
                     begun = time.monotonic() - detections.metadata["time"]
-                    self._listen(summary.people)
+                    self._listen(summary.people, stack)
                 self._publish(image, detections)
                 if "datetime" not in detections.metadata:  # a recording: at its own speed
                     self._rest(begun + detections.metadata["time"] - time.monotonic())
 
-    def _listen(self, counting: Counting | None) -> None:
+    def _listen(self, counting: Counting | None, stack: ExitStack) -> None:
+        if self._alerts and self._clip:
+            self._clips = AlertClips(self._clip, partial(self._interrupted, "alert"))
+            stack.callback(self._clips.close)
         if counting:
             self._counting = counting
-            counting.images = self._images
+            counting.images = AlertImages(self._alerts, self._clips) if self._alerts else None
             counting.listeners.append(self._pending.append)
 
     def _interrupted(self, source: str, error: MaskyoloError) -> None:
-        del source
+        if source in ("alert", "mqtt"):  # the camera goes on
+            logging.getLogger("maskyolo").warning("%s: %s", self.name, error)
+            return
         self.status, self.problem = Status.INTERRUPTED, str(error)
 
     def _publish(self, image: ImageArray, detections: sv.Detections) -> None:
@@ -281,6 +291,8 @@ class Camera:
         frame = Frame(image, self.name, facts["frame"], facts["time"], kind, moment=moment)
         self.frames += 1
         seen = Seen(self.frames, Result(frame, detections, self._overlay))
+        if self._clips:
+            self._clips.write(seen.result)
         self.status, self.problem = Status.LIVE, ""
         now = time.monotonic()
         self._times = [each for each in self._times if now - each < _RATE_SPAN] + [now]

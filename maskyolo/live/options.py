@@ -97,6 +97,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
     notify_images: bool = option_of(DetectOptions, "notify_images")
     alert_outbox: Path | str | None = option_of(DetectOptions, "alert_outbox")
     save_alerts: bool = option_of(DetectOptions, "save_alerts")
+    alert_clip: float | None = option_of(DetectOptions, "alert_clip")
     events: Path | str | None = option_of(
         DetectOptions,
         "events",
@@ -133,19 +134,19 @@ class ServeOptions(_ServerOptions, InferenceOptions):
         panel=Panel.DISPLAY,
     )
 
+    @property
+    def saves_images(self) -> bool:
+        """Whether the images of alerts are saved."""
+        return self.save_alerts or self.alert_clip is not None
+
     def __post_init__(self) -> None:
         """Check the options of `detect` too."""
         super().__post_init__()
         self.for_detection(self.zone, self.line)
-        if self.save_alerts and self.alert_after is None:
-            raise MaskyoloError(
-                "--save-alerts needs --alert-after",
-                "set --alert-after to the number of seconds without a mask",
-            )
-        if self.save_alerts and self.stats_only:
+        if self.saves_images and self.stats_only:
             raise MaskyoloError(
                 "cannot save images with --stats-only, which saves none",
-                "omit --save-alerts or --stats-only",
+                "omit --save-alerts and --alert-clip, or --stats-only",
             )
         if self.events is not None:
             EventFile.check(Path(self.events))
@@ -159,7 +160,7 @@ class ServeOptions(_ServerOptions, InferenceOptions):
 
     def for_detection(self, zone: str | None, line: str | None) -> DetectOptions:
         """Return the options of `detect` for a camera with this zone and line."""
-        own = (_SavingOptions if self.save_alerts else DetectOptions)(
+        own = (_SavingOptions if self.saves_images else DetectOptions)(
             vid_stride=self.vid_stride,
             reconnect=self.reconnect,
             zone=zone,

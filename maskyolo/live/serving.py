@@ -194,7 +194,7 @@ def _watching(
     """Start the cameras; at the end, stop them and complete what they write."""
     areas = AreasFile(None if options.areas is None else Path(options.areas))
     shared = SharedDetector(_loaded(options, detector))
-    folder = _alerts_folder(options, sources) if options.save_alerts else None
+    folder = _alerts_folder(options, sources) if options.saves_images else None
     live = _are_live(sources)
     event_file = None if options.events is None else EventFile(Path(options.events), live)
     lines = None if options.save_json is None else JsonLines(Path(options.save_json), dated=live)
@@ -203,7 +203,16 @@ def _watching(
         for number, source in enumerate(sources, 1):
             alerts = folder / f"camera{number}" if folder else None
             wanted = options.for_camera(source)
-            camera = Camera(number, source, shared, wanted, hub.on_event, alerts, hub.on_frame)
+            camera = Camera(
+                number,
+                source,
+                shared,
+                wanted,
+                hub.on_event,
+                alerts,
+                hub.on_frame,
+                options.alert_clip,
+            )
             if saved := areas.of(camera.name):
                 camera.set_areas(*saved)
             hub.cameras[number] = camera

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from clips import probe
 from live import Mjpeg, number_of, until
 from PIL import Image
 from serving import Running, running
@@ -158,7 +159,7 @@ def test_events_and_images_of_alerts_are_written_and_reported(
     camera: Mjpeg, detector: Detector, samples: Path, tmp_path: Path
 ) -> None:
     other = Mjpeg(samples / "office.jpg")
-    settings = {"alert_after": 0.0, "save_alerts": True, "project": tmp_path / "runs"}
+    settings = {"alert_after": 0.0, "alert_clip": 30, "project": tmp_path / "runs"}
     events = tmp_path / "events.csv"
     with running([camera.url, other.url], detector, events=events, **settings) as server:
 
@@ -176,7 +177,11 @@ def test_events_and_images_of_alerts_are_written_and_reported(
         people = figures.by_place[source, ""].people
         assert {name: people[name] for name in FACES} == {name: shown[name] for name in FACES}
     assert len(figures.alerts) == 4
-    assert len(list((tmp_path / "runs" / "serve" / "alerts").rglob("*.jpg"))) == 4
+    images = list((tmp_path / "runs" / "serve" / "alerts").rglob("*.jpg"))
+    assert len(images) == 4
+    for image in images:
+        count, _, size = probe(image.with_suffix(".mp4"))
+        assert (count > 1, size) == (True, (320, 240))
     assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 4
     assert "alert_after: 0.0" in (tmp_path / "runs" / "serve" / "args.yaml").read_text()
 
@@ -461,7 +466,7 @@ def test_wrong_sources_and_ports_are_errors_of_one_line(
     assert "not numbers" in problem("0", zone="a,b")
     with pytest.raises(MaskyoloError, match="need --alert-after"):
         ServeOptions(alert_cmd="true")
-    with pytest.raises(MaskyoloError, match="needs --alert-after"):
+    with pytest.raises(MaskyoloError, match="need --alert-after"):
         ServeOptions(save_alerts=True)
     with pytest.raises(MaskyoloError, match="cannot save images with --stats-only"):
         ServeOptions(save_alerts=True, alert_after=1, stats_only=True)
@@ -501,3 +506,19 @@ def test_the_command_ends_with_a_signal(camera: Mjpeg, how: signal.Signals) -> N
         process.send_signal(how)
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130 if how == signal.SIGINT else 0, "")
+
+
+def test_an_alert_that_is_not_delivered_is_logged_and_the_camera_goes_on(
+    camera: Mjpeg, detector: Detector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/secret"
+        settings = {"alert_after": 0.0, "alert_url": url, "project": tmp_path / "runs"}
+        with running(camera.url, detector, **settings) as server:
+            until(lambda: camera.send(1) is None and "alert was not delivered" in caplog.text)
+            assert server.camera()["status"] == "live"
+            outbox = tmp_path / "runs" / "outbox"
+            until(lambda: camera.send(1) is None and len(list(outbox.rglob("*.json"))) == 2)
+    assert camera.url in caplog.text
+    assert "secret" not in caplog.text

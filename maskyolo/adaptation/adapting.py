@@ -1,4 +1,4 @@
-"""Makes training data of a camera's own recordings and images, without labels by a person."""
+"""Makes training data and weights of a camera's own recordings, without labels by a person."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from maskyolo.adaptation.frames import blur_outside, remove_frames
+from maskyolo.adaptation.learning import Learned, check_learning, learn
 from maskyolo.adaptation.options import AdaptOptions
 from maskyolo.adaptation.selection import Candidate, choose
 from maskyolo.adaptation.views import Teacher
@@ -22,7 +24,7 @@ from maskyolo.core.labels import IGNORE, IGNORE_CLASS, Labels, format_yolo
 from maskyolo.core.options import takes_options
 from maskyolo.dataset.contact_sheets import write_sheets
 from maskyolo.dataset.layout import format_data_yaml
-from maskyolo.dataset.ledger import LedgerRow, labels_of, size_class, write_ledger
+from maskyolo.dataset.ledger import LedgerRow, labels_of, read_ledger, size_class, write_ledger
 from maskyolo.dataset.near_copies import perceptual_hashes
 from maskyolo.dataset.workfolder import SHEETS, check_free, claim, locked, publish, working_folder
 from maskyolo.detectors.loading import DEFAULT_MODELS
@@ -42,11 +44,12 @@ class Adaptation:
     """The result of `adapt`.
 
     Attributes:
-        folder: the data set.
+        folder: the data set and, in `weights/`, the new weights if they are better.
         rows: its ledger, one row per frame that was taken.
         looked_at: number of frames and images that were looked at.
         left_out: number of frames that were not taken, by reason.
         errors: the sources that could not be read, or broke off, as (source, error).
+        learned: the result of the training, if there was one.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Adaptation:
     looked_at: int
     left_out: dict[str, int]
     errors: list[tuple[str, MaskyoloError]]
+    learned: Learned | None = None
 
     def counts(self) -> Counter[str]:
         """Count the faces by class; `ignore` are those that are blanked out."""
@@ -62,14 +66,14 @@ class Adaptation:
 
 @takes_options(AdaptOptions)
 def adapt(
-    source: str | Path | Sequence[str | Path],
+    source: str | Path | Sequence[str | Path] | None,
     out: Path | str,
     options: AdaptOptions | None = None,
     *,
-    on_progress: Callable[[int, int | None], None] | None = None,
+    on_progress: Callable[[str, int, int | None], None] | None = None,
     **settings: Any,
 ) -> Adaptation:
-    """Make training data of a camera's recordings or images, without labels by a person.
+    """Make training data and weights of a camera's recordings, without labels by a person.
 
     The detector looks at each frame in three sizes, mirrored and not, and YuNet confirms the faces.
     In recordings, faces are tracked, and their classes are voted on over time, so that clear
@@ -77,16 +81,22 @@ def adapt(
     The result is a YOLO data set with `ledger.csv` and contact sheets in `sheets/`. Nothing leaves
     this machine.
 
+    With `data`, a short training follows, with photos of that set mixed in. The new weights are
+    averaged with the present ones and kept, in `weights/`, only if they are better; see
+    `choose_trial`.
+
     Args:
-        source: files, folders, globs or lists of images and videos.
-        out: output folder; it must not exist or be empty.
-        options: which frames to take, and the model.
-        on_progress: called with the number of frames that were looked at, and their number if it
-            is known.
+        source: files, folders, globs or lists of images and videos. None: train on the frames in
+            `out`, which an earlier call made and a person may have corrected.
+        out: output folder; it must not exist or be empty, unless `source` is None.
+        options: which frames to take, the model, and how to train.
+        on_progress: called with what is counted ("frames", "batches" or "photos"), the number done,
+            and their total if it is known.
         settings: fields of `AdaptOptions`; they override `options`.
 
     Raises:
         SourceError: there is nothing to read, a source is live, or no frame has a clear face.
+        DatasetError: a data set cannot be used.
         WeightsError: the model or YuNet cannot be loaded.
         OutputError: `out` exists or cannot be written.
         MaskyoloError: an option is out of its range.
@@ -95,8 +105,45 @@ def adapt(
         >>> made = adapt("door.mp4", "data/door")  # doctest: +SKIP
         >>> made.counts()["with_mask"]  # doctest: +SKIP
         412
+        >>> adapt(None, "data/door", data="data/street").learned.verdict  # doctest: +SKIP
+        'new weights, blend 0.5: mAP50 gain on the camera not measured (give --val-data), ...'
     """
     chosen = AdaptOptions.merge(options, settings)
+    if chosen.data is not None:
+        check_learning(chosen)
+    if source is None:
+        made = _labeled(Path(out), chosen)
+    else:
+        made = _label(source, out, chosen, on_progress)
+    if chosen.data is None:
+        return made
+    try:
+        return replace(made, learned=learn(made.folder, chosen, on_progress))
+    finally:
+        if not chosen.keep_frames:
+            remove_frames(made.folder)
+
+
+def _labeled(folder: Path, options: AdaptOptions) -> Adaptation:
+    """Return what an earlier call made."""
+    if options.data is None:
+        raise SourceError(
+            "no recordings given", "give --source, or --data to train on the frames in --out"
+        )
+    ledger = folder / "ledger.csv"
+    if not (folder / _IMAGES).is_dir() or not ledger.is_file():
+        raise SourceError(f"{folder} has no frames to train on", "give recordings with --source")
+    rows = [row for row in read_ledger(ledger) if row.status == "kept"]
+    return Adaptation(folder, rows, 0, {}, [])
+
+
+def _label(
+    source: str | Path | Sequence[str | Path],
+    out: Path | str,
+    chosen: AdaptOptions,
+    on_progress: Callable[[str, int, int | None], None] | None,
+) -> Adaptation:
+    """Label frames of recordings; see `adapt`."""
     out, part = working_folder(out)
     sources = _recorded_sources(source)
     check_free(out, "data set")
@@ -153,7 +200,7 @@ class _Look:
 
     teacher: Teacher
     vid_stride: int
-    on_progress: Callable[[int, int | None], None] | None
+    on_progress: Callable[[str, int, int | None], None] | None
     done: int = 0
     errors: list[tuple[str, MaskyoloError]] = field(default_factory=list)
 
@@ -172,7 +219,7 @@ class _Look:
             rate = float(frame.rate)
             self.done += 1
             if self.on_progress:
-                self.on_progress(self.done, None)
+                self.on_progress("frames", self.done, None)
         labeled = (
             [label_still(one.sightings) for one in moments]
             if all(stills)
@@ -222,6 +269,8 @@ def _write(
                         if kind == IGNORE_CLASS
                     ]
                     image = blank_out(frame.image, blanked, spared.boxes)
+                    if options.blur_outside:
+                        image = blur_outside(image, spared.boxes)
                     write_image(part / row.image, image)
                     write_atomic(
                         part / _LABELS / f"{name}.txt", format_yolo(spared, row.width, row.height)

@@ -54,7 +54,7 @@ from maskyolo.training.resuming import (
     trim_results,
 )
 
-__all__ = ["TrainResult", "train_detector"]
+__all__ = ["TrainResult", "export_onnx", "train_detector"]
 
 #: Options that override the recipe's setting of the same name.
 _RECIPE_OPTIONS = ("imgsz", "epochs", "batch", "seed", "patience")
@@ -280,7 +280,6 @@ def _finish(folder: Path, device: str) -> TrainResult:
 
     `report.json` is written last: it marks the run as finished.
     """
-    from ultralytics import YOLO
     from ultralytics.utils.plotting import plot_results
 
     from maskyolo.training.detector_dataset import DetectorValidation
@@ -314,19 +313,25 @@ def _finish(folder: Path, device: str) -> TrainResult:
         plot_results(file=folder / "results.csv")
         if (folder / "results.png").is_file():
             (folder / "results.png").replace(folder / "curves.png")
-        onnx = _export(YOLO(best), weights)
+        onnx = export_onnx(weights)
         write_atomic(folder / "report.txt", report.table())
         write_atomic(folder / "report.json", json.dumps(report.json(), indent=2) + "\n")
     return TrainResult(folder, best, onnx, report)
 
 
-def _export(model: Any, weights: Path) -> Path:
-    """Export `best.onnx` through a scratch folder, so that it is never incomplete."""
+def export_onnx(weights: Path) -> Path:
+    """Export `best.pt` in a folder to `best.onnx`, through a scratch folder, so that it is whole.
+
+    The file is float32 and takes any height, width and batch size.
+    """
+    from ultralytics import YOLO
+
     onnx = weights / "best.onnx"
     scratch = weights / "export.part"
     scratch.mkdir(exist_ok=True)
     try:
         shutil.copyfile(weights / "best.pt", scratch / "best.pt")
+        model = YOLO(weights / "best.pt")
         model.ckpt_path = model.model.pt_path = str(scratch / "best.pt")
         # Not simplified: OpenVINO does that itself, and onnxslim imports ONNX Runtime, whose
         # telemetry leaves a device id in the home folder.

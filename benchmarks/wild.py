@@ -66,14 +66,17 @@ PUBLISHED = (
 )
 
 
-def load(model: str, conf: float | None = None, trust: bool = False) -> Detector:
+def load(
+    model: str, conf: float | None = None, trust: bool = False, precision: str = "auto"
+) -> Detector:
     """Load a contestant for average precision or, if given, for detection at `conf`."""
     one = Contestant.parse(model)
+    chosen = {} if precision == "auto" else {"precision": precision}
     return load_detector(
         **one.settings(
             AP_FLOOR if conf is None else conf,
             FACE_FLOOR if conf is None else None,
-            {"trust": trust},
+            {"trust": trust} | chosen,
         )
     )
 
@@ -334,6 +337,7 @@ def main() -> None:
     )
     options.add_argument("--kinds", type=Path, help="table of labeled faces with their kind")
     options.add_argument("--card", type=Path, help="model card to write the tables to")
+    options.add_argument("--precision", default="auto", help="as for maskyolo detect")
     options.add_argument("--trust", action="store_true", help="open .pt files of unknown origin")
     args = options.parse_args()
     models = args.model or ["maskyolo-n"]
@@ -347,7 +351,7 @@ def main() -> None:
     )
     only = set(args.photos.read_text(encoding="utf-8").splitlines()) if args.photos else None
     cases, sharpness, _ = predict(
-        pictures, {model: load(model, trust=args.trust) for model in models}
+        pictures, {model: load(model, None, args.trust, args.precision) for model in models}
     )
     found = [measure(model, cases[model], sharpness, args.conf) for model in models]
     first = found[0]
@@ -356,7 +360,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         again, blur, _ = predict(
-            compressed(pictures, Path(folder)), {first.name: load(first.name, trust=args.trust)}
+            compressed(pictures, Path(folder)), {first.name: load(first.name, None, args.trust, args.precision)}
         )
     worse = measure(first.name, again[first.name], blur, args.conf)
     both = (first.map50 or 0.0, worse.map50 or 0.0)
@@ -364,7 +368,7 @@ def main() -> None:
         f"Saved again as JPEG (quality 70, 4:2:0): mAP50 {both[1]:.3f}, {both[1] - both[0]:+.3f}.\n"
     )
 
-    sure = load(first.name, min(CONFIDENCES), args.trust)
+    sure = load(first.name, min(CONFIDENCES), args.trust, args.precision)
     rows: dict[str, list[float]] = {}
     if args.bare:
         bare = [
@@ -397,7 +401,7 @@ def main() -> None:
         text.append("Share of images without a mask in which one is found, by confidence:\n")
         text.append(table(["", "images", *(f"{conf:g}" for conf in CONFIDENCES)], counted))
     if args.closeups or args.kinds:
-        usual = load(first.name, args.conf, args.trust)
+        usual = load(first.name, args.conf, args.trust, args.precision)
     if args.closeups:
         text.append("Close-ups, right if the most confident detection has the photo's class:\n")
         shares = by_size(usual, args.closeups, only)

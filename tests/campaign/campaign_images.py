@@ -205,5 +205,5 @@ def _check_lines(stderr: str) -> None:
     """Assert that no library printed anything."""
     for line in stderr.split("\n"):
         ours = not line or line.startswith("maskyolo: ") or "images at" in line
-        ours = ours or re.fullmatch(r"OpenVINO CPU (fp32|bf16), \d+ px", line)
+        ours = ours or re.fullmatch(r"OpenVINO CPU (fp32|bf16|int8), \d+ px", line)
         assert ours, f"a line that is not ours: {line[:300]!r}"

@@ -576,7 +576,7 @@ def test_the_command_prints_the_report_and_the_folder_last(
     out, err = capsys.readouterr()
     out = out.splitlines()
     network, warning = err.splitlines()
-    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16), 320 px", network)
+    assert re.fullmatch(r"OpenVINO CPU (fp32|bf16|int8), 320 px", network)
     assert warning.startswith("maskyolo: 7 of 8 images are near-copies of photos that maskyolo-n")
     assert out[-1] == str(tmp_path / "val")
     assert out[-2] == f"next: maskyolo detect --source {samples}"

@@ -360,7 +360,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         again, blur, _ = predict(
-            compressed(pictures, Path(folder)), {first.name: load(first.name, None, args.trust, args.precision)}
+            compressed(pictures, Path(folder)),
+            {first.name: load(first.name, None, args.trust, args.precision)},
         )
     worse = measure(first.name, again[first.name], blur, args.conf)
     both = (first.map50 or 0.0, worse.map50 or 0.0)

@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     given = parser.parse_args()
     import_ultralytics("averaging weights")
-    loaded = [torch.load(path, map_location="cpu", weights_only=False) for path in given.checkpoints]
+    loaded = [
+        torch.load(path, map_location="cpu", weights_only=False) for path in given.checkpoints
+    ]
     states = [checkpoint["model"].float().state_dict() for checkpoint in loaded]
     average = {
         key: torch.stack([state[key] for state in states]).mean(0)

@@ -22,6 +22,7 @@ from maskyolo.export.calibration import DecodedImages, ReadableImages, find_cali
 from maskyolo.export.measuring import Measured, measure_models
 from maskyolo.export.options import ExportOptions
 from maskyolo.export.writing import ULTRALYTICS_FORMATS, ExportJob, load_exported, write_model
+from maskyolo.models.backends.loading import precision_of_file
 from maskyolo.models.own import find_model
 from maskyolo.runtime.provenance import (
     describe_data,
@@ -135,9 +136,7 @@ def export_model(
     images = ReadableImages(calibration, DecodedImages().read)
     step = on_step or (lambda _: None)
     # checked before a folder is made: the model may be damaged, or have other classes
-    detector: Any = load_detector(
-        source, imgsz=chosen.imgsz, class_map=chosen.class_map, trust=chosen.trust
-    )
+    detector = _load(source, chosen)
     imgsz = int(detector.imgsz)
     relabel = {}
     if chosen.imgsz is not None and imgsz != detector.backend.imgsz:
@@ -166,6 +165,16 @@ def export_model(
     write_atomic(folder / "report.txt", result.table())
     write_atomic(folder / "report.json", json.dumps(result.json(), indent=2) + "\n")
     return result
+
+
+def _load(source: Path, options: ExportOptions) -> Any:
+    return load_detector(
+        source,
+        imgsz=options.imgsz,
+        class_map=options.class_map,
+        trust=options.trust,
+        precision=precision_of_file(source),
+    )
 
 
 def _made_with(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import platform
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from maskyolo.core.choices import BackendName, Precision
+from maskyolo.core.installation import install_command
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Backend
+from maskyolo.models.backends.known_image import answers_right
 from maskyolo.models.backends.limited import LimitedBackend
 from maskyolo.models.limits import model_errors
 from maskyolo.models.trust import check_trust, is_own
 
-__all__ = ["choose_backend", "load_backend"]
+__all__ = ["choose_backend", "load_backend", "precision_of_file"]
 
+_log = logging.getLogger("maskyolo")
 #: The backends that can read each kind of file, the default one first.
 _READ_BY = {
     ".onnx": (BackendName.OPENVINO, BackendName.ONNXRUNTIME),
@@ -84,21 +90,91 @@ def load_backend(
             f"{backend} does not support {precision}",
             "use --backend openvino, or leave out --precision",
         )
-    requested = precision
+    load = partial(_load, device, streams, trust, threads)
+    given, requested = path, precision
     if backend is BackendName.OPENVINO and device in ("auto", "cpu") and is_own(path):
         path, precision = _in_int8(path, precision)
-    # A .pt file must be trusted anyway, and a GPU's driver reserves memory without using it.
-    unlimited = backend is BackendName.TORCH or device not in ("auto", "cpu")
-    with nullcontext() if unlimited else model_errors(path):
-        network = _load(path, device, streams, backend, precision, trust, threads)
+    network = load(path, backend, precision)
     if requested is Precision.AUTO and network.precision != Precision.FP32:
         reasons.append(
             f"this CPU supports {network.precision} in hardware (--precision fp32 is slower and "
             "slightly more exact)"
         )
+    if backend is not BackendName.TORCH and device in ("auto", "cpu"):
+        others = [partial(load, *other) for other in _alternatives(given, backend, network)]
+        right = _right_one(network, path, others)
+        if right is not network:
+            network, reasons = right, ["the usual one gives wrong results on this machine"]
+    network.description += f": {'; '.join(reasons)}" if reasons else ""
+    return network
+
+
+def _load(
+    device: str,
+    streams: int,
+    trust: bool,
+    threads: int | None,
+    path: Path,
+    backend: BackendName,
+    precision: Precision,
+) -> Backend:
+    # A .pt file must be trusted anyway, and a GPU's driver reserves memory without using it.
+    unlimited = backend is BackendName.TORCH or device not in ("auto", "cpu")
+    with nullcontext() if unlimited else model_errors(path):
+        network = _read(path, device, streams, backend, precision, trust, threads)
     network.title += f" {network.precision}"
-    network.description += f", {network.precision}" + (f": {'; '.join(reasons)}" if reasons else "")
+    network.description += f", {network.precision}"
     return network if unlimited or is_own(path) else LimitedBackend(network, path)
+
+
+def _alternatives(
+    path: Path, backend: BackendName, network: Backend
+) -> list[tuple[Path, BackendName, Precision]]:
+    """Return other ways to compute a network, the preferred one first."""
+    others = []
+    if backend is BackendName.OPENVINO and network.precision != Precision.FP32:
+        others.append((path, BackendName.OPENVINO, Precision.FP32))
+    if (
+        backend is BackendName.OPENVINO
+        and path.suffix.lower() == ".onnx"
+        and importlib.util.find_spec("onnxruntime") is not None
+    ):
+        others.append((path, BackendName.ONNXRUNTIME, Precision.AUTO))
+    return others
+
+
+def _right_one(network: Backend, path: Path, others: Sequence[Callable[[], Backend]]) -> Backend:
+    """Return the network if it is right about a known image, or else one that is.
+
+    What our own networks find in the image is known. Others are compared with the first of
+    `others`, if they are in int8 or bf16.
+
+    Args:
+        network: the network.
+        path: its file.
+        others: functions that load it in other ways, the preferred one first.
+    """
+    own = is_own(path)
+    compact = network.precision != Precision.FP32 or "int8" in network.title
+    if not own and not (compact and others):
+        return network
+    if answers_right(network, path, None if own else others[0]):
+        return network
+    problem = f"{path.name} gives wrong results in {network.title} on this machine"
+    for load in others:
+        try:
+            other = load()
+        except MaskyoloError:
+            continue
+        if not own or answers_right(other, path, None):
+            _log.warning("%s; using %s instead", problem, other.title)
+            return other
+    _log.warning(
+        "%s, and nothing else that is installed is right; run: %s",
+        problem,
+        install_command("onnxruntime"),
+    )
+    return network
 
 
 def _in_int8(path: Path, precision: Precision) -> tuple[Path, Precision]:
@@ -111,6 +187,14 @@ def _in_int8(path: Path, precision: Precision) -> tuple[Path, Precision]:
     if precision is Precision.AUTO:
         precision = native_precision(has_int8=True)
     return (int8 if precision is Precision.INT8 else path), precision
+
+
+def precision_of_file(path: Path) -> Precision:
+    """Return the precision in which `load_backend` reads a file itself, not its own int8 form."""
+    if not is_own(path) or choose_backend(path.suffix.lower())[0] is not BackendName.OPENVINO:
+        return Precision.AUTO
+    chosen = _in_int8(path, Precision.AUTO)[1]
+    return Precision.FP32 if chosen is Precision.INT8 else Precision.AUTO
 
 
 def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]:
@@ -143,7 +227,7 @@ def choose_backend(suffix: str, device: str = "auto") -> tuple[BackendName, str]
     return usual, "it is installed"
 
 
-def _load(
+def _read(
     path: Path,
     device: str,
     streams: int,

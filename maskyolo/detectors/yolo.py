@@ -53,9 +53,9 @@ def network_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
 def photo_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
     """Return the (height, width) of the network's input for a photo, one of only four shapes.
 
-    A network is compiled for each shape of its input, which takes as long as detection in dozens of
-    photos, and 45 MB. Photos have dozens of aspect ratios; each gets the smallest of the four
-    shapes that it fits into.
+    A runtime prepares its computations for each shape of the input, which takes time and memory.
+    Photos have dozens of aspect ratios; each gets the smallest of the four shapes that it fits
+    into.
 
     Args:
         height: height of the photo in pixels.
@@ -218,7 +218,7 @@ class YoloDetector:
             `confidence` float32 (n,); `class_id` (n,), 0 = with_mask, 1 = without_mask, and if it
             reports three classes, 2 = incorrect_mask; `data["class_name"]` (n,).
         """
-        return self._detect(image, network_shape)
+        return self._detect(image, network_shape, mixed=False)
 
     def detect_photo(self, image: ImageArray) -> sv.Detections:
         """Detect in one of many photos of different shapes; see `photo_shape`.
@@ -231,10 +231,13 @@ class YoloDetector:
         Returns:
             `supervision.Detections`, as for a call.
         """
-        return self._detect(image, photo_shape)
+        return self._detect(image, photo_shape, mixed=True)
 
     def _detect(
-        self, image: ImageArray, shape_of: Callable[[int, int, int], tuple[int, int]]
+        self,
+        image: ImageArray,
+        shape_of: Callable[[int, int, int], tuple[int, int]],
+        mixed: bool,
     ) -> sv.Detections:
         from maskyolo.core.lazy_supervision import sv
 
@@ -243,7 +246,7 @@ class YoloDetector:
         canvas, scales, border = letterbox(
             image, self.backend.shape or shape_of(height, width, self.imgsz)
         )
-        output = self.classes.select(self.backend(canvas[None])[0])
+        output = self.classes.select(self.backend(canvas[None], mixed)[0])
         boxes, confidence, class_ids = postprocess(output, self.conf, self.iou, self.max_det)
         return sv.Detections(
             xyxy=clip_boxes(

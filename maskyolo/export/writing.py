@@ -276,7 +276,7 @@ class UltralyticsNetwork:
         self.shape, self.imgsz = (imgsz, imgsz), imgsz
         self.title = self.description = "NCNN" if path.is_dir() else "LiteRT"
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:  # noqa: ARG002
         """Run the network; see `backends.Backend`."""
         import torch
 

@@ -198,7 +198,7 @@ class FakeNetwork:
     def __init__(self, names: tuple[str, ...], scores: list[float]) -> None:
         self.names, self.scores = names, scores
 
-    def __call__(self, batch: Any) -> Tensor:
+    def __call__(self, batch: Any, mixed: bool = False) -> Tensor:
         return np.array([16, 16, 20, 20, *self.scores], np.float32).reshape(1, -1, 1)
 
 

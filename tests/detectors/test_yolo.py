@@ -39,7 +39,7 @@ class FakeBackend:
         self.imgsz: int | None = None
         self.seen: tuple[int, ...] = ()
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:
         self.seen = batch.shape
         return self.output
 

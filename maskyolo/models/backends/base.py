@@ -59,8 +59,11 @@ class Backend(Protocol):
     title: str
     description: str
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:
         """Convert BGR images, uint8 (n, height, width, 3), to float32 (n, 4 + classes, anchors).
+
+        With `mixed`, batches of other shapes will follow: memory matters more than the last bit of
+        speed.
 
         A column is cx, cy, w, h in pixels of the input, and one score from 0 to 1 per class, as in
         Ultralytics' YOLOv8 head.

@@ -29,14 +29,14 @@ class LimitedBackend:
         self.precision, self.streams = backend.precision, backend.streams
         self.title, self.description = backend.title, backend.description
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:
         """Run the network; see `Backend`.
 
         Raises:
             WeightsError: it needs too much memory, fails, or its output is not that of YOLOv8.
         """
         with model_errors(self._path):
-            output = self._backend(batch)
+            output = self._backend(batch, mixed)
         if output.ndim != 3 or output.shape[:2] != (len(batch), 4 + len(self.names)):
             raise WeightsError(
                 f"wrong weights {self._path}: output of shape {list(output.shape)} instead of "

@@ -75,7 +75,7 @@ class OnnxRuntimeBackend:
         self._input = first.name
         self._type = np.float16 if first.type == "tensor(float16)" else np.float32
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:  # noqa: ARG002
         """Run the network; see `Backend`."""
         tensor = to_tensor(batch).astype(self._type, copy=False)
         return np.asarray(self._session.run(None, {self._input: tensor})[0], dtype=np.float32)

@@ -84,7 +84,7 @@ class TorchBackend:
         self.title = f"PyTorch {'CPU' if self._device.type == 'cpu' else self._device}"
         self.description = f"PyTorch on {'the CPU' if self._device.type == 'cpu' else self._device}"
 
-    def __call__(self, batch: ImageArray) -> Tensor:
+    def __call__(self, batch: ImageArray, mixed: bool = False) -> Tensor:  # noqa: ARG002
         """Run the network; see `Backend`."""
         import torch
 

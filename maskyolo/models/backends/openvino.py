@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +11,6 @@ from queue import LifoQueue
 from typing import Any, ClassVar
 
 import numpy as np
-import platformdirs
 
 from maskyolo.core.choices import Precision
 from maskyolo.core.images import ImageArray
@@ -23,9 +20,7 @@ from maskyolo.core.processor import instruction_sets
 from maskyolo.core.silence import quiet
 from maskyolo.errors import MaskyoloError, WeightsError
 from maskyolo.models.backends.base import Tensor, check_yolo, parse_imgsz
-
-if sys.platform != "win32":
-    import fcntl
+from maskyolo.models.backends.compile_cache import compile_cache
 
 with late("openvino.tools.ovc"):  # a model converter that is slow to import and not needed
     import openvino
@@ -52,9 +47,6 @@ _LOOPS = {"Loop", "TensorIterator"}
 
 #: Number of compiled networks to keep, one per input shape.
 SHAPES_KEPT = 16
-
-#: Number of compiled networks to keep on disk, about 13 MB each; the oldest are deleted first.
-FILES_KEPT = 8
 
 #: Held while OpenVINO reads or compiles. It sets the process's locale to C and then restores the
 #: previous one, which would stay C if two threads did so at once.
@@ -217,7 +209,7 @@ class OpenVinoNetwork:
             settings["ENABLE_CPU_PINNING"] = "NO"
         first, self._cached = not self._cached, True
         try:
-            with _LOADING, _cache_folder() if first else nullcontext() as folder:
+            with _LOADING, compile_cache() if first else nullcontext() as folder:
                 if folder is not None:
                     settings["CACHE_DIR"] = str(folder)
                 return CORE.compile_model(model, self._device, settings)
@@ -402,48 +394,6 @@ def _only_user(node: openvino.Node) -> openvino.Node | None:
     """Return the only operation that uses an operation's result; None if there are several."""
     users = [user.get_node() for user in node.output(0).get_target_inputs()]
     return users[0] if len(users) == 1 else None
-
-
-@contextmanager
-def _cache_folder() -> Iterator[Path | None]:
-    """Yield the folder of compiled networks in the user's cache, for one process at a time.
-
-    OpenVINO names the files by network, device, settings and its own version, and compiles again if
-    a file is damaged. It maps a file into memory, so that one that another process is writing ends
-    this process with SIGBUS. So while another process uses the folder, and if it is not writable,
-    this yields None.
-    """
-    folder = _prepared_cache()
-    if folder is None or sys.platform == "win32":
-        yield folder
-        return
-    try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        yield None
-        return
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another process has it, or the file system has no locks
-            yield None
-        else:
-            yield folder
-    finally:
-        os.close(lock)
-
-
-def _prepared_cache() -> Path | None:
-    """Return the folder with only the newest files, or None if it is not writable."""
-    folder = platformdirs.user_cache_path("maskyolo", appauthor=False) / "compiled"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files = sorted(folder.glob("*.blob"), key=lambda file: file.stat().st_mtime)
-        for file in files[: 1 - FILES_KEPT]:
-            file.unlink(missing_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
 
 
 def _static(shape: openvino.PartialShape) -> list[int]:

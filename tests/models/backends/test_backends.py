@@ -24,10 +24,10 @@ from maskyolo.core.boxes import box_iou
 from maskyolo.core.images import read_image
 from maskyolo.core.processor import instruction_sets
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
+from maskyolo.models.backends.compile_cache import FILES_KEPT
 from maskyolo.models.backends.loading import choose_backend, load_backend
 from maskyolo.models.backends.openvino import (
     CORE,
-    FILES_KEPT,
     OpenVinoNetwork,
     native_precision,
     unpinned,

@@ -4,15 +4,19 @@
     python benchmarks/runtime.py accuracy --images D --labels D --list FILE
 
 Figures are ratios within one run: medians of interleaved rounds. Parts: `cold` (one image, from
-starting the command to its exit), `call` (one frame in a loaded detector compared with the bare
-network), `files` (frames per second of a 720p file, with and without drawing), `memory` (peak while
-processing a video), `accuracy` (mAP50 of each backend and precision). Each part replaces its
-section of `--out` (runtime.md). Needs maskyolo[train,onnxruntime] and an otherwise idle machine.
+starting the command to its exit), `peers` (a call, a video, a folder of photos, memory and
+installed size of everything in peers.py), `call` (one frame in a loaded detector compared with the
+bare network), `files` (frames per second of a 720p file, with and without drawing), `memory` (peak
+while processing a video), `cpus` (int8 on older CPUs), `training` (seconds per image), `accuracy`
+(mAP50 of each backend and precision). Each part replaces its section of `--out` (runtime.md);
+README.md follows. Needs maskyolo[train,onnxruntime,export] and an otherwise idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
 import os
 import platform
 import re
@@ -29,12 +33,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import peers
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "data" / "samples"
 WEIGHTS = ROOT / "maskyolo" / "weights"
 BIN = Path(sys.executable).parent
 FRAMES = 40
+PHOTOS = 500
+PYTORCH = "yolo predict, PyTorch"
 HEAD = """# Speed of `maskyolo detect`
 
 Written by `python benchmarks/runtime.py`. Times hold for one machine and one run; the ratios are of
@@ -46,11 +53,11 @@ interleaved rounds, so that other load affects both sides. Both sides use the sa
 Seconds = dict[str, list[float]]
 
 
-def interleaved(runs: dict[str, Callable[[], Any]], rounds: int) -> Seconds:
+def interleaved(runs: dict[str, Callable[[], Any]], rounds: int, warm_up: bool = True) -> Seconds:
     """Time each of `runs` once per round, in rotating order, after a warm-up round; seconds."""
     seconds: Seconds = defaultdict(list)
     names = list(runs)
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             begin = perf_counter()
             runs[name]()
@@ -115,6 +122,7 @@ def cold(rounds: int, folder: Path) -> list[str]:
                 ],
                 **quiet,
             ),
+            **{name: _stock_start(name, photo, quiet) for name in list(peers.STOCK)[1:]},
             ours: lambda: subprocess.run(words, **quiet),
             first: fresh,
         },
@@ -134,6 +142,22 @@ def cold(rounds: int, folder: Path) -> list[str]:
             "cores: under 1.2 s)"
         ),
     ]
+
+
+def _stock_start(name: str, photo: Path, quiet: dict[str, Any]) -> Callable[[], Any]:
+    model = peers.stock_model(name, _exports(), "photos")
+    words = [BIN / "yolo", "predict", f"model={model}", f"source={photo}", "name=cold"]
+    return lambda: subprocess.run([*words, "exist_ok=True"], **quiet)
+
+
+@functools.cache
+def _exports() -> Path:
+    """Return a folder with Ultralytics' exports, which is deleted when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="maskyolo-exports-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    print("exporting", file=sys.stderr)
+    peers.export_stock(folder, _labeled(folder / "set", 8))
+    return folder
 
 
 def call(rounds: int, folder: Path) -> list[str]:
@@ -322,6 +346,7 @@ def memory(rounds: int, folder: Path) -> list[str]:
     clip = _clip(
         folder / "memory.mp4", cv2.resize(read_image(SAMPLES / "station.jpg"), (1280, 720)), 300
     )
+    photos = _photos(folder / "photos", 100)
     weights = shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt")
     lines = [
         "Peak resident memory over 300 frames of 1280x720.",
@@ -334,12 +359,213 @@ def memory(rounds: int, folder: Path) -> list[str]:
         "maskyolo detect --no-save, fp32": ["--no-save", "--precision", "fp32"],
         "maskyolo detect, drawn and encoded": ["--name", "memory"],
         "maskyolo detect --track --no-save": ["--no-save", "--track"],
+        "maskyolo detect --no-save, 100 photos of five shapes": ["--no-save"],
     }.items():
-        peak = _peak([BIN / "maskyolo", "detect", "--source", clip, *words], folder)
+        source = photos if "photos" in name else clip
+        peak = _peak([BIN / "maskyolo", "detect", "--source", source, *words], folder)
         lines.append(f"| {name} | {peak:.0f} |")
     words = [f"model={weights}", f"source={clip}", "save=False"]
     lines.append(f"| yolo predict | {_peak([BIN / 'yolo', 'predict', *words], folder):.0f} |")
     return [*lines, "", "Target for `maskyolo detect`: under 400."]
+
+
+def compared(rounds: int, folder: Path) -> list[str]:
+    """Compare all of peers.py, each in a process of its own."""
+    exports = _exports()
+    images, clips = _crowds(folder)
+    photos, few = _photos(folder / "photos", PHOTOS), _photos(folder / "few", 20)
+    names = peers.names()
+    running = {name: peers.Process(name, exports) for name in names}
+    lines: list[str] = []
+    for task, places, rounds_here in (
+        ("call", images, rounds),
+        ("files", clips, max(rounds // 6, 1)),
+    ):
+        measured = {
+            count: interleaved(
+                {name: running[name].runner(task, place) for name in names}, rounds_here
+            )
+            for count, place in places.items()
+        }
+        frames = FRAMES if task == "files" else 1
+        lines += [*_by_count(measured, names, frames), "", *_targets(task, measured[5]), ""]
+    for process in running.values():
+        process.do("files", few)
+    on_photos = interleaved(
+        {name: running[name].runner("files", photos) for name in names},
+        max(rounds // 15, 1),
+        warm_up=False,
+    )
+    for process in running.values():
+        process.close()
+    lines += [f"A folder of {PHOTOS} photos of five shapes, per photo:", ""]
+    lines += [*table(on_photos, PYTORCH, PHOTOS), "", *_targets("photos", on_photos), ""]
+    return [
+        (
+            "All with maskyolo-n at 640 pixels, each in a process of its own, without loading. "
+            "Ultralytics' exports for calls and video have the frames' exact shape, those for "
+            "photos any shape. Roboflow `inference` is not among them: it requires older versions "
+            "of NumPy, OpenCV, PyAV, supervision and ONNX Runtime than these packages do, and gets "
+            "its models from a server."
+        ),
+        "",
+        *lines,
+        *_memory_and_size(names, clips[5], few),
+    ]
+
+
+def _by_count(measured: dict[int, Seconds], names: Sequence[str], frames: int) -> list[str]:
+    what = f"A 1280x720 H.264 file of {frames} frames" if frames > 1 else "One call, 1280x720"
+    counts = list(measured)
+    lines = [f"{what}, ms per frame by number of faces, medians:", ""]
+    lines.append("| |" + "".join(f" {count} |" for count in counts) + " times as fast (5 faces) |")
+    lines.append("| --- |" + " ---: |" * (len(counts) + 1))
+    for name in names:
+        times = (np.median(measured[count][name]) * 1000 / frames for count in counts)
+        cells = "".join(f" {time:.1f} |" for time in times)
+        lines.append(f"| {name} |{cells} {ratio(measured[5], name, PYTORCH):.2f} |")
+    return lines
+
+
+def _targets(task: str, seconds: Seconds) -> list[str]:
+    """Say for each target of issue 20 whether it is reached."""
+    auto, export = f"{peers.OURS}auto", "yolo predict, its OpenVINO export"
+    has_bf16 = f"{peers.OURS}bf16" in seconds
+    targets: list[tuple[str, float]] = []
+    if task == "call" and not has_bf16:
+        targets = [(f"{peers.OURS}fp32", 1.8)]
+    elif task == "files":
+        targets = [(PYTORCH, 4), (export, 1.8) if has_bf16 else (f"{export} in int8", 1.3)]
+    elif task == "photos":
+        targets = [(PYTORCH, 6), (export, 2)]
+    return [
+        wanted(f"{auto} against {other}", ratio(seconds, auto, other), goal)
+        for other, goal in targets
+    ]
+
+
+def _memory_and_size(names: Sequence[str], clip: Path, photos: Path) -> list[str]:
+    sizes = {
+        "maskyolo": peers.installed_size("maskyolo", "openvino"),
+        "yolo predict, PyTorch": peers.installed_size("ultralytics"),
+        "yolo predict, its OpenVINO": peers.installed_size("ultralytics", "openvino"),
+        "yolo predict, its ONNX": peers.installed_size("ultralytics", "onnxruntime"),
+        peers.LOOP: peers.installed_size("opencv-python", "onnxruntime"),
+    }
+    lines = ["Peak of resident memory, and size of the installed packages without CUDA's:", ""]
+    lines += ["| | a video, MB | photos of five shapes, MB | installed, MB |"]
+    lines += ["| --- | ---: | ---: | ---: |"]
+    for name in names:
+        cells = []
+        for place in (clip, photos):
+            process = peers.Process(name, _exports())
+            process.do("files", place)
+            cells.append(f"{process.memory:.0f}")
+            process.close()
+        prefix = "maskyolo" if name == peers.LEGACY else name
+        size = next(size for key, size in sizes.items() if prefix.startswith(key))
+        lines.append(f"| {name} | {' | '.join(cells)} | {size:.0f} |")
+    return lines
+
+
+def _crowds(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Return an image and a video for each number of faces."""
+    import maskyolo
+    from maskyolo.core.images import read_image, write_image
+    from maskyolo.evaluation.speed import crowd_frame, cut_faces
+
+    detector = maskyolo.load_detector()
+    faces = []
+    for path in sorted(SAMPLES.glob("*.jpg")):
+        image = read_image(path)
+        faces += cut_faces(image, detector(image).xyxy.tolist())
+    images, clips = {}, {}
+    for count in (1, 5, 50):
+        frame = crowd_frame(faces, count)
+        images[count] = folder / f"{count}.png"
+        write_image(images[count], frame)
+        clips[count] = _clip(folder / f"{count}.mp4", frame)
+    return images, clips
+
+
+def _photos(folder: Path, number: int) -> Path:
+    """Make a folder of JPEG photos in five shapes from the samples."""
+    import cv2
+
+    from maskyolo.core.images import read_image, write_image
+
+    folder.mkdir()
+    samples = [read_image(path) for path in sorted(SAMPLES.glob("*.jpg"))]
+    shapes = ((1280, 720), (1200, 900), (1000, 1000), (900, 1200), (1200, 800))
+    for place in range(number):
+        photo = cv2.resize(samples[place % len(samples)], shapes[place % len(shapes)])
+        write_image(folder / f"{place:04}.jpg", np.roll(photo, 3 * place, axis=1), 90)
+    return folder
+
+
+def _labeled(folder: Path, number: int) -> Path:
+    """Make a YOLO data set of sample photos, labeled by the detector; return its data.yaml."""
+    import maskyolo
+    from maskyolo.core.boxes import to_normalized
+    from maskyolo.core.images import read_image, write_image
+
+    detector = maskyolo.load_detector()
+    samples = [read_image(path) for path in sorted(SAMPLES.glob("*.jpg"))]
+    for kind in ("images", "labels"):
+        (folder / kind / "train").mkdir(parents=True)
+    for place in range(number):
+        image = np.ascontiguousarray(samples[place % len(samples)][:, :: 1 - place // 8 % 2 * 2])
+        found = detector(image)
+        rows = to_normalized(found.xyxy, image.shape[1], image.shape[0])
+        text = [
+            " ".join(map(str, (int(class_id), *row)))
+            for class_id, row in zip(found.class_id, rows.tolist(), strict=True)
+        ]
+        write_image(folder / "images" / "train" / f"{place}.jpg", image)
+        (folder / "labels" / "train" / f"{place}.txt").write_text("\n".join(text))
+    data = folder / "data.yaml"
+    names = "{0: with_mask, 1: without_mask}"
+    data.write_text(f"path: {folder}\ntrain: images/train\nval: images/train\nnames: {names}\n")
+    return data
+
+
+def training(rounds: int, folder: Path) -> list[str]:
+    """Compare an epoch of `maskyolo train` with one of `yolo train`."""
+    del rounds
+    number = 64
+    data = _labeled(folder / "set", number)
+    weights = shutil.copy(WEIGHTS / "maskyolo-n.pt", folder / "model.pt")
+    lines = [
+        f"Second epoch on {number} photos with a batch size of 16, validation included, one after",
+        "the other.",
+        "",
+        "| | 416 pixels, s/image | 640 pixels, s/image |",
+        "| --- | ---: | ---: |",
+    ]
+    cells: dict[str, list[float]] = {"maskyolo train": [], "yolo train": []}
+    for imgsz in (416, 640):
+        for name in cells:
+            run = f"{name.split()[0]}{imgsz}"
+            values = {"data": data, "model": weights, "imgsz": imgsz, "epochs": 2, "batch": 16}
+            values |= {"project": folder / "runs", "name": run}
+            if name == "maskyolo train":
+                options = [word for key, value in values.items() for word in (f"--{key}", value)]
+                words = [BIN / "maskyolo", "train", *options, "--trust"]
+            else:
+                words = [
+                    BIN / "yolo",
+                    "train",
+                    *(f"{key}={value}" for key, value in values.items()),
+                ]
+            subprocess.run(list(map(str, words)), check=True, cwd=folder, stdout=sys.stderr)
+            rows = next((folder / "runs").glob(f"{run}*/results.csv")).read_text().splitlines()
+            place = [title.strip() for title in rows[0].split(",")].index("time")
+            first, second = (float(row.split(",")[place]) for row in rows[1:3])
+            cells[name].append((second - first) / number)
+    lines += [f"| {name} | {low:.3f} | {high:.3f} |" for name, (low, high) in cells.items()]
+    ours, theirs = cells.values()
+    quicker = ", ".join(f"{other / one:.2f}" for one, other in zip(ours, theirs, strict=True))
+    return [*lines, "", f"maskyolo train is {quicker} times as fast."]
 
 
 def accuracy(images: Path, labels: Path, image_list: Path | None) -> list[str]:
@@ -485,6 +711,39 @@ def _machine() -> str:
     return f"{date.today():%d %B %Y}; {processor}, {usable_cpus()} cores; {packages}"
 
 
+def readme_sentence(figures: str) -> str:
+    """Return the README's sentence on speed, from the text of runtime.md."""
+    start = _figure(figures, r"maskyolo detect against yolo predict, times as fast: \*\*(.+?)\*\*")
+    file = _figure(
+        figures, r"maskyolo detect, default against yolo predict \(PyTorch\): \*\*(.+?)\*"
+    )
+    return (
+        "Compared with `yolo predict` and the same weights on two cores, `maskyolo detect` starts "
+        f"{start:.1f} times as fast and processes a 720p file {file:.1f}\ntimes as fast "
+        "([benchmarks](benchmarks/runtime.md))."
+    )
+
+
+def _figure(text: str, pattern: str) -> float:
+    found = re.search(pattern, text)
+    assert found, pattern
+    return float(found[1])
+
+
+def update_readme(figures: Path, readme: Path) -> None:
+    """Write the figures of runtime.md into the README."""
+    text = readme.read_text(encoding="utf-8")
+    sentence = readme_sentence(figures.read_text(encoding="utf-8"))
+    new, number = re.subn(
+        r"Compared with `yolo predict`.*?\(benchmarks/runtime\.md\)\)\.",
+        lambda _: sentence,
+        text,
+        flags=re.DOTALL,
+    )
+    assert number == 1, readme
+    readme.write_text(new, encoding="utf-8")
+
+
 def write(out: Path, title: str, lines: list[str]) -> None:
     """Replace the section of that title, or add it."""
     old = (
@@ -502,10 +761,12 @@ def write(out: Path, title: str, lines: list[str]) -> None:
 
 PARTS: dict[str, tuple[str, Callable[[int, Path], list[str]]]] = {
     "cold": ("Cold start", cold),
+    "peers": ("Compared with other ways to run it", compared),
     "call": ("One call", call),
     "files": ("Files", files),
     "memory": ("Memory", memory),
     "cpus": ("Other CPUs", cpus),
+    "training": ("Training", training),
 }
 
 
@@ -517,7 +778,7 @@ def main() -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="cold, call, files, memory, cpus (all of these by default), accuracy",
+        help=f"{', '.join(PARTS)} (all of these by default), accuracy",
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--images", type=Path, help="labeled images of the part accuracy")
@@ -537,6 +798,8 @@ def main() -> None:
                 title, lines = PARTS[part][0], PARTS[part][1](options.rounds, Path(folder))
         print("\n".join(lines))
         write(options.out, title, lines)
+    if options.out == Path(__file__).with_suffix(".md"):
+        update_readme(options.out, ROOT / "README.md")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -179,10 +180,16 @@ def find_device(device: str) -> str:
     """Return Ultralytics' name for a device, after checking that it is available.
 
     Raises:
-        MaskyoloError: it is not available.
+        MaskyoloError: it is not available, or `torchrun` started several hosts.
     """
     import torch
 
+    hosts = os.environ.get("GROUP_WORLD_SIZE", "1")  # set by torchrun
+    if hosts != "1":  # each process would make a run folder of its own
+        raise MaskyoloError(
+            f"cannot train on several hosts: torchrun started {hosts}",
+            "run maskyolo train on one host without torchrun; --device 0,1 uses several GPUs",
+        )
     gpus = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()
     if device == "auto":

@@ -43,7 +43,7 @@ def test_the_manifest_says_how_the_parts_were_made(out: Path) -> None:
         assert part["sha256"] == hashlib.sha256((out / part["file"]).read_bytes()).hexdigest()
     model = Path(manifest["model"]["file"])
     assert manifest["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert manifest["settings"]["precision"] in ("bf16", "fp32")
+    assert manifest["settings"]["precision"] in ("bf16", "fp32", "int8")
     assert manifest["settings"]["imgsz"] == 160
     assert {"maskyolo", "python", "packages", "cpu"} <= set(manifest["machines"][0])
     assert not list((out / "parts").glob(".*"))

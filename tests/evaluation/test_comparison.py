@@ -514,7 +514,16 @@ def test_the_command_prints_the_figures_and_the_folder_last(
     assert f"other.onnx file {checkpoint}, sha256 " in written.rpartition("\n\n")[2]
     assert "other.onnx and maskyolo-n cannot be told apart" in "\n".join(out)
     first, second = sorted((tmp_path / "runs" / "compare" / "predictions").iterdir())
-    assert first.read_text() == second.read_text()
+    assert sure_faces(first) == sure_faces(second)
+
+
+def sure_faces(predictions: Path) -> list[list[str]]:
+    """Return each image's sure classes: `auto` may choose int8, for our own weights only."""
+    images = [json.loads(line) for line in predictions.read_text().splitlines()]
+    return [
+        sorted(face["class"] for face in image["detections"] if face["confidence"] >= 0.5)
+        for image in images
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,11 @@ from browsing import Page, new_page
 from live import Mjpeg, until
 from serving import Running, running
 
-import maskyolo
 from maskyolo.core.detector import Detector
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 FACES = {"with_mask": 2, "without_mask": 2}
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return maskyolo.load_detector(conf=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -36,18 +36,6 @@ from maskyolo.reports.reporting import report
 FACES = ("with_mask", "without_mask")
 
 
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return maskyolo.load_detector(conf=0.1)
-
-
-@pytest.fixture
-def camera(samples: Path) -> Iterator[Mjpeg]:
-    mjpeg = Mjpeg(samples / "office.jpg")
-    yield mjpeg
-    mjpeg.die()
-
-
 @pytest.fixture
 def server(camera: Mjpeg, detector: Detector) -> Iterator[Running]:
     with running(camera.url, detector) as found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,12 @@ import pytest
 from live import Mjpeg, until
 from serving import Running, running
 
-import maskyolo
 from maskyolo.core.detector import Detector
 from maskyolo.errors import MaskyoloError
 from maskyolo.live import keeping
 from maskyolo.live.tally import Tally
 from maskyolo.runtime.activity import Activity
 from maskyolo.runtime.named_cameras import NamedCamera
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return maskyolo.load_detector(conf=0.1)
-
-
-@pytest.fixture
-def camera(samples: Path) -> Iterator[Mjpeg]:
-    mjpeg = Mjpeg(samples / "office.jpg")
-    yield mjpeg
-    mjpeg.die()
 
 
 def today(camera: Mjpeg, server: Running) -> dict[str, int]:

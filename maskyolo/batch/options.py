@@ -1,16 +1,19 @@
-"""Options of `batch plan` and `batch run`."""
+"""Options of `batch plan`, `batch run` and `batch join`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from maskyolo.core.options import Choice, Options, Panel, option, option_of
 from maskyolo.detectors.options import InferenceOptions, ModelOptions
 from maskyolo.errors import MaskyoloError
-from maskyolo.runtime.options import SourceOptions
+from maskyolo.runtime.events import EventFile
+from maskyolo.runtime.options import AlertOptions, SourceOptions, TrackingOptions
+from maskyolo.runtime.tracking import LOW_CONF
 
-__all__ = ["Engine", "PlanOptions", "WorkOptions"]
+__all__ = ["Engine", "JoinOptions", "PlanOptions", "WorkOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,17 @@ class PlanOptions(InferenceOptions, panel=Panel.INPUT):
     )
     vid_stride: int = option_of(SourceOptions, "vid_stride", help="Process every n-th video frame.")
     slice_size: int | None = option_of(SourceOptions, "slice_size")
+    track: bool = option(
+        False,
+        help="Keep what is needed to track and count people in videos: also faces of low "
+        "confidence, and numbers that are not rounded.",
+        panel=Panel.TRACKING,
+    )
+
+    @property
+    def kept_conf(self) -> float:
+        """The minimum confidence of the detections in the parts."""
+        return min(self.conf, LOW_CONF) if self.track else self.conf
 
 
 class Engine(Choice):
@@ -32,6 +46,36 @@ class Engine(Choice):
 
     LOCAL = "local"
     RAY = "ray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinOptions(Options, panel=Panel.TRACKING):
+    """What to count in a plan with `track`, and the files of that."""
+
+    zone: str | None = option_of(TrackingOptions, "zone")
+    line: str | None = option_of(TrackingOptions, "line")
+    events: Path | str | None = option_of(TrackingOptions, "events")
+    counts: Path | str | None = option(
+        None,
+        help="Write the counts of people to this file, in the format of counts.json.",
+        cli_type=Path | None,
+    )
+    alert_after: float | None = option_of(
+        AlertOptions,
+        "alert_after",
+        help="Write the event alert when a person has been seen without a mask for this many "
+        "seconds.",
+    )
+
+    @property
+    def needs_tracks(self) -> bool:
+        """Whether an option is given that needs tracks."""
+        return any(value is not None for value in vars(self).values())
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.events is not None:
+            EventFile.check(Path(self.events))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ class PartWriter:
             {
                 "item": item.number,
                 "source": item.source,
-                **{name: record.get(name) for name in ("frame", "time", "width", "height")},
+                **{name: record.get(name) for name in ("frame", "time", "width", "height", "rate")},
                 "detections": found,
                 "error": None if error is None else shown(error),
             }
@@ -181,6 +181,7 @@ def _schema(arrow: Any) -> Any:
             "time": real,
             "width": whole,
             "height": whole,
+            "rate": real,
             "detections": arrow.list_(detection),
             "error": text,
         }

@@ -16,6 +16,7 @@ from maskyolo.batch.listing import list_items
 from maskyolo.batch.options import PlanOptions
 from maskyolo.batch.plans import FORMAT, ITEMS, PARTS, PLAN, Item, Plan, read_plan, shown
 from maskyolo.core.choices import BackendName, Pipeline, Precision
+from maskyolo.core.detector import class_names_of
 from maskyolo.core.files import part_of, sha256_of, write_atomic
 from maskyolo.core.options import takes_options
 from maskyolo.detectors.loading import describe_detector, load_detector, model_file
@@ -89,6 +90,7 @@ def plan_batch(
         "sources": [display_name(one) for one in several],
         "settings": {name: value for name, value in recorded.items() if value is not None},
         "model": model,
+        "classes": class_names_of(detector),
         "made": made_with(chosen.threads),
     }
     decisive = {"items": sha256_of(out / ITEMS), **{key: content[key] for key in _DECISIVE}}

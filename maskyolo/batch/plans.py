@@ -19,7 +19,7 @@ from maskyolo.errors import MaskyoloError
 __all__ = ["FORMAT", "ITEMS", "PARTS", "PLAN", "Item", "Plan", "read_plan", "shown"]
 
 #: Version of the folder's layout.
-FORMAT = 1
+FORMAT = 2
 #: The files and the folder of a plan.
 PLAN, ITEMS, PARTS = "plan.json", "items.parquet", "parts"
 
@@ -94,6 +94,7 @@ class Plan:
         sources: what was planned, as given.
         options: the settings, with runtime, precision and inference size fixed.
         model: file, checksum and runtime of the model.
+        classes: names of the classes that it reports, by class id.
         sizes: number of items of each shard.
     """
 
@@ -103,6 +104,7 @@ class Plan:
     sources: tuple[str, ...]
     options: PlanOptions
     model: Mapping[str, str]
+    classes: tuple[str, ...]
     sizes: tuple[int, ...]
 
     def part(self, shard: int) -> Path:
@@ -166,6 +168,7 @@ def read_plan(out: Path | str) -> Plan:
             tuple(map(str, content["sources"])),
             _options(content["settings"], path),
             {str(key): str(value) for key, value in content["model"].items()},
+            tuple(map(str, content["classes"])),
             _sizes(out / ITEMS),
         )
     except (KeyError, TypeError, AttributeError) as error:

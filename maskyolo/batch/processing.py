@@ -13,6 +13,7 @@ from typing import Any
 from maskyolo.batch.parts import PartWriter
 from maskyolo.batch.plans import Item, Plan
 from maskyolo.batch.stores import Fetcher
+from maskyolo.batch.tracks import exact_record
 from maskyolo.core.decoding import open_image
 from maskyolo.core.detector import Detector
 from maskyolo.core.item_errors import ERROR_LOG, ItemErrors
@@ -88,15 +89,23 @@ class Processor:
                 "make it available under the same path, or plan again here",
             ) from error
         threads = plan.options.threads if threads is None else threads
-        options = replace(plan.options.part(InferenceOptions), threads=threads, trust=trust)
+        options = replace(
+            plan.options.part(InferenceOptions),
+            conf=plan.options.kept_conf,
+            threads=threads,
+            trust=trust,
+        )
         _check_model(plan, options)
         self._detector: Detector = load_detector(options=options, streams=threads or usable_cpus())
-        self._side = self._detector.imgsz if isinstance(self._detector, YoloDetector) else None
+        self._side = None  # with tracking, images are decoded at full size, as in `detect`
+        if isinstance(self._detector, YoloDetector) and not plan.options.track:
+            self._side = self._detector.imgsz
         self._steps: list[Step] = []
         if plan.options.slice_size is not None:
             self._detector = SlicedDetector(self._detector, plan.options.slice_size)
             self._side = None
-            self._steps.append(keep_most_confident(plan.options.max_det))
+            if not plan.options.track:  # it is done after tracking, as in `detect`
+                self._steps.append(keep_most_confident(plan.options.max_det))
         self._errors = ItemErrors(lambda: plan.out / ERROR_LOG, hide=hide_addresses)
         made = made_with(threads)
         self.made = {name: made[name] for name in _MADE if name in made}
@@ -143,7 +152,8 @@ class Processor:
         frame, detections = outcome.frame, outcome.detections
         for step in self._steps:
             frame, detections = step(frame, detections)
-        return json_record(Result(frame, detections))
+        result = Result(frame, detections)
+        return exact_record(result) if self.plan.options.track else json_record(result)
 
 
 #: What a part records of `made_with`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskyolo.batch.options import PlanOptions, WorkOptions
+from maskyolo.batch.options import JoinOptions, PlanOptions, WorkOptions
 from maskyolo.cli.help import Command
 from maskyolo.cli.options import Strict, examples, with_options
 from maskyolo.cli.progress import duration, progress_bar
@@ -24,7 +24,7 @@ PLAN_EXAMPLES = examples(
     "maskyolo batch plan photos --out plans/photos",
     "maskyolo batch plan 'archive/**/*' --out plans/archive --shard 5000 --imgsz 320",
     "maskyolo batch plan 'shards/*.tar' s3://bucket/photos --out plans/all",
-    "maskyolo batch plan recordings.txt --out plans/recordings --vid-stride 5",
+    "maskyolo batch plan recordings.txt --out plans/recordings --vid-stride 5 --track",
 )
 RUN_EXAMPLES = examples(
     "maskyolo batch run plans/photos",
@@ -36,6 +36,7 @@ STATUS_EXAMPLES = examples("maskyolo batch status plans/photos")
 JOIN_EXAMPLES = examples(
     "maskyolo batch join plans/photos",
     "maskyolo batch join plans/photos --jsonl photos.jsonl --strict",
+    "maskyolo batch join plans/recordings --events events.csv --counts counts.json",
 )
 
 app = typer.Typer(
@@ -148,8 +149,10 @@ def status(out: Folder) -> None:
     epilog=JOIN_EXAMPLES,
     short_help="Write the manifest and the lines of all shards.",
 )
+@with_options(JoinOptions)
 def join(
     out: Folder,
+    *,
     jsonl: Annotated[
         Path | None,
         typer.Option(
@@ -157,19 +160,27 @@ def join(
             rich_help_panel=Panel.OUTPUT,
         ),
     ] = None,
+    options: JoinOptions,
     strict: Strict = False,
 ) -> None:
-    """Check that all shards are finished, and write the manifest and the lines of all shards."""
+    """Check that all shards are finished, and write the manifest and the lines of all shards.
+
+    If the plan was made with --track, people are tracked and counted now, as by `maskyolo detect
+    --track`; nothing is decoded or detected again.
+    """
     from maskyolo.batch.joining import join_batch
 
     with progress_bar("items") as on_progress:
-        joined = join_batch(out, jsonl, on_progress=on_progress)
+        joined = join_batch(out, jsonl, options=options, on_progress=on_progress)
     print(
         f"{counted(joined.items, 'item')}, {counted(joined.rows, 'row')}, "
         f"{counted(joined.errors, 'error')}"
     )
-    if jsonl:
-        print(jsonl)
+    if joined.people:
+        print(joined.people.summary())
+    for path in (jsonl, options.events, options.counts):
+        if path:
+            print(path)
     print(joined.manifest)
     if strict and joined.errors:
         raise typer.Exit(1)

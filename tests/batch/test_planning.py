@@ -120,7 +120,7 @@ def test_an_existing_folder_is_refused_and_an_empty_one_used(archive: Path, tmp_
     ("change", "message"),
     [
         ({"maskyolo": "0.0.9"}, "was made with maskyolo 0.0.9, and this is"),
-        ({"format": 2}, "plan again in another folder"),
+        ({"format": 3}, "plan again in another folder"),
         ({"id": None, "sources": 3}, "cannot read"),
         ({"settings": {"conf": "high"}}, "plan.json: conf has a wrong value: 'high'"),
         ({"settings": []}, "cannot read"),

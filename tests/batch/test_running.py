@@ -74,7 +74,7 @@ def test_the_rows_are_typed(archive: Path, tmp_path: Path) -> None:
     run_batch(out, on_error=lambda *_: None)
     table = pq.read_table(out / "parts")
     assert table.column_names == [
-        "item", "source", "frame", "time", "width", "height", "detections", "error",
+        "item", "source", "frame", "time", "width", "height", "rate", "detections", "error",
     ]  # fmt: skip
     rows = table.to_pylist()
     assert [row["item"] for row in rows] == [0, 1, 2, 3, *[4] * 6, 5, 6, 7]

@@ -36,7 +36,7 @@ def names() -> list[str]:
     from maskyolo.models.backends.openvino import native_precision
 
     precisions = ["auto", "int8", "fp32"]
-    if native_precision(has_int8=True) == "bf16":
+    if native_precision() == "bf16":
         precisions.insert(1, "bf16")
     return [*(OURS + precision for precision in precisions), *STOCK, LOOP, LEGACY]
 

@@ -172,6 +172,13 @@ class OpenVinoNetwork:
         """Return the fastest precision with little loss that the device supports in hardware."""
         return native_precision() if self._device == "CPU" else Precision.FP32
 
+    def _hint(self, precision: Precision) -> str:
+        """Return what OpenVINO calls the precision; of int8, that of the layers in float."""
+        if precision is Precision.INT8 and self._device == "CPU":
+            # OpenVINO 2026.4 cannot compile int8 ONNX files in bf16
+            return "bf16" if self._path.suffix.lower() == ".xml" and _has_bf16() else "f32"
+        return _HINTS[precision]
+
     def compile(
         self,
         shape: tuple[int, ...] | None = None,
@@ -197,7 +204,7 @@ class OpenVinoNetwork:
             model = model.clone()
             model.reshape(shape)
         settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": self._hint(precision),
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
         if streams > 1 and self._device == "CPU":
@@ -224,20 +231,27 @@ class OpenVinoNetwork:
 def native_precision(has_int8: bool = False) -> Precision:
     """Return the fastest precision with little loss that the CPU supports in hardware.
 
-    Measured in benchmarks/runtime.md: bf16 is the fastest where there is hardware for it; int8 is
-    with VNNI, and with AVX2 alone.
+    Measured in benchmarks/runtime.md: bf16 is the fastest with AMX; int8 is with VNNI, also beside
+    AVX512-BF16, and with AVX2 alone.
 
     Args:
         has_int8: whether the network also exists in int8.
     """
     sets = instruction_sets()
-    # OpenVINO also claims bf16 where it imitates it with AVX-512, several times slower than fp32
-    imitated = bool(sets) and not sets & {"avx512_bf16", "amx_bf16"}
-    if "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and not imitated:
+    int8_is_fast = has_int8 and bool(sets & {"avx512_vnni", "avx_vnni", "avx2"})
+    if _has_bf16() and not (int8_is_fast and "amx_bf16" not in sets):
         return Precision.BF16
-    if has_int8 and sets & {"avx512_vnni", "avx_vnni", "avx2"}:
-        return Precision.INT8
-    return Precision.FP32
+    return Precision.INT8 if int8_is_fast else Precision.FP32
+
+
+def _has_bf16() -> bool:
+    """Return whether the CPU computes in bf16 in hardware.
+
+    OpenVINO also claims it where it imitates it with AVX-512, several times slower than fp32.
+    """
+    sets = instruction_sets()
+    imitated = bool(sets) and not sets & {"avx512_bf16", "amx_bf16"}
+    return "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and not imitated
 
 
 class OpenVinoBackend:

@@ -21,6 +21,7 @@ from paths import ROOT, SAMPLES
 
 import maskyolo
 from maskyolo.core.boxes import box_iou
+from maskyolo.core.choices import Precision
 from maskyolo.core.images import read_image
 from maskyolo.core.processor import instruction_sets
 from maskyolo.errors import DependencyError, MaskyoloError, WeightsError
@@ -122,7 +123,9 @@ def test_threads_may_share_a_backend() -> None:
 @pytest.mark.parametrize(
     ("sets", "capabilities", "has_int8", "precision"),
     [
-        ({"avx512_bf16", "avx512_vnni", "avx2"}, ["FP32", "BF16"], True, "bf16"),
+        ({"amx_bf16", "avx512_bf16", "avx512_vnni"}, ["FP32", "BF16"], True, "bf16"),
+        ({"avx512_bf16", "avx512_vnni", "avx2"}, ["FP32", "BF16"], True, "int8"),
+        ({"avx512_bf16", "avx512_vnni", "avx2"}, ["FP32", "BF16"], False, "bf16"),
         ({"avx512_vnni", "avx2"}, ["FP32", "BF16"], True, "int8"),
         ({"avx512_vnni", "avx2"}, ["FP32", "BF16"], False, "fp32"),
         ({"avx2", "avx_vnni"}, ["FP32"], True, "int8"),
@@ -163,6 +166,21 @@ def test_without_bf16_our_network_runs_in_int8(monkeypatch: pytest.MonkeyPatch) 
     assert load_backend(ONNX, backend="openvino", precision="fp32").precision == "fp32"
     folders = load_backend(ONNX.with_name("maskyolo-n-folders.onnx"), backend="openvino")
     assert folders.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("sets", "hint"),
+    [({"avx512_vnni", "avx512_bf16"}, "bfloat16"), ({"avx512_vnni", "avx2"}, "float32")],
+)
+def test_the_layers_of_int8_that_stay_in_float_are_in_bf16_where_the_cpu_has_it(
+    sets: set[str], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "BF16" not in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    monkeypatch.setattr("maskyolo.models.backends.openvino.instruction_sets", lambda: sets)
+    network = OpenVinoNetwork(ONNX.with_name("maskyolo-n-int8.xml"))
+    compiled = network.compile((1, 3, 64, 64), precision=Precision.INT8)
+    assert hint in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
 
 
 def test_int8_finds_the_same_faces(expected: list[sv.Detections]) -> None:

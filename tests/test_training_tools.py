@@ -18,6 +18,7 @@ from maskyolo.core.labels import Labels, format_yolo, read_yolo
 from maskyolo.dataset.formats.voc import parse_voc
 
 TOOLS = Path(__file__).parent.parent / "tools"
+WEIGHTS = TOOLS.parent / "maskyolo" / "weights"
 
 
 def _tool(name: str) -> ModuleType:
@@ -112,3 +113,21 @@ def test_missing_faces_are_added_to_the_annotations(
     table.write_text(f"image,x1,y1,x2,y2,class\n{names[0]},3,4,20,30,mask\n")
     with pytest.raises(SystemExit, match="line 2"):
         _run(monkeypatch, _tool("add_faces"), *arguments, tmp_path / "third")
+
+
+def test_a_checkpoint_made_of_an_onnx_file_computes_the_same(samples: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    tool = _tool("restore_checkpoint")
+    model = torch.load(WEIGHTS / "maskyolo-n.pt", map_location="cpu", weights_only=False)["model"]
+    model, images = model.float(), tool.load_images(samples, 4, 320)
+    file = WEIGHTS / "maskyolo-n-folders.onnx"
+    assert tool.largest_difference(model, file, images) > 10  # pixels: these are other weights
+    tool.restore(model, onnx.load(file), images)
+    assert tool.largest_difference(model, file, images) < 0.05
+    with torch.no_grad():  # in training, results hardly change either: the statistics are measured
+        still, moving = (model.train(mode)(images) for mode in (False, True))
+    maps = still[1]["feats"] if isinstance(still[1], dict) else still[1]
+    others = moving["feats"] if isinstance(moving, dict) else moving
+    for one, other in zip(maps, others, strict=True):
+        assert (one - other).abs().mean() < 0.1 * one.abs().mean()

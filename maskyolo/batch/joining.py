@@ -185,10 +185,10 @@ def _track(
             done += size
             if on_progress:
                 on_progress(done, total)
+        lines.close()
     except BaseException:
         lines.abandon()
         raise
-    lines.close()
     return lines.counting
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from maskyolo.core.options import Choice, Options, Panel, option, option_of
 from maskyolo.detectors.options import InferenceOptions, ModelOptions
 from maskyolo.errors import MaskyoloError
-from maskyolo.runtime.events import EventFile
 from maskyolo.runtime.options import AlertOptions, SourceOptions, TrackingOptions
-from maskyolo.runtime.tracking import LOW_CONF
 
 __all__ = ["Engine", "JoinOptions", "PlanOptions", "WorkOptions"]
 
@@ -34,11 +32,6 @@ class PlanOptions(InferenceOptions, panel=Panel.INPUT):
         "confidence, and numbers that are not rounded.",
         panel=Panel.TRACKING,
     )
-
-    @property
-    def kept_conf(self) -> float:
-        """The minimum confidence of the detections in the parts."""
-        return min(self.conf, LOW_CONF) if self.track else self.conf
 
 
 class Engine(Choice):
@@ -71,11 +64,6 @@ class JoinOptions(Options, panel=Panel.TRACKING):
     def needs_tracks(self) -> bool:
         """Whether an option is given that needs tracks."""
         return any(value is not None for value in vars(self).values())
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.events is not None:
-            EventFile.check(Path(self.events))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ from maskyolo.runtime.json_lines import json_record
 from maskyolo.runtime.pipeline import Detected, Ended, Failed, results
 from maskyolo.runtime.provenance import describe_model, made_with
 from maskyolo.runtime.results import Result
+from maskyolo.runtime.tracking import LOW_CONF
 
 __all__ = ["ItemDone", "Processor", "Record"]
 
@@ -89,9 +90,10 @@ class Processor:
                 "make it available under the same path, or plan again here",
             ) from error
         threads = plan.options.threads if threads is None else threads
+        conf = plan.options.conf
         options = replace(
             plan.options.part(InferenceOptions),
-            conf=plan.options.kept_conf,
+            conf=min(conf, LOW_CONF) if plan.options.track else conf,
             threads=threads,
             trust=trust,
         )

@@ -15,6 +15,7 @@ import numpy as np
 from maskyolo.batch.options import JoinOptions, PlanOptions
 from maskyolo.batch.plans import Item, Plan
 from maskyolo.core.classes import ALL_CLASS_NAMES
+from maskyolo.errors import MaskyoloError, OutputError, output_errors
 from maskyolo.runtime.counting import Counting
 from maskyolo.runtime.drawing import confidences_of
 from maskyolo.runtime.events import EventFile
@@ -62,10 +63,12 @@ class TrackedLines:
 
     Raises:
         OutputError: a file cannot be written.
-        MaskyoloError: the zone or the line cannot be parsed.
+        MaskyoloError: the zone or the line cannot be parsed, the suffix of the event file is
+            unknown, or two of the files are the same.
     """
 
     def __init__(self, plan: Plan, jsonl: Path | None, options: JoinOptions) -> None:
+        _check_files({"--jsonl": jsonl, "--events": options.events, "--counts": options.counts})
         self.counting = Counting(options.zone, options.line, options.alert_after)
         self.counting.names = plan.classes
         self._steps = _steps(plan.options)
@@ -112,6 +115,26 @@ class TrackedLines:
         """Remove the incomplete files."""
         for file in self._files:
             file.abandon()
+
+
+def _check_files(files: Mapping[str, Path | str | None]) -> None:
+    """Raise a MaskyoloError if a file cannot be written, before anything is done."""
+    seen: dict[Path, str] = {}
+    for option, given in files.items():
+        if given is None:
+            continue
+        path = Path(given)
+        other = seen.setdefault(path.absolute(), option)
+        if other != option:
+            raise MaskyoloError(
+                f"cannot write both {other} and {option} to {path}", "use two files"
+            )
+        if option == "--events":
+            EventFile.check(path)
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder", "use the name of a file")
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _steps(options: PlanOptions) -> list[Step]:

@@ -13,7 +13,7 @@ from archives import SETTINGS
 
 import maskyolo
 from maskyolo.batch import join_batch, plan_batch, run_batch
-from maskyolo.errors import MaskyoloError
+from maskyolo.errors import MaskyoloError, OutputError
 
 WIDE = {**SETTINGS, "imgsz": 320}
 AREAS = {"zone": "0.1,0,0.9,0,0.9,1,0.1,1", "line": "0.5,0,0.5,1", "alert_after": 0.5}
@@ -94,4 +94,39 @@ def test_an_incomplete_join_leaves_no_files(archive: Path, tmp_path: Path) -> No
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(MaskyoloError, match="remove it, and run"):
         join_batch(out, tmp_path / "new.jsonl", events=tmp_path / "new.csv")
+    assert not list(tmp_path.glob("new*"))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"jsonl": "a.jsonl", "events": "a.jsonl"}, "both --jsonl and --events"),
+        ({"events": "a.jsonl", "counts": "a.jsonl"}, "both --events and --counts"),
+        ({"events": "a.txt"}, "unknown suffix '.txt'"),
+        ({"events": "new.csv", "counts": "archive"}, "archive: it is a folder"),
+        ({"events": "new.csv", "counts": "archive/b.jpg/c.json"}, "cannot write"),
+    ],
+)
+def test_files_that_cannot_be_written_are_named_before_the_work(
+    files: dict[str, str], message: str, archive: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    joined(archive, out)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(MaskyoloError, match=message):
+        join_batch(out, **{name: tmp_path / file for name, file in files.items()})
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_failure_at_the_end_leaves_no_incomplete_files(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OutputError("cannot write c.json: no space left", "free some")
+
+    joined(archive, tmp_path / "out")
+    monkeypatch.setattr("maskyolo.runtime.counting.write_atomic", full)
+    files = {"events": tmp_path / "new.csv", "counts": tmp_path / "new.json"}
+    with pytest.raises(OutputError, match="no space left"):
+        join_batch(tmp_path / "out", tmp_path / "new.jsonl", **files)
     assert not list(tmp_path.glob("new*"))

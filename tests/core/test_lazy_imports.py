@@ -64,3 +64,13 @@ assert file.requests.get is requests.get
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_commands_of_batch_start_without_what_they_may_not_need() -> None:
+    code = """
+import sys
+import maskyolo.cli.batch
+print(sorted({"cv2", "numpy", "openvino", "pyarrow", "supervision"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

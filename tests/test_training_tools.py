@@ -10,7 +10,9 @@ from types import ModuleType
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+import torch
 
 from maskyolo.core.boxes import as_boxes
 from maskyolo.core.images import list_images, read_image
@@ -116,8 +118,6 @@ def test_missing_faces_are_added_to_the_annotations(
 
 
 def test_a_checkpoint_made_of_an_onnx_file_computes_the_same(samples: Path, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    onnx = pytest.importorskip("onnx")
     tool = _tool("restore_checkpoint")
     model = torch.load(WEIGHTS / "maskyolo-n.pt", map_location="cpu", weights_only=False)["model"]
     model, images = model.float(), tool.load_images(samples, 4, 320)
